@@ -1,0 +1,49 @@
+"""The oldest ONNX Runtime that runs a graph, from its opset, IR version and operators.
+
+The opset and IR versions are those of ONNX Runtime's compatibility table
+(https://onnxruntime.ai/docs/reference/compatibility.html); operators of `com.microsoft` came
+with the release named here. ONNX Runtime 1.14 is the oldest that has wheels for Python 3.11, so
+nothing older is claimed.
+"""
+
+from collections.abc import Iterable, Mapping
+
+Version = tuple[int, int]
+
+OLDEST: Version = (1, 14)
+
+_OPSET: Mapping[int, Version] = {
+    18: (1, 14), 19: (1, 15), 20: (1, 17), 21: (1, 18), 22: (1, 21), 23: (1, 23), 24: (1, 24),
+}  # fmt: skip
+_IR: Mapping[int, Version] = {9: (1, 15), 10: (1, 18), 11: (1, 23), 12: (1, 24), 13: (1, 25)}
+_OPERATOR: Mapping[str, Version] = {
+    "com.microsoft.MultiHeadAttention": (1, 14),
+    "com.microsoft.SkipSimplifiedLayerNormalization": (1, 15),
+    "com.microsoft.RotaryEmbedding": (1, 17),
+    "com.microsoft.GroupQueryAttention": (1, 17),
+    "com.microsoft.MatMulNBits": (1, 17),
+    "com.microsoft.GatherBlockQuantized": (1, 22),
+}
+
+
+def _since(table: Mapping[int, Version], value: int) -> Version:
+    if value > max(table):
+        raise ValueError(f"no ONNX Runtime is known to run version {value}")
+    return table.get(value, OLDEST)
+
+
+def oldest_onnxruntime(opset: int, ir_version: int, operators: Iterable[str]) -> str:
+    """Returns the oldest ONNX Runtime release, as `1.17`, that runs such a graph.
+
+    Args:
+        opset: Of ONNX's own domain.
+        ir_version: Of the file.
+        operators: Names as OnnxArtifact.operators has them.
+
+    Raises:
+        ValueError: The opset or the IR version is newer than this table.
+    """
+    needed = [OLDEST, _since(_OPSET, opset), _since(_IR, ir_version)]
+    needed += [_OPERATOR.get(operator, OLDEST) for operator in operators]
+    major, minor = max(needed)
+    return f"{major}.{minor}"

@@ -1,0 +1,148 @@
+"""What a user can ask for: closed choices, and the request made of them."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from pathlib import Path
+
+from embconvert.errors import UsageError
+
+
+class Command(StrEnum):
+    """A verb of the command line."""
+
+    EXPORT = "export"
+    OPTIMIZE = "optimize"
+    QUANTIZE = "quantize"
+    ALL = "all"
+
+
+class Precision(StrEnum):
+    """The number format of a graph's weights, as its file name says it."""
+
+    FLOAT32 = "Float32"
+    QINT8 = "QInt8"
+    QUINT8 = "QUInt8"
+    FLOAT16 = "Float16"
+    QINT8_STATIC = "QInt8Static"
+
+
+#: The precisions that `--quantize` makes.
+QUANTIZED_PRECISIONS = tuple(p for p in Precision if p is not Precision.FLOAT32)
+
+
+class OptimizationLevel(IntEnum):
+    """ONNX Runtime's graph optimization levels."""
+
+    NONE = 0
+    BASIC = 1
+    EXTENDED = 2
+    ALL = 99
+
+
+class PoolingMode(StrEnum):
+    """sentence-transformers' ways to make one vector of many token vectors."""
+
+    MEAN = "mean"
+    CLS = "cls"
+    LASTTOKEN = "lasttoken"
+    MAX = "max"
+    WEIGHTEDMEAN = "weightedmean"
+    MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
+
+
+#: The task that embconvert exports, in optimum's words, with the synonyms that
+#: `optimum.exporters.tasks.TasksManager.map_from_synonym` maps to it (a test compares the two).
+TASK = "feature-extraction"
+TASK_SYNONYMS = (
+    "sentence-similarity",
+    "feature-extraction",
+    "default",
+    "mask-generation",
+    "image-feature-extraction",
+    "pretraining",
+)
+
+#: Opsets that the tracing exporter writes and that the pinned ONNX Runtime runs:
+#: LayerNormalization came with 17, torch's tracing exporter ends at 20.
+OPSETS = range(17, 21)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What one command line asks for, parsed and checked.
+
+    Attributes:
+        command: The verb.
+        model_id: A hub id (`org/name`) or a local folder.
+        output_parent_dir: The folder that holds one folder a model.
+        revision: Branch, tag or commit on the hub; None means the default branch.
+        task: One of TASK_SYNONYMS.
+        opset: The ONNX operator set of the exported graph.
+        device: The torch device that traces the model.
+        skip_validation: Do not compare with the reference; the manifest says so.
+        trust_remote_code: Run Python code that comes with the model.
+        optimize: The level of the optimized graph.
+        quantize: The precisions to make.
+        per_channel: One weight scale a channel rather than one a tensor.
+        reduce_range: 7-bit weights.
+        calibration_dataset: UTF-8 text file, one text a line; None means the built-in texts.
+        skip_shape_inference: Do not run symbolic shape inference.
+        pooling: Overrides the model's own; None keeps it.
+        min_cosine: Floor of the mean cosine; None means each precision's default.
+        model_path: The ONNX file to work on; None means what `export` left.
+        cache_dir: The hub cache; None means huggingface_hub's default.
+        offline: Open no connection.
+        dry_run: Print the plan only.
+        json: Print the manifest instead of the folder's path.
+        quiet: No progress and no messages but warnings and errors.
+        debug: Add tracebacks and the libraries' own warnings.
+    """
+
+    command: Command
+    model_id: str
+    output_parent_dir: Path = Path("models")
+    revision: str | None = None
+    task: str = "sentence-similarity"
+    opset: int = 17
+    device: str = "cpu"
+    skip_validation: bool = False
+    trust_remote_code: bool = False
+    optimize: OptimizationLevel = OptimizationLevel.BASIC
+    quantize: tuple[Precision, ...] = ()
+    per_channel: bool = True
+    reduce_range: bool = True
+    calibration_dataset: Path | None = None
+    skip_shape_inference: bool = False
+    pooling: PoolingMode | None = None
+    min_cosine: float | None = None
+    model_path: Path | None = None
+    cache_dir: Path | None = None
+    offline: bool = False
+    dry_run: bool = False
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Returns the known word that `word` most resembles, or None when none is close."""
+    by_lowercase = {k.lower(): k for k in known}
+    if word.lower() in by_lowercase:
+        return by_lowercase[word.lower()]
+    # A short word is near a long one that contains it: int8 -> QInt8.
+    containing = [k for low, k in by_lowercase.items() if len(word) > 2 and word.lower() in low]
+    if containing:
+        return min(containing, key=len)
+    matches = difflib.get_close_matches(word.lower(), by_lowercase, n=1, cutoff=0.6)
+    return by_lowercase[matches[0]] if matches else None
+
+
+def unknown_value(what: str, value: str, known: Iterable[str]) -> UsageError:
+    """Returns the error for a value outside a closed set, with the nearest one suggested."""
+    known = list(known)
+    suggestion = nearest(value, known)
+    choices = f"{what} can be {', '.join(known)}"
+    hint = f"did you mean {suggestion}? {choices}" if suggestion else choices
+    return UsageError(f"{what} {value!r} is not known", hint)

@@ -1,0 +1,92 @@
+"""The errors that reach the user: one message, one hint, one exit code per class.
+
+| code | class | when |
+|---|---|---|
+| 1 | any other exception | a bug |
+| 2 | UsageError | unknown flag or command, bad value |
+| 3 | SourceError | not found, gated, network, incomplete or corrupt model |
+| 4 | UnsupportedModelError | an architecture or module that cannot be converted |
+| 5, 6, 7 | ExportError, OptimizeError, QuantizeError | that stage failed |
+| 8 | FidelityError | the converted model drifted past its floor |
+| 9 | OutputError | cannot write: read-only, a file in the way, disk full |
+| 130, 143 | Interrupted | SIGINT, SIGTERM |
+"""
+
+from typing import ClassVar
+
+
+class EmbconvertError(Exception):
+    """An error with a next step.
+
+    Attributes:
+        message: What is wrong, one line.
+        hint: What to do next, one line.
+        exit_code: The process's exit status.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = " ".join(message.split())
+        self.hint = " ".join(hint.split())
+
+
+class UsageError(EmbconvertError):
+    """The command line asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class SourceError(EmbconvertError):
+    """The model to convert cannot be had whole."""
+
+    exit_code = 3
+
+
+class UnsupportedModelError(EmbconvertError):
+    """The model is whole, but cannot be converted."""
+
+    exit_code = 4
+
+
+class ExportError(EmbconvertError):
+    """Tracing the model or writing its graph failed."""
+
+    exit_code = 5
+
+
+class OptimizeError(EmbconvertError):
+    """Optimizing a graph failed."""
+
+    exit_code = 6
+
+
+class QuantizeError(EmbconvertError):
+    """Quantizing a graph failed."""
+
+    exit_code = 7
+
+
+class FidelityError(EmbconvertError):
+    """A converted graph gives other embeddings than its source."""
+
+    exit_code = 8
+
+
+class OutputError(EmbconvertError):
+    """The output folder cannot be written."""
+
+    exit_code = 9
+
+
+class Interrupted(BaseException):
+    """A signal asks the process to end; not an Exception, so that no handler swallows it.
+
+    Attributes:
+        exit_code: 128 plus the signal's number.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"interrupted by signal {signal_number}")
+        self.exit_code = 128 + signal_number

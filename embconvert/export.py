@@ -1,0 +1,200 @@
+"""Tracing the source model into plain ONNX.
+
+Two exporters of torch are tried in turn. The tracing one takes a second and writes graphs that
+ONNX Runtime's optimizer knows; it bakes in what Python computes from shapes. The one built on
+torch.export takes ten times as long and keeps such sizes symbolic. Verification on unseen shapes
+decides which graph is right.
+
+Neither writes weights: the graph is traced with its weights as inputs, and they are bound
+afterwards as tensors that still live in the source model, so no copy of them is made.
+"""
+
+import io
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embconvert.errors import ExportError, UnsupportedModelError
+from embconvert.model import ExportedModel
+from embconvert.onnx_file import write_model
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+    from embconvert.source_model import SourceModel
+
+OUTPUTS = ("last_hidden_state", "sentence_embedding")
+
+
+class Exporter(StrEnum):
+    """How torch turns a model into a graph."""
+
+    TRACE = "trace"
+    TORCH_EXPORT = "torch.export"
+
+
+def export(source: "SourceModel", path: Path, *, opset: int, exporter: Exporter) -> ExportedModel:
+    """Writes a model's graph.
+
+    Output 0 is `last_hidden_state`, (batch, seq, hidden) float32; output 1 is
+    `sentence_embedding`, (batch, dim) float32, pooled by the model's own modules. Batch and
+    sequence are dynamic.
+
+    Args:
+        source: The model.
+        path: The file to write.
+        opset: The ONNX operator set.
+        exporter: Which of torch's exporters traces.
+
+    Raises:
+        UnsupportedModelError: torch can't express the model in ONNX.
+        ExportError: There is not enough memory.
+        OSError: The file cannot be written.
+    """
+    import torch
+
+    trace: Callable[..., ir.Model] = _trace if exporter is Exporter.TRACE else _torch_export
+    try:
+        with torch.no_grad():
+            model = trace(source.traced_module(), source.sample_features(), opset)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ExportError(
+            "there is not enough memory to trace the model",
+            "convert it on a machine with more memory, or raise the container's limit",
+        ) from error
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnsupportedModelError(
+            f"torch's {exporter} exporter cannot express this model in ONNX: {reason}",
+            "add --debug for the traceback; a higher --opset may know the operator",
+        ) from error
+    weights = source.weights()
+    source.refuse_made_up(_bind_weights(model, weights))
+    _tidy(model)
+    return ExportedModel(artifact=write_model(model, path))
+
+
+def _trace(
+    module: "torch.nn.Module", features: "Mapping[str, torch.Tensor]", opset: int
+) -> "ir.Model":
+    """Traces with torch's TorchScript exporter, weights left as graph inputs."""
+    import onnx
+    import onnx_ir as ir
+    import torch
+
+    axes = {name: {0: "batch", 1: "seq"} for name in features}
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        module,
+        tuple(features.values()),
+        buffer,
+        dynamo=False,
+        opset_version=opset,
+        input_names=list(features),
+        output_names=list(OUTPUTS),
+        dynamic_axes={**axes, OUTPUTS[0]: {0: "batch", 1: "seq"}, OUTPUTS[1]: {0: "batch"}},
+        export_params=False,
+        # Folding would bake weights into constants; _tidy folds lazily instead.
+        do_constant_folding=False,
+    )
+    return ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
+
+
+def _torch_export(
+    module: "torch.nn.Module", features: "Mapping[str, torch.Tensor]", opset: int
+) -> "ir.Model":
+    """Traces with torch.export, whose sizes stay symbolic."""
+    import torch
+
+    dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    program = torch.onnx.export(
+        module,
+        tuple(features.values()),
+        dynamo=True,
+        opset_version=opset,
+        input_names=list(features),
+        output_names=list(OUTPUTS),
+        dynamic_shapes=((dynamic,) * len(features),),
+        verbose=False,
+    )
+    assert program is not None
+    return program.model
+
+
+def _bind_weights(model: "ir.Model", weights: "Mapping[str, torch.Tensor]") -> list[str]:
+    """Turns the graph inputs that are weights into initializers; returns their names.
+
+    The tensors stay those of the source model. Names become those of the checkpoint.
+    """
+    import onnx_ir as ir
+    from onnx_ir.tensor_adapters import TorchTensor
+
+    graph = model.graph
+    for value in [v for v in graph.inputs if v.name in weights]:
+        name = str(value.name)
+        graph.inputs.remove(value)
+        value.const_value = TorchTensor(weights[name].detach().cpu(), name=name)
+        graph.register_initializer(value)
+    used = [name for name, value in graph.initializers.items() if name in weights and value.uses()]
+    taken = set(graph.initializers) | {v.name for v in ir.traversal.RecursiveGraphIterator(graph)
+                                       for v in v.outputs}
+    for name in [n for n in graph.initializers if n in weights]:
+        short = name.split(".", 3)[-1]
+        if short not in taken:
+            taken.add(short)
+            graph.initializers[name].name = short
+    return used
+
+
+def _tidy(model: "ir.Model") -> None:
+    """Drops what the tracer leaves behind, without touching a weight's bytes."""
+    import onnx_ir.passes.common as passes
+
+    for step in (
+        passes.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=256),
+        passes.IdentityEliminationPass(),
+    ):
+        step(model)
+    _fold_transposed_weights(model)
+    for step in (
+        passes.CommonSubexpressionEliminationPass(),
+        passes.RemoveUnusedNodesPass(),
+        passes.ClearMetadataAndDocStringPass(),
+    ):
+        step(model)
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+
+
+def _fold_transposed_weights(model: "ir.Model") -> None:
+    """Replaces Transpose(weight) by a weight that is transposed when it is written."""
+    import numpy as np
+    import onnx_ir as ir
+
+    graph = model.graph
+    for node in list(graph):
+        weight = node.inputs[0] if node.op_type == "Transpose" and node.inputs else None
+        if weight is None or not weight.is_initializer() or weight.const_value is None:
+            continue
+        tensor = weight.const_value
+        permutation = node.attributes.get_ints("perm", tuple(range(len(tensor.shape)))[::-1])
+
+        def transposed(tensor: Any = tensor, permutation: Any = permutation) -> "ir.Tensor":
+            return ir.Tensor(np.transpose(tensor.numpy(), permutation), dtype=tensor.dtype)
+
+        shape = ir.Shape([tensor.shape[axis] for axis in permutation])
+        alone = len(weight.uses()) == 1
+        name = str(weight.name) if alone else f"{weight.name}.transposed_{node.outputs[0].name}"
+        folded = ir.Value(
+            name=name,
+            shape=shape,
+            type=ir.TensorType(tensor.dtype),
+            const_value=ir.LazyTensor(transposed, tensor.dtype, shape=shape, name=name),
+        )
+        ir.convenience.replace_all_uses_with(node.outputs[0], folded)
+        graph.remove(node, safe=True)
+        if alone:
+            graph.initializers.pop(name)
+        graph.register_initializer(folded)

@@ -1,0 +1,220 @@
+"""How close two sets of embeddings are; numpy only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from embconvert.config import Precision
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """What one runtime made of the verification texts.
+
+    Attributes:
+        sentence: Pooled embeddings, (texts, dim) float32; None when the graph has no such output.
+        token_mean: Mean over each text's tokens of the last hidden state, (texts, hidden)
+            float32; it vouches for output 0, which many consumers pool themselves; None when
+            the graph has no such output.
+    """
+
+    sentence: FloatArray | None
+    token_mean: FloatArray | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """Figures of one graph against the reference.
+
+    Attributes:
+        texts: Number of texts compared.
+        max_abs_diff: Largest absolute difference of any component.
+        relative_diff: That, divided by the largest absolute component of the reference.
+        mean_cosine: Mean cosine of the embeddings.
+        p1_cosine: First percentile of the cosines.
+        min_cosine: Lowest cosine.
+        rank_correlation: Spearman's, between the pairwise similarities of the texts in both.
+        batch_cosine: Lowest cosine between a text's embedding alone and in any batch; 1 means
+            that an embedding doesn't depend on its neighbours.
+        token_mean_cosine: Lowest cosine of the mean-pooled output 0; None when it has none.
+        worst_text: Id of the text with the lowest cosine.
+        texts_per_second: Throughput over the verification texts, in batches of 32 of similar
+            length.
+    """
+
+    texts: int
+    max_abs_diff: float
+    relative_diff: float
+    mean_cosine: float
+    p1_cosine: float
+    min_cosine: float
+    rank_correlation: float
+    batch_cosine: float
+    token_mean_cosine: float | None
+    worst_text: str
+    texts_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor:
+    """What a graph must reach to be published.
+
+    Attributes:
+        mean_cosine: Least mean cosine.
+        min_cosine: Least cosine of any text.
+        relative_diff: Largest difference, relative to the largest component.
+    """
+
+    mean_cosine: float
+    min_cosine: float = -1.0
+    relative_diff: float = float("inf")
+
+
+#: The defaults. Float32 stages reorder sums and nothing else; the others leave room for what the
+#: precision costs on real models, and none for a graph that went wrong.
+FLOORS = {
+    Precision.FLOAT32: Floor(mean_cosine=0.99999, min_cosine=0.9999, relative_diff=1e-2),
+    Precision.FLOAT16: Floor(mean_cosine=0.999, min_cosine=0.99),
+    Precision.QINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
+    Precision.QUINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
+    Precision.QINT8_STATIC: Floor(mean_cosine=0.95, min_cosine=0.7),
+}
+
+
+def floor_for(precision: Precision, min_cosine: float | None) -> Floor:
+    """Returns the floor of a precision; `--min_cosine` replaces that of quantized ones."""
+    if min_cosine is None or precision is Precision.FLOAT32:
+        return FLOORS[precision]
+    return Floor(mean_cosine=min_cosine)
+
+
+def cosines(a: FloatArray, b: FloatArray) -> npt.NDArray[np.float64]:
+    """Returns the cosine of each pair of rows, (n,) float64.
+
+    Two zero vectors agree (1); a zero vector and another do not (0).
+
+    Args:
+        a: (n, dim) float32.
+        b: (n, dim) float32.
+    """
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    norms = np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1)
+    product = norms[0] * norms[1]
+    dots = np.einsum("nd,nd->n", x, y)
+    both_zero = (norms[0] == 0) & (norms[1] == 0)
+    ratio = np.divide(dots, product, out=np.zeros_like(dots), where=product > 0)
+    return np.where(both_zero, 1.0, np.clip(ratio, -1.0, 1.0))
+
+
+def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns ranks, ties sharing their mean rank, (n,) float64."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: npt.NDArray[np.float64] = (last - (counts - 1) / 2)[inverse]
+    return ranks
+
+
+def spearman(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Returns Spearman's rank correlation of two (n,) arrays; 1 when both are constant.
+
+    Source: Spearman (1904); Pearson's correlation of the ranks.
+    """
+    x, y = _ranks(a), _ranks(b)
+    x, y = x - x.mean(), y - y.mean()
+    scale = np.sqrt((x @ x) * (y @ y))
+    if scale == 0:
+        return float(np.array_equal(x, y))
+    return float(x @ y / scale)
+
+
+def pairwise_similarities(embeddings: FloatArray) -> npt.NDArray[np.float64]:
+    """Returns the cosines of all pairs of rows, (n * (n - 1) / 2,) float64."""
+    x = embeddings.astype(np.float64)
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    unit = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+    upper = np.triu_indices(len(x), k=1)
+    similarities: npt.NDArray[np.float64] = (unit @ unit.T)[upper]
+    return similarities
+
+
+def compare(
+    reference: Embeddings,
+    candidate: Embeddings,
+    *,
+    text_ids: list[str],
+    batch_cosine: float,
+    texts_per_second: float,
+) -> Fidelity:
+    """Compares a graph's embeddings with the reference's.
+
+    The pooled embeddings are compared; for a graph without them, the mean of the token vectors.
+
+    Args:
+        reference: Of the source model.
+        candidate: Of the graph; same texts, same order.
+        text_ids: One for each text.
+        batch_cosine: See Fidelity.
+        texts_per_second: See Fidelity.
+
+    Raises:
+        ValueError: The shapes differ, there is nothing to compare, or a value is not finite.
+    """
+    token_mean_cosine: float | None = None
+    if candidate.token_mean is not None and reference.token_mean is not None:
+        _check(reference.token_mean, candidate.token_mean, "last_hidden_state", text_ids)
+        token_mean_cosine = float(cosines(reference.token_mean, candidate.token_mean).min())
+    if candidate.sentence is not None and reference.sentence is not None:
+        ours, theirs = candidate.sentence, reference.sentence
+    elif candidate.token_mean is not None and reference.token_mean is not None:
+        ours, theirs = candidate.token_mean, reference.token_mean
+    else:
+        raise ValueError("the graph has neither of the outputs that could be compared")
+    _check(theirs, ours, "sentence_embedding", text_ids)
+    similarity = cosines(theirs, ours)
+    difference = float(np.abs(theirs.astype(np.float64) - ours).max())
+    return Fidelity(
+        texts=len(ours),
+        max_abs_diff=difference,
+        relative_diff=difference / max(float(np.abs(theirs).max()), 1e-30),
+        mean_cosine=float(similarity.mean()),
+        p1_cosine=float(np.percentile(similarity, 1)),
+        min_cosine=float(similarity.min()),
+        rank_correlation=spearman(pairwise_similarities(theirs), pairwise_similarities(ours)),
+        batch_cosine=batch_cosine,
+        token_mean_cosine=token_mean_cosine,
+        worst_text=text_ids[int(similarity.argmin())],
+        texts_per_second=texts_per_second,
+    )
+
+
+def _check(theirs: FloatArray, ours: FloatArray, what: str, text_ids: list[str]) -> None:
+    if theirs.shape != ours.shape:
+        raise ValueError(f"{what} has shape {ours.shape} where the source gives {theirs.shape}")
+    if not np.isfinite(theirs).all():
+        raise ValueError(f"the source model itself gives values in {what} that are not finite")
+    finite = np.isfinite(ours).all(axis=1)
+    if not finite.all():
+        bad = text_ids[int((~finite).argmax())]
+        raise ValueError(f"{what} has values that are not finite, first for text {bad}")
+
+
+def shortfall(fidelity: Fidelity, floor: Floor) -> str | None:
+    """Returns what falls short of the floor, in words, or None when nothing does."""
+    # Output 0 is compared by the same floor as the pooled output: consumers pool it themselves.
+    lowest = min(fidelity.min_cosine, fidelity.token_mean_cosine or 1.0)
+    if fidelity.mean_cosine < floor.mean_cosine:
+        return f"mean cosine {fidelity.mean_cosine:.5f} is below {floor.mean_cosine:g}"
+    if lowest < floor.min_cosine:
+        return (
+            f"lowest cosine {lowest:.5f} (text {fidelity.worst_text}) is below "
+            f"{floor.min_cosine:g}"
+        )
+    if fidelity.relative_diff > floor.relative_diff:
+        return (
+            f"largest difference is {fidelity.relative_diff:.2g} of the largest component, "
+            f"over {floor.relative_diff:g}"
+        )
+    return None

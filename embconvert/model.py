@@ -1,0 +1,128 @@
+"""The values that flow from one stage to the next; every stage returns a new one."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embconvert.architectures import Architecture
+from embconvert.config import OptimizationLevel, Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """One file of the source or of the output.
+
+    Attributes:
+        path: Relative to its folder, with forward slashes.
+        sha256: Hex digest of the content.
+        size_bytes: Length of the content.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedModel:
+    """A source pinned to one revision, its files on disk and checked.
+
+    Attributes:
+        model_id: As the user gave it.
+        revision: The hub's commit; None for a local folder.
+        folder: Where the files are.
+        files: Every file that the conversion may read.
+        config: The model's config.json.
+        architecture: What the graph optimizer must know.
+        max_seq_length: Tokens after which sentence-transformers truncates; None when it doesn't.
+        has_modules: Whether the source says itself how it pools (modules.json).
+    """
+
+    model_id: str
+    revision: str | None
+    folder: Path
+    files: tuple[FileRecord, ...]
+    config: Mapping[str, Any]
+    architecture: Architecture
+    max_seq_length: int | None
+    has_modules: bool
+
+    @property
+    def digest(self) -> str:
+        """One sha256 over the names and contents of all files."""
+        digest = hashlib.sha256()
+        for file in sorted(self.files, key=lambda f: f.path):
+            digest.update(f"{file.path}\0{file.sha256}\n".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorInfo:
+    """An input or output of a graph; a dynamic dimension is its name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxArtifact:
+    """An ONNX file on disk.
+
+    Attributes:
+        path: Where it is.
+        sha256: Of the graph file.
+        size_bytes: Of the graph file.
+        external_data: The file beside it that holds its weights, when it is over 2 GB.
+        opset: Of the default domain.
+        inputs: In order.
+        outputs: In order.
+        operators: Counts of operators, as `Domain.Name` outside ONNX's own domain.
+        min_onnxruntime: The oldest ONNX Runtime that runs it.
+    """
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    external_data: FileRecord | None
+    opset: int
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    operators: Mapping[str, int]
+    min_onnxruntime: str
+
+    @property
+    def digest(self) -> str:
+        """What identifies the model: of the graph, and of its external data where it has one."""
+        return self.sha256 + (self.external_data.sha256 if self.external_data else "")
+
+    @property
+    def total_size_bytes(self) -> int:
+        """Graph and external data together."""
+        return self.size_bytes + (self.external_data.size_bytes if self.external_data else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedModel:
+    """Plain ONNX, as traced."""
+
+    artifact: OnnxArtifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizedModel:
+    """A fused graph."""
+
+    artifact: OnnxArtifact
+    level: OptimizationLevel
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedModel:
+    """A graph with smaller weights."""
+
+    artifact: OnnxArtifact
+    level: OptimizationLevel
+    precision: Precision

@@ -1,0 +1,255 @@
+"""Reading and writing ONNX files without holding their weights in memory.
+
+The protobuf library serializes a whole model in memory, several copies of every weight at once.
+Here the small graph is serialized alone and the weights are streamed behind it, one at a time,
+as more entries of the same GraphProto; the result is ordinary ONNX. A model over protobuf's 2 GB
+gets its weights in one file beside it, `<name>.onnx_data`.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from embconvert.compat import oldest_onnxruntime
+from embconvert.model import FileRecord, OnnxArtifact, TensorInfo
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+#: Weights above this go to a file of their own; protobuf's limit is 2 GiB for the whole message.
+EXTERNAL_DATA_THRESHOLD_BYTES = 2**31 - 2**26
+
+# Tensors below this stay in the graph file even when it has external data: shapes and scalars,
+# which runtimes read while they load the graph.
+_INLINE_BYTES = 1024
+# Page-aligned tensors can be memory-mapped.
+_ALIGNMENT_BYTES = 4096
+_CHUNK_BYTES = 1 << 24
+
+# Wire format of onnx.proto: field number << 3 | 2 (length-delimited).
+_MODEL_GRAPH = b"\x3a"
+_GRAPH_INITIALIZER = b"\x2a"
+_TENSOR_RAW_DATA = b"\x4a"
+
+
+class HashingFile:
+    """A file being written whose sha256 is computed on the way."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, data: Any) -> None:
+        """Writes bytes or any contiguous buffer."""
+        self._stream.write(data)
+        self._digest.update(data)
+        self.size_bytes += len(data)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what was written so far."""
+        return self._digest.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Returns the hex sha256 of a file, read in chunks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _data_chunks(tensor: "ir.TensorProtocol") -> Iterator[Any]:
+    """Yields a tensor's little-endian bytes in pieces; the tensor is materialized once."""
+    array = tensor.numpy()
+    if array.dtype.kind in "fiub" and array.dtype.byteorder in "=|<":
+        data = memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")
+    else:  # bfloat16, float8 and packed types, which numpy has no native type for
+        data = memoryview(tensor.tobytes())
+    for start in range(0, len(data), _CHUNK_BYTES):
+        yield data[start : start + _CHUNK_BYTES]
+
+
+def _tensor_header(name: str, tensor: "ir.TensorProtocol") -> Any:
+    import onnx
+
+    return onnx.TensorProto(
+        name=name, dims=tensor.shape.numpy(), data_type=int(tensor.dtype)
+    )
+
+
+def write_model(
+    model: "ir.Model",
+    path: Path,
+    *,
+    external_data_threshold_bytes: int = EXTERNAL_DATA_THRESHOLD_BYTES,
+) -> OnnxArtifact:
+    """Writes a model, streaming its weights.
+
+    Args:
+        model: Its initializers may be lazy or external tensors; each is materialized once.
+        path: The file to write; must not be a file that the model's weights are mapped from.
+        external_data_threshold_bytes: Weights above this go to `<path>_data`.
+
+    Returns:
+        The file written.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    import onnx_ir as ir
+
+    initializers = dict(model.graph.initializers)
+    tensors = {
+        name: value.const_value
+        for name, value in initializers.items()
+        if value.const_value is not None
+    }
+    model.graph.initializers.clear()
+    try:
+        proto = ir.to_proto(model)
+    finally:
+        model.graph.initializers.update(initializers)
+    graph = proto.graph.SerializeToString(deterministic=True)
+    proto.ClearField("graph")
+
+    total_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    external: FileRecord | None = None
+    headers: dict[str, Any] = {n: _tensor_header(n, t) for n, t in tensors.items()}
+    inline = dict(tensors)
+    if total_bytes > external_data_threshold_bytes:
+        outside = {n: t for n, t in tensors.items() if t.nbytes >= _INLINE_BYTES}
+        inline = {n: t for n, t in tensors.items() if n not in outside}
+        external = _write_external_data(outside, headers, path.with_name(path.name + "_data"))
+
+    with path.open("wb") as stream:
+        file = HashingFile(stream)
+        entries = {n: header.SerializeToString(deterministic=True) for n, header in headers.items()}
+        lengths: dict[str, int] = {}
+        for name, header in entries.items():
+            size = inline[name].nbytes if name in inline else None
+            raw = 0 if size is None else len(_TENSOR_RAW_DATA) + len(_varint(size)) + size
+            lengths[name] = len(header) + raw
+        body = sum(len(_GRAPH_INITIALIZER) + len(_varint(n)) + n for n in lengths.values())
+        file.write(proto.SerializeToString(deterministic=True))
+        file.write(_MODEL_GRAPH + _varint(len(graph) + body) + graph)
+        for name, header in entries.items():
+            file.write(_GRAPH_INITIALIZER + _varint(lengths[name]) + header)
+            if name in inline:
+                file.write(_TENSOR_RAW_DATA + _varint(inline[name].nbytes))
+                for chunk in _data_chunks(inline[name]):
+                    file.write(chunk)
+    return describe(model, path, file.sha256, external)
+
+
+def _write_external_data(
+    tensors: "dict[str, ir.TensorProtocol]", headers: dict[str, Any], path: Path
+) -> FileRecord:
+    """Streams tensors to one file and notes their places in their headers."""
+    import onnx
+
+    with path.open("wb") as stream:
+        file = HashingFile(stream)
+        for name, tensor in tensors.items():
+            file.write(bytes(-file.size_bytes % _ALIGNMENT_BYTES))
+            header = headers[name]
+            header.data_location = onnx.TensorProto.EXTERNAL
+            place = {"location": path.name, "offset": file.size_bytes, "length": tensor.nbytes}
+            for key, value in place.items():
+                header.external_data.add(key=key, value=str(value))
+            for chunk in _data_chunks(tensor):
+                file.write(chunk)
+    return FileRecord(path=path.name, sha256=file.sha256, size_bytes=file.size_bytes)
+
+
+def read_model(path: Path) -> "ir.Model":
+    """Reads a model; external data stays memory-mapped on disk.
+
+    Raises:
+        ValueError: It is no ONNX, or its external data points out of its folder or is missing.
+    """
+    import onnx_ir as ir
+
+    try:
+        model = ir.load(path)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - protobuf and onnx_ir raise many kinds
+        raise ValueError(f"{path.name} is no ONNX file: {error}") from error
+    if not model.graph.outputs or not model.graph.inputs:
+        raise ValueError(f"{path.name} is no ONNX file: it has no inputs or no outputs")
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor):
+            location = Path(tensor.location)
+            if location.name != str(location) or not (path.parent / location).is_file():
+                raise ValueError(f"{path.name} needs {location}, which is not beside it")
+    return model
+
+
+def describe(
+    model: "ir.Model", path: Path, sha256: str, external_data: FileRecord | None
+) -> OnnxArtifact:
+    """Returns the artifact of a model on disk."""
+    operators: Counter[str] = Counter()
+    for node in model.graph.all_nodes():
+        domain = node.domain if node.domain not in ("", "ai.onnx") else ""
+        operators[f"{domain}.{node.op_type}" if domain else node.op_type] += 1
+    opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+    return OnnxArtifact(
+        path=path,
+        sha256=sha256,
+        size_bytes=path.stat().st_size,
+        external_data=external_data,
+        opset=opset,
+        inputs=tuple(map(_tensor_info, model.graph.inputs)),
+        outputs=tuple(map(_tensor_info, model.graph.outputs)),
+        operators=dict(sorted(operators.items())),
+        min_onnxruntime=oldest_onnxruntime(opset, model.ir_version, operators),
+    )
+
+
+def _tensor_info(value: "ir.Value") -> TensorInfo:
+    shape = () if value.shape is None else tuple(value.shape)
+    return TensorInfo(
+        name=value.name or "",
+        dtype=value.dtype.name.lower() if value.dtype is not None else "unknown",
+        shape=tuple(d if isinstance(d, int) else str(d) for d in shape),
+    )
+
+
+def read_artifact(path: Path) -> OnnxArtifact:
+    """Reads and describes a file.
+
+    Raises:
+        ValueError: As read_model.
+    """
+    import onnx_ir as ir
+
+    model = read_model(path)
+    locations = {
+        str(value.const_value.location)
+        for value in model.graph.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    }
+    if len(locations) > 1:
+        raise ValueError(f"{path.name} has its weights in {len(locations)} files; one is supported")
+    external = None
+    for location in locations:
+        file = path.parent / location
+        external = FileRecord(
+            path=location, sha256=hash_file(file), size_bytes=file.stat().st_size
+        )
+    return describe(model, path, hash_file(path), external)

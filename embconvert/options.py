@@ -1,0 +1,364 @@
+"""The command line's options as one table, and how their text becomes a Request.
+
+Fire, the README's test and `--help` all read this table, so an option exists in one place.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embconvert.config import (
+    OPSETS,
+    QUANTIZED_PRECISIONS,
+    TASK_SYNONYMS,
+    Command,
+    OptimizationLevel,
+    PoolingMode,
+    Precision,
+    Request,
+    unknown_value,
+)
+from embconvert.errors import UsageError
+
+_ALL_COMMANDS = tuple(Command)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: As the user writes it, without the dashes.
+        commands: The commands that take it.
+        help: One sentence.
+        default: What the help shows as default; empty when there is none.
+        parse: Turns the text into the value; raises UsageError.
+        metavar: The placeholder in help; None makes the option a flag, which needs no value.
+        field: The field of Request that it sets.
+    """
+
+    name: str
+    commands: tuple[Command, ...]
+    help: str
+    parse: Callable[[str], Any]
+    metavar: str | None = None
+    default: str = ""
+    field: str = ""
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether the option stands alone."""
+        return self.metavar is None
+
+    @property
+    def request_field(self) -> str:
+        """The field of Request that it sets."""
+        return self.field or self.name
+
+
+def _boolean(name: str, *, negated: bool = False) -> Callable[[str], bool]:
+    def parse(text: str) -> bool:
+        value = {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
+        if value is None:
+            raise UsageError(f"--{name} cannot be {text!r}", f"write --{name} alone, or =true, =false")
+        return value is not negated
+
+    return parse
+
+
+def _text(name: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not text.strip() or "\0" in text:
+            raise UsageError(f"--{name} is empty", f"give --{name} a value, or leave it out")
+        return text
+
+    return parse
+
+
+def _path(name: str) -> Callable[[str], Path]:
+    return lambda text: Path(_text(name)(text)).expanduser()
+
+
+def _choice(name: str, known: Mapping[str, Any]) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        if text not in known:
+            raise unknown_value(f"--{name}", text, known)
+        return known[text]
+
+    return parse
+
+
+def _precisions(text: str) -> tuple[Precision, ...]:
+    parse = _choice("quantize", {p.value: p for p in QUANTIZED_PRECISIONS})
+    parts = [part.strip() for part in text.split(",")]
+    return tuple(dict.fromkeys(parse(part) for part in parts))
+
+
+def _opset(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) not in OPSETS:
+        raise UsageError(
+            f"--opset {text} does not work",
+            f"choose one from {OPSETS[0]} to {OPSETS[-1]}; 17 is the default",
+        )
+    return int(text)
+
+
+def _cosine(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise UsageError(f"--min_cosine {text} is no cosine", "give a number from 0 to 1, as 0.98")
+    return value
+
+
+def _device(text: str) -> str:
+    kind, _, index = text.partition(":")
+    if kind not in ("cpu", "cuda", "mps", "xpu") or (index and not index.isdigit()):
+        raise unknown_value("--device", text, ("cpu", "cuda", "cuda:0", "mps", "xpu"))
+    return text
+
+
+_EXPORT = (Command.EXPORT, Command.ALL)
+_OPTIMIZE = (Command.OPTIMIZE, Command.ALL)
+_QUANTIZE = (Command.QUANTIZE, Command.ALL)
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="model_id",
+        commands=_ALL_COMMANDS,
+        metavar="ID",
+        parse=_text("model_id"),
+        default="required",
+        help="Hub id (org/name) or local folder of the model.",
+    ),
+    Option(
+        name="output_parent_dir",
+        commands=_ALL_COMMANDS,
+        metavar="DIR",
+        parse=_path("output_parent_dir"),
+        default="./models/",
+        help="The model goes to DIR/<model_id>, or DIR/<folder name> for a local folder.",
+    ),
+    Option(
+        name="revision",
+        commands=_EXPORT,
+        metavar="REV",
+        parse=_text("revision"),
+        default="the hub's main branch",
+        help="Branch, tag or commit; resolved to a commit and recorded.",
+    ),
+    Option(
+        name="task",
+        commands=_EXPORT,
+        metavar="TASK",
+        parse=_choice("task", {t: t for t in TASK_SYNONYMS}),
+        default="sentence-similarity",
+        help="What the model is for; optimum's synonyms of feature-extraction.",
+    ),
+    Option(
+        name="opset",
+        commands=_EXPORT,
+        metavar="N",
+        parse=_opset,
+        default="17",
+        help=f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]}.",
+    ),
+    Option(
+        name="device",
+        commands=_EXPORT,
+        metavar="DEVICE",
+        parse=_device,
+        default="cpu",
+        help="The torch device that traces the model: cpu, cuda, cuda:1, mps.",
+    ),
+    Option(
+        name="optimize",
+        commands=_OPTIMIZE,
+        metavar="LEVEL",
+        parse=_choice("optimize", {str(int(level)): level for level in OptimizationLevel}),
+        default="1",
+        help="0 makes no optimized file, 1 is portable, 2 is for CPU, 99 is bound to this CPU.",
+    ),
+    Option(
+        name="quantize",
+        commands=_QUANTIZE,
+        metavar="PRECISION",
+        parse=_precisions,
+        default="none for all, required for quantize",
+        help="QInt8, QUInt8, Float16 or QInt8Static, or several with commas between them.",
+    ),
+    Option(
+        name="model_path",
+        commands=(Command.OPTIMIZE, Command.QUANTIZE),
+        metavar="FILE",
+        parse=_path("model_path"),
+        default="what export left in the output folder",
+        help="Work on this ONNX file instead; it is never changed.",
+    ),
+    Option(
+        name="per_channel",
+        commands=_QUANTIZE,
+        parse=_boolean("per_channel"),
+        default="on",
+        help="One scale for each channel of a weight.",
+    ),
+    Option(
+        name="no_per_channel",
+        commands=_QUANTIZE,
+        parse=_boolean("no_per_channel", negated=True),
+        field="per_channel",
+        default="off",
+        help="One scale for the whole weight.",
+    ),
+    Option(
+        name="reduce_range",
+        commands=_QUANTIZE,
+        parse=_boolean("reduce_range"),
+        default="on",
+        help="7-bit weights, which x86 without VNNI needs to be right.",
+    ),
+    Option(
+        name="no_reduce_range",
+        commands=_QUANTIZE,
+        parse=_boolean("no_reduce_range", negated=True),
+        field="reduce_range",
+        default="off",
+        help="8-bit weights, for ARM and x86 with VNNI.",
+    ),
+    Option(
+        name="calibration_dataset",
+        commands=_QUANTIZE,
+        metavar="FILE",
+        parse=_path("calibration_dataset"),
+        default="a built-in set",
+        help="UTF-8 text file, one text a line, that calibrates QInt8Static.",
+    ),
+    Option(
+        name="min_cosine",
+        commands=_QUANTIZE,
+        metavar="X",
+        parse=_cosine,
+        default="one for each precision",
+        help="Floor of the mean cosine to the reference; a file below it is not published.",
+    ),
+    Option(
+        name="pooling",
+        commands=_EXPORT,
+        metavar="MODE",
+        parse=_choice(
+            "pooling",
+            {m.value: m for m in PoolingMode} | {"mean_sqrt_len": PoolingMode.MEAN_SQRT_LEN},
+        ),
+        default="the model's own",
+        help="Pooling of a model that has no sentence-transformers modules: "
+        "mean, cls, lasttoken, max, weightedmean or mean_sqrt_len.",
+    ),
+    Option(
+        name="skip_shape_inference",
+        commands=(Command.OPTIMIZE, Command.QUANTIZE, Command.ALL),
+        parse=_boolean("skip_shape_inference"),
+        default="off",
+        help="For models on which symbolic shape inference fails.",
+    ),
+    Option(
+        name="skip_validation",
+        commands=_ALL_COMMANDS,
+        parse=_boolean("skip_validation"),
+        default="off",
+        help="Do not compare with the reference; the manifest says so.",
+    ),
+    Option(
+        name="trust_remote_code",
+        commands=_EXPORT,
+        parse=_boolean("trust_remote_code"),
+        default="off",
+        help="Run Python code that comes with the model.",
+    ),
+    Option(
+        name="cache_dir",
+        commands=_ALL_COMMANDS,
+        metavar="DIR",
+        parse=_path("cache_dir"),
+        default="$HF_HOME/hub",
+        help="The hub cache.",
+    ),
+    Option(
+        name="offline",
+        commands=_ALL_COMMANDS,
+        parse=_boolean("offline"),
+        default="off",
+        help="Open no connection; use the cache.",
+    ),
+    Option(
+        name="dry_run",
+        commands=_ALL_COMMANDS,
+        parse=_boolean("dry_run"),
+        default="off",
+        help="Print what would be done, and do nothing.",
+    ),
+    Option(
+        name="json",
+        commands=_ALL_COMMANDS,
+        parse=_boolean("json"),
+        default="off",
+        help="Print the manifest (or, with --dry_run, the plan) as JSON.",
+    ),
+    Option(
+        name="quiet",
+        commands=_ALL_COMMANDS,
+        parse=_boolean("quiet"),
+        default="off",
+        help="Only warnings and errors on stderr.",
+    ),
+    Option(
+        name="debug",
+        commands=_ALL_COMMANDS,
+        parse=_boolean("debug"),
+        default="off",
+        help="Tracebacks, and the libraries' own warnings.",
+    ),
+)
+
+
+def options_of(command: Command) -> dict[str, Option]:
+    """Returns the options that a command takes, by name."""
+    return {option.name: option for option in OPTIONS if command in option.commands}
+
+
+def parse_request(command: Command, texts: Mapping[str, str]) -> Request:
+    """Turns the texts of a command line into a Request.
+
+    Args:
+        command: The verb.
+        texts: Option name to text; options that were not given are absent.
+
+    Returns:
+        The request, every value checked.
+
+    Raises:
+        UsageError: A value is missing or not one of the known ones, or two contradict.
+    """
+    values: dict[str, Any] = {}
+    set_by: dict[str, str] = {}
+    known = options_of(command)
+    for name, text in texts.items():
+        option = known[name]
+        value = option.parse(text)
+        field = option.request_field
+        if field in values and values[field] != value:
+            raise UsageError(f"--{set_by[field]} and --{name} contradict", "give one of them")
+        values[field], set_by[field] = value, name
+    if "model_id" not in values:
+        raise UsageError(
+            "--model_id is missing",
+            f"write: embconvert {command} --model_id org/name, or a local folder",
+        )
+    if command is Command.QUANTIZE and not values.get("quantize"):
+        raise UsageError(
+            "--quantize is missing",
+            f"write: --quantize {'|'.join(QUANTIZED_PRECISIONS)}, or several with commas",
+        )
+    return Request(command=command, **values)

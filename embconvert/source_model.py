@@ -1,0 +1,410 @@
+"""The source model in torch: what is traced, and what everything is compared with."""
+
+import contextlib
+import gc
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embconvert.config import PoolingMode
+from embconvert.errors import ExportError, SourceError, UnsupportedModelError, UsageError
+from embconvert.fidelity import Embeddings, FloatArray
+from embconvert.model import ResolvedModel
+
+if TYPE_CHECKING:
+    import torch
+
+#: The order of a graph's inputs; others that a tokenizer makes follow.
+INPUT_ORDER = ("input_ids", "attention_mask", "token_type_ids")
+
+# Two texts of different length, so that the trace sees padding: a batch of 1 or a full mask lets
+# the tracer take a shortcut for a fact of the model.
+_SAMPLE_TEXTS = ("A short text.", "Another text, which is quite a bit longer than the first one.")
+
+_REFERENCE_BATCH = 32
+
+
+def check_device(device: str) -> None:
+    """Refuses a torch device that this machine lacks.
+
+    Raises:
+        UsageError: It is not there.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    kind, _, index = device.partition(":")
+    backend = torch.backends.mps if kind == "mps" else getattr(torch, kind)
+    count = 0
+    if backend.is_available():
+        count = 1 if kind == "mps" else backend.device_count()
+    if int(index or 0) >= count:
+        raise UsageError(
+            f"--device {device} is not there: torch sees {count} {kind} devices",
+            "use --device cpu" if not count else f"use {kind}:0 to {kind}:{count - 1}",
+        )
+
+
+class SourceModel:
+    """A sentence-transformers model in float32, ready to trace and to encode.
+
+    Attributes:
+        pooling: The pooling modes, as sentence-transformers names them.
+        dimension: Length of a sentence embedding.
+    """
+
+    def __init__(self, model: Any, resolved: ResolvedModel, made_up: frozenset[str]) -> None:
+        self._model = model
+        self._resolved = resolved
+        self._made_up = made_up
+        self.dimension: int | None = model.get_embedding_dimension()
+
+    @classmethod
+    def load(
+        cls,
+        resolved: ResolvedModel,
+        *,
+        device: str,
+        pooling: PoolingMode | None,
+        trust_remote_code: bool,
+        warn: Callable[[str], None],
+    ) -> "SourceModel":
+        """Loads the source through optimum's TasksManager and sentence-transformers.
+
+        Weights are float32 whatever the checkpoint holds, so that the reference is exact.
+
+        Args:
+            resolved: The files.
+            device: A torch device.
+            pooling: Replaces the model's own pooling; None keeps it.
+            trust_remote_code: Run Python code that comes with the model.
+            warn: Called with what the user should know.
+
+        Raises:
+            SourceError: The weights don't fit the configuration, or are not all there.
+            UnsupportedModelError: transformers or sentence-transformers can't build the model.
+        """
+        import torch
+        from optimum.exporters.tasks import TasksManager
+
+        _hush_libraries()
+        made_up: set[str] = set()
+        try:
+            with _noting_missing_weights(made_up):
+                model = TasksManager.get_model_from_task(
+                    "feature-extraction",
+                    str(resolved.folder),
+                    framework="pt",
+                    library_name="sentence_transformers",
+                    torch_dtype=torch.float32,
+                    device=device,
+                    trust_remote_code=trust_remote_code,
+                    # The tracer needs attention as plain operators.
+                    attn_implementation="eager",
+                )
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise ExportError(
+                "there is not enough memory for the source model",
+                "convert it on a machine with more memory, or raise the container's limit",
+            ) from error
+        except Exception as error:
+            raise _load_error(resolved, error) from error
+        model.eval().requires_grad_(False)
+        _check_loaded_weights(model)
+        source = cls(model, resolved, frozenset(made_up))
+        source._set_pooling(pooling, warn)
+        return source
+
+    def _set_pooling(self, mode: PoolingMode | None, warn: Callable[[str], None]) -> None:
+        from sentence_transformers.sentence_transformer.modules import Pooling
+
+        index = next((i for i, m in enumerate(self._model) if isinstance(m, Pooling)), None)
+        if index is None:
+            if mode is not None:
+                raise UsageError(
+                    "--pooling cannot be set: the model has no pooling module to replace",
+                    "leave --pooling out",
+                )
+            return
+        own = self._model[index]
+        if mode is not None and mode != own.pooling_mode:
+            if self._resolved.has_modules:
+                warn(f"pooling {mode} replaces the model's own, {own.pooling_mode}")
+            replacement = Pooling(own.embedding_dimension, str(mode))
+            if replacement.pooling_output_dimension != own.pooling_output_dimension:
+                raise UsageError(
+                    f"--pooling {mode} gives {replacement.pooling_output_dimension} dimensions "
+                    f"where the model's next module takes {own.pooling_output_dimension}",
+                    "leave --pooling out",
+                )
+            self._model[index] = replacement
+        elif mode is None and not self._resolved.has_modules:
+            warn(
+                f"the model has no sentence-transformers modules; {own.pooling_mode} pooling is "
+                "assumed (--pooling overrides)"
+            )
+
+    @property
+    def pooling(self) -> tuple[str, ...]:
+        """The pooling modes, as sentence-transformers names them; empty when there is none."""
+        for module in self._model:
+            mode = getattr(module, "pooling_mode", None)
+            if mode is not None:
+                return (mode,) if isinstance(mode, str) else tuple(mode)
+        return ()
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Tokens after which sentence-transformers truncates."""
+        length = self._model.max_seq_length
+        return int(length) if length is not None and length < 1_000_000 else None
+
+    def weights(self) -> "dict[str, torch.Tensor]":
+        """Returns every parameter and buffer of traced_module(), by name."""
+        return dict(self.traced_module().state_dict())
+
+    def refuse_made_up(self, used: Iterable[str]) -> None:
+        """Refuses a model whose graph needs weights that its files lack.
+
+        transformers fills missing weights with random ones and only logs it. Weights that the
+        graph doesn't use (a pooler, say) may be missing.
+
+        Args:
+            used: Names of weights, as weights() has them.
+
+        Raises:
+            SourceError: A used weight is made up.
+        """
+        for name in used:
+            # traced_module > SentenceTransformer > index > Transformer.model > the weight
+            if name.split(".", 3)[-1] in self._made_up:
+                raise SourceError(
+                    f"the weight {name.split('.', 3)[-1]} is not in the model's files",
+                    "the folder is incomplete, or config.json names another architecture",
+                )
+
+    def sample_features(self) -> "dict[str, torch.Tensor]":
+        """Returns the inputs of a trace: name to (2, seq) int64, in the graph's order."""
+        import torch
+
+        features = self._model.preprocess(list(_SAMPLE_TEXTS))
+        shape = features["input_ids"].shape
+        named = {
+            name: value.to(self._model.device)
+            for name, value in features.items()
+            if isinstance(value, torch.Tensor) and value.shape == shape
+        }
+        first = {name: named.pop(name) for name in INPUT_ORDER if name in named}
+        return first | named
+
+    def traced_module(self) -> "torch.nn.Module":
+        """Returns a module from the named inputs to (token embeddings, sentence embedding)."""
+        import torch
+
+        source, names = self._model, list(self.sample_features())
+        truncate_dim = source.truncate_dim
+
+        class Traced(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.source = source
+
+            def forward(self, *inputs: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+                features = self.source(dict(zip(names, inputs, strict=True)))
+                sentence = features["sentence_embedding"]
+                if truncate_dim is not None:  # encode() cuts outside of the modules
+                    sentence = sentence[:, :truncate_dim]
+                return features["token_embeddings"], sentence
+
+        # The exporter restores the training flag that it finds; without eval() of the wrapper
+        # itself, dropout would be in what is encoded afterwards.
+        return Traced().eval()
+
+    def encode(self, texts: Sequence[str]) -> Iterator[Embeddings]:
+        """Encodes texts with sentence-transformers' own encode(), a chunk at a time.
+
+        No prompt is prepended: a graph is given the text as it is.
+
+        Yields:
+            Embeddings of the next at most 64 texts, in order.
+        """
+        chunk = 2 * _REFERENCE_BATCH
+        for start in range(0, len(texts), chunk):
+            items = self._model.encode(
+                list(texts[start : start + chunk]),
+                output_value=None,
+                batch_size=_REFERENCE_BATCH,
+                prompt="",
+                show_progress_bar=False,
+            )
+            yield Embeddings(
+                sentence=np.stack([_as_numpy(item["sentence_embedding"]) for item in items]),
+                token_mean=np.stack(
+                    [
+                        _token_mean(_as_numpy(i["token_embeddings"]), _as_numpy(i["attention_mask"]))
+                        for i in items
+                    ]
+                ),
+            )
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Returns the number of tokens that the model reads of each text."""
+        tokenizer = self._model.tokenizer
+        ids = tokenizer(list(texts), truncation=True, max_length=self.max_seq_length)["input_ids"]
+        return [len(i) for i in ids]
+
+    def save_missing_files(self, folder: Path) -> None:
+        """Writes what consumers need and the source lacks; see pipeline for what was copied.
+
+        Some programs read only `tokenizer.json`, `special_tokens_map.json` and the module files,
+        which older or plainer sources don't have.
+
+        Args:
+            folder: Holds the copied files of the source; none of them is overwritten.
+        """
+        tokenizer = self._model.tokenizer
+        if not (folder / "tokenizer.json").exists() and getattr(tokenizer, "is_fast", False):
+            tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+        special = {
+            name: token if isinstance(token, str) else [str(t) for t in token]
+            for name, token in tokenizer.special_tokens_map.items()
+        }
+        _write_if_missing(folder / "special_tokens_map.json", special)
+        _write_if_missing(
+            folder / "tokenizer_config.json",
+            {"tokenizer_class": "PreTrainedTokenizerFast", **special}
+            | {"model_max_length": self.max_seq_length, "padding_side": tokenizer.padding_side},
+        )
+        self._save_modules(folder)
+
+    def _save_modules(self, folder: Path) -> None:
+        modes = self.pooling
+        if not modes:
+            return
+        pooling_config = {
+            "word_embedding_dimension": self.dimension,
+            # The keys that sentence-transformers wrote before 6, and that servers read.
+            "pooling_mode_cls_token": "cls" in modes,
+            "pooling_mode_mean_tokens": "mean" in modes,
+            "pooling_mode_max_tokens": "max" in modes,
+            "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens" in modes,
+            "pooling_mode_weightedmean_tokens": "weightedmean" in modes,
+            "pooling_mode_lasttoken": "lasttoken" in modes,
+            "include_prompt": True,
+        }
+        if not (folder / "modules.json").exists():
+            prefix = "sentence_transformers.models"
+            modules = [
+                {"idx": 0, "name": "0", "path": "", "type": f"{prefix}.Transformer"},
+                {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{prefix}.Pooling"},
+            ]
+            (folder / "1_Pooling").mkdir()
+            _write_if_missing(folder / "1_Pooling" / "config.json", pooling_config)
+            _write_if_missing(
+                folder / "sentence_bert_config.json",
+                {"max_seq_length": self.max_seq_length, "do_lower_case": False},
+            )
+            _write_if_missing(folder / "modules.json", modules)
+
+    def release(self) -> None:
+        """Lets go of the weights."""
+        self._model = None
+        gc.collect()
+
+
+@contextlib.contextmanager
+def _noting_missing_weights(missing: set[str]) -> Iterator[None]:
+    """Collects the names of the weights that transformers initializes at random.
+
+    from_pretrained() tells them only to its direct caller (`output_loading_info`), and there are
+    two libraries in between; this hook is where 5.23 settles the list.
+    """
+    from transformers import PreTrainedModel
+
+    original = PreTrainedModel._adjust_missing_and_unexpected_keys
+
+    def noting(model: Any, loading_info: Any) -> None:
+        original(model, loading_info)
+        missing.update(loading_info.missing_keys)
+
+    PreTrainedModel._adjust_missing_and_unexpected_keys = noting
+    try:
+        yield
+    finally:
+        PreTrainedModel._adjust_missing_and_unexpected_keys = original
+
+
+def _as_numpy(tensor: "torch.Tensor") -> FloatArray:
+    array: FloatArray = tensor.detach().float().cpu().numpy()
+    return array
+
+
+def _token_mean(tokens: FloatArray, mask: FloatArray) -> FloatArray:
+    """Returns the mean of a text's token vectors, (hidden,) float32; zeros without tokens."""
+    total: FloatArray = (tokens * mask[:, None]).sum(axis=0, dtype=np.float32)
+    return total / np.float32(max(float(mask.sum()), 1.0))
+
+
+def _write_if_missing(path: Path, value: object) -> None:
+    if not path.exists():
+        path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _hush_libraries() -> None:
+    """Keeps the libraries' progress bars and advice away; --debug leaves them on."""
+    import logging
+    import os
+    import warnings
+
+    if os.environ.get("EMBCONVERT_DEBUG"):
+        return
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    for name in ("sentence_transformers", "torch.onnx", "optimum"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+
+
+def _load_error(
+    resolved: ResolvedModel, error: Exception
+) -> SourceError | UnsupportedModelError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = str(error).lower()
+    model_type = resolved.architecture.model_type
+    if "trust_remote_code" in text:
+        return UnsupportedModelError(
+            f"{model_type} needs remote code: {reason}",
+            "read the model's Python files, and if you trust them add --trust_remote_code",
+        )
+    if "does not recognize this architecture" in text or "unrecognized" in text:
+        return UnsupportedModelError(
+            f"transformers does not know the architecture {model_type}",
+            "check config.json's model_type; a newer embconvert may know it",
+        )
+    if isinstance(error, KeyError | ImportError | NotImplementedError | AttributeError):
+        return UnsupportedModelError(
+            f"{model_type} cannot be loaded: {type(error).__name__}: {reason}",
+            "add --debug for the traceback; the model may need another library",
+        )
+    return SourceError(
+        f"the model cannot be loaded: {reason}", "check its files; add --debug for the traceback"
+    )
+
+
+def _check_loaded_weights(model: Any) -> None:
+    """Refuses a model with weights that are not finite: nothing could vouch for its conversion.
+
+    Raises:
+        SourceError: A weight is NaN or infinite.
+    """
+    for name, tensor in model.named_parameters():
+        if not tensor.isfinite().all():
+            raise SourceError(
+                f"the weight {name} has values that are not finite", "download the model again"
+            )

@@ -1,0 +1,6 @@
+"""The image's entry point: the same as `embconvert`."""
+
+from embconvert.cli import main
+
+if __name__ == "__main__":
+    main()

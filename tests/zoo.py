@@ -1,0 +1,340 @@
+"""Tiny embedding models with random weights, built on disk in well under a second each.
+
+The weights are drawn large on purpose: with transformers' own initialisation (std 0.02) attention
+is all but uniform, so a forgotten mask, window, soft-cap or position bias would stay below any
+tolerance. Here each of them moves the embeddings visibly.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+#: Varied in length (1 to 60 tokens), script and content; also what the tokenizer is trained on.
+SENTENCES: tuple[str, ...] = (
+    "a",
+    "Hello",
+    "The cat sat on the mat.",
+    "A cat was sitting on a mat.",
+    "How do I reset my password?",
+    "Stock prices fell sharply on Monday.",
+    "query: weather in Paris tomorrow",
+    "passage: Tomorrow it will rain in Paris, with strong wind in the evening.",
+    "def add(a, b):\n    return a + b",
+    "https://example.org/search?q=embedding&page=2",
+    "3.14159 2.71828 1.41421",
+    "   spaces   and\ttabs   ",
+    "SHOUTING IN CAPITALS!!!",
+    "Der schnelle braune Fuchs springt über den faulen Hund.",
+    "Où est la bibliothèque la plus proche ?",
+    "El perro duerme en la cocina.",
+    "Быстрая лиса прыгает.",
+    "今日は天気がいい",
+    "机器学习模型",
+    "مرحبا بالعالم",
+    "I love this! 😀🎉",
+    "👩‍🚀🚀",
+    "The transformer reads the whole sentence at once, weighs each word against the others, "
+    "and returns one vector.",
+    "It was the best of times, it was the worst of times, it was the age of wisdom, "
+    "it was the age of foolishness, it was the season of light.",
+)
+
+#: More tokens than any `max_seq_length` that the tests use: must be truncated.
+LONG_SENTENCE = " ".join(SENTENCES)
+
+VOCAB_SIZE = 400
+SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
+PAD_ID, BOS_ID, EOS_ID, UNK_ID, MASK_ID = range(len(SPECIAL_TOKENS))
+HIDDEN_SIZE = 32
+DENSE_SIZE = 24
+#: The tokenizer's own limit, which holds where `max_seq_length` is None.
+MAX_POSITIONS = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to build one architecture small.
+
+    Attributes:
+        config: Arguments of its configuration class, on top of `_COMMON`.
+        model_class: Class in transformers to build; None for what AutoModel takes.
+        token_type_ids: Whether its real tokenizers return token_type_ids.
+        gain: How far the matrices stretch their input; 1 keeps its variance.
+        embedding_std: Spread of the embedding tables.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    model_class: str | None = None
+    token_type_ids: bool = False
+    gain: float = 1.3
+    embedding_std: float = 1.0
+
+
+_COMMON: Mapping[str, Any] = MappingProxyType(
+    {
+        "vocab_size": VOCAB_SIZE,
+        "hidden_size": HIDDEN_SIZE,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": MAX_POSITIONS,
+        "pad_token_id": PAD_ID,
+        "bos_token_id": BOS_ID,
+        "eos_token_id": EOS_ID,
+    }
+)
+# Roberta-like models number positions from pad_token_id + 1, so the table needs spare rows.
+_OFFSET_POSITIONS = {"max_position_embeddings": MAX_POSITIONS + 4}
+_GQA = {"num_key_value_heads": 2}
+_GEMMA = {**_GQA, "head_dim": 8, "query_pre_attn_scalar": 8}
+_DEBERTA = {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    # Below the length of a sentence, so that far positions are clipped (v1) or share a bucket (v2).
+    "max_relative_positions": 16,
+    "position_biased_input": False,
+}
+_T5 = {
+    "d_model": HIDDEN_SIZE,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 16,
+    "decoder_start_token_id": PAD_ID,
+}
+# Gemma multiplies its embeddings by sqrt(hidden); unscaled, they would drown what the layers add.
+_GEMMA_EMBEDDING_STD = HIDDEN_SIZE**-0.5
+
+ARCHITECTURES: dict[str, Recipe] = {
+    "albert": Recipe(config={"embedding_size": 16}, token_type_ids=True),
+    "bert": Recipe(token_type_ids=True),
+    "big_bird": Recipe(config={"sep_token_id": EOS_ID}, token_type_ids=True),
+    "camembert": Recipe(config={**_OFFSET_POSITIONS, "type_vocab_size": 1}),
+    "convbert": Recipe(config={"embedding_size": 16, "conv_kernel_size": 5}, token_type_ids=True),
+    "deberta": Recipe(config=_DEBERTA, token_type_ids=True),
+    "deberta-v2": Recipe(
+        # As in DeBERTa-v3.
+        config={
+            **_DEBERTA,
+            "position_buckets": 8,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+        },
+        token_type_ids=True,
+    ),
+    "distilbert": Recipe(config={"dim": HIDDEN_SIZE, "hidden_dim": 64, "n_layers": 2, "n_heads": 4}),
+    "electra": Recipe(config={"embedding_size": 16}, token_type_ids=True),
+    "ernie": Recipe(config={"use_task_id": True, "task_type_vocab_size": 3}, token_type_ids=True),
+    "eurobert": Recipe(config={**_GQA, "mask_token_id": MASK_ID}),
+    "gemma2": Recipe(
+        config={**_GEMMA, "sliding_window": 8, "attn_logit_softcapping": 2.0},
+        embedding_std=_GEMMA_EMBEDDING_STD,
+    ),
+    "gemma3_text": Recipe(
+        # Bidirectional as in EmbeddingGemma; 16 then means 8 to each side.
+        config={
+            **_GEMMA,
+            "use_bidirectional_attention": True,
+            "sliding_window": 16,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+        embedding_std=_GEMMA_EMBEDDING_STD,
+    ),
+    "gte": Recipe(token_type_ids=True),
+    "llama": Recipe(config=_GQA),
+    "longformer": Recipe(
+        config={**_OFFSET_POSITIONS, "attention_window": [8, 8], "sep_token_id": EOS_ID}
+    ),
+    "megatron-bert": Recipe(token_type_ids=True),
+    "mistral": Recipe(config={**_GQA, "sliding_window": 8}),
+    "mobilebert": Recipe(
+        config={
+            "embedding_size": 16,
+            "intra_bottleneck_size": 16,
+            "num_feedforward_networks": 2,
+        },
+        token_type_ids=True,
+        # Its layers do not normalize, so any stretching would compound.
+        gain=0.7,
+    ),
+    "modernbert": Recipe(
+        # Global, local, local; 16 means 8 to each side.
+        config={
+            "num_hidden_layers": 3,
+            "local_attention": 16,
+            "cls_token_id": BOS_ID,
+            "sep_token_id": EOS_ID,
+        }
+    ),
+    "mpnet": Recipe(config={**_OFFSET_POSITIONS, "relative_attention_num_buckets": 8}),
+    "mt5": Recipe(config=_T5, model_class="MT5EncoderModel"),
+    "nomic_bert": Recipe(token_type_ids=True),
+    "phi3": Recipe(config={**_GQA, "sliding_window": 8}),
+    "qwen2": Recipe(config=_GQA),
+    "qwen3": Recipe(config={**_GQA, "head_dim": 8}),
+    "roberta": Recipe(config={**_OFFSET_POSITIONS, "type_vocab_size": 1}),
+    "t5": Recipe(config=_T5, model_class="T5EncoderModel"),
+    "xlm-roberta": Recipe(config={**_OFFSET_POSITIONS, "type_vocab_size": 1}),
+}
+
+
+def save_tokenizer(
+    folder: Path, *, padding_side: str = "right", token_type_ids: bool = False
+) -> None:
+    """Trains the byte-level BPE tokenizer on `SENTENCES` and saves it; always the same ids.
+
+    Args:
+        folder: Where to; must exist.
+        padding_side: "right" or "left".
+        token_type_ids: Whether it returns token_type_ids.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pad, bos, eos, unk, mask = SPECIAL_TOKENS
+    bpe = Tokenizer(models.BPE(unk_token=unk))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.train_from_iterator(
+        SENTENCES,
+        trainers.BpeTrainer(
+            vocab_size=VOCAB_SIZE,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    bpe.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A {eos}",
+        pair=f"{bos} $A {eos} $B:1 {eos}:1",
+        special_tokens=[(bos, BOS_ID), (eos, EOS_ID)],
+    )
+    roles = {
+        "bos_token": bos,
+        "eos_token": eos,
+        "unk_token": unk,
+        "sep_token": eos,
+        "pad_token": pad,
+        "cls_token": bos,
+        "mask_token": mask,
+    }
+    inputs = ["input_ids", "attention_mask"]
+    # The class that no architecture owns: AutoTokenizer then reads tokenizer.json as it stands.
+    PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        padding_side=padding_side,
+        model_max_length=MAX_POSITIONS,
+        model_input_names=[*inputs[:1], "token_type_ids", *inputs[1:]] if token_type_ids else inputs,
+        **roles,
+    ).save_pretrained(folder)
+    # transformers 5 no longer writes it, but the models on the Hub have it.
+    (folder / "special_tokens_map.json").write_text(json.dumps(roles, indent=2), encoding="utf-8")
+
+
+def _randomize(module: Any, recipe: Recipe, seed: int) -> None:
+    """Redraws every parameter, large enough that no part of the model goes unnoticed."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = {
+        id(child.weight) for child in module.modules() if isinstance(child, torch.nn.Embedding)
+    }
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if id(parameter) in embeddings:
+                # Also the row of <pad>: a mask that is not applied then shows.
+                is_bias = "relative_attention_bias" in name
+                parameter.copy_(noise * (1.0 if is_bias else recipe.embedding_std))
+            elif parameter.ndim == 1 or name.endswith("bias"):
+                # Biases and norms keep their start (0 or 1) as centre.
+                parameter.add_(0.2 * noise)
+            else:
+                # T5 does not divide attention scores by sqrt(d_kv): its queries carry that factor.
+                unscaled = "SelfAttention.q." in name
+                shrink = math.sqrt(module.config.d_kv) if unscaled else 1.0
+                fan_in = math.prod(parameter.shape[1:])
+                parameter.copy_(noise * recipe.gain / (shrink * math.sqrt(fan_in)))
+
+
+def build_model(
+    architecture: str,
+    folder: Path,
+    *,
+    pooling: str | None = "mean",
+    dense: bool = False,
+    normalize: bool = True,
+    padding_side: str = "right",
+    seed: int = 0,
+    dtype: str = "float32",
+    max_seq_length: int | None = 64,
+    overrides: Mapping[str, Any] | None = None,
+) -> Path:
+    """Builds a tiny embedding model with random weights.
+
+    Args:
+        architecture: A key of `ARCHITECTURES`.
+        folder: Where to; made if missing.
+        pooling: A mode of sentence-transformers' Pooling; None for a plain transformers folder
+            without modules.json, where `dense`, `normalize` and `max_seq_length` have no effect.
+        dense: Whether to add a Dense module (to `DENSE_SIZE`, with Tanh) after the pooling.
+        normalize: Whether to end in a Normalize module.
+        padding_side: The tokenizer's, "right" or "left".
+        seed: Of the weights.
+        dtype: Name of the torch dtype that the weights are saved in.
+        max_seq_length: Of the Transformer module; None leaves the tokenizer's `MAX_POSITIONS`.
+        overrides: Configuration arguments that replace those of the recipe.
+
+    Returns:
+        The folder.
+    """
+    import torch
+    import transformers
+
+    recipe = ARCHITECTURES[architecture]
+    config = transformers.AutoConfig.for_model(
+        architecture, **{**_COMMON, **recipe.config, **(overrides or {})}
+    )
+    if recipe.model_class is None:
+        model = transformers.AutoModel.from_config(config)
+    else:
+        model = getattr(transformers, recipe.model_class)(config)
+    _randomize(model, recipe, seed)
+    model = model.to(getattr(torch, dtype)).eval()
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if pooling is None:
+        model.save_pretrained(folder)
+        save_tokenizer(
+            folder, padding_side=padding_side, token_type_ids=recipe.token_type_ids
+        )
+        return folder
+
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    with tempfile.TemporaryDirectory() as scratch:
+        model.save_pretrained(scratch)
+        save_tokenizer(
+            Path(scratch), padding_side=padding_side, token_type_ids=recipe.token_type_ids
+        )
+        modules: list[Any] = [Transformer(scratch, max_seq_length=max_seq_length)]
+    modules.append(Pooling(HIDDEN_SIZE, pooling_mode=pooling))
+    if dense:
+        layer = Dense(HIDDEN_SIZE, DENSE_SIZE, activation_function=torch.nn.Tanh())
+        _randomize(layer, recipe, seed)
+        modules.append(layer.to(getattr(torch, dtype)))
+    if normalize:
+        modules.append(Normalize())
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(
+        str(folder), create_model_card=False
+    )
+    return folder
