@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from embconvert.errors import ExportError, UnsupportedModelError
 from embconvert.model import ExportedModel
 from embconvert.onnx_file import write_model
+from embconvert.tracing import dynamic_strides
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -86,19 +87,20 @@ def _trace(
 
     axes = {name: {0: "batch", 1: "seq"} for name in features}
     buffer = io.BytesIO()
-    torch.onnx.export(
-        module,
-        tuple(features.values()),
-        buffer,
-        dynamo=False,
-        opset_version=opset,
-        input_names=list(features),
-        output_names=list(OUTPUTS),
-        dynamic_axes={**axes, OUTPUTS[0]: {0: "batch", 1: "seq"}, OUTPUTS[1]: {0: "batch"}},
-        export_params=False,
-        # Folding would bake weights into constants; _tidy folds lazily instead.
-        do_constant_folding=False,
-    )
+    with dynamic_strides():
+        torch.onnx.export(
+            module,
+            tuple(features.values()),
+            buffer,
+            dynamo=False,
+            opset_version=opset,
+            input_names=list(features),
+            output_names=list(OUTPUTS),
+            dynamic_axes={**axes, OUTPUTS[0]: {0: "batch", 1: "seq"}, OUTPUTS[1]: {0: "batch"}},
+            export_params=False,
+            # Folding would bake weights into constants; _tidy folds lazily instead.
+            do_constant_folding=False,
+        )
     return ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
 
 

@@ -193,8 +193,10 @@ class SourceModel:
 
         features = self._model.preprocess(list(_SAMPLE_TEXTS))
         shape = features["input_ids"].shape
+        # A prime length: a model that pads to a multiple of its window must be seen to do so.
+        length = _largest_prime(shape[1])
         named = {
-            name: value.to(self._model.device)
+            name: value[:, :length].to(self._model.device)
             for name, value in features.items()
             if isinstance(value, torch.Tensor) and value.shape == shape
         }
@@ -347,6 +349,12 @@ def _token_mean(tokens: FloatArray, mask: FloatArray) -> FloatArray:
     """Returns the mean of a text's token vectors, (hidden,) float32; zeros without tokens."""
     total: FloatArray = (tokens * mask[:, None]).sum(axis=0, dtype=np.float32)
     return total / np.float32(max(float(mask.sum()), 1.0))
+
+
+def _largest_prime(limit: int) -> int:
+    """Returns the largest prime up to limit, or limit when there is none."""
+    primes = (n for n in range(limit, 1, -1) if all(n % d for d in range(2, int(n**0.5) + 1)))
+    return next(primes, limit)
 
 
 def _write_if_missing(path: Path, value: object) -> None:

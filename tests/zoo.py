@@ -71,7 +71,7 @@ class Recipe:
     config: Mapping[str, Any] = field(default_factory=dict)
     model_class: str | None = None
     token_type_ids: bool = False
-    gain: float = 1.3
+    gain: float = 1.5
     embedding_std: float = 1.0
 
 
@@ -90,6 +90,7 @@ _COMMON: Mapping[str, Any] = MappingProxyType(
 )
 # Roberta-like models number positions from pad_token_id + 1, so the table needs spare rows.
 _OFFSET_POSITIONS = {"max_position_embeddings": MAX_POSITIONS + 4}
+_CLS_SEP = {"cls_token_id": BOS_ID, "sep_token_id": EOS_ID}
 _GQA = {"num_key_value_heads": 2}
 _GEMMA = {**_GQA, "head_dim": 8, "query_pre_attn_scalar": 8}
 _DEBERTA = {
@@ -99,6 +100,7 @@ _DEBERTA = {
     "max_relative_positions": 16,
     "position_biased_input": False,
 }
+_DEBERTA_V3 = {"position_buckets": 8, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
 _T5 = {
     "d_model": HIDDEN_SIZE,
     "d_kv": 8,
@@ -111,6 +113,9 @@ _T5 = {
 }
 # Gemma multiplies its embeddings by sqrt(hidden); unscaled, they would drown what the layers add.
 _GEMMA_EMBEDDING_STD = HIDDEN_SIZE**-0.5
+# Tables, by a part of their name, whose spread is not the recipe's. All tokens share one row of
+# the type tables: as large as the words, it would make all sentences alike.
+_TABLE_STD = {"relative_attention_bias": 1.0, "_type_embeddings": 0.3}
 
 ARCHITECTURES: dict[str, Recipe] = {
     "albert": Recipe(config={"embedding_size": 16}, token_type_ids=True),
@@ -119,17 +124,10 @@ ARCHITECTURES: dict[str, Recipe] = {
     "camembert": Recipe(config={**_OFFSET_POSITIONS, "type_vocab_size": 1}),
     "convbert": Recipe(config={"embedding_size": 16, "conv_kernel_size": 5}, token_type_ids=True),
     "deberta": Recipe(config=_DEBERTA, token_type_ids=True),
-    "deberta-v2": Recipe(
-        # As in DeBERTa-v3.
-        config={
-            **_DEBERTA,
-            "position_buckets": 8,
-            "share_att_key": True,
-            "norm_rel_ebd": "layer_norm",
-        },
-        token_type_ids=True,
+    "deberta-v2": Recipe(config={**_DEBERTA, **_DEBERTA_V3}, token_type_ids=True),
+    "distilbert": Recipe(
+        config={"dim": HIDDEN_SIZE, "hidden_dim": 64, "n_layers": 2, "n_heads": 4}
     ),
-    "distilbert": Recipe(config={"dim": HIDDEN_SIZE, "hidden_dim": 64, "n_layers": 2, "n_heads": 4}),
     "electra": Recipe(config={"embedding_size": 16}, token_type_ids=True),
     "ernie": Recipe(config={"use_task_id": True, "task_type_vocab_size": 3}, token_type_ids=True),
     "eurobert": Recipe(config={**_GQA, "mask_token_id": MASK_ID}),
@@ -150,30 +148,23 @@ ARCHITECTURES: dict[str, Recipe] = {
     "gte": Recipe(token_type_ids=True),
     "llama": Recipe(config=_GQA),
     "longformer": Recipe(
+        # Total width: 4 to each side.
         config={**_OFFSET_POSITIONS, "attention_window": [8, 8], "sep_token_id": EOS_ID}
     ),
     "megatron-bert": Recipe(token_type_ids=True),
     "mistral": Recipe(config={**_GQA, "sliding_window": 8}),
     "mobilebert": Recipe(
-        config={
-            "embedding_size": 16,
-            "intra_bottleneck_size": 16,
-            "num_feedforward_networks": 2,
-        },
-        token_type_ids=True,
         # Its layers do not normalize, so any stretching would compound.
         gain=0.7,
+        config={"embedding_size": 16, "intra_bottleneck_size": 16, "num_feedforward_networks": 2},
+        token_type_ids=True,
     ),
     "modernbert": Recipe(
         # Global, local, local; 16 means 8 to each side.
-        config={
-            "num_hidden_layers": 3,
-            "local_attention": 16,
-            "cls_token_id": BOS_ID,
-            "sep_token_id": EOS_ID,
-        }
+        config={"num_hidden_layers": 3, "local_attention": 16, **_CLS_SEP},
     ),
-    "mpnet": Recipe(config={**_OFFSET_POSITIONS, "relative_attention_num_buckets": 8}),
+    # Not with fewer relative_attention_num_buckets: transformers looks up 32 whatever it says.
+    "mpnet": Recipe(config=_OFFSET_POSITIONS),
     "mt5": Recipe(config=_T5, model_class="MT5EncoderModel"),
     "nomic_bert": Recipe(token_type_ids=True),
     "phi3": Recipe(config={**_GQA, "sliding_window": 8}),
@@ -186,7 +177,10 @@ ARCHITECTURES: dict[str, Recipe] = {
 
 
 def save_tokenizer(
-    folder: Path, *, padding_side: str = "right", token_type_ids: bool = False
+    folder: Path,
+    padding_side: str = "right",
+    token_type_ids: bool = False,
+    model_max_length: int = MAX_POSITIONS,
 ) -> None:
     """Trains the byte-level BPE tokenizer on `SENTENCES` and saves it; always the same ids.
 
@@ -194,48 +188,46 @@ def save_tokenizer(
         folder: Where to; must exist.
         padding_side: "right" or "left".
         token_type_ids: Whether it returns token_type_ids.
+        model_max_length: Tokens, special ones included, beyond which it truncates when asked.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    import tokenizers as tk
     from transformers import PreTrainedTokenizerFast
+    from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
     pad, bos, eos, unk, mask = SPECIAL_TOKENS
-    bpe = Tokenizer(models.BPE(unk_token=unk))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    bpe.train_from_iterator(
-        SENTENCES,
-        trainers.BpeTrainer(
-            vocab_size=VOCAB_SIZE,
-            special_tokens=list(SPECIAL_TOKENS),
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
+    byte_level = tk.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe = tk.Tokenizer(tk.models.BPE())
+    # Qwen2's pipeline: AutoTokenizer insists on it for that model_type, whatever tokenizer.json
+    # says, so this is the one with which every architecture gets the same ids.
+    bpe.normalizer = tk.normalizers.NFC()
+    split = tk.pre_tokenizers.Split(tk.Regex(PRETOKENIZE_REGEX), behavior="isolated")
+    bpe.pre_tokenizer = tk.pre_tokenizers.Sequence([split, byte_level])
+    bpe.decoder = tk.decoders.ByteLevel()
+    trainer = tk.trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=byte_level.alphabet(),
+        show_progress=False,
     )
-    bpe.post_processor = processors.TemplateProcessing(
+    bpe.train_from_iterator(SENTENCES, trainer)
+    bpe.post_processor = tk.processors.TemplateProcessing(
         single=f"{bos} $A {eos}",
         pair=f"{bos} $A {eos} $B:1 {eos}:1",
         special_tokens=[(bos, BOS_ID), (eos, EOS_ID)],
     )
-    roles = {
-        "bos_token": bos,
-        "eos_token": eos,
-        "unk_token": unk,
-        "sep_token": eos,
-        "pad_token": pad,
-        "cls_token": bos,
-        "mask_token": mask,
-    }
-    inputs = ["input_ids", "attention_mask"]
+    roles = {"bos": bos, "eos": eos, "unk": unk, "sep": eos, "pad": pad, "cls": bos, "mask": mask}
+    named = {f"{role}_token": token for role, token in roles.items()}
+    types = ["token_type_ids"] if token_type_ids else []
     # The class that no architecture owns: AutoTokenizer then reads tokenizer.json as it stands.
     PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         padding_side=padding_side,
-        model_max_length=MAX_POSITIONS,
-        model_input_names=[*inputs[:1], "token_type_ids", *inputs[1:]] if token_type_ids else inputs,
-        **roles,
+        model_max_length=model_max_length,
+        model_input_names=["input_ids", *types, "attention_mask"],
+        **named,
     ).save_pretrained(folder)
     # transformers 5 no longer writes it, but the models on the Hub have it.
-    (folder / "special_tokens_map.json").write_text(json.dumps(roles, indent=2), encoding="utf-8")
+    (folder / "special_tokens_map.json").write_text(json.dumps(named, indent=2), encoding="utf-8")
 
 
 def _randomize(module: Any, recipe: Recipe, seed: int) -> None:
@@ -243,23 +235,20 @@ def _randomize(module: Any, recipe: Recipe, seed: int) -> None:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    embeddings = {
-        id(child.weight) for child in module.modules() if isinstance(child, torch.nn.Embedding)
-    }
+    tables = {id(part.weight) for part in module.modules() if isinstance(part, torch.nn.Embedding)}
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if id(parameter) in embeddings:
+            if id(parameter) in tables:
                 # Also the row of <pad>: a mask that is not applied then shows.
-                is_bias = "relative_attention_bias" in name
-                parameter.copy_(noise * (1.0 if is_bias else recipe.embedding_std))
+                std = next((s for key, s in _TABLE_STD.items() if key in name), None)
+                parameter.copy_(noise * (recipe.embedding_std if std is None else std))
             elif parameter.ndim == 1 or name.endswith("bias"):
                 # Biases and norms keep their start (0 or 1) as centre.
-                parameter.add_(0.2 * noise)
+                parameter.add_(noise * (0.1 if name.endswith("bias") else 0.2))
             else:
                 # T5 does not divide attention scores by sqrt(d_kv): its queries carry that factor.
-                unscaled = "SelfAttention.q." in name
-                shrink = math.sqrt(module.config.d_kv) if unscaled else 1.0
+                shrink = math.sqrt(module.config.d_kv) if "SelfAttention.q." in name else 1.0
                 fan_in = math.prod(parameter.shape[1:])
                 parameter.copy_(noise * recipe.gain / (shrink * math.sqrt(fan_in)))
 
@@ -283,13 +272,13 @@ def build_model(
         architecture: A key of `ARCHITECTURES`.
         folder: Where to; made if missing.
         pooling: A mode of sentence-transformers' Pooling; None for a plain transformers folder
-            without modules.json, where `dense`, `normalize` and `max_seq_length` have no effect.
+            without modules.json, where `dense` and `normalize` have no effect.
         dense: Whether to add a Dense module (to `DENSE_SIZE`, with Tanh) after the pooling.
         normalize: Whether to end in a Normalize module.
         padding_side: The tokenizer's, "right" or "left".
         seed: Of the weights.
         dtype: Name of the torch dtype that the weights are saved in.
-        max_seq_length: Of the Transformer module; None leaves the tokenizer's `MAX_POSITIONS`.
+        max_seq_length: The tokenizer's limit; None leaves it at `MAX_POSITIONS`.
         overrides: Configuration arguments that replace those of the recipe.
 
     Returns:
@@ -299,9 +288,8 @@ def build_model(
     import transformers
 
     recipe = ARCHITECTURES[architecture]
-    config = transformers.AutoConfig.for_model(
-        architecture, **{**_COMMON, **recipe.config, **(overrides or {})}
-    )
+    settings = {**_COMMON, **recipe.config, **(overrides or {})}
+    config = transformers.AutoConfig.for_model(architecture, **settings)
     if recipe.model_class is None:
         model = transformers.AutoModel.from_config(config)
     else:
@@ -309,12 +297,15 @@ def build_model(
     _randomize(model, recipe, seed)
     model = model.to(getattr(torch, dtype)).eval()
 
+    limit = max_seq_length or MAX_POSITIONS
+
+    def save(into: Path) -> None:
+        model.save_pretrained(into)
+        save_tokenizer(into, padding_side, recipe.token_type_ids, limit)
+
     folder.mkdir(parents=True, exist_ok=True)
     if pooling is None:
-        model.save_pretrained(folder)
-        save_tokenizer(
-            folder, padding_side=padding_side, token_type_ids=recipe.token_type_ids
-        )
+        save(folder)
         return folder
 
     from sentence_transformers import SentenceTransformer
@@ -322,11 +313,8 @@ def build_model(
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     with tempfile.TemporaryDirectory() as scratch:
-        model.save_pretrained(scratch)
-        save_tokenizer(
-            Path(scratch), padding_side=padding_side, token_type_ids=recipe.token_type_ids
-        )
-        modules: list[Any] = [Transformer(scratch, max_seq_length=max_seq_length)]
+        save(Path(scratch))
+        modules: list[Any] = [Transformer(scratch)]
     modules.append(Pooling(HIDDEN_SIZE, pooling_mode=pooling))
     if dense:
         layer = Dense(HIDDEN_SIZE, DENSE_SIZE, activation_function=torch.nn.Tanh())
@@ -334,7 +322,8 @@ def build_model(
         modules.append(layer.to(getattr(torch, dtype)))
     if normalize:
         modules.append(Normalize())
-    SentenceTransformer(modules=modules, device="cpu").save_pretrained(
-        str(folder), create_model_card=False
-    )
+    model_of_modules = SentenceTransformer(modules=modules, device="cpu")
+    model_of_modules.save_pretrained(str(folder), create_model_card=False)
+    # Again, over what went through a load: that adds this machine's settings to the files.
+    save(folder)
     return folder

@@ -1,0 +1,71 @@
+"""Mends what torch's tracing exporter bakes into a graph.
+
+The tracer records tensor operations; a stride is a Python integer to it, so `as_strided` with
+strides that grow with the sequence (sliding-window attention in overlapping chunks) would be
+right for the traced length only.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+
+def dynamic_strides() -> "TorchFunctionMode":
+    """Returns a context in which `as_strided` is traced as a gather with computed indices.
+
+    Each stride asked for is expressed by one of the tensor's own strides, times or divided by a
+    whole number, and those by its sizes, which the tracer does follow. Verification on shapes
+    that were not traced proves the guess.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class DynamicStrides(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if func in (torch.Tensor.as_strided, torch.as_strided) and torch.jit.is_tracing():
+                return _gather_strided(*args, **kwargs)
+            return func(*args, **kwargs)
+
+    return DynamicStrides()
+
+
+def _gather_strided(
+    tensor: "torch.Tensor", size: Any, stride: Any, storage_offset: int = 0
+) -> "torch.Tensor":
+    """as_strided by Gather; the result is a copy, which a graph has no other notion of."""
+    import torch
+
+    # Strides speak of memory: bring the axes into the order in which they lie there.
+    order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+    tensor = tensor.permute(order).contiguous()
+    own = tensor.stride()
+    sizes = tensor.size()  # traced
+    traced_strides: list[Any] = [1] * len(own)
+    for axis in range(len(own) - 2, -1, -1):
+        traced_strides[axis] = traced_strides[axis + 1] * sizes[axis + 1]
+
+    index: Any = storage_offset
+    for axis, (length, wanted) in enumerate(zip(size, stride, strict=True)):
+        shape = [1] * len(size)
+        shape[axis] = -1
+        steps = torch.arange(length, device=tensor.device).reshape(shape)
+        index = index + steps * _traced_stride(int(wanted), own, traced_strides)
+    return tensor.reshape(-1)[index]
+
+
+def _traced_stride(wanted: int, own: tuple[int, ...], traced: list[Any]) -> Any:
+    """Returns a stride as the nearest of the tensor's own, times or divided by a whole number."""
+    multiples = [
+        (max(ours, wanted) // min(ours, wanted), ours, symbolic)
+        for ours, symbolic in zip(own, traced, strict=True)
+        if min(ours, wanted) > 0 and max(ours, wanted) % min(ours, wanted) == 0
+    ]
+    if not multiples:
+        return wanted
+    factor, ours, symbolic = min(multiples, key=lambda candidate: candidate[0])
+    return symbolic * factor if ours <= wanted else symbolic // factor
