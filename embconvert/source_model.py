@@ -24,8 +24,6 @@ INPUT_ORDER = ("input_ids", "attention_mask", "token_type_ids")
 # the tracer take a shortcut for a fact of the model.
 _SAMPLE_TEXTS = ("A short text.", "Another text, which is quite a bit longer than the first one.")
 
-_REFERENCE_BATCH = 32
-
 
 def check_device(device: str) -> None:
     """Refuses a torch device that this machine lacks.
@@ -226,38 +224,49 @@ class SourceModel:
         # itself, dropout would be in what is encoded afterwards.
         return Traced().eval()
 
-    def encode(self, texts: Sequence[str]) -> Iterator[Embeddings]:
-        """Encodes texts with sentence-transformers' own encode(), a chunk at a time.
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        """Encodes texts with sentence-transformers' own encode(), as one batch.
 
         No prompt is prepended: a graph is given the text as it is.
-
-        Yields:
-            Embeddings of the next at most 64 texts, in order.
         """
-        chunk = 2 * _REFERENCE_BATCH
-        for start in range(0, len(texts), chunk):
-            items = self._model.encode(
-                list(texts[start : start + chunk]),
-                output_value=None,
-                batch_size=_REFERENCE_BATCH,
-                prompt="",
-                show_progress_bar=False,
-            )
-            yield Embeddings(
-                sentence=np.stack([_as_numpy(item["sentence_embedding"]) for item in items]),
-                token_mean=np.stack(
-                    [
-                        _token_mean(_as_numpy(i["token_embeddings"]), _as_numpy(i["attention_mask"]))
-                        for i in items
-                    ]
-                ),
-            )
+        items = self._model.encode(
+            list(texts),
+            output_value=None,
+            batch_size=len(texts),
+            prompt="",
+            show_progress_bar=False,
+        )
+        return Embeddings(
+            sentence=np.stack([_as_numpy(item["sentence_embedding"]) for item in items]),
+            token_mean=np.stack(
+                [
+                    _token_mean(_as_numpy(i["token_embeddings"]), _as_numpy(i["attention_mask"]))
+                    for i in items
+                ]
+            ),
+        )
 
-    def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """Returns the number of tokens that the model reads of each text."""
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the tokens that the model reads of each text."""
+        encoded = self._model.tokenizer(
+            list(texts), truncation=True, max_length=self.max_seq_length
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Writes tokenizer.json as transformers uses it, over what is there.
+
+        Raises:
+            UnsupportedModelError: It is no fast tokenizer.
+        """
         tokenizer = self._model.tokenizer
-        ids = tokenizer(list(texts), truncation=True, max_length=self.max_seq_length)["input_ids"]
-        return [len(i) for i in ids]
+        if not getattr(tokenizer, "is_fast", False):
+            raise UnsupportedModelError(
+                "the tokenizer cannot be saved as tokenizer.json, which every consumer reads",
+                "save a fast version of the tokenizer with the model",
+            )
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
 
     def save_missing_files(self, folder: Path) -> None:
         """Writes what consumers need and the source lacks; see pipeline for what was copied.
@@ -269,8 +278,8 @@ class SourceModel:
             folder: Holds the copied files of the source; none of them is overwritten.
         """
         tokenizer = self._model.tokenizer
-        if not (folder / "tokenizer.json").exists() and getattr(tokenizer, "is_fast", False):
-            tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+        if not (folder / "tokenizer.json").exists():
+            self.save_tokenizer(folder)
         special = {
             name: token if isinstance(token, str) else [str(t) for t in token]
             for name, token in tokenizer.special_tokens_map.items()

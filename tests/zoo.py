@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 #: Varied in length (1 to 60 tokens), script and content; also what the tokenizer is trained on.
@@ -38,8 +37,7 @@ SENTENCES: tuple[str, ...] = (
     "مرحبا بالعالم",
     "I love this! 😀🎉",
     "👩‍🚀🚀",
-    "The transformer reads the whole sentence at once, weighs each word against the others, "
-    "and returns one vector.",
+    "The transformer reads a sentence at once, weighs its words and returns one vector.",
     "It was the best of times, it was the worst of times, it was the age of wisdom, "
     "it was the age of foolishness, it was the season of light.",
 )
@@ -75,42 +73,28 @@ class Recipe:
     embedding_std: float = 1.0
 
 
-_COMMON: Mapping[str, Any] = MappingProxyType(
-    {
-        "vocab_size": VOCAB_SIZE,
-        "hidden_size": HIDDEN_SIZE,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "max_position_embeddings": MAX_POSITIONS,
-        "pad_token_id": PAD_ID,
-        "bos_token_id": BOS_ID,
-        "eos_token_id": EOS_ID,
-    }
-)
+_IDS = {"pad_token_id": PAD_ID, "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
+_SIZES = {"hidden_size": HIDDEN_SIZE, "num_hidden_layers": 2, "num_attention_heads": 4}
+_MORE_SIZES = {"intermediate_size": 64, "max_position_embeddings": MAX_POSITIONS}
+_COMMON = {"vocab_size": VOCAB_SIZE, **_IDS, **_SIZES, **_MORE_SIZES}
 # Roberta-like models number positions from pad_token_id + 1, so the table needs spare rows.
 _OFFSET_POSITIONS = {"max_position_embeddings": MAX_POSITIONS + 4}
 _CLS_SEP = {"cls_token_id": BOS_ID, "sep_token_id": EOS_ID}
 _GQA = {"num_key_value_heads": 2}
 _GEMMA = {**_GQA, "head_dim": 8, "query_pre_attn_scalar": 8}
+# Bidirectional, a window counts both sides: 16 is 8 to each.
+_LAYERS = {"layer_types": ["sliding_attention", "full_attention"]}
+_EMBEDDING_GEMMA = {**_LAYERS, "use_bidirectional_attention": True, "sliding_window": 16}
+# Relative positions reach less far than a sentence: the farthest are clipped or share a bucket.
 _DEBERTA = {
     "relative_attention": True,
     "pos_att_type": ["p2c", "c2p"],
-    # Below the length of a sentence, so that far positions are clipped (v1) or share a bucket (v2).
     "max_relative_positions": 16,
     "position_biased_input": False,
 }
 _DEBERTA_V3 = {"position_buckets": 8, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
-_T5 = {
-    "d_model": HIDDEN_SIZE,
-    "d_kv": 8,
-    "d_ff": 64,
-    "num_layers": 2,
-    "num_heads": 4,
-    "relative_attention_num_buckets": 8,
-    "relative_attention_max_distance": 16,
-    "decoder_start_token_id": PAD_ID,
-}
+_T5_BIAS = {"relative_attention_num_buckets": 8, "relative_attention_max_distance": 16}
+_T5 = {"d_kv": 8, "d_ff": 64, "decoder_start_token_id": PAD_ID, **_T5_BIAS}
 # Gemma multiplies its embeddings by sqrt(hidden); unscaled, they would drown what the layers add.
 _GEMMA_EMBEDDING_STD = HIDDEN_SIZE**-0.5
 # Tables, by a part of their name, whose spread is not the recipe's. All tokens share one row of
@@ -120,14 +104,12 @@ _TABLE_STD = {"relative_attention_bias": 1.0, "_type_embeddings": 0.3}
 ARCHITECTURES: dict[str, Recipe] = {
     "albert": Recipe(config={"embedding_size": 16}, token_type_ids=True),
     "bert": Recipe(token_type_ids=True),
-    "big_bird": Recipe(config={"sep_token_id": EOS_ID}, token_type_ids=True),
+    "big_bird": Recipe(config=_CLS_SEP, token_type_ids=True),
     "camembert": Recipe(config={**_OFFSET_POSITIONS, "type_vocab_size": 1}),
     "convbert": Recipe(config={"embedding_size": 16, "conv_kernel_size": 5}, token_type_ids=True),
     "deberta": Recipe(config=_DEBERTA, token_type_ids=True),
     "deberta-v2": Recipe(config={**_DEBERTA, **_DEBERTA_V3}, token_type_ids=True),
-    "distilbert": Recipe(
-        config={"dim": HIDDEN_SIZE, "hidden_dim": 64, "n_layers": 2, "n_heads": 4}
-    ),
+    "distilbert": Recipe(config={"hidden_dim": 64}),
     "electra": Recipe(config={"embedding_size": 16}, token_type_ids=True),
     "ernie": Recipe(config={"use_task_id": True, "task_type_vocab_size": 3}, token_type_ids=True),
     "eurobert": Recipe(config={**_GQA, "mask_token_id": MASK_ID}),
@@ -136,21 +118,12 @@ ARCHITECTURES: dict[str, Recipe] = {
         embedding_std=_GEMMA_EMBEDDING_STD,
     ),
     "gemma3_text": Recipe(
-        # Bidirectional as in EmbeddingGemma; 16 then means 8 to each side.
-        config={
-            **_GEMMA,
-            "use_bidirectional_attention": True,
-            "sliding_window": 16,
-            "layer_types": ["sliding_attention", "full_attention"],
-        },
-        embedding_std=_GEMMA_EMBEDDING_STD,
+        config={**_GEMMA, **_EMBEDDING_GEMMA}, embedding_std=_GEMMA_EMBEDDING_STD
     ),
     "gte": Recipe(token_type_ids=True),
     "llama": Recipe(config=_GQA),
-    "longformer": Recipe(
-        # Total width: 4 to each side.
-        config={**_OFFSET_POSITIONS, "attention_window": [8, 8], "sep_token_id": EOS_ID}
-    ),
+    # Windows are total widths: 4 to each side.
+    "longformer": Recipe(config={**_OFFSET_POSITIONS, **_CLS_SEP, "attention_window": [8, 8]}),
     "megatron-bert": Recipe(token_type_ids=True),
     "mistral": Recipe(config={**_GQA, "sliding_window": 8}),
     "mobilebert": Recipe(
@@ -159,10 +132,8 @@ ARCHITECTURES: dict[str, Recipe] = {
         config={"embedding_size": 16, "intra_bottleneck_size": 16, "num_feedforward_networks": 2},
         token_type_ids=True,
     ),
-    "modernbert": Recipe(
-        # Global, local, local; 16 means 8 to each side.
-        config={"num_hidden_layers": 3, "local_attention": 16, **_CLS_SEP},
-    ),
+    # Layers: global, local, local; 16 means 8 to each side.
+    "modernbert": Recipe(config={**_CLS_SEP, "num_hidden_layers": 3, "local_attention": 16}),
     # Not with fewer relative_attention_num_buckets: transformers looks up 32 whatever it says.
     "mpnet": Recipe(config=_OFFSET_POSITIONS),
     "mt5": Recipe(config=_T5, model_class="MT5EncoderModel"),
@@ -243,9 +214,11 @@ def _randomize(module: Any, recipe: Recipe, seed: int) -> None:
                 # Also the row of <pad>: a mask that is not applied then shows.
                 std = next((s for key, s in _TABLE_STD.items() if key in name), None)
                 parameter.copy_(noise * (recipe.embedding_std if std is None else std))
-            elif parameter.ndim == 1 or name.endswith("bias"):
-                # Biases and norms keep their start (0 or 1) as centre.
-                parameter.add_(noise * (0.1 if name.endswith("bias") else 0.2))
+            elif name.endswith("bias"):
+                parameter.copy_(0.1 * noise)
+            elif parameter.ndim == 1:
+                # A norm's weight varies around its start: 1, but 0 in Gemma, which adds the 1.
+                parameter.add_(0.2 * noise)
             else:
                 # T5 does not divide attention scores by sqrt(d_kv): its queries carry that factor.
                 shrink = math.sqrt(module.config.d_kv) if "SelfAttention.q." in name else 1.0
@@ -289,14 +262,11 @@ def build_model(
 
     recipe = ARCHITECTURES[architecture]
     settings = {**_COMMON, **recipe.config, **(overrides or {})}
-    config = transformers.AutoConfig.for_model(architecture, **settings)
-    if recipe.model_class is None:
-        model = transformers.AutoModel.from_config(config)
-    else:
-        model = getattr(transformers, recipe.model_class)(config)
+    auto = transformers.AutoModel.from_config
+    build = getattr(transformers, recipe.model_class) if recipe.model_class else auto
+    model = build(transformers.AutoConfig.for_model(architecture, **settings))
     _randomize(model, recipe, seed)
     model = model.to(getattr(torch, dtype)).eval()
-
     limit = max_seq_length or MAX_POSITIONS
 
     def save(into: Path) -> None:
@@ -322,8 +292,8 @@ def build_model(
         modules.append(layer.to(getattr(torch, dtype)))
     if normalize:
         modules.append(Normalize())
-    model_of_modules = SentenceTransformer(modules=modules, device="cpu")
-    model_of_modules.save_pretrained(str(folder), create_model_card=False)
+    chain = SentenceTransformer(modules=modules, device="cpu")
+    chain.save_pretrained(str(folder), create_model_card=False)
     # Again, over what went through a load: that adds this machine's settings to the files.
     save(folder)
     return folder

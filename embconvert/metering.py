@@ -1,0 +1,54 @@
+"""Time and peak memory of a stage."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+
+
+@dataclass
+class Meter:
+    """Filled in when the metered block ends.
+
+    Attributes:
+        duration_s: Wall time.
+        peak_memory_bytes: Most resident memory of the process during the block.
+    """
+
+    duration_s: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+def peak_memory_bytes() -> int:
+    """Returns the most resident memory since the last reset, or since the process started."""
+    try:
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    # Not Linux: kilobytes on most systems, bytes on macOS; never reset.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Measures the block; see proc(5), clear_refs, for the reset of the high-water mark."""
+    meter = Meter()
+    try:
+        _CLEAR_REFS.write_text("5")
+    except OSError:
+        pass  # the figure is then that of the process so far, which is not less
+    start = time.perf_counter()
+    try:
+        yield meter
+    finally:
+        meter.duration_s = time.perf_counter() - start
+        meter.peak_memory_bytes = peak_memory_bytes()

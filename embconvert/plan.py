@@ -1,0 +1,220 @@
+"""From a request and a resolved model to the steps to run; data only."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from embconvert.config import Command, OptimizationLevel, Precision, Request
+from embconvert.errors import SourceError
+from embconvert.fidelity import Floor, floor_for
+from embconvert.model import ResolvedModel
+
+EXPORTED_FILE = "onnx/model.onnx"
+#: The graphs that `quantize` prefers, best first; level 99 is bound to a machine.
+_QUANTIZE_SOURCES = ("onnx/model_opt1.onnx", "onnx/model_opt2.onnx", EXPORTED_FILE)
+
+
+class Stage(StrEnum):
+    """A kind of step."""
+
+    EXPORT = "export"
+    OPTIMIZE = "optimize"
+    QUANTIZE = "quantize"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One file to make.
+
+    Attributes:
+        stage: How.
+        file: Its path in the output folder.
+        source: The file it is made of, in the output folder or (`--model_path`) elsewhere;
+            None for an export.
+        level: The optimization level of the graph.
+        precision: Of the weights.
+        floor: What it must reach; None when validation is skipped.
+        settings: Everything, beside the bytes it is made of, that decides its bytes.
+    """
+
+    stage: Stage
+    file: str
+    source: str | None
+    level: OptimizationLevel
+    precision: Precision
+    floor: Floor | None
+    settings: Mapping[str, Any]
+
+    def key(self, source_digest: str, stack: Mapping[str, str]) -> str:
+        """Returns what identifies the step's outcome: equal keys mean equal bytes.
+
+        Args:
+            source_digest: Of what the step is made of.
+            stack: Versions of the libraries that do the work.
+        """
+        identity = [self.stage, dict(self.settings), source_digest, dict(stack)]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The steps in order, with what the user should know beforehand.
+
+    Attributes:
+        model_id: What is converted.
+        revision: The hub's commit, or None.
+        output_dir: Where it goes.
+        steps: In order; a step's source is an earlier step's file or lies there already.
+        remarks: For the user.
+    """
+
+    model_id: str
+    revision: str | None
+    output_dir: str
+    steps: tuple[Step, ...]
+    remarks: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the plan as plain JSON values."""
+        return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]
+
+
+def optimized_file(level: OptimizationLevel) -> str:
+    """Returns the name of the optimized graph of a level."""
+    return f"onnx/model_opt{int(level)}.onnx"
+
+
+def quantized_file(level: OptimizationLevel, precision: Precision) -> str:
+    """Returns the name of a quantized graph."""
+    return f"onnx/model_opt{int(level)}_{precision}.onnx"
+
+
+def level_of(file: str) -> OptimizationLevel:
+    """Returns the optimization level that a graph's file name tells; NONE when it tells none."""
+    for level in OptimizationLevel:
+        if file.rpartition("/")[2] == optimized_file(level).rpartition("/")[2]:
+            return level
+    return OptimizationLevel.NONE
+
+
+def make_plan(
+    request: Request,
+    resolved: ResolvedModel,
+    *,
+    output_dir: str,
+    available: Collection[str],
+    calibration_digest: str,
+) -> Plan:
+    """Lays out the steps of a request.
+
+    Args:
+        request: What is asked for.
+        resolved: The source.
+        output_dir: Where it goes.
+        available: The graphs that the output folder has already.
+        calibration_digest: Identifies the calibration texts.
+
+    Raises:
+        SourceError: `optimize` or `quantize` has nothing to work on.
+    """
+    remarks = []
+    steps: list[Step] = []
+    level = request.optimize
+    if request.command in (Command.EXPORT, Command.ALL):
+        steps.append(_export_step(request))
+        source = EXPORTED_FILE
+    else:
+        source = str(request.model_path or _available_source(request, available, output_dir))
+        level = request.optimize if request.command is Command.OPTIMIZE else level_of(source)
+        if request.command is Command.QUANTIZE:
+            remarks.append(f"quantizing {source}")
+    if request.command in (Command.OPTIMIZE, Command.ALL):
+        if level is OptimizationLevel.NONE:
+            remarks.append("--optimize 0: no optimized file is made")
+        else:
+            steps.append(_optimize_step(request, source))
+            source = optimized_file(level)
+        if level is OptimizationLevel.ALL:
+            remarks.append("--optimize 99: the optimized file is bound to this kind of CPU")
+    for precision in request.quantize:
+        steps.append(_quantize_step(request, source, level, precision, calibration_digest))
+    if request.skip_validation:
+        remarks.append("--skip_validation: nothing is compared with the reference")
+    return Plan(
+        model_id=request.model_id,
+        revision=resolved.revision,
+        output_dir=output_dir,
+        steps=tuple(steps),
+        remarks=tuple(remarks),
+    )
+
+
+def _available_source(request: Request, available: Collection[str], output_dir: str) -> str:
+    wanted = (EXPORTED_FILE,) if request.command is Command.OPTIMIZE else _QUANTIZE_SOURCES
+    for file in wanted:
+        if file in available:
+            return file
+    raise SourceError(
+        f"{output_dir} has no {EXPORTED_FILE} that embconvert made",
+        f"run first: embconvert export --model_id {request.model_id}; or give --model_path",
+    )
+
+
+def _floor(request: Request, precision: Precision) -> Floor | None:
+    return None if request.skip_validation else floor_for(precision, request.min_cosine)
+
+
+def _export_step(request: Request) -> Step:
+    return Step(
+        stage=Stage.EXPORT,
+        file=EXPORTED_FILE,
+        source=None,
+        level=OptimizationLevel.NONE,
+        precision=Precision.FLOAT32,
+        floor=_floor(request, Precision.FLOAT32),
+        settings={"opset": request.opset, "pooling": request.pooling},
+    )
+
+
+def _optimize_step(request: Request, source: str) -> Step:
+    return Step(
+        stage=Stage.OPTIMIZE,
+        file=optimized_file(request.optimize),
+        source=source,
+        level=request.optimize,
+        precision=Precision.FLOAT32,
+        floor=_floor(request, Precision.FLOAT32),
+        settings={
+            "level": int(request.optimize),
+            "skip_shape_inference": request.skip_shape_inference,
+        },
+    )
+
+
+def _quantize_step(
+    request: Request,
+    source: str,
+    level: OptimizationLevel,
+    precision: Precision,
+    calibration_digest: str,
+) -> Step:
+    settings: dict[str, Any] = {"precision": str(precision)}
+    if precision is not Precision.FLOAT16:
+        settings |= {"per_channel": request.per_channel, "reduce_range": request.reduce_range}
+    if precision is Precision.QINT8_STATIC:
+        settings |= {
+            "calibration": calibration_digest,
+            "skip_shape_inference": request.skip_shape_inference,
+        }
+    return Step(
+        stage=Stage.QUANTIZE,
+        file=quantized_file(level, precision),
+        source=source,
+        level=level,
+        precision=precision,
+        floor=_floor(request, precision),
+        settings=settings,
+    )

@@ -1,0 +1,86 @@
+"""Smaller weights: one recipe a file, chosen by precision from one table."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from embconvert.config import Precision
+from embconvert.errors import QuantizeError
+from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, QuantizedModel
+from embconvert.onnx_file import write_model
+from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
+from embconvert.quantize.float16 import float16
+from embconvert.quantize.settings import QuantizeSettings
+from embconvert.quantize.static import static_int8
+
+#: From a graph on disk to the quantized onnx.ModelProto.
+Recipe = Callable[[Path, QuantizeSettings], Any]
+
+RECIPES: Mapping[Precision, Recipe] = MappingProxyType(
+    {
+        Precision.QINT8: dynamic_int8,
+        Precision.QUINT8: dynamic_uint8,
+        Precision.FLOAT16: float16,
+        Precision.QINT8_STATIC: static_int8,
+    }
+)
+
+_QUANTIZED_OPERATORS = (
+    "MatMulInteger", "QLinearMatMul", "DynamicQuantizeLinear", "QuantizeLinear",
+    "DequantizeLinear", "com.microsoft.QAttention", "com.microsoft.MatMulNBits",
+)  # fmt: skip
+
+
+def quantize(
+    source: ExportedModel | OptimizedModel,
+    path: Path,
+    *,
+    precision: Precision,
+    settings: QuantizeSettings,
+) -> QuantizedModel:
+    """Writes a quantized graph.
+
+    Args:
+        source: The graph; it is not changed.
+        path: The file to write.
+        precision: Chooses the recipe.
+        settings: For the recipe.
+
+    Raises:
+        QuantizeError: The recipe fails, finds nothing to quantize, or the graph is quantized.
+        OSError: The file cannot be written.
+    """
+    import onnx_ir as ir
+    from onnx_ir.passes.common import RemoveUnusedOpsetsPass
+
+    _refuse_quantized(source.artifact)
+    try:
+        proto = RECIPES[precision](source.artifact.path, settings)
+        model = ir.from_proto(proto)
+        RemoveUnusedOpsetsPass()(model)
+    except (OSError, QuantizeError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise QuantizeError(
+            f"{precision} fails on this graph: {reason}",
+            "try another precision, or --optimize 0; --debug shows the traceback",
+        ) from error
+    artifact = write_model(model, path)
+    if artifact.total_size_bytes >= source.artifact.total_size_bytes:
+        raise QuantizeError(
+            f"{precision} makes this model no smaller: it found no weights to quantize",
+            "try another precision",
+        )
+    level = source.level if isinstance(source, OptimizedModel) else settings.level
+    return QuantizedModel(artifact=artifact, level=level, precision=precision)
+
+
+def _refuse_quantized(artifact: OnnxArtifact) -> None:
+    found = [name for name in _QUANTIZED_OPERATORS if name in artifact.operators]
+    if found:
+        raise QuantizeError(
+            f"{artifact.path.name} is quantized already: it has {found[0]}",
+            "quantize the exported or the optimized graph",
+        )

@@ -1,0 +1,54 @@
+"""8-bit weights, activations quantized while the graph runs, one scale for each tensor."""
+
+from pathlib import Path
+from typing import Any
+
+from embconvert.quantize.settings import QuantizeSettings
+
+# ONNX Runtime's quantizer also knows Conv, whose integer kernel is slower than the float one, and
+# Transpose, which it would wrap for nothing.
+_OPERATORS = ["MatMul", "Attention", "Gather", "EmbedLayerNormalization"]
+
+
+def dynamic_int8(path: Path, settings: QuantizeSettings) -> Any:
+    """QInt8: signed weights. Returns an onnx.ModelProto."""
+    from onnxruntime.quantization import QuantType
+
+    return _quantize(path, settings, QuantType.QInt8)
+
+
+def dynamic_uint8(path: Path, settings: QuantizeSettings) -> Any:
+    """QUInt8: unsigned weights. Returns an onnx.ModelProto."""
+    from onnxruntime.quantization import QuantType
+
+    return _quantize(path, settings, QuantType.QUInt8)
+
+
+def _quantize(path: Path, settings: QuantizeSettings, weight_type: Any) -> Any:
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+    from onnxruntime.quantization.quant_utils import QuantizationMode
+
+    # quantize_dynamic() itself would write a copy with inferred shapes beside its input, which
+    # may be read-only, to learn types that are told here.
+    quantizer = ONNXQuantizer(
+        onnx.load(str(path)),
+        settings.per_channel,
+        settings.reduce_range,
+        QuantizationMode.IntegerOps,
+        False,
+        weight_type,
+        QuantType.QUInt8,
+        None,
+        [],
+        [],
+        _OPERATORS,
+        {
+            "MatMulConstBOnly": True,
+            # Outputs of fused operators have no inferred type; all that is quantized is float.
+            "DefaultTensorType": onnx.TensorProto.FLOAT,
+        },
+    )
+    quantizer.quantize_model()
+    return quantizer.model.model

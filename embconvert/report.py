@@ -1,0 +1,255 @@
+"""What the manifest says, to and from JSON; numbers and words only, no files.
+
+The format is versioned; `data/manifest.schema.json` is its JSON Schema.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from embconvert.architectures import FUSED_ATTENTION
+from embconvert.config import OptimizationLevel, Precision
+from embconvert.fidelity import Fidelity
+from embconvert.model import FileRecord, TensorInfo
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "embconvert.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactRecord:
+    """What is known of one published graph.
+
+    Attributes:
+        path: Relative to the folder.
+        sha256: Of the graph file.
+        size_bytes: Of the graph file.
+        external_data: The file that holds its weights, its path relative to the folder; None
+            when they are in the graph.
+        precision: Of the weights.
+        optimization_level: Of the graph.
+        opset: Of ONNX's own domain.
+        inputs: In order.
+        outputs: In order.
+        operators: Counts; operators outside ONNX's own domain carry their domain's name.
+        method: Which of the ways to make it worked, as "trace".
+        key: What it was made of, and how; see plan.Step.key.
+        made_from: sha256 of the graph that it was made of; None for an export.
+        fidelity: None when validation was skipped.
+        duration_s: To make it, without its verification.
+        peak_memory_bytes: Of the process while making it.
+        min_onnxruntime: The oldest release that runs it.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+    external_data: FileRecord | None
+    precision: Precision
+    optimization_level: OptimizationLevel
+    opset: int
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    operators: Mapping[str, int]
+    method: str
+    key: str
+    made_from: str | None
+    fidelity: Fidelity | None
+    duration_s: float
+    peak_memory_bytes: int
+    min_onnxruntime: str
+
+    @property
+    def total_size_bytes(self) -> int:
+        """Graph and external data together."""
+        return self.size_bytes + (self.external_data.size_bytes if self.external_data else 0)
+
+    @property
+    def fused_operators(self) -> dict[str, int]:
+        """The operators that are not ONNX's own, and ONNX's attention."""
+        return {n: c for n, c in self.operators.items() if "." in n or n in FUSED_ATTENTION}
+
+    @property
+    def attention(self) -> tuple[int, int]:
+        """Attentions that are fused, and those that are not (each of them has a Softmax)."""
+        fused = sum(self.operators.get(name, 0) for name in FUSED_ATTENTION)
+        return fused, self.operators.get("Softmax", 0)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Returns the manifest's entries: of the graph, and of its external data."""
+        entry: dict[str, Any] = {
+            "kind": "onnx",
+            "path": self.path,
+            "sha256": self.sha256,
+            "size_bytes": self.size_bytes,
+            "external_data": self.external_data.path if self.external_data else None,
+            "precision": str(self.precision),
+            "optimization_level": int(self.optimization_level),
+            "opset": self.opset,
+            "inputs": [_tensor_json(t) for t in self.inputs],
+            "outputs": [_tensor_json(t) for t in self.outputs],
+            "operators": dict(self.operators),
+            "fused_operators": self.fused_operators,
+            "method": self.method,
+            "key": self.key,
+            "made_from": self.made_from,
+            "validation": "passed" if self.fidelity else "skipped",
+            "fidelity": asdict(self.fidelity) if self.fidelity else None,
+            "duration_s": round(self.duration_s, 3),
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "min_onnxruntime": self.min_onnxruntime,
+        }
+        if self.external_data is None:
+            return [entry]
+        return [entry, {"kind": "external_data", **asdict(self.external_data)}]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an output folder holds and how it came to be.
+
+    Attributes:
+        tool_version: embconvert's.
+        source: Model id, revision and figures of the source.
+        source_files: Its files.
+        stack: Versions of the libraries.
+        machine: Where it was made; may differ between equal runs.
+        verification: What graphs were compared on.
+        artifacts: The graphs.
+        files: The other files of the folder.
+    """
+
+    tool_version: str
+    source: Mapping[str, Any]
+    source_files: tuple[FileRecord, ...]
+    stack: Mapping[str, str]
+    machine: Mapping[str, Any]
+    verification: Mapping[str, Any]
+    artifacts: tuple[ArtifactRecord, ...]
+    files: tuple[FileRecord, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the manifest as plain JSON values."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "tool": {"name": "embconvert", "version": self.tool_version},
+            "source": {**self.source, "files": [asdict(f) for f in self.source_files]},
+            "stack": dict(self.stack),
+            "machine": dict(self.machine),
+            "verification": dict(self.verification),
+            "artifacts": [entry for a in self.artifacts for entry in a.as_json()],
+            "files": [asdict(f) for f in self.files],
+        }
+
+    def paths(self) -> set[str]:
+        """Returns every file that the manifest lists."""
+        external = (a.external_data.path for a in self.artifacts if a.external_data)
+        return {a.path for a in self.artifacts} | set(external) | {f.path for f in self.files}
+
+
+def _tensor_json(tensor: TensorInfo) -> dict[str, Any]:
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+
+
+def parse_manifest(value: object) -> Manifest:
+    """Reads a manifest back.
+
+    Raises:
+        ValueError: It is not one, or of another schema version, or names files outside of its
+            folder.
+    """
+    try:
+        return _parse_manifest(value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the manifest is broken: {error!r}") from error
+
+
+def _parse_manifest(value: Any) -> Manifest:
+    if value["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"the manifest's schema version is {value['schema_version']}")
+    external = {
+        e["path"]: _parse_file(e) for e in value["artifacts"] if e["kind"] == "external_data"
+    }
+    source = {k: v for k, v in value["source"].items() if k != "files"}
+    return Manifest(
+        tool_version=str(value["tool"]["version"]),
+        source=source,
+        source_files=tuple(_parse_file(f) for f in value["source"]["files"]),
+        stack=dict(value["stack"]),
+        machine=dict(value["machine"]),
+        verification=dict(value["verification"]),
+        artifacts=tuple(
+            _parse_artifact(e, external) for e in value["artifacts"] if e["kind"] == "onnx"
+        ),
+        files=tuple(_parse_file(f) for f in value["files"]),
+    )
+
+
+def _parse_file(value: Any) -> FileRecord:
+    path = str(value["path"])
+    if path.startswith("/") or ".." in path.split("/") or "\\" in path or "\0" in path:
+        raise ValueError(f"the manifest names a file outside of its folder: {path}")
+    return FileRecord(path=path, sha256=str(value["sha256"]), size_bytes=int(value["size_bytes"]))
+
+
+def _parse_artifact(value: Any, external: Mapping[str, FileRecord]) -> ArtifactRecord:
+    file = _parse_file(value)
+    figures = value["fidelity"]
+    names = {f.name for f in fields(Fidelity)}
+    return ArtifactRecord(
+        path=file.path,
+        sha256=file.sha256,
+        size_bytes=file.size_bytes,
+        external_data=external[value["external_data"]] if value["external_data"] else None,
+        precision=Precision(value["precision"]),
+        optimization_level=OptimizationLevel(value["optimization_level"]),
+        opset=int(value["opset"]),
+        inputs=_parse_tensors(value["inputs"]),
+        outputs=_parse_tensors(value["outputs"]),
+        operators={str(k): int(v) for k, v in value["operators"].items()},
+        method=str(value["method"]),
+        key=str(value["key"]),
+        made_from=value["made_from"],
+        fidelity=Fidelity(**{n: figures[n] for n in names}) if figures else None,
+        duration_s=float(value["duration_s"]),
+        peak_memory_bytes=int(value["peak_memory_bytes"]),
+        min_onnxruntime=str(value["min_onnxruntime"]),
+    )
+
+
+def _parse_tensors(values: Any) -> tuple[TensorInfo, ...]:
+    return tuple(
+        TensorInfo(name=v["name"], dtype=v["dtype"], shape=tuple(v["shape"])) for v in values
+    )
+
+
+TABLE_HEADER = (
+    "file", "size", "vs fp32", "mean cosine", "min cosine", "rank corr.", "batch cosine",
+    "texts/s", "speed",
+)  # fmt: skip
+
+
+def table_rows(artifacts: Sequence[ArtifactRecord]) -> list[list[str]]:
+    """Returns the rows of the closing table, one for each graph.
+
+    Sizes and speeds are compared with the exported graph, when there is one.
+    """
+    base = next((a for a in artifacts if a.made_from is None), None)
+    rows = []
+    for artifact in artifacts:
+        size = artifact.total_size_bytes
+        row = [artifact.path, f"{size / 1e6:.1f} MB"]
+        row.append(f"{100 * size / base.total_size_bytes:.0f}%" if base else "-")
+        figures = artifact.fidelity
+        if figures is None:
+            rows.append([*row, "not verified", "-", "-", "-", "-", "-"])
+            continue
+        row += [f"{figures.mean_cosine:.5f}", f"{figures.min_cosine:.5f}"]
+        row += [f"{figures.rank_correlation:.5f}", f"{figures.batch_cosine:.5f}"]
+        row.append(f"{figures.texts_per_second:.0f}")
+        if base and base.fidelity:
+            row.append(f"{figures.texts_per_second / base.fidelity.texts_per_second:.2f}x")
+        else:
+            row.append("-")
+        rows.append(row)
+    return rows

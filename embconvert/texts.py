@@ -1,0 +1,91 @@
+"""The built-in texts: those that verify a conversion, and those that calibrate one."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from embconvert.errors import UsageError
+
+_MAX_CALIBRATION_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """Some texts.
+
+    Attributes:
+        ids: One for each text.
+        texts: In the files' order.
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Identifies the texts."""
+        return hashlib.sha256(json.dumps(self.texts).encode()).hexdigest()
+
+
+def verification_texts() -> Texts:
+    """Returns the built-in texts that every graph is compared on."""
+    lines = _data("verification_texts.jsonl").splitlines()
+    entries = [json.loads(line) for line in lines]
+    return Texts(ids=tuple(e["id"] for e in entries), texts=tuple(e["text"] for e in entries))
+
+
+def calibration_texts(path: Path | None) -> Texts:
+    """Returns the texts that calibrate static quantization.
+
+    Args:
+        path: A UTF-8 file with one text a line; None means the built-in ones, which are others
+            than those that verify.
+
+    Raises:
+        UsageError: The file is missing, empty, not UTF-8 or absurdly large.
+    """
+    if path is None:
+        content = _data("calibration_texts.txt")
+    else:
+        hint = "give a UTF-8 text file with one text a line, or leave --calibration_dataset out"
+        try:
+            if path.stat().st_size > _MAX_CALIBRATION_BYTES:
+                raise UsageError(f"--calibration_dataset {path} is over 64 MiB", hint)
+            content = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise UsageError(f"--calibration_dataset {path}: {error.strerror}", hint) from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"--calibration_dataset {path} is not UTF-8: {error}", hint) from error
+    texts = tuple(line.strip() for line in content.split("\n") if line.strip())
+    if not texts:
+        raise UsageError(f"--calibration_dataset {path} has no texts", "write one text a line")
+    return Texts(ids=tuple(f"line {n}" for n in range(1, len(texts) + 1)), texts=texts)
+
+
+def _data(name: str) -> str:
+    return resources.files("embconvert").joinpath("data", name).read_text(encoding="utf-8")
+
+
+def batches(lengths: Sequence[int], *, texts: int = 32, tokens: int = 4096) -> list[list[int]]:
+    """Groups texts of similar length, so that little is padding and memory is bounded.
+
+    Args:
+        lengths: Tokens of each text.
+        texts: Most texts in a batch.
+        tokens: Most tokens in a batch, padding included; a longer text is alone.
+
+    Returns:
+        Indices of texts, longest first.
+    """
+    grouped: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        group = grouped[-1] if grouped else []
+        fits = group and (len(group) + 1) * max(1, lengths[group[0]]) <= tokens
+        if fits and len(group) < texts:
+            group.append(index)
+        else:
+            grouped.append([index])
+    return grouped
