@@ -37,7 +37,9 @@ bench: $(VENV)/.dev $(DEMO_MODEL) .venv-peers/.installed ## measure speed and me
 
 lock: $(VENV)/.dev ## pin every package anew, by version and hash
 	$(COMPILE) --upgrade -o requirements/runtime.txt requirements/runtime.in
-	$(COMPILE) --upgrade -o requirements/demo.txt requirements/demo.in --no-annotate
+	rm -rf build/lock && $(BIN)/python -m pip download --quiet --no-deps -d build/lock -r requirements/demo.in
+	{ grep == requirements/demo.in | tr '\n' ' '; echo '\'; $(BIN)/python -m pip hash build/lock/* | tail -n 1; } \
+		> requirements/demo.txt
 	$(COMPILE) --upgrade -o requirements/dev.txt requirements/dev.in
 	$(COMPILE) --upgrade -o requirements/peers.txt requirements/peers.in
 

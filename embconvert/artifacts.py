@@ -126,7 +126,7 @@ class Staging:
                     waiting = True
                 fcntl.flock(lock, fcntl.LOCK_EX)
             try:
-                same = os.stat(self.folder).st_ino == os.fstat(lock).st_ino
+                same = self.folder.stat().st_ino == os.fstat(lock).st_ino
             except FileNotFoundError:
                 same = False
             if same:
@@ -167,7 +167,7 @@ class Staging:
         temporary = self.work / MANIFEST_FILE
         text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False) + "\n"
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self.folder / MANIFEST_FILE)
+        temporary.replace(self.folder / MANIFEST_FILE)
 
     def adopt(self, record: ArtifactRecord, folder: Path) -> bool:
         """Takes over a finished graph from the journal's or the published folder.
@@ -238,7 +238,7 @@ class Staging:
                     self._link(path, self.path(file))
         _sync(self.folder)
         if not self.target.exists():
-            os.rename(self.folder, self.target)
+            self.folder.rename(self.target)
         elif _exchange(self.folder, self.target):
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
@@ -253,7 +253,7 @@ class Staging:
         order = sorted(wanted, key=lambda f: (f == MANIFEST_FILE, f.endswith(".onnx"), f))
         for file in order:
             (self.target / file).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self.folder / file, self.target / file)
+            (self.folder / file).replace(self.target / file)
         for file in (old.paths() if old else set()) - set(order):
             (self.target / file).unlink(missing_ok=True)
 

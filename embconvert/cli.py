@@ -195,9 +195,8 @@ def _raise_interrupted(signal_number: int, _frame: object) -> NoReturn:
     raise Interrupted(signal_number)
 
 
-def _report(error: EmbconvertError) -> int:
-    print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)  # noqa: T201
-    return error.exit_code
+def _report(message: str, hint: str) -> None:
+    print(f"error: {message}\nhint: {hint}", file=sys.stderr)  # noqa: T201
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -220,15 +219,14 @@ def run(arguments: Sequence[str]) -> int:
     except EmbconvertError as error:
         if debug:
             traceback.print_exc()
-        return _report(error)
+        _report(error.message, error.hint)
+        return error.exit_code
     except Interrupted as interruption:
-        print("\nerror: interrupted\nhint: nothing unfinished was published; run it again",  # noqa: T201
-              file=sys.stderr)
+        _report("interrupted", "nothing unfinished was published; run it again")
         return interruption.exit_code
     except Exception:  # noqa: BLE001 - the boundary: whatever is left is a bug
         traceback.print_exc()
-        print(f"error: this is a bug in embconvert\nhint: please report it at {ISSUES_PAGE}",  # noqa: T201
-              file=sys.stderr)
+        _report("this is a bug in embconvert", f"please report it at {ISSUES_PAGE}")
         return 1
     return 0
 

@@ -140,8 +140,9 @@ def _bind_weights(model: "ir.Model", weights: "Mapping[str, torch.Tensor]") -> l
         value.const_value = TorchTensor(weights[name].detach().cpu(), name=name)
         graph.register_initializer(value)
     used = [name for name, value in graph.initializers.items() if name in weights and value.uses()]
-    taken = set(graph.initializers) | {v.name for v in ir.traversal.RecursiveGraphIterator(graph)
-                                       for v in v.outputs}
+    taken = set(graph.initializers) | {
+        v.name for v in ir.traversal.RecursiveGraphIterator(graph) for v in v.outputs
+    }
     for name in [n for n in graph.initializers if n in weights]:
         short = name.split(".", 3)[-1]
         if short not in taken:

@@ -209,8 +209,7 @@ def shortfall(fidelity: Fidelity, floor: Floor) -> str | None:
         return f"mean cosine {fidelity.mean_cosine:.5f} is below {floor.mean_cosine:g}"
     if lowest < floor.min_cosine:
         return (
-            f"lowest cosine {lowest:.5f} (text {fidelity.worst_text}) is below "
-            f"{floor.min_cosine:g}"
+            f"lowest cosine {lowest:.5f} (text {fidelity.worst_text}) is below {floor.min_cosine:g}"
         )
     if fidelity.relative_diff > floor.relative_diff:
         return (

@@ -24,7 +24,7 @@ def local_folder(model_id: str) -> Path | None:
     folder = Path(model_id).expanduser()
     if folder.is_dir():
         # Not resolved: the output is named after the folder as the user calls it.
-        return Path(os.path.abspath(folder))
+        return Path.cwd() / folder if ".." not in folder.parts else folder.resolve()
     if folder.is_file():
         raise UsageError(f"--model_id {model_id} is a file", "give the model's folder")
     if not _HUB_ID.fullmatch(model_id) or ".." in model_id:

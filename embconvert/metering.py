@@ -1,10 +1,10 @@
 """Time and peak memory of a stage."""
 
+import contextlib
 import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,14 +38,13 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-@contextmanager
+@contextlib.contextmanager
 def metered() -> Iterator[Meter]:
     """Measures the block; see proc(5), clear_refs, for the reset of the high-water mark."""
     meter = Meter()
-    try:
+    # Where that is not allowed, the figure is that of the process so far, which is not less.
+    with contextlib.suppress(OSError):
         _CLEAR_REFS.write_text("5")
-    except OSError:
-        pass  # the figure is then that of the process so far, which is not less
     start = time.perf_counter()
     try:
         yield meter

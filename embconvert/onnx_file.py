@@ -75,7 +75,7 @@ def _data_chunks(tensor: "ir.TensorProtocol") -> Iterator[Any]:
     """Yields a tensor's little-endian bytes in pieces; the tensor is materialized once."""
     array = tensor.numpy()
     if array.dtype.kind in "fiub" and array.dtype.byteorder in "=|<":
-        data = memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     else:  # bfloat16, float8 and packed types, which numpy has no native type for
         data = memoryview(tensor.tobytes())
     for start in range(0, len(data), _CHUNK_BYTES):
@@ -85,9 +85,7 @@ def _data_chunks(tensor: "ir.TensorProtocol") -> Iterator[Any]:
 def _tensor_header(name: str, tensor: "ir.TensorProtocol") -> Any:
     import onnx
 
-    return onnx.TensorProto(
-        name=name, dims=tensor.shape.numpy(), data_type=int(tensor.dtype)
-    )
+    return onnx.TensorProto(name=name, dims=tensor.shape.numpy(), data_type=int(tensor.dtype))
 
 
 def write_model(
@@ -186,7 +184,7 @@ def read_model(path: Path) -> "ir.Model":
         model = ir.load(path)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - protobuf and onnx_ir raise many kinds
+    except Exception as error:
         raise ValueError(f"{path.name} is no ONNX file: {error}") from error
     if not model.graph.outputs or not model.graph.inputs:
         raise ValueError(f"{path.name} is no ONNX file: it has no inputs or no outputs")
@@ -249,7 +247,5 @@ def read_artifact(path: Path) -> OnnxArtifact:
     external = None
     for location in locations:
         file = path.parent / location
-        external = FileRecord(
-            path=location, sha256=hash_file(file), size_bytes=file.stat().st_size
-        )
+        external = FileRecord(path=location, sha256=hash_file(file), size_bytes=file.stat().st_size)
     return describe(model, path, hash_file(path), external)

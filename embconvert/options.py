@@ -61,7 +61,9 @@ def _boolean(name: str, *, negated: bool = False) -> Callable[[str], bool]:
     def parse(text: str) -> bool:
         value = {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
         if value is None:
-            raise UsageError(f"--{name} cannot be {text!r}", f"write --{name} alone, or =true, =false")
+            raise UsageError(
+                f"--{name} cannot be {text!r}", f"write --{name} alone, or =true, =false"
+            )
         return value is not negated
 
     return parse

@@ -152,8 +152,7 @@ def resolve_folder(
     if not (root / "config.json").is_file():
         raise SourceError(
             f"{folder} is no model: it has no config.json",
-            "give the folder that save_pretrained wrote, or a hub id such as "
-            "intfloat/e5-small-v2",
+            "give the folder that save_pretrained wrote, or a hub id such as intfloat/e5-small-v2",
         )
     config = read_json(root / "config.json")
     try:

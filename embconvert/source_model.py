@@ -208,7 +208,7 @@ class SourceModel:
         source, names = self._model, list(self.sample_features())
         truncate_dim = source.truncate_dim
 
-        class Traced(torch.nn.Module):
+        class Traced(torch.nn.Module):  # type: ignore[misc]
             def __init__(self) -> None:
                 super().__init__()
                 self.source = source
@@ -225,7 +225,7 @@ class SourceModel:
         return Traced().eval()
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
-        """Encodes texts with sentence-transformers' own encode(), as one batch.
+        """Encodes texts, as one batch, with sentence-transformers' own encode.
 
         No prompt is prepended: a graph is given the text as it is.
         """
@@ -388,9 +388,7 @@ def _hush_libraries() -> None:
     warnings.filterwarnings("ignore")
 
 
-def _load_error(
-    resolved: ResolvedModel, error: Exception
-) -> SourceError | UnsupportedModelError:
+def _load_error(resolved: ResolvedModel, error: Exception) -> SourceError | UnsupportedModelError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     text = str(error).lower()
     model_type = resolved.architecture.model_type

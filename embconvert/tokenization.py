@@ -18,8 +18,6 @@ from embconvert.source import read_json
 IntArray = npt.NDArray[np.int64]
 
 
-
-
 @dataclass(frozen=True, kw_only=True)
 class TokenizedTexts:
     """Token ids of some texts, not padded.

@@ -22,7 +22,7 @@ def dynamic_strides() -> "TorchFunctionMode":
     import torch
     from torch.overrides import TorchFunctionMode
 
-    class DynamicStrides(TorchFunctionMode):
+    class DynamicStrides(TorchFunctionMode):  # type: ignore[misc]
         def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from embconvert.config import Precision
+from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError
 from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.onnx_file import write_model
@@ -67,14 +67,20 @@ def quantize(
             f"{precision} fails on this graph: {reason}",
             "try another precision, or --optimize 0; --debug shows the traceback",
         ) from error
-    artifact = write_model(model, path)
-    if artifact.total_size_bytes >= source.artifact.total_size_bytes:
+    if not any(_is_quantized_weight(value) for value in model.graph.initializers.values()):
         raise QuantizeError(
-            f"{precision} makes this model no smaller: it found no weights to quantize",
+            f"{precision} found no weights to quantize in {source.artifact.path.name}",
             "try another precision",
         )
-    level = source.level if isinstance(source, OptimizedModel) else settings.level
+    artifact = write_model(model, path)
+    level = source.level if isinstance(source, OptimizedModel) else OptimizationLevel.NONE
     return QuantizedModel(artifact=artifact, level=level, precision=precision)
+
+
+def _is_quantized_weight(value: Any) -> bool:
+    """Whether an initializer is a matrix of 8 or 16 bits."""
+    tensor = value.const_value
+    return tensor is not None and len(tensor.shape) >= 2 and tensor.dtype.bitwidth <= 16
 
 
 def _refuse_quantized(artifact: OnnxArtifact) -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.config import OptimizationLevel
-
 Feed = dict[str, npt.NDArray[np.int64]]
 
 
@@ -17,7 +15,6 @@ class QuantizeSettings:
     """What every recipe is told.
 
     Attributes:
-        level: The optimization level of the graph.
         per_channel: One scale for each channel of a weight rather than one for all.
         reduce_range: 7-bit weights: x86 without VNNI adds two products in 16 bits, which 8-bit
             weights overflow.
@@ -26,7 +23,6 @@ class QuantizeSettings:
         work: A folder for temporary files on the output's file system.
     """
 
-    level: OptimizationLevel
     per_channel: bool
     reduce_range: bool
     skip_shape_inference: bool

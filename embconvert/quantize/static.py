@@ -41,8 +41,6 @@ def static_int8(path: Path, settings: QuantizeSettings) -> Any:
         extra_options={
             "MatMulConstBOnly": True,
             "DefaultTensorType": onnx.TensorProto.FLOAT,
-            # Merge each batch's range as it comes instead of keeping every activation.
-            "CalibMaxIntermediateOutputs": 1,
             "OpTypesToExcludeOutputQuantization": _OPERATORS,
         },
     )
@@ -102,8 +100,9 @@ def expose_attention_weights(model: Any) -> None:
         nodes.append(
             helper.make_node("Split", [split_input], parts, f"{name}_Split", axis=-1, **count)
         )
-        kept = {n: attributes[n] for n in ("num_heads", "scale", "mask_filter_value")
-                if n in attributes}
+        kept = {
+            n: attributes[n] for n in ("num_heads", "scale", "mask_filter_value") if n in attributes
+        }
         nodes.append(
             helper.make_node(
                 "MultiHeadAttention",

@@ -1,0 +1,204 @@
+"""What is finished: by this run, by one that was killed, or published before."""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from embconvert import __version__
+from embconvert.artifacts import Staging
+from embconvert.config import Request
+from embconvert.console import Console
+from embconvert.errors import SourceError
+from embconvert.model import OnnxArtifact, ResolvedModel
+from embconvert.onnx_file import read_artifact
+from embconvert.plan import Stage, Step
+from embconvert.report import ArtifactRecord, Manifest
+
+_STACK = (
+    "torch", "transformers", "sentence-transformers", "optimum", "onnx", "onnx-ir", "onnxruntime",
+    "onnxconverter-common", "tokenizers", "numpy",
+)  # fmt: skip
+
+
+class Ledger:
+    """The records of an output folder's graphs.
+
+    Attributes:
+        records: Of the graphs that stand, by path.
+        source_facts: What only the loaded source model tells, for the manifest.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        resolved: ResolvedModel,
+        staging: Staging,
+        old: Manifest | None,
+        console: Console,
+    ) -> None:
+        self._request = request
+        self._resolved = resolved
+        self._staging = staging
+        self._old = old
+        self._journal = staging.journal()
+        self._console = console
+        self._stack = {name: metadata.version(name) for name in _STACK}
+        self.records: dict[str, ArtifactRecord] = {}
+        self.source_facts: Mapping[str, Any] = old.source if old else {}
+
+    def key(self, step: Step) -> str:
+        """Returns what identifies a step's outcome."""
+        digest = self._resolved.digest if step.source is None else self.source_of(step).digest
+        return step.key(digest, {**self._stack, "embconvert": __version__})
+
+    def find(self, step: Step) -> ArtifactRecord | None:
+        """Returns a step's outcome from an earlier run, its files staged, or None."""
+        for manifest, folder in self._earlier():
+            key = self.key(step)
+            for record in manifest.artifacts:
+                if record.key != key or record.path != step.file:
+                    continue
+                if not self._staging.adopt(record, folder):
+                    self._console.warn(f"{step.file} was changed since it was made; made anew")
+                    continue
+                if step.stage is Stage.EXPORT:
+                    self.source_facts = manifest.source
+                    self.add_files(manifest, folder)
+                return record
+        return None
+
+    def _earlier(self) -> Iterator[tuple[Manifest, Path]]:
+        if self._journal is not None:
+            yield self._journal, self._staging.folder
+        if self._old is not None:
+            yield self._old, self._staging.target
+
+    def add_files(self, manifest: Manifest, folder: Path) -> None:
+        """Stages the other files of a folder: export made some that the source lacked."""
+        for file in manifest.files:
+            if (folder / file.path).is_file():
+                self._staging.add(folder / file.path, file.path)
+
+    def source_of(self, step: Step) -> OnnxArtifact:
+        """Returns the graph that a step works on.
+
+        Raises:
+            SourceError: It is missing, no ONNX, or not what the manifest says.
+        """
+        assert step.source is not None
+        if step.source in self.records:
+            return self.artifact(self.records[step.source])
+        if self._request.model_path is not None:
+            try:
+                return read_artifact(self._request.model_path)
+            except OSError as error:
+                raise SourceError(
+                    f"--model_path {step.source}: {error.strerror}", "check the path"
+                ) from error
+            except ValueError as error:
+                raise SourceError(
+                    str(error), "give an ONNX file with its external data beside it"
+                ) from error
+        assert self._old is not None
+        record = next(a for a in self._old.artifacts if a.path == step.source)
+        if not self._staging.adopt(record, self._staging.target):
+            raise SourceError(
+                f"{step.source} is not the file that the manifest lists",
+                f"run again: embconvert export --model_id {self._request.model_id}",
+            )
+        return self.artifact(record)
+
+    def artifact(self, record: ArtifactRecord) -> OnnxArtifact:
+        """Returns the staged graph of a record."""
+        external = record.external_data
+        if external is not None:  # the graph names it relative to itself
+            external = replace(external, path=external.path.rpartition("/")[2])
+        return OnnxArtifact(
+            path=self._staging.folder / record.path,
+            sha256=record.sha256,
+            size_bytes=record.size_bytes,
+            external_data=external,
+            opset=record.opset,
+            inputs=record.inputs,
+            outputs=record.outputs,
+            operators=record.operators,
+            min_onnxruntime=record.min_onnxruntime,
+        )
+
+    def keep_published(self) -> None:
+        """Takes over published graphs that this run did not make and that still belong.
+
+        A graph belongs when its source is the same and the graph that it was made of is still
+        there, or never was there (`--model_path`).
+        """
+        if self._old is None:
+            return
+        before = {a.sha256 for a in self._old.artifacts}
+        same_source = self._old.source.get("digest") == self._resolved.digest
+        # An export comes before what is made of it.
+        for record in sorted(self._old.artifacts, key=lambda a: a.made_from is not None):
+            if record.path in self.records:
+                continue
+            now = {r.sha256 for r in self.records.values()}
+            belongs = record.made_from is None or record.made_from in now
+            belongs = belongs or record.made_from not in before
+            if same_source and belongs and self._staging.adopt(record, self._staging.target):
+                self.records[record.path] = record
+            else:
+                self._console.warn(f"{record.path} is removed: it was made of another export")
+
+    def replaces_published(self) -> bool:
+        """Whether publishing would remove or replace a graph that is there."""
+        if self._old is None:
+            return False
+        now = {(r.path, r.sha256) for r in self.records.values()}
+        return any((a.path, a.sha256) not in now for a in self._old.artifacts)
+
+    def manifest(self, verification: Mapping[str, Any]) -> Manifest:
+        """Returns the manifest of what stands.
+
+        Args:
+            verification: What the graphs were compared on.
+        """
+        architecture = self._resolved.architecture
+        return Manifest(
+            tool_version=__version__,
+            source={
+                "model_id": self._resolved.model_id,
+                "revision": self._resolved.revision,
+                "digest": self._resolved.digest,
+                "model_type": architecture.model_type,
+                "hidden_size": architecture.hidden_size,
+                "num_heads": architecture.num_heads,
+                "max_seq_length": self._resolved.max_seq_length,
+                "pooling": list(self.source_facts.get("pooling", ())),
+                "dimension": self.source_facts.get("dimension"),
+                "pooling_override": self._request.pooling,
+                "trust_remote_code": self._request.trust_remote_code,
+            },
+            source_files=self._resolved.files,
+            stack={**self._stack, "python": platform.python_version()},
+            machine={
+                "platform": platform.platform(),
+                "processor": _processor(),
+                "cpus": len(os.sched_getaffinity(0)),
+            },
+            verification=verification,
+            artifacts=tuple(sorted(self.records.values(), key=lambda r: (len(r.path), r.path))),
+            files=self._staging.other_files(),
+        )
+
+
+def _processor() -> str:
+    """Returns the CPU's name; platform.processor() is empty on most Linux systems."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
