@@ -155,7 +155,7 @@ def compare(
     Args:
         reference: Of the source model.
         candidate: Of the graph; same texts, same order.
-        text_ids: One for each text.
+        text_ids: One for each row; a text that comes again counts once for the rank correlation.
         batch_cosine: See Fidelity.
         texts_per_second: See Fidelity.
 
@@ -174,15 +174,17 @@ def compare(
         raise ValueError("the graph has neither of the outputs that could be compared")
     _check(theirs, ours, "sentence_embedding", text_ids)
     similarity = cosines(theirs, ours)
+    first = [text_ids.index(name) for name in dict.fromkeys(text_ids)]
+    orders = pairwise_similarities(theirs[first]), pairwise_similarities(ours[first])
     difference = float(np.abs(theirs.astype(np.float64) - ours).max())
     return Fidelity(
-        texts=len(ours),
+        texts=len(first),
         max_abs_diff=difference,
         relative_diff=difference / max(float(np.abs(theirs).max()), 1e-30),
         mean_cosine=float(similarity.mean()),
         p1_cosine=float(np.percentile(similarity, 1)),
         min_cosine=float(similarity.min()),
-        rank_correlation=spearman(pairwise_similarities(theirs), pairwise_similarities(ours)),
+        rank_correlation=spearman(*orders),
         batch_cosine=batch_cosine,
         token_mean_cosine=token_mean_cosine,
         worst_text=text_ids[int(similarity.argmin())],

@@ -1,21 +1,177 @@
-"""Half-precision weights and arithmetic, float32 at the inputs and outputs."""
+"""Half-precision weights and arithmetic, float32 at the inputs and outputs.
 
+Only the body of the transformer becomes half precision: what stands between the embedding table
+and the last hidden state. Masks, positions and pooling carry few bytes and large numbers (half
+precision counts exactly to 2048 and ends at 65504), so they stay float32.
+"""
+
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embconvert.quantize.settings import QuantizeSettings
+
+# Masks add float32's lowest number, which is minus infinity in half precision, and a fully masked
+# row of those is not a number. This is what onnxconverter-common clips weights to as well.
+_LOWEST = -1e4
+
+_INT64_RESULTS = {"Shape", "Size", "NonZero", "ArgMax", "ArgMin"}
+_BOOL_RESULTS = {
+    "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "Xor",
+    "IsNaN", "IsInf",
+}  # fmt: skip
+# The operators whose type is not that of their first input, and the input that it is of.
+_TYPED_BY = {"Where": 1, "OneHot": 2}
 
 
 def float16(path: Path, settings: QuantizeSettings) -> Any:
-    """Float16, by onnxconverter-common. Returns an onnx.ModelProto.
-
-    Shape inference is left out: it fails on models over 2 GB and on fused operators, and what it
-    learns is only noted in the graph.
-    """
+    """Float16, by onnxconverter-common. Returns an onnx.ModelProto."""
     import onnx
     from onnxconverter_common.float16 import convert_float_to_float16
 
     del settings
-    return convert_float_to_float16(
-        onnx.load(str(path)), keep_io_types=True, disable_shape_infer=True
+    model = onnx.load(str(path))
+    _raise_lowest_constants(model)
+    outputs = _detach_outputs(model)
+    types = _element_types(model)
+    _note_types(model, types)
+    body = _body(model)
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.name in body:
+            for attribute in node.attribute:
+                if attribute.i == onnx.TensorProto.FLOAT:
+                    attribute.i = onnx.TensorProto.FLOAT16
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one for each tensor with a number near zero
+        converted = convert_float_to_float16(
+            model,
+            keep_io_types=True,
+            # It fails on models over 2 GB and on fused operators; the types are noted above.
+            disable_shape_infer=True,
+            check_fp16_ready=False,  # the boundary's casts look like it
+            node_block_list=[n.name for n in model.graph.node if n.name not in body | outputs],
+        )
+    _drop_round_trips(converted, body)
+    return converted
+
+
+def _raise_lowest_constants(model: Any) -> None:
+    from onnx import TensorProto, numpy_helper
+
+    tensors = [a.t for n in model.graph.node if n.op_type == "Constant" for a in n.attribute]
+    for tensor in [*tensors, *model.graph.initializer]:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims, dtype=int) > 1:
+            continue
+        value = numpy_helper.to_array(tensor)
+        if value.size and value.min() < -6e4:
+            tensor.CopyFrom(numpy_helper.from_array(np.maximum(value, _LOWEST), tensor.name))
+
+
+def _detach_outputs(model: Any) -> set[str]:
+    """Puts an Identity before each output, so that the converter's cast there is always due.
+
+    It takes the node before an output for one that became half precision. Returns the names of
+    the new nodes; every node gets a name on the way.
+    """
+    from onnx import helper
+
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"node_{number}"
+    names = set()
+    for output in model.graph.output:
+        inner = f"{output.name}_float16_boundary"
+        for node in model.graph.node:
+            for strings in (node.input, node.output):
+                for index, name in enumerate(strings):
+                    if name == output.name:
+                        strings[index] = inner
+        name = f"{output.name}_boundary"
+        model.graph.node.append(helper.make_node("Identity", [inner], [output.name], name))
+        names.add(name)
+    return names
+
+
+def _element_types(model: Any) -> dict[str, int]:
+    """Returns the element type of every value of the main graph.
+
+    Rules instead of shape inference, which knows no fused operators: nearly every operator's
+    first output has the type of its first input.
+    """
+    from onnx import TensorProto
+
+    types = {t.name: t.data_type for t in model.graph.initializer}
+    types |= {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
+    for node in model.graph.node:
+        attributes = {a.name: a for a in node.attribute}
+        if node.op_type == "Cast":
+            kind = attributes["to"].i
+        elif node.op_type in _INT64_RESULTS:
+            kind = TensorProto.INT64
+        elif node.op_type in _BOOL_RESULTS:
+            kind = TensorProto.BOOL
+        elif "value" in attributes:
+            kind = attributes["value"].t.data_type
+        elif node.op_type == "ConstantOfShape":
+            kind = TensorProto.FLOAT
+        else:
+            index = _TYPED_BY.get(node.op_type, 0)
+            kind = types.get(node.input[index], 0) if len(node.input) > index else 0
+        types |= dict.fromkeys(filter(None, node.output), kind)
+    return types
+
+
+def _note_types(model: Any, types: dict[str, int]) -> None:
+    """Writes the types where the converter looks for them, without shapes."""
+    from onnx import TensorProto, helper
+
+    del model.graph.value_info[:]
+    made = [name for node in model.graph.node for name in node.output if name]
+    outputs = {o.name for o in model.graph.output}
+    model.graph.value_info.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in made
+        if types[name] == TensorProto.FLOAT and name not in outputs
     )
+
+
+def _body(model: Any) -> set[str]:
+    """Returns the names of the nodes from the embedding table to the last hidden state."""
+    weights = {t.name for t in model.graph.initializer if len(t.dims) >= 2}
+    nodes = model.graph.node
+    fed = _reached(nodes, weights, forward=True)
+    last = next(o.name for o in model.graph.output)
+    feeding = _reached(nodes, {last}, forward=False)
+    return {n.name for n in nodes if n.name in fed and n.name in feeding}
+
+
+def _reached(nodes: Iterable[Any], values: set[str], *, forward: bool) -> set[str]:
+    """Returns the names of the nodes that depend on the values, or that these depend on."""
+    reached: set[str] = set()
+    known = set(values)
+    nodes = list(nodes)
+    for node in nodes if forward else reversed(nodes):
+        near, far = (node.input, node.output) if forward else (node.output, node.input)
+        if known & set(near):
+            reached.add(node.name)
+            known |= set(far)
+    return reached
+
+
+def _drop_round_trips(model: Any, body: set[str]) -> None:
+    """Removes a cast to half precision and back where an output was float32 all along."""
+    from onnx import TensorProto
+
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    for output in model.graph.output:
+        back = made_by[output.name]
+        identity = made_by.get(back.input[0])
+        forth = made_by.get(identity.input[0]) if identity is not None else None
+        if forth is None or forth.op_type != "Cast" or forth.name in body:
+            continue
+        if back.op_type == "Cast" and forth.attribute[0].i == TensorProto.FLOAT16:
+            back.op_type = "Identity"
+            del back.attribute[:]
+            back.input[0] = forth.input[0]
