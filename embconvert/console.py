@@ -16,10 +16,14 @@ class Console:
     Args:
         quiet: Only warnings and errors.
         debug: Let the libraries' own messages through.
+
+    Attributes:
+        debug: As given.
     """
 
     def __init__(self, *, quiet: bool, debug: bool) -> None:
         self._quiet = quiet
+        self.debug = debug
         self._terminal = sys.stderr.isatty() and not quiet
         if debug:
             os.environ["EMBCONVERT_DEBUG"] = "1"

@@ -27,9 +27,13 @@ class EmbconvertError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
+        # Both are arguments of the base class, so that the error can cross between processes.
+        super().__init__(message, hint)
         self.message = " ".join(message.split())
         self.hint = " ".join(hint.split())
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class UsageError(EmbconvertError):

@@ -1,28 +1,36 @@
 """Runs a plan: every file is made, verified and noted; at the end all are published at once."""
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from embconvert import hub
 from embconvert.artifacts import Staging, output_errors, read_manifest
-from embconvert.config import Command, OptimizationLevel, PoolingMode, Precision, Request
+from embconvert.config import Command, PoolingMode, Precision, Request
 from embconvert.console import Console
-from embconvert.errors import FidelityError, UnsupportedModelError
-from embconvert.export import Exporter, export
+from embconvert.errors import (
+    EmbconvertError,
+    FidelityError,
+    OptimizeError,
+    QuantizeError,
+    UnsupportedModelError,
+)
+from embconvert.export import Exporter
 from embconvert.fidelity import Fidelity, shortfall
 from embconvert.ledger import Ledger
-from embconvert.metering import Meter, metered
-from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, ResolvedModel
-from embconvert.optimize import Optimizer, optimize
+from embconvert.metering import Meter
+from embconvert.model import OnnxArtifact, ResolvedModel
+from embconvert.optimize import Optimizer
 from embconvert.plan import EXPORTED_FILE, Plan, Stage, Step, make_plan
-from embconvert.quantize import quantize
-from embconvert.quantize.settings import QuantizeSettings
 from embconvert.report import TABLE_HEADER, ArtifactRecord, Manifest, table_rows
 from embconvert.source import CONFIGURATION_FILES
 from embconvert.source_model import check_device
+from embconvert.tasks import Calibration, optimize_graph, quantize_graph
 from embconvert.texts import calibration_texts
-from embconvert.verification import Verifier
+from embconvert.verification import Source, Verifier
+from embconvert.workers import Worker, WorkerCrashed
 
 
 def convert(request: Request) -> str:
@@ -57,8 +65,12 @@ def convert(request: Request) -> str:
         return _describe(plan, as_json=request.json)
     for remark in plan.remarks:
         console.say(remark)
-    with Staging(target, console.say) as staging, output_errors(target):
-        manifest = _Run(request, resolved, plan, staging, old, console).execute()
+    with (
+        Staging(target, console.say) as staging,
+        output_errors(target),
+        Source(request, resolved, staging.folder, console) as source,
+    ):
+        manifest = _Run(request, resolved, plan, staging, old, source, console).execute()
     return json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
 
 
@@ -100,6 +112,7 @@ class _Run:
         plan: Plan,
         staging: Staging,
         old: Manifest | None,
+        source: Source,
         console: Console,
     ) -> None:
         self._request = request
@@ -109,7 +122,8 @@ class _Run:
         self._old = old
         self._console = console
         self._ledger = Ledger(request, resolved, staging, old, console)
-        self._verifier = Verifier(request, resolved, staging.folder, console)
+        self._source = source
+        self._verifier = Verifier(source, console, skipped=request.skip_validation)
         self._reused: set[str] = set()
 
     def execute(self) -> Manifest:
@@ -216,17 +230,20 @@ class _Run:
         path.unlink(missing_ok=True)
         source = None if step.source is None else self._ledger.source_of(step)
         if source is None:
-            self._verifier.load_source()
-        with metered() as meter:
-            artifact = self._run_stage(step, method, path, source)
+            artifact, meter = self._source.export(
+                path, opset=int(step.settings["opset"]), exporter=Exporter(method)
+            )
+        else:
+            artifact, meter = self._run_stage(step, method, path, source)
         fidelity = None
         if step.floor is not None:
             if source is not None:
                 self._refresh_baseline()
             fidelity = self._verifier.verify(artifact, step.file)
             _refuse_shortfall(step, fidelity)
-        if source is None:
-            self._ledger.source_facts = self._verifier.finish_export()
+        if source is None and self._source.facts is not None:
+            self._ledger.source_facts = asdict(self._source.facts)
+            self._source.close()
         return _record(
             step,
             artifact,
@@ -238,40 +255,47 @@ class _Run:
         )
 
     def _run_stage(
-        self, step: Step, method: str, path: Path, source: OnnxArtifact | None
-    ) -> OnnxArtifact:
-        if source is None:
-            return export(
-                self._verifier.load_source(),
-                path,
-                opset=int(step.settings["opset"]),
-                exporter=Exporter(method),
-            ).artifact
+        self, step: Step, method: str, path: Path, source: OnnxArtifact
+    ) -> tuple[OnnxArtifact, Meter]:
+        """Optimizes or quantizes in a process of its own.
+
+        Raises:
+            OptimizeError: The process ended while optimizing.
+            QuantizeError: The process ended while quantizing.
+        """
+        named: dict[str, Any] = {
+            "level": step.level,
+            "skip_shape_inference": self._request.skip_shape_inference,
+            "work": self._staging.work,
+        }
+        error: type[EmbconvertError] = OptimizeError
+        task: Callable[..., Any] = optimize_graph
         if step.stage is Stage.OPTIMIZE:
-            return optimize(
-                ExportedModel(artifact=source),
-                path,
-                level=step.level,
-                architecture=self._resolved.architecture,
-                optimizer=Optimizer(method),
-                skip_shape_inference=self._request.skip_shape_inference,
-                work=self._staging.work,
-            ).artifact
-        plain = step.level is OptimizationLevel.NONE
-        return quantize(
-            ExportedModel(artifact=source)
-            if plain
-            else OptimizedModel(artifact=source, level=step.level),
-            path,
-            precision=step.precision,
-            settings=QuantizeSettings(
-                per_channel=self._request.per_channel,
-                reduce_range=self._request.reduce_range,
-                skip_shape_inference=self._request.skip_shape_inference,
-                calibration=self._verifier.calibration_feeds,
-                work=self._staging.work,
-            ),
-        ).artifact
+            named |= {
+                "architecture": self._resolved.architecture,
+                "optimizer": Optimizer(method),
+            }
+        else:
+            error, task = QuantizeError, quantize_graph
+            named |= {
+                "precision": step.precision,
+                "per_channel": self._request.per_channel,
+                "reduce_range": self._request.reduce_range,
+                "calibration": Calibration(
+                    dataset=self._request.calibration_dataset,
+                    folder=self._staging.folder,
+                    max_seq_length=self._source.max_seq_length,
+                ),
+            }
+        try:
+            with Worker(self._console) as worker:
+                result: tuple[OnnxArtifact, Meter] = worker.call(task, source, path, **named)
+            return result
+        except WorkerCrashed as crash:
+            raise error(
+                f"{step.file} could not be made: {crash}",
+                "give it more memory" if crash.out_of_memory else "please report the model",
+            ) from crash
 
     def _refresh_baseline(self) -> None:
         """Verifies a reused export once more, so that speeds of one run are compared."""

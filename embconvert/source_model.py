@@ -1,7 +1,6 @@
 """The source model in torch: what is traced, and what everything is compared with."""
 
 import contextlib
-import gc
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -321,11 +320,6 @@ class SourceModel:
             )
             _write_if_missing(folder / "modules.json", modules)
 
-    def release(self) -> None:
-        """Lets go of the weights."""
-        self._model = None
-        gc.collect()
-
 
 @contextlib.contextmanager
 def _noting_missing_weights(missing: set[str]) -> Iterator[None]:
@@ -375,8 +369,13 @@ def _hush_libraries() -> None:
     """Keeps the libraries' progress bars and advice away; --debug leaves them on."""
     import logging
     import os
+    import threading
     import warnings
 
+    from tqdm import tqdm
+
+    # Its default lock is a semaphore of the system's, which outlives a worker that is ended.
+    tqdm.set_lock(threading.RLock())
     if os.environ.get("EMBCONVERT_DEBUG"):
         return
     from transformers.utils import logging as transformers_logging

@@ -1,26 +1,37 @@
 """Comparing graphs with the source: loads the source once, and lets it go when it may."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from embconvert.config import Request
 from embconvert.console import Console
-from embconvert.errors import FidelityError
+from embconvert.errors import ExportError, FidelityError
+from embconvert.export import Exporter
 from embconvert.fidelity import Fidelity, compare
+from embconvert.metering import Meter
 from embconvert.model import OnnxArtifact, ResolvedModel
-from embconvert.quantize.settings import Feed
-from embconvert.source_model import SourceModel
-from embconvert.texts import batches, calibration_texts, verification_texts
+from embconvert.tasks import (
+    SourceFacts,
+    embed_with_graph,
+    embed_with_source,
+    export_source,
+    load_source,
+    save_source_tokenizer,
+    source_token_ids,
+)
+from embconvert.texts import verification_texts
 from embconvert.tokenization import TokenizedTexts, tokenize
-from embconvert.verify import Workload, WorkloadRun, make_workload, run_graph, run_workload
-
-# Calibration learns ranges; longer texts show no others and take much longer.
-_CALIBRATION_TOKENS = 128
+from embconvert.verify import Workload, WorkloadRun, make_workload
+from embconvert.workers import Worker, WorkerCrashed
 
 
-class Verifier:
-    """Holds the source model while it is needed, and the reference that it gave."""
+class Source:
+    """The source model in a process of its own, from its first use until close().
+
+    A context manager that ends the process.
+    """
 
     def __init__(
         self, request: Request, resolved: ResolvedModel, folder: Path, console: Console
@@ -29,32 +40,118 @@ class Verifier:
         self._resolved = resolved
         self._folder = folder
         self._console = console
-        self._source: SourceModel | None = None
-        self._max_seq_length = resolved.max_seq_length
-        self._prepared: tuple[list[str], TokenizedTexts, Workload, WorkloadRun] | None = None
+        self._worker: Worker | None = None
+        self.facts: SourceFacts | None = None
 
-    def load_source(self) -> SourceModel:
-        """Returns the source model; it is loaded at the first call."""
-        if self._source is None:
+    def load(self) -> SourceFacts:
+        """Loads the model, once.
+
+        Raises:
+            EmbconvertError: It cannot be loaded.
+        """
+        if self._worker is None or self.facts is None:
             self._console.say(f"loading {self._resolved.model_id}")
-            self._source = SourceModel.load(
+            self._worker = Worker(self._console)
+            self.facts = self._call(
+                load_source,
                 self._resolved,
+                self._folder,
                 device=self._request.device,
                 pooling=self._request.pooling,
                 trust_remote_code=self._request.trust_remote_code,
-                warn=self._console.warn,
             )
-            self._max_seq_length = self._source.max_seq_length
-            self._source.save_missing_files(self._folder)
-        return self._source
+        return self.facts
 
-    def finish_export(self) -> dict[str, Any]:
-        """Lets the source go once its export stands; returns what the manifest says of it."""
-        source = self.load_source()
-        facts = {"pooling": list(source.pooling), "dimension": source.dimension}
-        source.release()
-        self._source = None
-        return facts
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it takes memory now."""
+        return self._worker is not None
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Tokens after which the model truncates."""
+        return self.facts.max_seq_length if self.facts else self._resolved.max_seq_length
+
+    def export(self, path: Path, *, opset: int, exporter: Exporter) -> tuple[OnnxArtifact, Meter]:
+        """Writes the model's graph; see export.export."""
+        self.load()
+        result: tuple[OnnxArtifact, Meter] = self._call(
+            export_source, path, opset=opset, exporter=exporter
+        )
+        return result
+
+    def embed(self, texts: Sequence[str], workload: Workload) -> WorkloadRun:
+        """Embeds a workload: the reference."""
+        self.load()
+        with self._console.progress("embedding with the source", workload.size) as advance:
+            run: WorkloadRun = self._call(embed_with_source, texts, workload, advance=advance)
+        return run
+
+    def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
+        """Tokenizes by the folder's files, which must give what transformers gives.
+
+        transformers 5 replaces the tokenizer.json of some architectures by a pipeline of its own
+        (MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS); then that one is published.
+
+        Raises:
+            FidelityError: No tokenizer.json gives the source's tokens.
+        """
+        self.load()
+        theirs: list[list[int]] = self._call(source_token_ids, texts)
+        for attempt in range(2):
+            tokens = tokenize(self._folder, texts, max_length=self.max_seq_length)
+            if all(list(a) == b for a, b in zip(tokens.ids, theirs, strict=True)):
+                return tokens
+            if attempt == 0:
+                self._console.warn(
+                    "the source's tokenizer.json gives other tokens than transformers does; "
+                    "publishing the one that transformers uses"
+                )
+                self._call(save_source_tokenizer, self._folder)
+        raise FidelityError(
+            "the published tokenizer.json would give other tokens than the source",
+            "please report the model",
+        )
+
+    def _call(self, task: Any, *arguments: Any, **named: Any) -> Any:
+        assert self._worker is not None
+        try:
+            return self._worker.call(task, *arguments, **named)
+        except WorkerCrashed as crash:
+            self._worker = None
+            raise ExportError(
+                f"the process with the source model ended: {crash}",
+                "convert it on a machine with more memory, or raise the container's limit"
+                if crash.out_of_memory
+                else "please report the model",
+            ) from crash
+
+    def close(self) -> None:
+        """Gives the model's memory back; what facts tells stays known."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Verifier:
+    """Compares graphs with a source on the built-in texts."""
+
+    def __init__(self, source: Source, console: Console, *, skipped: bool) -> None:
+        self._source = source
+        self._console = console
+        self._skipped = skipped
+        self._prepared: tuple[list[str], TokenizedTexts, Workload, WorkloadRun] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Returns what the manifest says of the comparison."""
@@ -62,12 +159,14 @@ class Verifier:
         return {
             "texts_digest": texts.digest,
             "texts": len(texts.texts),
-            "skipped": self._request.skip_validation,
+            "skipped": self._skipped,
             "reference": "sentence-transformers encode(), float32, no prompt",
         }
 
     def verify(self, artifact: OnnxArtifact, name: str) -> Fidelity:
         """Compares a graph with the source.
+
+        The graph runs in a fresh process without torch, as at a consumer's.
 
         Args:
             artifact: The graph.
@@ -78,8 +177,15 @@ class Verifier:
         """
         ids, tokens, workload, reference = self._prepare()
         try:
-            with self._console.progress(f"verifying {name}", workload.size) as advance:
-                run = run_graph(artifact, tokens, workload, advance)
+            with (
+                self._console.progress(f"verifying {name}", workload.size) as advance,
+                Worker(self._console) as worker,
+            ):
+                run: WorkloadRun | str = worker.call(
+                    embed_with_graph, artifact, tokens, workload, advance=advance
+                )
+            if isinstance(run, str):
+                raise ValueError(run)
             return compare(
                 reference.embeddings,
                 run.embeddings,
@@ -87,7 +193,7 @@ class Verifier:
                 batch_cosine=run.batch_cosine,
                 texts_per_second=run.texts_per_second,
             )
-        except ValueError as error:
+        except (ValueError, WorkerCrashed) as error:
             raise FidelityError(
                 f"{name} is not published: {error}",
                 "the conversion went wrong; --debug shows more, and please report the model",
@@ -96,58 +202,19 @@ class Verifier:
     def _prepare(self) -> tuple[list[str], TokenizedTexts, Workload, WorkloadRun]:
         """Returns ids, tokens, batches and the reference; made at the first call."""
         if self._prepared is None:
-            lone = self._source is None
-            source = self.load_source()
+            lone = not self._source.is_loaded
             texts = verification_texts()
-            tokens = self._tokenize(source, texts.texts)
+            tokens = self._source.tokenize(texts.texts)
             present = [i for i, length in enumerate(tokens.lengths) if length]
             if len(present) < len(texts.ids):
                 self._console.say(
                     f"{len(texts.ids) - len(present)} texts have no token and are left out"
                 )
-            words = [texts.texts[i] for i in present]
             tokens = tokens.subset(present)
             workload = make_workload(tokens.lengths)
-            with self._console.progress("embedding with the source", workload.size) as advance:
-                reference = run_workload(
-                    workload, lambda group: source.encode([words[i] for i in group]), advance
-                )
+            reference = self._source.embed([texts.texts[i] for i in present], workload)
             ids = [texts.ids[present[i]] for group in workload.groups for i in group]
             self._prepared = (ids, tokens, workload, reference)
             if lone:
-                source.release()
-                self._source = None
+                self._source.close()
         return self._prepared
-
-    def _tokenize(self, source: SourceModel, texts: Sequence[str]) -> TokenizedTexts:
-        """Tokenizes by the folder's files, which must give what transformers gives.
-
-        transformers 5 replaces the tokenizer.json of some architectures by a pipeline of its own
-        (MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS); then that one is published.
-        """
-        theirs = source.token_ids(texts)
-        for attempt in range(2):
-            tokens = tokenize(self._folder, texts, max_length=self._max_seq_length)
-            if all(list(a) == b for a, b in zip(tokens.ids, theirs, strict=True)):
-                return tokens
-            if attempt == 0:
-                self._console.warn(
-                    "the source's tokenizer.json gives other tokens than transformers does; "
-                    "publishing the one that transformers uses"
-                )
-                source.save_tokenizer(self._folder)
-        raise FidelityError(
-            "the published tokenizer.json would give other tokens than the source",
-            "please report the model",
-        )
-
-    def calibration_feeds(self, inputs: list[str]) -> Iterator[Feed]:
-        """Yields the calibration texts as a graph's inputs."""
-        texts = calibration_texts(self._request.calibration_dataset)
-        limit = min(self._max_seq_length or _CALIBRATION_TOKENS, _CALIBRATION_TOKENS)
-        tokens = tokenize(self._folder, texts.texts, max_length=limit)
-        groups = batches(tokens.lengths, texts=16)
-        with self._console.progress("calibrating", len(texts.texts)) as advance:
-            for group in groups:
-                yield tokens.batch(group, inputs)
-                advance(len(group))

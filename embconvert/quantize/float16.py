@@ -6,7 +6,7 @@ precision counts exactly to 2048 and ends at 65504), so they stay float32.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def float16(path: Path, settings: QuantizeSettings) -> Any:
     outputs = _detach_outputs(model)
     types = _element_types(model)
     _note_types(model, types)
-    body = _body(model)
+    body = _body(model, types)
+    _separate_constants(model, body)
     for node in model.graph.node:
         if node.op_type == "Cast" and node.name in body:
             for attribute in node.attribute:
@@ -137,26 +138,57 @@ def _note_types(model: Any, types: dict[str, int]) -> None:
     )
 
 
-def _body(model: Any) -> set[str]:
-    """Returns the names of the nodes from the embedding table to the last hidden state."""
+def _body(model: Any, types: dict[str, int]) -> set[str]:
+    """Returns the names of the nodes from the embedding table to the last hidden state.
+
+    What is computed from the shape of a hidden state, as relative positions, is not of the body.
+    """
+    from onnx import TensorProto
+
     weights = {t.name for t in model.graph.initializer if len(t.dims) >= 2}
-    nodes = model.graph.node
-    fed = _reached(nodes, weights, forward=True)
+    nodes = list(model.graph.node)
+    floats = {name for name, kind in types.items() if kind == TensorProto.FLOAT}
+    fed = _reached(nodes, weights & floats, floats, forward=True)
     last = next(o.name for o in model.graph.output)
-    feeding = _reached(nodes, {last}, forward=False)
+    feeding = _reached(nodes, {last}, floats, forward=False)
     return {n.name for n in nodes if n.name in fed and n.name in feeding}
 
 
-def _reached(nodes: Iterable[Any], values: set[str], *, forward: bool) -> set[str]:
-    """Returns the names of the nodes that depend on the values, or that these depend on."""
+def _separate_constants(model: Any, body: set[str]) -> None:
+    """Gives what stays float32 its own copy of the constants that it shares with the body."""
+    users: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    for tensor in list(model.graph.initializer):
+        outside = [n for n in users.get(tensor.name, ()) if n.name not in body]
+        if not outside or len(outside) == len(users[tensor.name]):
+            continue
+        copy = model.graph.initializer.add()
+        copy.CopyFrom(tensor)
+        copy.name = f"{tensor.name}_float32"
+        for node in outside:
+            node.input[:] = [copy.name if n == tensor.name else n for n in node.input]
+
+
+def _reached(
+    nodes: Sequence[Any], values: set[str], through: set[str], *, forward: bool
+) -> set[str]:
+    """Returns the names of the nodes that depend on the values, or that these depend on.
+
+    Args:
+        nodes: In topological order.
+        values: Where to start.
+        through: The values that a dependency may run through.
+        forward: Whether to look for what depends on the values.
+    """
     reached: set[str] = set()
     known = set(values)
-    nodes = list(nodes)
     for node in nodes if forward else reversed(nodes):
         near, far = (node.input, node.output) if forward else (node.output, node.input)
         if known & set(near):
             reached.add(node.name)
-            known |= set(far)
+            known |= set(far) & through
     return reached
 
 

@@ -1,0 +1,186 @@
+"""What runs in worker processes; see workers.Worker.call."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embconvert.architectures import Architecture
+from embconvert.config import OptimizationLevel, PoolingMode, Precision
+from embconvert.export import Exporter, export
+from embconvert.metering import Meter, metered
+from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, ResolvedModel
+from embconvert.optimize import Optimizer, optimize
+from embconvert.quantize import quantize
+from embconvert.quantize.settings import Feed, QuantizeSettings
+from embconvert.source_model import SourceModel
+from embconvert.texts import batches, calibration_texts
+from embconvert.tokenization import TokenizedTexts, tokenize
+from embconvert.verify import Workload, WorkloadRun, run_graph, run_workload
+from embconvert.workers import Reporter
+
+# Calibration learns ranges; longer texts show no others and take much longer.
+_CALIBRATION_TOKENS = 128
+
+#: The source model of this process, once load_source() has run.
+_loaded: list[SourceModel] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts:
+    """What only the loaded source model tells.
+
+    Attributes:
+        pooling: Its pooling modes.
+        dimension: Length of a sentence embedding.
+        max_seq_length: Tokens after which it truncates.
+    """
+
+    pooling: tuple[str, ...]
+    dimension: int | None
+    max_seq_length: int | None
+
+
+def load_source(
+    reporter: Reporter,
+    resolved: ResolvedModel,
+    folder: Path,
+    *,
+    device: str,
+    pooling: PoolingMode | None,
+    trust_remote_code: bool,
+) -> SourceFacts:
+    """Loads the source model and adds the files that it lacks to the staged folder."""
+    source = SourceModel.load(
+        resolved,
+        device=device,
+        pooling=pooling,
+        trust_remote_code=trust_remote_code,
+        warn=reporter.warn,
+    )
+    source.save_missing_files(folder)
+    _loaded[:] = [source]
+    return SourceFacts(
+        pooling=source.pooling,
+        dimension=source.dimension,
+        max_seq_length=source.max_seq_length,
+    )
+
+
+def source_token_ids(reporter: Reporter, texts: Sequence[str]) -> list[list[int]]:
+    """Returns the tokens that the source reads."""
+    del reporter
+    return _loaded[0].token_ids(texts)
+
+
+def save_source_tokenizer(reporter: Reporter, folder: Path) -> None:
+    """Writes tokenizer.json as transformers uses it."""
+    del reporter
+    _loaded[0].save_tokenizer(folder)
+
+
+def export_source(
+    reporter: Reporter, path: Path, *, opset: int, exporter: Exporter
+) -> tuple[OnnxArtifact, Meter]:
+    """Exports the loaded source."""
+    del reporter
+    with metered() as meter:
+        artifact = export(_loaded[0], path, opset=opset, exporter=exporter).artifact
+    return artifact, meter
+
+
+def embed_with_source(reporter: Reporter, texts: Sequence[str], workload: Workload) -> WorkloadRun:
+    """Embeds a workload with the loaded source: the reference."""
+    source = _loaded[0]
+    return run_workload(
+        workload, lambda group: source.encode([texts[i] for i in group]), reporter.advance
+    )
+
+
+def embed_with_graph(
+    reporter: Reporter, artifact: OnnxArtifact, texts: TokenizedTexts, workload: Workload
+) -> WorkloadRun | str:
+    """Embeds a workload with a graph; returns what is wrong, in words, when it can't."""
+    try:
+        return run_graph(artifact, texts, workload, reporter.advance)
+    except ValueError as error:
+        return str(error)
+
+
+def optimize_graph(
+    reporter: Reporter,
+    artifact: OnnxArtifact,
+    path: Path,
+    *,
+    level: OptimizationLevel,
+    architecture: Architecture,
+    optimizer: Optimizer,
+    skip_shape_inference: bool,
+    work: Path,
+) -> tuple[OnnxArtifact, Meter]:
+    """Optimizes an exported graph."""
+    del reporter
+    with metered() as meter:
+        optimized = optimize(
+            ExportedModel(artifact=artifact),
+            path,
+            level=level,
+            architecture=architecture,
+            optimizer=optimizer,
+            skip_shape_inference=skip_shape_inference,
+            work=work,
+        )
+    return optimized.artifact, meter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Where calibration's inputs come from.
+
+    Attributes:
+        dataset: A text file; None means the built-in texts.
+        folder: Has the tokenizer.
+        max_seq_length: Of the model.
+    """
+
+    dataset: Path | None
+    folder: Path
+    max_seq_length: int | None
+
+
+def quantize_graph(
+    reporter: Reporter,
+    artifact: OnnxArtifact,
+    path: Path,
+    *,
+    level: OptimizationLevel,
+    precision: Precision,
+    per_channel: bool,
+    reduce_range: bool,
+    skip_shape_inference: bool,
+    calibration: Calibration,
+    work: Path,
+) -> tuple[OnnxArtifact, Meter]:
+    """Quantizes an exported or optimized graph."""
+
+    def feeds(inputs: list[str]) -> Iterator[Feed]:
+        texts = calibration_texts(calibration.dataset)
+        limit = min(calibration.max_seq_length or _CALIBRATION_TOKENS, _CALIBRATION_TOKENS)
+        tokens = tokenize(calibration.folder, texts.texts, max_length=limit)
+        for group in batches(tokens.lengths, texts=16):
+            yield tokens.batch(group, inputs)
+            reporter.advance(len(group))
+
+    source: Any = ExportedModel(artifact=artifact)
+    if level is not OptimizationLevel.NONE:
+        source = OptimizedModel(artifact=artifact, level=level)
+    settings = QuantizeSettings(
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        skip_shape_inference=skip_shape_inference,
+        calibration=feeds,
+        work=work,
+    )
+    with metered() as meter:
+        quantized = quantize(source, path, precision=precision, settings=settings)
+    return quantized.artifact, meter

@@ -1,0 +1,181 @@
+"""Child processes that do the heavy work.
+
+A library that crashes or is killed for memory then ends in an error that says so, what a stage
+held is given back to the system when it ends, and a run can be stopped at any moment.
+"""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from embconvert.console import Console
+from embconvert.errors import EmbconvertError
+
+_PR_SET_PDEATHSIG = 1
+# Python's and ONNX Runtime's own thread pools need a moment; a worker that is idle does not.
+_CLOSE_S = 0.5
+
+
+class Reporter(Protocol):
+    """What a task may tell while it works."""
+
+    def warn(self, message: str) -> None:
+        """Tells what the user should know."""
+
+    def advance(self, amount: int) -> None:
+        """Tells of progress."""
+
+
+class WorkerCrashed(Exception):  # noqa: N818 - it is not this program's error
+    """The process ended in the middle of a task.
+
+    Attributes:
+        out_of_memory: Whether it was killed as the system does when memory runs out.
+    """
+
+    def __init__(self, exit_code: int | None) -> None:
+        killed_by = -(exit_code or 0)
+        self.out_of_memory = killed_by == signal.SIGKILL
+        name = signal.Signals(killed_by).name if killed_by > 0 else f"exit code {exit_code}"
+        super().__init__(
+            "the system killed it, most likely for lack of memory"
+            if self.out_of_memory
+            else f"a library crashed ({name})"
+        )
+
+
+class _PipeReporter:
+    def __init__(self, pipe: "Connection[Any, Any]") -> None:
+        self._pipe = pipe
+
+    def warn(self, message: str) -> None:
+        self._pipe.send(("warn", message))
+
+    def advance(self, amount: int) -> None:
+        self._pipe.send(("advance", amount))
+
+
+class Worker:
+    """A child process that runs one task after another; a context manager that ends it.
+
+    Args:
+        console: Where its tasks' warnings go.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, console.debug, os.getpid()), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def call(
+        self,
+        task: Callable[..., Any],
+        *arguments: Any,
+        advance: Callable[[int], None] = lambda _: None,
+        **named: Any,
+    ) -> Any:
+        """Runs `task(reporter, *arguments, **named)` in the process.
+
+        Args:
+            task: A function of a module.
+            arguments: Picklable values.
+            advance: Called with the progress that the task reports.
+            named: Picklable values.
+
+        Returns:
+            What the task returns.
+
+        Raises:
+            EmbconvertError: The task raised it.
+            OSError: The task raised it.
+            WorkerCrashed: The process ended.
+            RuntimeError: The task raised anything else; the message is its traceback.
+        """
+        try:
+            self._pipe.send((task, arguments, named))
+            while True:
+                kind, value = self._pipe.recv()
+                if kind == "advance":
+                    advance(value)
+                elif kind == "warn":
+                    self._console.warn(value)
+                elif kind == "raise":
+                    raise value
+                else:
+                    return value
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            self._process.join()
+            raise WorkerCrashed(self._process.exitcode) from error
+
+    def close(self) -> None:
+        """Ends the process, whatever it does."""
+        self._pipe.close()
+        self._process.join(_CLOSE_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        self._process.kill()
+        self._process.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+
+def _serve(pipe: "Connection[Any, Any]", debug: bool, parent: int) -> None:
+    """The child's main loop."""
+    # Ctrl-C reaches the whole process group; the parent decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with(parent)
+    Console(quiet=False, debug=debug)
+    reporter = _PipeReporter(pipe)
+    while True:
+        try:
+            task, arguments, named = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            pipe.send(("return", task(reporter, *arguments, **named)))
+        except BaseException as error:  # noqa: BLE001 - all are the parent's to judge
+            if debug:
+                traceback.print_exc()
+            pipe.send(("raise", _portable(error)))
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Returns an error that can cross to the parent: a known kind as it is, others as text."""
+    if isinstance(error, EmbconvertError | OSError):
+        with contextlib.suppress(Exception):
+            return pickle.loads(pickle.dumps(error))  # type: ignore[no-any-return]
+    return RuntimeError("".join(traceback.format_exception(error)))
+
+
+def _die_with(parent: int) -> None:
+    """Ends this process when its parent ends, even by kill -9; see prctl(2)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
