@@ -1,0 +1,72 @@
+"""Fixtures of all tests."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the command line left."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest in the folder that the run printed."""
+        text = (Path(self.stdout.strip()) / "embconvert.json").read_text(encoding="utf-8")
+        manifest: dict[str, Any] = json.loads(text)
+        return manifest
+
+    def graph(self, file: str) -> dict[str, Any]:
+        """The manifest's entry of a graph."""
+        return next(a for a in self.manifest["artifacts"] if a["path"] == f"onnx/{file}")
+
+
+def embconvert(*arguments: object, cwd: Path | None = None, **environment: str) -> Outcome:
+    """Runs the command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "embconvert", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+        timeout=600,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The real all-MiniLM-L6-v2, which `make test` puts there."""
+    model = Path(sys.prefix) / "demo" / "all-MiniLM-L6-v2"
+    assert (model / "model.safetensors").is_file(), "run `make test`, which fetches the model"
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random BERT with sentence-transformers modules; tests must not change it."""
+    import zoo
+
+    return zoo.build_model("bert", tmp_path_factory.mktemp("source") / "tiny-bert")
+
+
+def files_in(folder: Path) -> dict[str, int]:
+    """Every file below a folder, hidden ones too, with its size."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

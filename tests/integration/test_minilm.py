@@ -1,0 +1,170 @@
+"""The main job on the real all-MiniLM-L6-v2."""
+
+import json
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import Outcome, embconvert, files_in
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def converted(minilm: Path, parent: Path) -> Outcome:
+    outcome = embconvert(
+        "all", "--model_id", minilm, "--output_parent_dir", parent,
+        "--quantize", "QInt8,QUInt8,Float16,QInt8Static",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+def test_stdout_is_the_folder_and_nothing_else(converted: Outcome, parent: Path) -> None:
+    assert converted.stdout == f"{parent / 'all-MiniLM-L6-v2'}\n"
+
+
+def test_the_folder_holds_graphs_tokenizer_config_and_modules(
+    converted: Outcome, parent: Path
+) -> None:
+    assert set(files_in(parent)) == {
+        f"all-MiniLM-L6-v2/{file}"
+        for file in (
+            "onnx/model.onnx",
+            "onnx/model_opt1.onnx",
+            "onnx/model_opt1_QInt8.onnx",
+            "onnx/model_opt1_QUInt8.onnx",
+            "onnx/model_opt1_Float16.onnx",
+            "onnx/model_opt1_QInt8Static.onnx",
+            "1_Pooling/config.json",
+            "config.json",
+            "config_sentence_transformers.json",
+            "embconvert.json",
+            "modules.json",
+            "sentence_bert_config.json",
+            "special_tokens_map.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "vocab.txt",
+        )
+    }
+
+
+def test_the_manifest_obeys_its_schema(converted: Outcome) -> None:
+    schema = resources.files("embconvert").joinpath("data/manifest.schema.json").read_text()
+    jsonschema.Draft202012Validator(json.loads(schema)).validate(converted.manifest)
+
+
+def test_float32_graphs_give_the_embeddings_of_sentence_transformers(converted: Outcome) -> None:
+    for file in ("model.onnx", "model_opt1.onnx"):
+        figures = converted.graph(file)["fidelity"]
+        assert figures["max_abs_diff"] < 1e-5
+        assert figures["min_cosine"] > 0.999999
+        assert figures["batch_cosine"] > 0.999999
+
+
+def test_quantized_graphs_are_near_and_small(converted: Outcome) -> None:
+    whole = converted.graph("model.onnx")["size_bytes"]
+    for precision, share, cosine in (
+        ("QInt8", 0.26, 0.985),
+        ("QUInt8", 0.26, 0.985),
+        ("QInt8Static", 0.26, 0.99),
+        ("Float16", 0.51, 0.99999),
+    ):
+        graph = converted.graph(f"model_opt1_{precision}.onnx")
+        assert graph["size_bytes"] < share * whole
+        assert graph["fidelity"]["mean_cosine"] > cosine
+
+
+def test_a_static_graph_does_not_depend_on_the_batch(converted: Outcome) -> None:
+    assert converted.graph("model_opt1_QInt8Static.onnx")["fidelity"]["batch_cosine"] > 0.99999
+    assert converted.graph("model_opt1_QInt8.onnx")["fidelity"]["batch_cosine"] < 0.999
+
+
+def test_every_attention_is_fused_and_said(converted: Outcome) -> None:
+    assert converted.graph("model_opt1.onnx")["fused_operators"]["com.microsoft.Attention"] == 6
+    assert "6 com.microsoft.Attention" in converted.stderr
+
+
+def test_the_graph_has_the_interface_that_consumers_want(converted: Outcome) -> None:
+    graph = converted.graph("model.onnx")
+    assert [i["name"] for i in graph["inputs"]] == [
+        "input_ids", "attention_mask", "token_type_ids",
+    ]  # fmt: skip
+    assert graph["outputs"][0]["name"] == "last_hidden_state"
+    assert graph["outputs"][0]["shape"] == ["batch", "seq", 384]
+    assert graph["outputs"][1]["name"] == "sentence_embedding"
+    assert graph["opset"] == 17
+
+
+def test_a_second_run_does_nothing_again(converted: Outcome, minilm: Path, parent: Path) -> None:
+    before = files_in(parent)
+    again = embconvert(
+        "all", "--model_id", minilm, "--output_parent_dir", parent,
+        "--quantize", "QInt8,QUInt8,Float16,QInt8Static",
+    )  # fmt: skip
+    assert again.code == 0
+    assert "up to date" in again.stderr
+    assert "loading" not in again.stderr
+    assert files_in(parent) == before
+
+
+def test_stages_one_by_one_give_the_bytes_of_all(
+    converted: Outcome, minilm: Path, tmp_path: Path
+) -> None:
+    common = ("--model_id", minilm, "--output_parent_dir", tmp_path, "--skip_validation")
+    for command in (("export",), ("optimize",), ("quantize", "--quantize", "QInt8")):
+        outcome = embconvert(*command, *common)
+        assert outcome.code == 0, outcome.stderr
+    for file in ("model.onnx", "model_opt1.onnx", "model_opt1_QInt8.onnx"):
+        assert outcome.graph(file)["sha256"] == converted.graph(file)["sha256"]
+        assert outcome.graph(file)["validation"] == "skipped"
+
+
+def test_model_path_works_on_a_foreign_graph_without_changing_it(
+    converted: Outcome, minilm: Path, parent: Path, tmp_path: Path
+) -> None:
+    foreign = tmp_path / "given" / "graph.onnx"
+    foreign.parent.mkdir()
+    shutil.copy(parent / "all-MiniLM-L6-v2" / "onnx" / "model.onnx", foreign)
+    before = foreign.read_bytes()
+    outcome = embconvert(
+        "quantize", "--model_id", minilm, "--model_path", foreign, "--quantize", "QInt8",
+        "--output_parent_dir", tmp_path / "out",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.graph("model_opt0_QInt8.onnx")["fidelity"]["mean_cosine"] > 0.98
+    assert foreign.read_bytes() == before
+    assert set(files_in(foreign.parent)) == {"graph.onnx"}
+
+
+def test_a_floor_that_is_not_reached_publishes_the_others_and_exits_8(
+    minilm: Path, tmp_path: Path
+) -> None:
+    outcome = embconvert(
+        "all", "--model_id", minilm, "--output_parent_dir", tmp_path,
+        "--quantize", "QInt8,Float16", "--min_cosine", 0.999,
+    )  # fmt: skip
+    assert outcome.code == 8
+    assert outcome.stdout == ""
+    assert "model_opt1_QInt8.onnx is not published: mean cosine" in outcome.stderr
+    onnx = tmp_path / "all-MiniLM-L6-v2" / "onnx"
+    assert {p.name for p in onnx.iterdir()} == {
+        "model.onnx", "model_opt1.onnx", "model_opt1_Float16.onnx",
+    }  # fmt: skip
+
+
+def test_published_files_load_in_sentence_transformers(converted: Outcome, parent: Path) -> None:
+    """The folder stands alone: modules and tokenizer come from it, not from the source."""
+    from tokenizers import Tokenizer
+
+    folder = parent / "all-MiniLM-L6-v2"
+    assert Tokenizer.from_file(str(folder / "tokenizer.json")).encode("text").ids
+    assert json.loads((folder / "modules.json").read_text())[1]["path"] == "1_Pooling"
