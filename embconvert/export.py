@@ -155,11 +155,7 @@ def _tidy(model: "ir.Model") -> None:
     """Drops what the tracer leaves behind, without touching a weight's bytes."""
     import onnx_ir.passes.common as passes
 
-    for step in (
-        passes.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=256),
-        passes.IdentityEliminationPass(),
-    ):
-        step(model)
+    passes.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=256)(model)
     _fold_transposed_weights(model)
     for step in (
         passes.CommonSubexpressionEliminationPass(),

@@ -58,6 +58,8 @@ def optimize(
     options = FusionOptions("bert")
     # It would hide the embedding table, often half of the weights, from every quantizer.
     options.enable_embed_layer_norm = False
+    # Else the mask becomes a count of tokens a row, which holds for padding on the right only.
+    options.use_raw_attention_mask(True)
     options.enable_shape_inference = not skip_shape_inference
     heads, hidden = architecture.num_heads or 0, architecture.hidden_size or 0
     if not heads or not hidden or hidden % heads:

@@ -211,4 +211,4 @@ def assert_refused(outcome: Outcome, code: int, message: str, hint: str) -> None
     assert lines[-2:] == [errors[0], hints[0]]
     assert outcome.stdout == ""
     assert "Traceback" not in outcome.stderr
-    assert os.environ.get("HF_TOKEN", "no token") not in outcome.stderr
+    assert os.environ.get("HF_TOKEN", "(unset)") not in outcome.stderr
