@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.quantize.settings import QuantizeSettings
+from embconvert.quantize.weights import nodes_with_matrices
 
 # ONNX Runtime's quantizer also knows Conv, whose integer kernel is slower than the float one, and
 # Transpose, which it would wrap for nothing.
-_OPERATORS = ["MatMul", "Attention", "Gather", "EmbedLayerNormalization"]
+_OPERATORS = ["MatMul", "Attention", "Gather"]
 
 
 def dynamic_int8(path: Path, settings: QuantizeSettings) -> Any:
@@ -32,8 +33,9 @@ def _quantize(path: Path, settings: QuantizeSettings, weight_type: Any) -> Any:
 
     # quantize_dynamic() itself would write a copy with inferred shapes beside its input, which
     # may be read-only, to learn types that are told here.
+    model = onnx.load(str(path))
     quantizer = ONNXQuantizer(
-        onnx.load(str(path)),
+        model,
         settings.per_channel,
         settings.reduce_range,
         QuantizationMode.IntegerOps,
@@ -41,7 +43,7 @@ def _quantize(path: Path, settings: QuantizeSettings, weight_type: Any) -> Any:
         weight_type,
         QuantType.QUInt8,
         None,
-        [],
+        nodes_with_matrices(model),
         [],
         _OPERATORS,
         {

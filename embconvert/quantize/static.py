@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.quantize.settings import Feed, QuantizeSettings
+from embconvert.quantize.weights import nodes_with_matrices
 
 # Matrix products carry the weights and the time. Quantizing what lies between them (Add, Softmax)
 # costs fidelity and saves nothing.
@@ -21,8 +22,7 @@ def static_int8(path: Path, settings: QuantizeSettings) -> Any:
     model = onnx.load(str(path))
     expose_attention_weights(model)
     names = [i.name for i in model.graph.input]
-    weights = [n.name for n in model.graph.node if n.op_type == "MatMul" and _has_weight(model, n)]
-    tables = [n.name for n in model.graph.node if n.op_type == "Gather" and _has_weight(model, n)]
+    nodes = nodes_with_matrices(model)
     onnx.save(model, str(prepared), save_as_external_data=True, location="static-input.onnx_data")
     del model
     quantize_static(
@@ -31,7 +31,7 @@ def static_int8(path: Path, settings: QuantizeSettings) -> Any:
         _Reader(settings.calibration(names)),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=_OPERATORS,
-        nodes_to_quantize=weights + tables,
+        nodes_to_quantize=nodes,
         per_channel=settings.per_channel,
         reduce_range=settings.reduce_range,
         activation_type=QuantType.QUInt8,
@@ -60,11 +60,6 @@ class _Reader:
     def set_range(self, start_index: int, end_index: int) -> None:
         """The calibrator's interface asks for it; ranges are not used here."""
         raise NotImplementedError
-
-
-def _has_weight(model: Any, node: Any) -> bool:
-    index = 1 if node.op_type == "MatMul" else 0
-    return any(t.name == node.input[index] and len(t.dims) == 2 for t in model.graph.initializer)
 
 
 def expose_attention_weights(model: Any) -> None:
