@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from embconvert.compat import oldest_onnxruntime
+from embconvert.lazy_onnx import read_lazily
 from embconvert.model import FileRecord, OnnxArtifact, TensorInfo
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _write_external_data(
 
 
 def read_model(path: Path) -> "ir.Model":
-    """Reads a model; external data stays memory-mapped on disk.
+    """Reads a model; its large weights stay memory-mapped on disk.
 
     Raises:
         ValueError: It is no ONNX, or its external data points out of its folder or is missing.
@@ -181,7 +182,7 @@ def read_model(path: Path) -> "ir.Model":
     import onnx_ir as ir
 
     try:
-        model = ir.load(path)
+        model = read_lazily(path)
     except (OSError, MemoryError):
         raise
     except Exception as error:
@@ -190,10 +191,22 @@ def read_model(path: Path) -> "ir.Model":
         raise ValueError(f"{path.name} is no ONNX file: it has no inputs or no outputs")
     for value in model.graph.initializers.values():
         tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor):
-            location = Path(tensor.location)
-            if location.name != str(location) or not (path.parent / location).is_file():
-                raise ValueError(f"{path.name} needs {location}, which is not beside it")
+        if not isinstance(tensor, ir.ExternalTensor) or tensor.location == str(path.absolute()):
+            continue
+        location = Path(tensor.location)
+        file = path.parent / location
+        if location.name != str(location) or file.is_symlink() or not file.is_file():
+            raise ValueError(f"{path.name} needs {location}, which is not a file beside it")
+        # What matters of containment is checked above; onnx_ir also refuses hard links, which
+        # staging makes.
+        value.const_value = ir.ExternalTensor(
+            location=str(file.absolute()),
+            offset=tensor.offset,
+            length=tensor.length,
+            dtype=tensor.dtype,
+            shape=tensor.shape,
+            name=tensor.name or "",
+        )
     return model
 
 
@@ -238,10 +251,10 @@ def read_artifact(path: Path) -> OnnxArtifact:
 
     model = read_model(path)
     locations = {
-        str(value.const_value.location)
+        Path(value.const_value.location).name
         for value in model.graph.initializers.values()
         if isinstance(value.const_value, ir.ExternalTensor)
-    }
+    } - {path.name}
     if len(locations) > 1:
         raise ValueError(f"{path.name} has its weights in {len(locations)} files; one is supported")
     external = None

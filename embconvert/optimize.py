@@ -1,17 +1,30 @@
-"""Fusing a graph with ONNX Runtime's transformer optimizer."""
+"""Fusing a graph with ONNX Runtime's transformer optimizer.
+
+ONNX Runtime's optimizer copies the model several times. At level 1 it works on a hollow graph,
+whose weights are placeholders: the fusions look at a few of them (attention's, to join them), and
+get them from the file when they do. The other levels need the whole model in memory, since their
+passes in C++ look at weights themselves.
+"""
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embconvert.architectures import Architecture
 from embconvert.config import OptimizationLevel
 from embconvert.errors import OptimizeError
+from embconvert.hollow import HOLLOW_BYTES, fill, hollow_out, weights_on_demand
 from embconvert.model import ExportedModel, OptimizedModel
-from embconvert.onnx_file import write_model
+from embconvert.onnx_file import read_model, write_model
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# What ONNX Runtime's own tool leaves out, to keep the patterns of its fusions intact.
+_DISABLED_PASSES = ["ConstantSharing"]
 
 
 class Optimizer(StrEnum):
@@ -49,34 +62,25 @@ def optimize(
         OptimizeError: ONNX Runtime fails on the graph.
         OSError: The file cannot be written.
     """
-    import onnx_ir as ir
     import onnxruntime
     from onnx_ir.passes.common import RemoveUnusedOpsetsPass
-    from onnxruntime.transformers.fusion_options import FusionOptions
-    from onnxruntime.transformers.optimizer import optimize_model
 
-    options = FusionOptions("bert")
-    # It would hide the embedding table, often half of the weights, from every quantizer.
-    options.enable_embed_layer_norm = False
-    # Else the mask becomes a count of tokens a row, which holds for padding on the right only.
-    options.use_raw_attention_mask(True)
-    options.enable_shape_inference = not skip_shape_inference
-    heads, hidden = architecture.num_heads or 0, architecture.hidden_size or 0
-    if not heads or not hidden or hidden % heads:
-        heads = hidden = 0
     onnxruntime.set_default_logger_severity(3)
     try:
         with _temporary_files_in(work):
-            optimized = optimize_model(
-                str(source.artifact.path),
-                model_type="bert",
-                num_heads=heads,
-                hidden_size=hidden,
-                optimization_options=options,
-                opt_level=int(level),
-                only_onnxruntime=optimizer is Optimizer.RUNTIME,
-            )
-            optimized.topological_sort()
+            model = read_model(source.artifact.path)
+            if level is OptimizationLevel.BASIC and not _computes_on_weights(model):
+                optimized = _optimize_hollow(
+                    model, architecture, optimizer, work, skip_shape_inference=skip_shape_inference
+                )
+            else:
+                optimized = _optimize_whole(
+                    source.artifact.path,
+                    level,
+                    architecture,
+                    optimizer,
+                    skip_shape_inference=skip_shape_inference,
+                )
     except OSError:
         raise
     except Exception as error:
@@ -85,13 +89,131 @@ def optimize(
             f"ONNX Runtime's optimizer fails on this graph: {reason}",
             "use --optimize 0, or try --skip_shape_inference",
         ) from error
-    model = ir.from_proto(optimized.model)
-    RemoveUnusedOpsetsPass()(model)
-    _check_interface(model, source)
-    return OptimizedModel(artifact=write_model(model, path), level=level)
+    RemoveUnusedOpsetsPass()(optimized)
+    _check_interface(optimized, source)
+    return OptimizedModel(artifact=write_model(optimized, path), level=level)
 
 
-def _check_interface(model: Any, source: ExportedModel) -> None:
+def _computes_on_weights(model: "ir.Model") -> bool:
+    """Whether a node reads nothing but weights: ONNX Runtime then computes it once, for good."""
+    constants = {v for v in model.graph.initializers.values() if v.const_value is not None}
+    for node in model.graph:
+        inputs = [value for value in node.inputs if value is not None]
+        large = any(
+            v.const_value is not None and v.const_value.nbytes > HOLLOW_BYTES for v in inputs
+        )
+        if large and all(value in constants for value in inputs):
+            return True
+    return False
+
+
+def _optimize_hollow(
+    model: "ir.Model",
+    architecture: Architecture,
+    optimizer: Optimizer,
+    work: Path,
+    *,
+    skip_shape_inference: bool,
+) -> "ir.Model":
+    """Level 1 on a graph without weights, which are put back at the end."""
+    import onnx
+
+    proto, weights = hollow_out(model)
+    placeholders = [t for t in proto.graph.initializer if t.name in weights]
+    # ONNX Runtime takes no initializer without data: for its passes, weights are inputs.
+    inputs = list(proto.graph.input)
+    kept = [t for t in proto.graph.initializer if t.name not in weights]
+    _replace(proto.graph.initializer, kept)
+    proto.graph.input.extend(
+        onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in placeholders
+    )
+    hollow, passed = work / "hollow.onnx", work / "hollow-passed.onnx"
+    hollow.write_bytes(proto.SerializeToString())
+    _run_basic_passes(hollow, passed)
+    proto = onnx.load(str(passed))
+    _replace(proto.graph.input, inputs)
+    proto.graph.initializer.extend(placeholders)
+    if optimizer is Optimizer.FUSION:
+        with weights_on_demand(weights):
+            proto = _fuse(proto, architecture, skip_shape_inference=skip_shape_inference)
+    return fill(proto, weights)
+
+
+def _replace(repeated: Any, values: Iterable[Any]) -> None:
+    """Replaces the content of a repeated field of a protobuf message."""
+    values = list(values)
+    del repeated[:]
+    repeated.extend(values)
+
+
+def _run_basic_passes(source: Path, target: Path) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    onnxruntime.InferenceSession(
+        str(source),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=_DISABLED_PASSES,
+    )
+
+
+def _fuse(proto: Any, architecture: Architecture, *, skip_shape_inference: bool) -> Any:
+    """Runs ONNX Runtime's fusions on an onnx.ModelProto; returns the fused one."""
+    from onnxruntime.transformers.optimizer import optimize_by_fusion
+
+    heads, hidden = _head_count(architecture)
+    options = _fusion_options(skip_shape_inference=skip_shape_inference)
+    return optimize_by_fusion(proto, "bert", heads, hidden, options).model
+
+
+def _optimize_whole(
+    path: Path,
+    level: OptimizationLevel,
+    architecture: Architecture,
+    optimizer: Optimizer,
+    *,
+    skip_shape_inference: bool,
+) -> "ir.Model":
+    import onnx_ir as ir
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    heads, hidden = _head_count(architecture)
+    optimized = optimize_model(
+        str(path),
+        model_type="bert",
+        num_heads=heads,
+        hidden_size=hidden,
+        optimization_options=_fusion_options(skip_shape_inference=skip_shape_inference),
+        opt_level=int(level),
+        only_onnxruntime=optimizer is Optimizer.RUNTIME,
+    )
+    optimized.topological_sort()
+    return ir.from_proto(optimized.model)
+
+
+def _head_count(architecture: Architecture) -> tuple[int, int]:
+    """Returns head count and hidden size as the fusions accept them; zeros mean detection."""
+    heads, hidden = architecture.num_heads or 0, architecture.hidden_size or 0
+    return (heads, hidden) if heads and hidden and hidden % heads == 0 else (0, 0)
+
+
+def _fusion_options(*, skip_shape_inference: bool) -> Any:
+    from onnxruntime.transformers.fusion_options import FusionOptions
+
+    options = FusionOptions("bert")
+    # It would hide the embedding table, often half of the weights, from every quantizer.
+    options.enable_embed_layer_norm = False
+    # Else the mask becomes a count of tokens a row, which holds for padding on the right only.
+    options.use_raw_attention_mask(True)
+    options.enable_shape_inference = not skip_shape_inference
+    return options
+
+
+def _check_interface(model: "ir.Model", source: ExportedModel) -> None:
     """Refuses a graph whose inputs or outputs the optimizer has renamed or dropped.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError
@@ -14,8 +14,11 @@ from embconvert.quantize.float16 import float16
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.static import static_int8
 
-#: From a graph on disk to the quantized onnx.ModelProto.
-Recipe = Callable[[Path, QuantizeSettings], Any]
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+#: From a graph on disk to the quantized one, its weights still lazy where they can be.
+Recipe = Callable[[Path, QuantizeSettings], "ir.Model"]
 
 RECIPES: Mapping[Precision, Recipe] = MappingProxyType(
     {
@@ -51,13 +54,11 @@ def quantize(
         QuantizeError: The recipe fails, finds nothing to quantize, or the graph is quantized.
         OSError: The file cannot be written.
     """
-    import onnx_ir as ir
     from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
     _refuse_quantized(source.artifact)
     try:
-        proto = RECIPES[precision](source.artifact.path, settings)
-        model = ir.from_proto(proto)
+        model = RECIPES[precision](source.artifact.path, settings)
         RemoveUnusedOpsetsPass()(model)
     except (OSError, QuantizeError):
         raise

@@ -1,31 +1,36 @@
 """8-bit weights, activations quantized while the graph runs, one scale for each tensor."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from embconvert.hollow import fill, hollow_out, weights_on_demand
+from embconvert.onnx_file import read_model
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.weights import nodes_with_matrices
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # ONNX Runtime's quantizer also knows Conv, whose integer kernel is slower than the float one, and
 # Transpose, which it would wrap for nothing.
 _OPERATORS = ["MatMul", "Attention", "Gather"]
 
 
-def dynamic_int8(path: Path, settings: QuantizeSettings) -> Any:
-    """QInt8: signed weights. Returns an onnx.ModelProto."""
+def dynamic_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
+    """QInt8: signed weights."""
     from onnxruntime.quantization import QuantType
 
     return _quantize(path, settings, QuantType.QInt8)
 
 
-def dynamic_uint8(path: Path, settings: QuantizeSettings) -> Any:
-    """QUInt8: unsigned weights. Returns an onnx.ModelProto."""
+def dynamic_uint8(path: Path, settings: QuantizeSettings) -> "ir.Model":
+    """QUInt8: unsigned weights."""
     from onnxruntime.quantization import QuantType
 
     return _quantize(path, settings, QuantType.QUInt8)
 
 
-def _quantize(path: Path, settings: QuantizeSettings, weight_type: Any) -> Any:
+def _quantize(path: Path, settings: QuantizeSettings, weight_type: Any) -> "ir.Model":
     import onnx
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
@@ -33,7 +38,7 @@ def _quantize(path: Path, settings: QuantizeSettings, weight_type: Any) -> Any:
 
     # quantize_dynamic() itself would write a copy with inferred shapes beside its input, which
     # may be read-only, to learn types that are told here.
-    model = onnx.load(str(path))
+    model, weights = hollow_out(read_model(path))
     quantizer = ONNXQuantizer(
         model,
         settings.per_channel,
@@ -52,5 +57,6 @@ def _quantize(path: Path, settings: QuantizeSettings, weight_type: Any) -> Any:
             "DefaultTensorType": onnx.TensorProto.FLOAT,
         },
     )
-    quantizer.quantize_model()
-    return quantizer.model.model
+    with weights_on_demand(weights):
+        quantizer.quantize_model()
+    return fill(quantizer.model.model, weights)

@@ -8,11 +8,16 @@ precision counts exactly to 2048 and ends at 65504), so they stay float32.
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embconvert.hollow import fill, hollow_out
+from embconvert.onnx_file import read_model
 from embconvert.quantize.settings import QuantizeSettings
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Masks add float32's lowest number, which is minus infinity in half precision, and a fully masked
 # row of those is not a number. This is what onnxconverter-common clips weights to as well.
@@ -27,13 +32,13 @@ _BOOL_RESULTS = {
 _TYPED_BY = {"Where": 1, "OneHot": 2}
 
 
-def float16(path: Path, settings: QuantizeSettings) -> Any:
-    """Float16, by onnxconverter-common. Returns an onnx.ModelProto."""
+def float16(path: Path, settings: QuantizeSettings) -> "ir.Model":
+    """Float16, by onnxconverter-common."""
     import onnx
     from onnxconverter_common.float16 import convert_float_to_float16
 
     del settings
-    model = onnx.load(str(path))
+    model, weights = hollow_out(read_model(path))
     _raise_lowest_constants(model)
     outputs = _detach_outputs(model)
     types = _element_types(model)
@@ -56,7 +61,7 @@ def float16(path: Path, settings: QuantizeSettings) -> Any:
             node_block_list=[n.name for n in model.graph.node if n.name not in body | outputs],
         )
     _drop_round_trips(converted, body)
-    return converted
+    return fill(converted, weights)
 
 
 def _raise_lowest_constants(model: Any) -> None:

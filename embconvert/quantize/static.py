@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from embconvert.onnx_file import read_model
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.weights import nodes_with_matrices
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Matrix products carry the weights and the time. Quantizing what lies between them (Add, Softmax)
 # costs fidelity and saves nothing.
 _OPERATORS = ["MatMul", "Gather"]
 
 
-def static_int8(path: Path, settings: QuantizeSettings) -> Any:
-    """QInt8Static, in QDQ form: runtimes fuse what their kernels know. Returns a ModelProto."""
+def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
+    """QInt8Static, in QDQ form: runtimes fuse what their kernels know."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -44,7 +48,7 @@ def static_int8(path: Path, settings: QuantizeSettings) -> Any:
             "OpTypesToExcludeOutputQuantization": _OPERATORS,
         },
     )
-    return onnx.load(str(output))
+    return read_model(output)
 
 
 class _Reader:

@@ -1,0 +1,100 @@
+"""Working on a graph without its weights.
+
+The libraries that rewrite graphs take an onnx.ModelProto and copy it freely. A hollow one has
+placeholders for large weights, so that copies cost nothing; whoever looks at a weight gets it
+from the file, and at the end the weights are put back as tensors that are read when written.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+#: Smaller weights stay: shapes, scalars and small biases.
+HOLLOW_BYTES = 4096
+
+
+def hollow_out(model: "ir.Model") -> tuple[Any, "dict[str, ir.TensorProtocol]"]:
+    """Takes the large weights out of a model.
+
+    Args:
+        model: As onnx_file.read_model gives it; not to be used afterwards.
+
+    Returns:
+        An onnx.ModelProto with placeholders (name, type and shape, no data), and the weights by
+        name.
+    """
+    import onnx
+    import onnx_ir as ir
+
+    weights: dict[str, ir.TensorProtocol] = {}
+    for name, value in list(model.graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is None:
+            continue
+        if tensor.nbytes <= HOLLOW_BYTES:
+            value.const_value = ir.Tensor(tensor.numpy(), name=name)
+            continue
+        weights[name] = tensor
+        del model.graph.initializers[name]
+    proto = ir.to_proto(model)
+    proto.graph.initializer.extend(
+        onnx.TensorProto(name=name, dims=tensor.shape.numpy(), data_type=int(tensor.dtype))
+        for name, tensor in weights.items()
+    )
+    return proto, weights
+
+
+def fill(proto: Any, weights: "Mapping[str, ir.TensorProtocol]") -> "ir.Model":
+    """Puts the weights back, lazily.
+
+    Args:
+        proto: An onnx.ModelProto; placeholders may have gone, and new weights may have come. A
+            float32 placeholder that became float16 gets its weight cast.
+        weights: From hollow_out.
+    """
+    import onnx_ir as ir
+
+    model = ir.from_proto(proto)
+    for tensor in proto.graph.initializer:
+        if tensor.name in weights and not tensor.raw_data:
+            kind = ir.DataType(tensor.data_type)
+            weight = weights[tensor.name]
+            model.graph.initializers[tensor.name].const_value = (
+                weight if kind == weight.dtype else _half(weight)
+            )
+    return model
+
+
+def _half(weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
+    """Returns a weight cast to float16 when it is looked at, as onnxconverter-common does it."""
+    import onnx_ir as ir
+    from onnxconverter_common.float16 import convert_np_to_float16
+
+    return ir.LazyTensor(
+        lambda: ir.Tensor(convert_np_to_float16(weight.numpy())),
+        ir.DataType.FLOAT16,
+        shape=ir.Shape(weight.shape),
+        name=weight.name,
+    )
+
+
+@contextlib.contextmanager
+def weights_on_demand(weights: "Mapping[str, ir.TensorProtocol]") -> Iterator[None]:
+    """Lets onnx.numpy_helper.to_array, through which libraries read weights, find them."""
+    from onnx import numpy_helper
+
+    original = numpy_helper.to_array
+
+    def to_array(tensor: Any, *arguments: Any, **named: Any) -> Any:
+        if tensor.name in weights and not tensor.raw_data:
+            return weights[tensor.name].numpy()
+        return original(tensor, *arguments, **named)
+
+    numpy_helper.to_array = to_array
+    try:
+        yield
+    finally:
+        numpy_helper.to_array = original

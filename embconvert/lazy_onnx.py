@@ -1,0 +1,149 @@
+"""Reading an ONNX file while its weights stay on disk.
+
+protobuf knows no lazy fields: parsing a model copies every weight. Here the file's wire format is
+walked, the bytes of large tensors are skipped and remembered as places in the file, and only the
+small rest is parsed. The weights become tensors that are memory-mapped when somebody looks.
+
+Source of the format: https://protobuf.dev/programming-guides/encoding/ and onnx.proto.
+"""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
+_LENGTH_DELIMITED = 2
+_FIXED_BYTES = {1: 8, 5: 4}
+# Smaller tensors are parsed like everything else.
+_LAZY_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class _Field:
+    """One field of a message: its bytes, tag included, are buffer[start:end]."""
+
+    number: int
+    start: int
+    payload: int
+    end: int
+
+
+def _varint(buffer: Any, position: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < end and shift < 64:
+        byte = buffer[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise ValueError("a number of the file does not end")
+
+
+def _fields(buffer: Any, start: int, end: int) -> Iterator[_Field]:
+    position = start
+    while position < end:
+        first = position
+        tag, position = _varint(buffer, position, end)
+        kind = tag & 7
+        if kind == 0:
+            payload = position
+            _, position = _varint(buffer, position, end)
+        elif kind == _LENGTH_DELIMITED:
+            length, payload = _varint(buffer, position, end)
+            position = payload + length
+        elif kind in _FIXED_BYTES:
+            payload, position = position, position + _FIXED_BYTES[kind]
+        else:
+            raise ValueError(f"the file has a field of the unknown kind {kind}")
+        if position > end:
+            raise ValueError("a field of the file is longer than the file")
+        yield _Field(tag >> 3, first, payload, position)
+
+
+def read_lazily(path: Path) -> "ir.Model":
+    """Reads a model; large initializers of its main graph stay in the file.
+
+    Args:
+        path: The file; it must not change while the model is used.
+
+    Raises:
+        ValueError: It is no ONNX.
+        OSError: It cannot be read.
+    """
+    import onnx
+    import onnx_ir as ir
+
+    places: dict[str, tuple[int, int]] = {}
+    with path.open("rb") as stream:
+        if path.stat().st_size == 0:
+            raise ValueError("it is empty")
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            rest = b"".join(_without_large_tensors(buffer, places))
+    proto = onnx.ModelProto.FromString(rest)
+    model = ir.from_proto(proto)
+    for tensor in proto.graph.initializer:
+        if tensor.name not in places:
+            continue
+        offset, length = places[tensor.name]
+        # No base folder: containment is for locations that a file names itself.
+        external = ir.ExternalTensor(
+            location=str(path.absolute()),
+            offset=offset,
+            length=length,
+            dtype=ir.DataType(tensor.data_type),
+            shape=ir.Shape(tensor.dims),
+            name=tensor.name,
+        )
+        if external.nbytes != length:
+            raise ValueError(f"the tensor {tensor.name} has {length} bytes, not {external.nbytes}")
+        model.graph.initializers[tensor.name].const_value = external
+    return model
+
+
+def _without_large_tensors(buffer: Any, places: dict[str, tuple[int, int]]) -> Iterator[bytes]:
+    """Yields the model's bytes without the data of large initializers, noting where that is."""
+    for field in _fields(buffer, 0, len(buffer)):
+        if field.number != _MODEL_GRAPH:
+            yield buffer[field.start : field.end]
+            continue
+        parts = list(_graph_parts(buffer, field, places))
+        # Split messages of one field are merged by every parser, so no length need be known.
+        for part in parts:
+            yield _delimited(_MODEL_GRAPH, part)
+
+
+def _graph_parts(buffer: Any, graph: _Field, places: dict[str, tuple[int, int]]) -> Iterator[bytes]:
+    import onnx
+
+    for field in _fields(buffer, graph.payload, graph.end):
+        large = field.number == _GRAPH_INITIALIZER and field.end - field.payload > _LAZY_BYTES
+        if not large:
+            yield buffer[field.start : field.end]
+            continue
+        header = b""
+        data: _Field | None = None
+        for inner in _fields(buffer, field.payload, field.end):
+            if inner.number == _TENSOR_RAW_DATA:
+                data = inner
+            else:
+                header += buffer[inner.start : inner.end]
+        if data is not None:
+            name = onnx.TensorProto.FromString(header).name
+            places[name] = (data.payload, data.end - data.payload)
+        yield _delimited(_GRAPH_INITIALIZER, header)
+
+
+def _delimited(number: int, payload: bytes) -> bytes:
+    encoded = bytearray([number << 3 | _LENGTH_DELIMITED])
+    length = len(payload)
+    while length > 0x7F:
+        encoded.append(length & 0x7F | 0x80)
+        length >>= 7
+    encoded.append(length)
+    return bytes(encoded) + payload
