@@ -6,6 +6,7 @@ from the file, and at the end the weights are put back as tensors that are read 
 """
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,13 @@ def _half(weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
     import onnx_ir as ir
     from onnxconverter_common.float16 import convert_np_to_float16
 
+    def convert() -> "ir.Tensor":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one for each tensor with a number near zero
+            return ir.Tensor(convert_np_to_float16(weight.numpy()))
+
     return ir.LazyTensor(
-        lambda: ir.Tensor(convert_np_to_float16(weight.numpy())),
+        convert,
         ir.DataType.FLOAT16,
         shape=ir.Shape(weight.shape),
         name=weight.name,

@@ -30,7 +30,7 @@ from embconvert.source_model import check_device
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
 from embconvert.texts import calibration_texts
 from embconvert.verification import Source, Verifier
-from embconvert.workers import Worker, WorkerCrashed
+from embconvert.workers import WorkerCrashed, Workers
 
 
 def convert(request: Request) -> str:
@@ -68,9 +68,9 @@ def convert(request: Request) -> str:
     with (
         Staging(target, console.say) as staging,
         output_errors(target),
-        Source(request, resolved, staging.folder, console) as source,
+        Workers(console) as workers,
     ):
-        manifest = _Run(request, resolved, plan, staging, old, source, console).execute()
+        manifest = _Run(request, resolved, plan, staging, old, workers, console).execute()
     return json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
 
 
@@ -112,7 +112,7 @@ class _Run:
         plan: Plan,
         staging: Staging,
         old: Manifest | None,
-        source: Source,
+        workers: Workers,
         console: Console,
     ) -> None:
         self._request = request
@@ -122,8 +122,9 @@ class _Run:
         self._old = old
         self._console = console
         self._ledger = Ledger(request, resolved, staging, old, console)
-        self._source = source
-        self._verifier = Verifier(source, console, skipped=request.skip_validation)
+        self._workers = workers
+        self._source = Source(request, resolved, staging.folder, workers, console)
+        self._verifier = Verifier(self._source, workers, console, skipped=request.skip_validation)
         self._reused: set[str] = set()
 
     def execute(self) -> Manifest:
@@ -288,7 +289,7 @@ class _Run:
                 ),
             }
         try:
-            with Worker(self._console) as worker:
+            with self._workers.take() as worker:
                 result: tuple[OnnxArtifact, Meter] = worker.call(task, source, path, **named)
             return result
         except WorkerCrashed as crash:

@@ -1,7 +1,11 @@
 """The source model in torch: what is traced, and what everything is compared with."""
 
 import contextlib
+import importlib
+import importlib.machinery
 import json
+import sys
+import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +90,10 @@ class SourceModel:
             UnsupportedModelError: transformers or sentence-transformers can't build the model.
         """
         import torch
-        from optimum.exporters.tasks import TasksManager
+
+        with _deferring_sklearn():
+            import sentence_transformers  # noqa: F401 - what the TasksManager would import
+            from optimum.exporters.tasks import TasksManager
 
         _hush_libraries()
         made_up: set[str] = set()
@@ -322,6 +329,40 @@ class SourceModel:
 
 
 @contextlib.contextmanager
+def _deferring_sklearn() -> Iterator[None]:
+    """Lets sentence-transformers be imported without scikit-learn and SciPy.
+
+    It imports metrics for its training evaluators at the top of its modules; that takes as long
+    as importing torch, and 100 MB. A metric that is called after all is imported then.
+    """
+    names = ("sklearn", "sklearn.metrics")
+    if any(name in sys.modules for name in names):
+        yield
+        return
+
+    def deferred(name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            return getattr(importlib.import_module("sklearn.metrics"), name)(*arguments, **named)
+
+        return call
+
+    package, metrics = (types.ModuleType(name) for name in names)
+    # find_spec(), by which libraries look for it, wants one.
+    package.__spec__ = importlib.machinery.ModuleSpec("sklearn", None)
+    package.__path__ = []
+    metrics.__getattr__ = deferred  # type: ignore[method-assign]
+    sys.modules |= {"sklearn": package, "sklearn.metrics": metrics}
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
 def _noting_missing_weights(missing: set[str]) -> Iterator[None]:
     """Collects the names of the weights that transformers initializes at random.
 
@@ -418,7 +459,8 @@ def _check_loaded_weights(model: Any) -> None:
         SourceError: A weight is NaN or infinite.
     """
     for name, tensor in model.named_parameters():
-        if not tensor.isfinite().all():
+        # isfinite() would make copies of the whole tensor; extremes carry what isn't finite along.
+        if tensor.numel() and not all(extreme.isfinite() for extreme in tensor.aminmax()):
             raise SourceError(
                 f"the weight {name} has values that are not finite", "download the model again"
             )

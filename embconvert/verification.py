@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from embconvert.config import Request
 from embconvert.console import Console
@@ -24,21 +23,24 @@ from embconvert.tasks import (
 from embconvert.texts import verification_texts
 from embconvert.tokenization import TokenizedTexts, tokenize
 from embconvert.verify import Workload, WorkloadRun, make_workload
-from embconvert.workers import Worker, WorkerCrashed
+from embconvert.workers import Worker, WorkerCrashed, Workers
 
 
 class Source:
-    """The source model in a process of its own, from its first use until close().
-
-    A context manager that ends the process.
-    """
+    """The source model in a process of its own, from its first use until close()."""
 
     def __init__(
-        self, request: Request, resolved: ResolvedModel, folder: Path, console: Console
+        self,
+        request: Request,
+        resolved: ResolvedModel,
+        folder: Path,
+        workers: Workers,
+        console: Console,
     ) -> None:
         self._request = request
         self._resolved = resolved
         self._folder = folder
+        self._workers = workers
         self._console = console
         self._worker: Worker | None = None
         self.facts: SourceFacts | None = None
@@ -51,7 +53,8 @@ class Source:
         """
         if self._worker is None or self.facts is None:
             self._console.say(f"loading {self._resolved.model_id}")
-            self._worker = Worker(self._console)
+            self._worker = self._workers.start(())
+            self._workers.prepare()
             self.facts = self._call(
                 load_source,
                 self._resolved,
@@ -132,23 +135,15 @@ class Source:
             self._worker.kill()
             self._worker = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 class Verifier:
     """Compares graphs with a source on the built-in texts."""
 
-    def __init__(self, source: Source, console: Console, *, skipped: bool) -> None:
+    def __init__(
+        self, source: Source, workers: Workers, console: Console, *, skipped: bool
+    ) -> None:
         self._source = source
+        self._workers = workers
         self._console = console
         self._skipped = skipped
         self._prepared: tuple[list[str], TokenizedTexts, Workload, WorkloadRun] | None = None
@@ -179,7 +174,7 @@ class Verifier:
         try:
             with (
                 self._console.progress(f"verifying {name}", workload.size) as advance,
-                Worker(self._console) as worker,
+                self._workers.take() as worker,
             ):
                 run: WorkloadRun | str = worker.call(
                     embed_with_graph, artifact, tokens, workload, advance=advance

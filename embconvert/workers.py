@@ -6,12 +6,13 @@ held is given back to the system when it ends, and a run can be stopped at any m
 
 import contextlib
 import ctypes
+import importlib
 import multiprocessing
 import os
 import pickle
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -20,8 +21,8 @@ from embconvert.console import Console
 from embconvert.errors import EmbconvertError
 
 _PR_SET_PDEATHSIG = 1
-# Python's and ONNX Runtime's own thread pools need a moment; a worker that is idle does not.
-_CLOSE_S = 0.5
+#: What every task on a graph imports.
+_GRAPH_LIBRARIES = ("embconvert.tasks", "onnxruntime", "onnx_ir", "tokenizers")
 
 
 class Reporter(Protocol):
@@ -63,19 +64,65 @@ class _PipeReporter:
         self._pipe.send(("advance", amount))
 
 
+class Workers:
+    """Starts child processes ahead of need: while one works, the next imports its libraries.
+
+    A context manager that ends all of them.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._spare: Worker | None = None
+        self._started: list[Worker] = []
+
+    def start(self, preload: Sequence[str]) -> "Worker":
+        """Starts a process that imports these modules at once."""
+        worker = Worker(self._console, preload)
+        self._started.append(worker)
+        return worker
+
+    def prepare(self) -> None:
+        """Starts the process that the next take() returns."""
+        if self._spare is None:
+            self._spare = self.start(_GRAPH_LIBRARIES)
+
+    def take(self) -> "Worker":
+        """Returns a fresh process for work on a graph."""
+        self.prepare()
+        worker, self._spare = self._spare, None
+        assert worker is not None
+        self.prepare()
+        return worker
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for worker in self._started:
+            worker.kill()
+
+
 class Worker:
     """A child process that runs one task after another; a context manager that ends it.
 
     Args:
         console: Where its tasks' warnings go.
+        preload: Modules that it imports while it waits for its first task.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, preload: Sequence[str] = ()) -> None:
         self._console = console
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, console.debug, os.getpid()), daemon=True
+            target=_serve,
+            args=(theirs, console.debug, os.getpid(), tuple(preload)),
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -120,16 +167,8 @@ class Worker:
             self._process.join()
             raise WorkerCrashed(self._process.exitcode) from error
 
-    def close(self) -> None:
-        """Ends the process, whatever it does."""
-        self._pipe.close()
-        self._process.join(_CLOSE_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-
     def kill(self) -> None:
-        """Ends the process at once."""
+        """Ends the process at once; again is no error."""
         self._process.kill()
         self._process.join()
 
@@ -145,13 +184,15 @@ class Worker:
         self.kill()
 
 
-def _serve(pipe: "Connection[Any, Any]", debug: bool, parent: int) -> None:
+def _serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequence[str]) -> None:
     """The child's main loop."""
     # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with(parent)
     Console(quiet=False, debug=debug)
     reporter = _PipeReporter(pipe)
+    for name in preload:
+        importlib.import_module(name)
     while True:
         try:
             task, arguments, named = pipe.recv()
