@@ -69,7 +69,7 @@ def _data(name: str) -> str:
     return resources.files("embconvert").joinpath("data", name).read_text(encoding="utf-8")
 
 
-def batches(lengths: Sequence[int], *, texts: int = 32, tokens: int = 4096) -> list[list[int]]:
+def batches(lengths: Sequence[int], *, texts: int = 32, tokens: int = 2048) -> list[list[int]]:
     """Groups texts of similar length, so that little is padding and memory is bounded.
 
     Args:

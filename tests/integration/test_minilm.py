@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from conftest import Outcome, embconvert, files_in
 
@@ -31,9 +32,8 @@ def test_stdout_is_the_folder_and_nothing_else(converted: Outcome, parent: Path)
     assert converted.stdout == f"{parent / 'all-MiniLM-L6-v2'}\n"
 
 
-def test_the_folder_holds_graphs_tokenizer_config_and_modules(
-    converted: Outcome, parent: Path
-) -> None:
+@pytest.mark.usefixtures("converted")
+def test_the_folder_holds_graphs_tokenizer_config_and_modules(parent: Path) -> None:
     assert set(files_in(parent)) == {
         f"all-MiniLM-L6-v2/{file}"
         for file in (
@@ -104,7 +104,8 @@ def test_the_graph_has_the_interface_that_consumers_want(converted: Outcome) -> 
     assert graph["opset"] == 17
 
 
-def test_a_second_run_does_nothing_again(converted: Outcome, minilm: Path, parent: Path) -> None:
+@pytest.mark.usefixtures("converted")
+def test_a_second_run_does_nothing_again(minilm: Path, parent: Path) -> None:
     before = files_in(parent)
     again = embconvert(
         "all", "--model_id", minilm, "--output_parent_dir", parent,
@@ -128,8 +129,9 @@ def test_stages_one_by_one_give_the_bytes_of_all(
         assert outcome.graph(file)["validation"] == "skipped"
 
 
+@pytest.mark.usefixtures("converted")
 def test_model_path_works_on_a_foreign_graph_without_changing_it(
-    converted: Outcome, minilm: Path, parent: Path, tmp_path: Path
+    minilm: Path, parent: Path, tmp_path: Path
 ) -> None:
     foreign = tmp_path / "given" / "graph.onnx"
     foreign.parent.mkdir()
@@ -161,10 +163,25 @@ def test_a_floor_that_is_not_reached_publishes_the_others_and_exits_8(
     }  # fmt: skip
 
 
-def test_published_files_load_in_sentence_transformers(converted: Outcome, parent: Path) -> None:
-    """The folder stands alone: modules and tokenizer come from it, not from the source."""
+@pytest.mark.usefixtures("converted")
+def test_the_published_folder_is_enough_for_a_consumer(parent: Path) -> None:
+    """Tokenizer and graph of the folder, and nothing else, tell what is alike."""
+    import onnxruntime
     from tokenizers import Tokenizer
 
     folder = parent / "all-MiniLM-L6-v2"
-    assert Tokenizer.from_file(str(folder / "tokenizer.json")).encode("text").ids
-    assert json.loads((folder / "modules.json").read_text())[1]["path"] == "1_Pooling"
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    session = onnxruntime.InferenceSession(str(folder / "onnx" / "model_opt1_QInt8.onnx"))
+
+    def embed(text: str) -> np.ndarray:
+        encoding = tokenizer.encode(text)
+        feed = {
+            "input_ids": encoding.ids,
+            "attention_mask": encoding.attention_mask,
+            "token_type_ids": encoding.type_ids,
+        }
+        outputs = session.run(["sentence_embedding"], {n: np.array([v]) for n, v in feed.items()})
+        return np.asarray(outputs[0][0])
+
+    cat, kitten, tax = map(embed, ("a cat sleeps", "a kitten is asleep", "how to file taxes"))
+    assert cat @ kitten > 0.6 > 0.3 > cat @ tax
