@@ -17,7 +17,7 @@ demo: $(VENV)/.product $(DEMO_MODEL) ## convert the real all-MiniLM-L6-v2 to opt
 	$(BIN)/embconvert all --model_id $(DEMO_MODEL) --output_parent_dir $(MODELS) --quantize QInt8
 
 test: $(VENV)/.dev $(DEMO_MODEL) lint ## run every check and every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 test-unit: $(VENV)/.dev ## run the tests that take seconds and need no torch
 	$(BIN)/pytest tests/unit

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,16 @@ class Outcome:
         return next(a for a in self.manifest["artifacts"] if a["path"] == f"onnx/{file}")
 
 
-def embconvert(*arguments: object, cwd: Path | None = None, **environment: str) -> Outcome:
+def embconvert(
+    *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> Outcome:
     """Runs the command line in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "embconvert", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **(env or {})},
         timeout=600,
         check=False,
     )

@@ -195,7 +195,7 @@ def test_no_network_says_so(tmp_path: Path) -> None:
     outcome = embconvert(
         "all", "--model_id", "somebody/model", "--output_parent_dir", tmp_path / "out",
         "--cache_dir", tmp_path / "cache",
-        HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_DISABLE_TELEMETRY="1",
+        env={"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"},
     )  # fmt: skip
     assert_refused(outcome, 3, "somebody/model", "network")
     assert not (tmp_path / "out").exists()

@@ -19,11 +19,11 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
-def convert(hub: HubServer, tmp_path: Path, *arguments: object, **environment: str) -> Outcome:
+def convert(hub: HubServer, tmp_path: Path, *arguments: object, token: str = "") -> Outcome:
+    home = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
     return embconvert(
         "export", "--model_id", "somebody/model", "--output_parent_dir", tmp_path / "out",
-        "--skip_validation", *arguments,
-        HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0", **environment,
+        "--skip_validation", *arguments, env=home | ({"HF_TOKEN": token} if token else {}),
     )  # fmt: skip
 
 
@@ -100,10 +100,10 @@ def test_a_private_model_needs_the_right_token_which_is_never_shown(
     hub: HubServer, tiny_bert: Path, tmp_path: Path
 ) -> None:
     hub.add_model("somebody/model", tiny_bert, token=TOKEN)
-    for environment in ({}, {"HF_TOKEN": "hf_wrong"}):
-        refused = convert(hub, tmp_path, **environment)
+    for wrong in ("", "hf_wrong"):
+        refused = convert(hub, tmp_path, token=wrong)
         assert (refused.code, "HF_TOKEN" in refused.stderr) == (3, True)
-    outcome = convert(hub, tmp_path, "--debug", HF_TOKEN=TOKEN)
+    outcome = convert(hub, tmp_path, "--debug", token=TOKEN)
     assert outcome.code == 0, outcome.stderr
     published = (tmp_path / "out").rglob("*.json")
     for text in (outcome.stderr, outcome.stdout, *(p.read_text() for p in published)):

@@ -184,4 +184,5 @@ def test_the_published_folder_is_enough_for_a_consumer(parent: Path) -> None:
         return np.asarray(outputs[0][0])
 
     cat, kitten, tax = map(embed, ("a cat sleeps", "a kitten is asleep", "how to file taxes"))
-    assert cat @ kitten > 0.6 > 0.3 > cat @ tax
+    assert cat @ kitten > 0.6
+    assert cat @ tax < 0.3
