@@ -90,8 +90,6 @@ class Ledger:
             SourceError: It is missing, no ONNX, or not what the manifest says.
         """
         assert step.source is not None
-        if step.source in self.records:
-            return self.artifact(self.records[step.source])
         if self._request.model_path is not None:
             try:
                 return read_artifact(self._request.model_path)
@@ -103,14 +101,30 @@ class Ledger:
                 raise SourceError(
                     str(error), "give an ONNX file with its external data beside it"
                 ) from error
-        assert self._old is not None
-        record = next(a for a in self._old.artifacts if a.path == step.source)
-        if not self._staging.adopt(record, self._staging.target):
+        record = self.published(step.source)
+        if record is None:
             raise SourceError(
-                f"{step.source} is not the file that the manifest lists",
+                f"{step.source} is not the file that the manifest lists, or the source model has "
+                "changed since",
                 f"run again: embconvert export --model_id {self._request.model_id}",
             )
         return self.artifact(record)
+
+    def published(self, file: str) -> ArtifactRecord | None:
+        """Returns the record of a graph that stands, its files staged, or None.
+
+        A graph of an earlier run stands when it is what its manifest says, and was made of this
+        source.
+        """
+        if file not in self.records and self._same_source():
+            assert self._old is not None
+            for record in self._old.artifacts:
+                if record.path == file and self._staging.adopt(record, self._staging.target):
+                    self.records[file] = record
+        return self.records.get(file)
+
+    def _same_source(self) -> bool:
+        return self._old is not None and self._old.source.get("digest") == self._resolved.digest
 
     def artifact(self, record: ArtifactRecord) -> OnnxArtifact:
         """Returns the staged graph of a record."""
@@ -138,7 +152,6 @@ class Ledger:
         if self._old is None:
             return
         before = {a.sha256 for a in self._old.artifacts}
-        same_source = self._old.source.get("digest") == self._resolved.digest
         # An export comes before what is made of it.
         for record in sorted(self._old.artifacts, key=lambda a: a.made_from is not None):
             if record.path in self.records:
@@ -146,9 +159,7 @@ class Ledger:
             now = {r.sha256 for r in self.records.values()}
             belongs = record.made_from is None or record.made_from in now
             belongs = belongs or record.made_from not in before
-            if same_source and belongs and self._staging.adopt(record, self._staging.target):
-                self.records[record.path] = record
-            else:
+            if not belongs or self.published(record.path) is None:
                 self._console.warn(f"{record.path} is removed: it was made of another export")
 
     def replaces_published(self) -> bool:
