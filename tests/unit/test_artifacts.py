@@ -1,0 +1,205 @@
+"""The output folder is the old complete state or the new one."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import files_in
+
+from embconvert.artifacts import Staging, output_errors, read_manifest
+from embconvert.config import OptimizationLevel, Precision
+from embconvert.errors import OutputError
+from embconvert.model import FileRecord, TensorInfo
+from embconvert.onnx_file import hash_file
+from embconvert.report import ArtifactRecord, Manifest, parse_manifest, table_rows
+
+
+def record(path: Path, file: str, **changes: Any) -> ArtifactRecord:
+    values: dict[str, Any] = {
+        "path": file,
+        "sha256": hash_file(path),
+        "size_bytes": path.stat().st_size,
+        "external_data": None,
+        "precision": Precision.FLOAT32,
+        "optimization_level": OptimizationLevel.NONE,
+        "opset": 17,
+        "inputs": (TensorInfo(name="input_ids", dtype="int64", shape=("batch", "seq")),),
+        "outputs": (),
+        "operators": {"com.microsoft.Attention": 2, "Softmax": 1},
+        "method": "trace",
+        "key": "0" * 64,
+        "made_from": None,
+        "fidelity": None,
+        "duration_s": 1.5,
+        "peak_memory_bytes": 10,
+        "min_onnxruntime": "1.14",
+    }
+    return ArtifactRecord(**(values | changes))
+
+
+def manifest(staging: Staging, *records: ArtifactRecord) -> Manifest:
+    return Manifest(
+        tool_version="0",
+        source={"model_id": "m"},
+        source_files=(FileRecord(path="config.json", sha256="0" * 64, size_bytes=1),),
+        stack={},
+        machine={},
+        verification={},
+        artifacts=records,
+        files=staging.other_files(),
+    )
+
+
+def publish(target: Path, **graphs: str) -> Manifest:
+    """Publishes graphs, name to content, as one run does."""
+    with Staging(target, print) as staging:
+        records = []
+        for name, content in graphs.items():
+            file = f"onnx/{name}.onnx"
+            staging.path(file).write_text(content)
+            records.append(record(staging.path(file), file))
+        staging.path("config.json").write_text("{}")
+        made = manifest(staging, *records)
+        old = read_manifest(target)
+        staging.publish(made, old)
+    return made
+
+
+def test_a_new_folder_appears_whole(tmp_path: Path) -> None:
+    publish(tmp_path / "org" / "model", model="graph")
+    assert set(files_in(tmp_path)) == {
+        "org/model/config.json", "org/model/embconvert.json", "org/model/onnx/model.onnx",
+    }  # fmt: skip
+
+
+def test_an_old_folder_is_replaced_and_the_users_own_files_stay(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    publish(target, model="old", model_opt1="old")
+    (target / "notes.txt").write_text("mine")
+    publish(target, model="new")
+    assert {name: (target / name).read_text() for name in ("notes.txt", "onnx/model.onnx")} == {
+        "notes.txt": "mine",
+        "onnx/model.onnx": "new",
+    }
+    assert not (target / "onnx" / "model_opt1.onnx").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_where_folders_cannot_be_swapped_files_are_replaced_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path / "model", model="old", model_opt1="old")
+    monkeypatch.setattr("embconvert.artifacts._exchange", lambda *_: False)
+    publish(tmp_path / "model", model="new")
+    assert set(files_in(tmp_path)) == {
+        "model/config.json", "model/embconvert.json", "model/onnx/model.onnx",
+    }  # fmt: skip
+    assert (tmp_path / "model" / "onnx" / "model.onnx").read_text() == "new"
+
+
+def test_a_run_that_fails_leaves_no_trace(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Staging(tmp_path / "org" / "model", print) as staging:
+        staging.path("onnx/model.onnx").write_text("half")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_run_waits_for_the_first(tmp_path: Path) -> None:
+    said: list[str] = []
+    order: list[str] = []
+
+    def second() -> None:
+        with Staging(tmp_path / "model", said.append):
+            order.append("second")
+
+    with Staging(tmp_path / "model", print):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert "waiting" in said[0]
+
+
+def test_after_kill_9_the_journal_tells_what_was_finished(tmp_path: Path) -> None:
+    program = f"""
+import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+import os, signal
+from pathlib import Path
+from test_artifacts import Staging, manifest, record
+with Staging(Path({str(tmp_path / "model")!r}), print) as staging:
+    staging.path("onnx/model.onnx").write_text("done")
+    finished = record(staging.path("onnx/model.onnx"), "onnx/model.onnx")
+    staging.write_manifest(manifest(staging, finished))
+    staging.path("onnx/model_opt1.onnx").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, env=dict(os.environ))
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "model").exists()
+    with Staging(tmp_path / "model", print) as staging:
+        journal = staging.journal()
+        assert journal is not None
+        assert [a.path for a in journal.artifacts] == ["onnx/model.onnx"]
+        assert staging.adopt(journal.artifacts[0], staging.folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_file_is_not_adopted(tmp_path: Path) -> None:
+    made = publish(tmp_path / "model", model="graph")
+    (tmp_path / "model" / "onnx" / "model.onnx").write_text("GRAPH")
+    with Staging(tmp_path / "model", print) as staging:
+        assert not staging.adopt(made.artifacts[0], tmp_path / "model")
+
+
+@pytest.mark.parametrize("number", [28, 30, 13])
+def test_what_the_system_refuses_is_an_output_error_with_a_hint(
+    number: int, tmp_path: Path
+) -> None:
+    with pytest.raises(OutputError) as caught, output_errors(tmp_path):
+        raise OSError(number, os.strerror(number), str(tmp_path / "file"))
+    assert "--output_parent_dir" in caught.value.hint
+
+
+def test_a_manifest_survives_json(tmp_path: Path) -> None:
+    made = publish(tmp_path / "model", model="graph")
+    assert read_manifest(tmp_path / "model") == made
+    assert parse_manifest(made.as_json()) == made
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "a/../../b", "a\\b"])
+def test_a_manifest_that_names_files_outside_is_refused(path: str, tmp_path: Path) -> None:
+    value = publish(tmp_path / "model", model="graph").as_json()
+    value["artifacts"][0]["path"] = path
+    with pytest.raises(ValueError, match="outside"):
+        parse_manifest(value)
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"schema_version": 2}, {"schema_version": 1}])
+def test_what_is_no_manifest_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="manifest"):
+        parse_manifest(value)
+
+
+def test_the_closing_table_compares_with_the_export(tmp_path: Path) -> None:
+    big, small = tmp_path / "big", tmp_path / "small"
+    big.write_bytes(bytes(1000))
+    small.write_bytes(bytes(250))
+    rows = table_rows(
+        [record(big, "onnx/model.onnx"), record(small, "onnx/q.onnx", made_from="0" * 64)]
+    )
+    assert [row[2] for row in rows] == ["100%", "25%"]
+    assert rows[1][3] == "not verified"
+
+
+def test_attention_is_counted_as_fused_or_left(tmp_path: Path) -> None:
+    (tmp_path / "graph").write_text("x")
+    made = record(tmp_path / "graph", "onnx/model.onnx")
+    assert made.attention == (2, 1)
+    assert made.fused_operators == {"com.microsoft.Attention": 2}

@@ -1,0 +1,135 @@
+"""The command line refuses before it works, and its help teaches at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embconvert.cli import parse, run
+from embconvert.config import Command, OptimizationLevel, PoolingMode, Precision
+from embconvert.errors import UsageError
+from embconvert.options import OPTIONS, options_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("", "write one of: export, optimize, quantize, all"),
+        ("exprot --model_id m", "did you mean export?"),
+        ("all m", "write --model_id m"),
+        ("all", "write: embconvert all --model_id"),
+        ("all --modelid m", "did you mean --model_id?"),
+        ("all --model_id", "write --model_id ID"),
+        ("all --model_id m --model_id n", "give it once"),
+        ("all --model_id m --quantize int8", "did you mean QInt8?"),
+        ("all --model_id m --quantize QInt8 --quantize Float16", "--quantize QInt8,Float16"),
+        ("all --model_id m --quantize QInt8,", "can be QInt8, QUInt8, Float16, QInt8Static"),
+        ("all --model_id m --optimize 3", "--optimize can be 0, 1, 2, 99"),
+        ("all --model_id m --opset 12", "choose one from 17 to 20"),
+        ("all --model_id m --device gpu", "--device can be cpu, cuda"),
+        ("all --model_id m --task fill-mask", "--task can be sentence-similarity"),
+        ("all --model_id m --pooling means", "did you mean mean?"),
+        ("all --model_id m --min_cosine high", "a number from 0 to 1"),
+        ("all --model_id m --per_channel --no_per_channel", "give one of them"),
+        ("all --model_id m -- --trace", "remove it"),
+        ("export --model_id m --quantize QInt8", "it is one of: quantize, all"),
+        ("quantize --model_id m", "write: --quantize QInt8"),
+    ],
+)
+def test_a_bad_command_line_exits_2_with_one_error_and_one_hint(
+    line: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line.split()) == 2
+    captured = capsys.readouterr()
+    error, what_next = captured.err.splitlines()
+    assert error.startswith("error: ")
+    assert what_next.startswith("hint: ")
+    assert hint in what_next
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("value", ["12e4567", "0123", "[1]", "None", "True", "a=b", "x y"])
+def test_values_stay_the_text_that_was_written(value: str) -> None:
+    assert parse(["export", "--model_id=m", f"--revision={value}"]).revision == value
+    assert parse(["export", "--model_id", value]).model_id == value
+
+
+def test_every_option_reaches_the_request() -> None:
+    request = parse(
+        [
+            "all",
+            "--model-id",
+            "org/m",
+            "--output_parent_dir",
+            "out",
+            "--opset",
+            "18",
+            "--optimize",
+            "99",
+            "--pooling",
+            "cls",
+            "--quantize",
+            "Float16,QInt8",
+            "--no_per_channel",
+            "--no_reduce_range",
+            "--skip_validation",
+            "--min_cosine",
+            "0.5",
+            "--offline",
+            "--quiet=false",
+        ]
+    )
+    assert request.command is Command.ALL
+    assert (request.model_id, request.output_parent_dir) == ("org/m", Path("out"))
+    assert (request.opset, request.optimize) == (18, OptimizationLevel.ALL)
+    assert request.pooling is PoolingMode.CLS
+    assert request.quantize == (Precision.FLOAT16, Precision.QINT8)
+    assert (request.per_channel, request.reduce_range) == (False, False)
+    assert (request.skip_validation, request.offline, request.quiet) == (True, True, False)
+    assert request.min_cosine == 0.5
+
+
+def test_defaults_are_those_of_the_readme() -> None:
+    request = parse(["all", "--model_id", "m"])
+    assert (request.optimize, request.quantize, request.opset) == (1, (), 17)
+    assert (request.per_channel, request.reduce_range) == (True, True)
+    assert (request.device, request.task) == ("cpu", "sentence-similarity")
+    assert str(request.output_parent_dir) == "models"
+
+
+@given(st.lists(st.text(max_size=12) | st.sampled_from([f"--{o.name}" for o in OPTIONS] + ["all"])))
+def test_no_command_line_gives_anything_but_a_request_or_a_usage_error(words: list[str]) -> None:
+    try:
+        parse(words)
+    except UsageError as error:
+        assert error.message
+        assert error.hint
+
+
+@pytest.mark.parametrize("command", Command)
+def test_help_lists_every_option_with_examples(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    for option in options_of(command).values():
+        assert f"--{option.name}" in text
+    assert f"embconvert {command} --model_id" in text
+    assert "exit codes" in text
+
+
+@pytest.mark.parametrize("start", [["-m", "embconvert"], [str(ROOT / "entrypoint.py")]])
+def test_help_imports_nothing_heavy(start: list[str]) -> None:
+    heavy = ("torch", "transformers", "onnxruntime", "onnx", "huggingface_hub", "numpy", "fire")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *start, "all", "--help"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert "--model_id" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert imported.isdisjoint(heavy)

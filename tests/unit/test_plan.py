@@ -1,0 +1,122 @@
+"""From a request to steps."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embconvert.architectures import read_architecture
+from embconvert.cli import parse
+from embconvert.compat import oldest_onnxruntime
+from embconvert.errors import SourceError
+from embconvert.model import ResolvedModel
+from embconvert.plan import Plan, make_plan
+
+RESOLVED = ResolvedModel(
+    model_id="m",
+    revision=None,
+    folder=Path("m"),
+    files=(),
+    config={},
+    architecture=read_architecture({"model_type": "bert", "dim": 8, "n_heads": 2}),
+    max_seq_length=8,
+    has_modules=True,
+)
+
+
+def plan(line: str, *available: str) -> Plan:
+    return make_plan(
+        parse(line.split()), RESOLVED, output_dir="out", available=available, calibration_digest="c"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        ("", ["model.onnx", "model_opt1.onnx"]),
+        ("--optimize 0", ["model.onnx"]),
+        ("--optimize 0 --quantize QInt8", ["model.onnx", "model_opt0_QInt8.onnx"]),
+        (
+            "--optimize 99 --quantize Float16,QInt8Static",
+            ["model.onnx", "model_opt99.onnx", "model_opt99_Float16.onnx",
+             "model_opt99_QInt8Static.onnx"],
+        ),
+    ],
+)  # fmt: skip
+def test_all_makes_the_files_of_the_script_it_descends_from(options: str, files: list[str]) -> None:
+    steps = plan(f"all --model_id m {options}").steps
+    assert [step.file for step in steps] == [f"onnx/{file}" for file in files]
+
+
+@pytest.mark.parametrize(
+    ("available", "source", "file"),
+    [
+        (["model.onnx"], "model.onnx", "model_opt0_QInt8.onnx"),
+        (["model.onnx", "model_opt2.onnx"], "model_opt2.onnx", "model_opt2_QInt8.onnx"),
+        (["model.onnx", "model_opt2.onnx", "model_opt1.onnx"], "model_opt1.onnx",
+         "model_opt1_QInt8.onnx"),
+    ],
+)  # fmt: skip
+def test_quantize_prefers_the_portable_optimized_graph(
+    available: list[str], source: str, file: str
+) -> None:
+    (step,) = plan(
+        "quantize --model_id m --quantize QInt8", *(f"onnx/{a}" for a in available)
+    ).steps
+    assert (step.source, step.file) == (f"onnx/{source}", f"onnx/{file}")
+
+
+@pytest.mark.parametrize(
+    "line", ["optimize --model_id m", "quantize --model_id m --quantize QInt8"]
+)
+def test_without_an_export_there_is_nothing_to_work_on(line: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        plan(line)
+    assert "embconvert export --model_id m" in caught.value.hint
+
+
+def test_a_key_changes_with_whatever_decides_the_bytes() -> None:
+    base = plan("all --model_id m --quantize QInt8Static").steps
+    keys = {step.key("source", {"torch": "1"}) for step in base}
+    for options in ("--opset 18", "--pooling cls", "--no_per_channel", "--no_reduce_range"):
+        other = plan(f"all --model_id m --quantize QInt8Static {options}").steps
+        assert {step.key("source", {"torch": "1"}) for step in other} != keys
+    assert base[0].key("other", {"torch": "1"}) not in keys
+    assert base[0].key("source", {"torch": "2"}) not in keys
+    same = plan("all --model_id m --quantize QInt8Static --quiet --min_cosine 0.1").steps
+    assert {step.key("source", {"torch": "1"}) for step in same} == keys
+
+
+def test_skipping_validation_sets_no_floor_and_says_so() -> None:
+    skipped = plan("all --model_id m --skip_validation")
+    assert all(step.floor is None for step in skipped.steps)
+    assert any("skip_validation" in remark for remark in skipped.remarks)
+
+
+@pytest.mark.parametrize(
+    ("config", "heads"),
+    [
+        ({"num_attention_heads": 12, "hidden_size": 8}, 12),
+        ({"n_heads": 6}, 6),
+        ({"text_config": {"num_attention_heads": 4}}, 4),
+        ({"num_attention_heads": True}, None),
+        ({}, None),
+    ],
+)
+def test_head_counts_are_found_by_any_of_their_names(
+    config: dict[str, Any], heads: int | None
+) -> None:
+    assert read_architecture({"model_type": "x", **config}).num_heads == heads
+
+
+def test_a_config_without_a_model_type_is_refused() -> None:
+    with pytest.raises(ValueError, match="model_type"):
+        read_architecture({})
+
+
+def test_the_oldest_runtime_is_that_of_the_newest_part() -> None:
+    assert oldest_onnxruntime(17, 8, []) == "1.14"
+    assert oldest_onnxruntime(20, 8, []) == "1.17"
+    assert oldest_onnxruntime(17, 8, ["com.microsoft.RotaryEmbedding"]) == "1.17"
+    with pytest.raises(ValueError, match="no ONNX Runtime"):
+        oldest_onnxruntime(99, 8, [])

@@ -1,0 +1,123 @@
+"""The built-in texts, and how texts become a graph's inputs."""
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from embconvert.config import TASK_SYNONYMS
+from embconvert.errors import SourceError, UsageError
+from embconvert.texts import batches, calibration_texts, verification_texts
+from embconvert.tokenization import tokenize
+from embconvert.verify import make_workload
+
+
+def test_verification_texts_are_many_and_varied() -> None:
+    texts = verification_texts()
+    assert len(texts.texts) >= 256
+    assert len(set(texts.ids)) == len(set(texts.texts)) == len(texts.texts)
+    assert "" in texts.texts
+    assert sum(len(text.split()) > 380 for text in texts.texts) >= 5
+    letters = {unicodedata.name(c, "").split(" ")[0] for text in texts.texts for c in text}
+    scripts = {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "DEVANAGARI", "THAI", "CJK",
+               "HIRAGANA", "HANGUL", "TAMIL", "GEORGIAN"}  # fmt: skip
+    assert scripts <= letters
+
+
+def test_calibration_texts_are_others_than_those_that_verify() -> None:
+    assert not set(calibration_texts(None).texts) & set(verification_texts().texts)
+    assert len(calibration_texts(None).texts) >= 128
+
+
+def test_a_calibration_file_is_one_text_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text("\ufeffone\n\n two \n", encoding="utf-8")
+    assert calibration_texts(file).texts == ("one", "two")
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        calibration_texts(file)
+
+
+@given(st.lists(st.integers(1, 600), min_size=1), st.integers(1, 40), st.integers(1, 3000))
+def test_batches_hold_every_text_once_within_their_bounds(
+    lengths: list[int], most_texts: int, most_tokens: int
+) -> None:
+    groups = batches(lengths, texts=most_texts, tokens=most_tokens)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) <= most_texts
+        padded = len(group) * max(lengths[i] for i in group)
+        assert len(group) == 1 or padded <= most_tokens
+
+
+@given(st.lists(st.integers(1, 600), min_size=1, max_size=300))
+def test_a_workload_embeds_some_texts_alone_and_in_a_mixed_batch(lengths: list[int]) -> None:
+    workload = make_workload(lengths)
+    mixed = [lengths[i] for i in workload.mixed]
+    assert min(mixed) == min(lengths)
+    assert workload.size == len(lengths) + 2 * len(mixed)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "b", "c"]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    tokenizer.enable_padding(length=20)  # as all-MiniLM-L6-v2's file has it
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path
+
+
+def configure(folder: Path, **values: object) -> None:
+    (folder / "tokenizer_config.json").write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("side", "ids", "mask"),
+    [
+        ("right", [[1, 4, 5, 6, 2], [1, 4, 2, 0, 0]], [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+        ("left", [[1, 4, 5, 6, 2], [0, 0, 1, 4, 2]], [[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]]),
+    ],
+)
+def test_padding_is_on_the_tokenizers_side(
+    side: str, ids: list[list[int]], mask: list[list[int]], folder: Path
+) -> None:
+    configure(folder, pad_token={"content": "[PAD]"}, padding_side=side)
+    batch = tokenize(folder, ["a b c", "a"], max_length=None).batch(
+        [0, 1], ["attention_mask", "input_ids"]
+    )
+    assert list(batch) == ["attention_mask", "input_ids"]
+    assert batch["input_ids"].tolist() == ids
+    assert batch["attention_mask"].tolist() == mask
+
+
+def test_texts_are_cut_and_lower_cased_as_the_model_wants(folder: Path) -> None:
+    configure(folder, pad_token="[PAD]")
+    (folder / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    tokens = tokenize(folder, ["A B C", ""], max_length=4)
+    assert [ids.tolist() for ids in tokens.ids] == [[1, 4, 5, 2], [1, 2]]
+
+
+def test_an_input_that_no_tokenizer_gives_is_named(folder: Path) -> None:
+    with pytest.raises(ValueError, match="task_id"):
+        tokenize(folder, ["a"], max_length=None).batch([0], ["input_ids", "task_id"])
+
+
+def test_a_missing_or_broken_tokenizer_is_a_source_error(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(SourceError, match="broken"):
+        tokenize(folder, ["a"], max_length=None)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(SourceError, match=r"no tokenizer\.json"):
+        tokenize(folder, ["a"], max_length=None)
+
+
+def test_the_task_synonyms_are_written_once_each() -> None:
+    assert len(set(TASK_SYNONYMS)) == len(TASK_SYNONYMS)
