@@ -156,6 +156,7 @@ def _tidy(model: "ir.Model") -> None:
     import onnx_ir.passes.common as passes
 
     passes.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=256)(model)
+    _drop_renamed_weights(model)
     _fold_transposed_weights(model)
     for step in (
         passes.CommonSubexpressionEliminationPass(),
@@ -165,6 +166,19 @@ def _tidy(model: "ir.Model") -> None:
         step(model)
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
+
+
+def _drop_renamed_weights(model: "ir.Model") -> None:
+    """Removes Identity(weight), which the tracer writes for weights of equal value."""
+    import onnx_ir as ir
+
+    outputs = set(model.graph.outputs)
+    for node in list(model.graph):
+        weight = node.inputs[0] if node.op_type == "Identity" else None
+        if weight is None or not weight.is_initializer() or node.outputs[0] in outputs:
+            continue
+        ir.convenience.replace_all_uses_with(node.outputs[0], weight)
+        model.graph.remove(node, safe=True)
 
 
 def _fold_transposed_weights(model: "ir.Model") -> None:
