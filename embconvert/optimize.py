@@ -1,9 +1,9 @@
 """Fusing a graph with ONNX Runtime's transformer optimizer.
 
-ONNX Runtime's optimizer copies the model several times. At level 1 it works on a hollow graph,
-whose weights are placeholders: the fusions look at a few of them (attention's, to join them), and
-get them from the file when they do. The other levels need the whole model in memory, since their
-passes in C++ look at weights themselves.
+First ONNX Runtime's passes in C++ run, then its fusions in Python. Its own tool copies the model
+several times; here both work on a hollow graph, whose weights are placeholders: the fusions look
+at a few of them (attention's, to join them), and get them from the file when they do. Above level
+1 the passes look at weights themselves, so they get the whole file.
 """
 
 import contextlib
@@ -23,8 +23,18 @@ from embconvert.onnx_file import read_model, write_model
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# What ONNX Runtime's own tool leaves out, to keep the patterns of its fusions intact.
+_RUNTIME_LEVELS = {
+    OptimizationLevel.BASIC: "ORT_ENABLE_BASIC",
+    OptimizationLevel.EXTENDED: "ORT_ENABLE_EXTENDED",
+    OptimizationLevel.ALL: "ORT_ENABLE_ALL",
+}
+# What ONNX Runtime's own tool, onnxruntime.transformers.optimizer.optimize_model, leaves out, to
+# keep the patterns of its fusions intact.
 _DISABLED_PASSES = ["ConstantSharing"]
+_DISABLED_BEFORE_FUSION = [
+    "MatMulScaleFusion", "MatMulAddFusion", "MatmulTransposeFusion", "GemmActivationFusion",
+    "BiasSoftmaxFusion",
+]  # fmt: skip
 
 
 class Optimizer(StrEnum):
@@ -68,19 +78,17 @@ def optimize(
     onnxruntime.set_default_logger_severity(3)
     try:
         with _temporary_files_in(work):
+            passed = work / "passed.onnx"
             model = read_model(source.artifact.path)
             if level is OptimizationLevel.BASIC and not _computes_on_weights(model):
-                optimized = _optimize_hollow(
-                    model, architecture, optimizer, work, skip_shape_inference=skip_shape_inference
-                )
+                proto, weights = _run_passes_hollow(model, passed)
             else:
-                optimized = _optimize_whole(
-                    source.artifact.path,
-                    level,
-                    architecture,
-                    optimizer,
-                    skip_shape_inference=skip_shape_inference,
-                )
+                _run_passes(source.artifact.path, passed, level, optimizer)
+                proto, weights = hollow_out(read_model(passed))
+            if optimizer is Optimizer.FUSION:
+                with weights_on_demand(weights):
+                    proto = _fuse(proto, architecture, skip_shape_inference=skip_shape_inference)
+            optimized = fill(proto, weights)
     except OSError:
         raise
     except Exception as error:
@@ -107,15 +115,18 @@ def _computes_on_weights(model: "ir.Model") -> bool:
     return False
 
 
-def _optimize_hollow(
-    model: "ir.Model",
-    architecture: Architecture,
-    optimizer: Optimizer,
-    work: Path,
-    *,
-    skip_shape_inference: bool,
-) -> "ir.Model":
-    """Level 1 on a graph without weights, which are put back at the end."""
+def _run_passes_hollow(
+    model: "ir.Model", passed: Path
+) -> "tuple[Any, dict[str, ir.TensorProtocol]]":
+    """Runs ONNX Runtime's passes of level 1 on a graph without weights.
+
+    Args:
+        model: Not to be used afterwards.
+        passed: A temporary file to write.
+
+    Returns:
+        As hollow_out.
+    """
     import onnx
 
     proto, weights = hollow_out(model)
@@ -127,16 +138,13 @@ def _optimize_hollow(
     proto.graph.input.extend(
         onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in placeholders
     )
-    hollow, passed = work / "hollow.onnx", work / "hollow-passed.onnx"
+    hollow = passed.with_name("hollow.onnx")
     hollow.write_bytes(proto.SerializeToString())
-    _run_basic_passes(hollow, passed)
+    _run_passes(hollow, passed, OptimizationLevel.BASIC, Optimizer.FUSION)
     proto = onnx.load(str(passed))
     _replace(proto.graph.input, inputs)
     proto.graph.initializer.extend(placeholders)
-    if optimizer is Optimizer.FUSION:
-        with weights_on_demand(weights):
-            proto = _fuse(proto, architecture, skip_shape_inference=skip_shape_inference)
-    return fill(proto, weights)
+    return proto, weights
 
 
 def _replace(repeated: Any, values: Iterable[Any]) -> None:
@@ -146,18 +154,28 @@ def _replace(repeated: Any, values: Iterable[Any]) -> None:
     repeated.extend(values)
 
 
-def _run_basic_passes(source: Path, target: Path) -> None:
+def _run_passes(source: Path, target: Path, level: OptimizationLevel, optimizer: Optimizer) -> None:
+    """Runs ONNX Runtime's passes; the target gets its weights in a file beside it."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.graph_optimization_level = getattr(
+        onnxruntime.GraphOptimizationLevel, _RUNTIME_LEVELS[level]
+    )
     options.optimized_model_filepath = str(target)
+    for key, value in {
+        "session.optimized_model_external_initializers_file_name": target.name + "_data",
+        "session.optimized_model_external_initializers_min_size_in_bytes": str(HOLLOW_BYTES),
+        # The session never runs: packed weights would be a second copy of them all.
+        "session.disable_prepacking": "1",
+    }.items():
+        options.add_session_config_entry(key, value)
+    disabled = list(_DISABLED_PASSES)
+    if level is not OptimizationLevel.BASIC and optimizer is Optimizer.FUSION:
+        disabled += _DISABLED_BEFORE_FUSION
     onnxruntime.InferenceSession(
-        str(source),
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=_DISABLED_PASSES,
+        str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
     )
 
 
@@ -168,31 +186,6 @@ def _fuse(proto: Any, architecture: Architecture, *, skip_shape_inference: bool)
     heads, hidden = _head_count(architecture)
     options = _fusion_options(skip_shape_inference=skip_shape_inference)
     return optimize_by_fusion(proto, "bert", heads, hidden, options).model
-
-
-def _optimize_whole(
-    path: Path,
-    level: OptimizationLevel,
-    architecture: Architecture,
-    optimizer: Optimizer,
-    *,
-    skip_shape_inference: bool,
-) -> "ir.Model":
-    import onnx_ir as ir
-    from onnxruntime.transformers.optimizer import optimize_model
-
-    heads, hidden = _head_count(architecture)
-    optimized = optimize_model(
-        str(path),
-        model_type="bert",
-        num_heads=heads,
-        hidden_size=hidden,
-        optimization_options=_fusion_options(skip_shape_inference=skip_shape_inference),
-        opt_level=int(level),
-        only_onnxruntime=optimizer is Optimizer.RUNTIME,
-    )
-    optimized.topological_sort()
-    return ir.from_proto(optimized.model)
 
 
 def _head_count(architecture: Architecture) -> tuple[int, int]:

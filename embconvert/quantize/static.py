@@ -1,10 +1,13 @@
 """8-bit weights and activations, their scales fixed by calibration on texts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embconvert.onnx_file import read_model
+import numpy as np
+
+from embconvert.hollow import fill, hollow_out, weights_on_demand
+from embconvert.onnx_file import read_model, write_model
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.weights import nodes_with_matrices
 
@@ -19,51 +22,87 @@ _OPERATORS = ["MatMul", "Gather"]
 def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     """QInt8Static, in QDQ form: runtimes fuse what their kernels know."""
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    prepared = settings.work / "static-input.onnx"
-    output = settings.work / "static-output.onnx"
-    model = onnx.load(str(path))
+    model, weights = hollow_out(read_model(path))
     expose_attention_weights(model)
-    names = [i.name for i in model.graph.input]
-    nodes = nodes_with_matrices(model)
-    onnx.save(model, str(prepared), save_as_external_data=True, location="static-input.onnx_data")
-    del model
-    quantize_static(
-        str(prepared),
-        str(output),
-        _Reader(settings.calibration(names)),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=_OPERATORS,
-        nodes_to_quantize=nodes,
-        per_channel=settings.per_channel,
-        reduce_range=settings.reduce_range,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-        use_external_data_format=True,
-        extra_options={
+    nodes = set(nodes_with_matrices(model))
+    activations = {n.input[0] for n in model.graph.node if n.op_type == "MatMul"}
+    activations &= {name for n in model.graph.node if n.name in nodes for name in n.input}
+    session = _calibration_session(model, weights, sorted(activations), settings.work)
+    ranges = _ranges(session, settings.calibration([i.name for i in session.get_inputs()]))
+    quantizer = QDQQuantizer(
+        model,
+        settings.per_channel,
+        settings.reduce_range,
+        QuantType.QInt8,
+        QuantType.QUInt8,
+        TensorsData(CalibrationMethod.MinMax, ranges),
+        sorted(nodes),
+        [],
+        _OPERATORS,
+        {
             "MatMulConstBOnly": True,
+            # Outputs of fused operators have no inferred type; all that is quantized is float.
             "DefaultTensorType": onnx.TensorProto.FLOAT,
             "OpTypesToExcludeOutputQuantization": _OPERATORS,
         },
     )
-    return read_model(output)
+    with weights_on_demand(weights):
+        quantizer.quantize_model()
+    return fill(quantizer.model.model, weights)
 
 
-class _Reader:
-    """What ONNX Runtime's calibrator pulls batches from."""
+def _calibration_session(
+    model: Any, weights: "Mapping[str, ir.TensorProtocol]", tensors: Iterable[str], work: Path
+) -> Any:
+    """Opens a graph that also returns the smallest and largest value of each of these tensors.
 
-    def __init__(self, feeds: Iterator[Feed]) -> None:
-        self._feeds = feeds
+    ONNX Runtime's own calibrator does the same with the whole model in memory, twice. Here the
+    weights lie in a file that ONNX Runtime maps.
 
-    def get_next(self) -> Feed | None:
-        """Returns the next batch, or None at the end."""
-        return next(self._feeds, None)
+    Args:
+        model: A hollow onnx.ModelProto; it is not changed.
+        weights: What was taken out of it.
+        tensors: Names of float tensors.
+        work: A folder for temporary files.
+    """
+    import onnx
+    import onnxruntime
 
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """The calibrator's interface asks for it; ranges are not used here."""
-        raise NotImplementedError
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    for name in tensors:
+        for operator in ("ReduceMin", "ReduceMax"):
+            output = f"{name}_{operator}"
+            node = onnx.helper.make_node(operator, [name], [output], keepdims=0)
+            probe.graph.node.append(node)
+            probe.graph.output.append(
+                onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, [])
+            )
+    path = work / "calibration.onnx"
+    write_model(fill(probe, weights), path, external_data_threshold_bytes=0)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False
+    # Packed weights would be a second copy of them all.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _ranges(session: Any, feeds: Iterator[Feed]) -> dict[str, tuple[Any, Any]]:
+    """Returns the smallest and the largest value of each tensor over all batches."""
+    names = [output.name for output in session.get_outputs()]
+    lowest = [name for name in names if name.endswith("_ReduceMin")]
+    highest = [name for name in names if name.endswith("_ReduceMax")]
+    runs = np.array([session.run([*lowest, *highest], feed) for feed in feeds])
+    low, high = np.split(runs, 2, axis=1)
+    return {
+        name.removesuffix("_ReduceMin"): (low[:, [i]].min(axis=0), high[:, [i]].max(axis=0))
+        for i, name in enumerate(lowest)
+    }
 
 
 def expose_attention_weights(model: Any) -> None:
