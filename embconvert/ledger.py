@@ -162,12 +162,11 @@ class Ledger:
             if not belongs or self.published(record.path) is None:
                 self._console.warn(f"{record.path} is removed: it was made of another export")
 
-    def replaces_published(self) -> bool:
-        """Whether publishing would remove or replace a graph that is there."""
-        if self._old is None:
-            return False
+    def adds_to_published(self) -> bool:
+        """Whether publishing adds a graph, and neither removes nor replaces one that is there."""
         now = {(r.path, r.sha256) for r in self.records.values()}
-        return any((a.path, a.sha256) not in now for a in self._old.artifacts)
+        before = {(a.path, a.sha256) for a in self._old.artifacts} if self._old else set()
+        return before < now
 
     def manifest(self, verification: Mapping[str, Any]) -> Manifest:
         """Returns the manifest of what stands.

@@ -131,28 +131,32 @@ class _Run:
         """Runs the steps and publishes; returns the manifest.
 
         Raises:
-            FidelityError: A quantized graph drifted past its floor; the others are published,
-                unless that would take away what was there.
+            OptimizeError: A graph could not be made. The others are published, unless that would
+            QuantizeError: take away what was there.
+            FidelityError: A graph drifted past its floor. Likewise.
+            EmbconvertError: The export failed; nothing is published.
         """
         self._copy_source_files()
-        failures: list[FidelityError] = []
+        failures: list[EmbconvertError] = []
         for step in self._plan.steps:
             try:
                 self._ledger.records[step.file] = self._reuse(step) or self._make(step)
-            except FidelityError as failure:
-                if step.stage is not Stage.QUANTIZE:
-                    raise
+            except (OptimizeError, QuantizeError, FidelityError) as failure:
                 failures.append(failure)
+                if step.stage is not Stage.QUANTIZE:
+                    break  # what remains would be made of this file
                 continue
             self._staging.write_manifest(self._manifest())
         self._ledger.keep_published()
         manifest = self._manifest()
-        if failures and (not manifest.artifacts or self._ledger.replaces_published()):
-            raise failures[0]
-        self._publish(manifest)
-        if failures:
-            raise failures[0]
-        return manifest
+        if not failures:
+            self._publish(manifest)
+            return manifest
+        for failure in failures[1:]:
+            self._console.warn(failure.message)
+        if self._ledger.adds_to_published():
+            self._publish(manifest)
+        raise failures[0]
 
     def _manifest(self) -> Manifest:
         return self._ledger.manifest(self._verifier.facts())
