@@ -68,7 +68,7 @@ def convert(request: Request) -> str:
     with (
         Staging(target, console.say) as staging,
         output_errors(target),
-        Workers(console) as workers,
+        Workers(console, expected=plan.graph_processes) as workers,
     ):
         manifest = _Run(request, resolved, plan, staging, old, workers, console).execute()
     return json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
@@ -152,8 +152,8 @@ class _Run:
         if not failures:
             self._publish(manifest)
             return manifest
-        for failure in failures[1:]:
-            self._console.warn(failure.message)
+        for other in failures[1:]:
+            self._console.warn(other.message)
         if self._ledger.adds_to_published():
             self._publish(manifest)
         raise failures[0]

@@ -77,6 +77,13 @@ class Plan:
     steps: tuple[Step, ...]
     remarks: tuple[str, ...]
 
+    @property
+    def graph_processes(self) -> int:
+        """How many processes work on graphs: to make all but the export, and to verify."""
+        return sum(
+            (step.stage is not Stage.EXPORT) + (step.floor is not None) for step in self.steps
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Returns the plan as plain JSON values."""
         return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]

@@ -68,10 +68,15 @@ class Workers:
     """Starts child processes ahead of need: while one works, the next imports its libraries.
 
     A context manager that ends all of them.
+
+    Args:
+        console: Where their warnings go.
+        expected: How many take() will likely be asked for; further ones start when asked for.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, expected: int) -> None:
         self._console = console
+        self._expected = expected
         self._spare: Worker | None = None
         self._started: list[Worker] = []
 
@@ -82,15 +87,15 @@ class Workers:
         return worker
 
     def prepare(self) -> None:
-        """Starts the process that the next take() returns."""
-        if self._spare is None:
+        """Starts the process that the next take() returns, if one is expected."""
+        if self._spare is None and self._expected > 0:
             self._spare = self.start(_GRAPH_LIBRARIES)
 
     def take(self) -> "Worker":
         """Returns a fresh process for work on a graph."""
-        self.prepare()
-        worker, self._spare = self._spare, None
-        assert worker is not None
+        worker = self._spare or self.start(_GRAPH_LIBRARIES)
+        self._spare = None
+        self._expected -= 1
         self.prepare()
         return worker
 

@@ -1,10 +1,12 @@
 """8-bit weights, activations quantized while the graph runs, one scale for each tensor."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embconvert.hollow import fill, hollow_out, weights_on_demand
 from embconvert.onnx_file import read_model
+from embconvert.quantize.channels import quantize_weight_per_channel
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.weights import nodes_with_matrices
 
@@ -57,6 +59,7 @@ def _quantize(path: Path, settings: QuantizeSettings, weight_type: Any) -> "ir.M
             "DefaultTensorType": onnx.TensorProto.FLOAT,
         },
     )
+    quantizer.quantize_weight_per_channel_impl = partial(quantize_weight_per_channel, quantizer)
     with weights_on_demand(weights):
         quantizer.quantize_model()
     return fill(quantizer.model.model, weights)

@@ -56,8 +56,6 @@ def test_a_given_graph_is_read_with_the_data_beside_it(tiny_bert: Path, tmp_path
     assert outcome.code == 0, outcome.stderr
     assert outcome.graph("model_opt0_Float16.onnx")["fidelity"]["mean_cosine"] > 0.999
     graph.with_name("model.onnx_data").unlink()
-    outcome = convert(
-        "quantize", tiny_bert, tmp_path, "--model_path", graph, "--quantize", "QInt8"
-    )
+    outcome = convert("quantize", tiny_bert, tmp_path, "--model_path", graph, "--quantize", "QInt8")
     assert outcome.code == 3
     assert "model.onnx needs model.onnx_data, which is not a file beside it" in outcome.stderr
