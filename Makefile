@@ -8,8 +8,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
+# How to build an image and what to call it; `DOCKER_BUILD="docker buildx build --load"` and others.
+DOCKER_BUILD ?= docker build
+export IMAGE ?= embconvert
+GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit lint format bench lock clean
+.PHONY: help demo test test-unit test-image image lint format bench lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -21,6 +26,13 @@ test: $(VENV)/.dev $(DEMO_MODEL) lint ## run every check and every test
 
 test-unit: $(VENV)/.dev ## run the tests that take seconds and need no torch
 	$(BIN)/pytest tests/unit
+
+image: ## build the container image
+	$(DOCKER_BUILD) . --tag $(IMAGE) --build-arg REVISION=$(GIT_REVISION) \
+		--build-arg VERSION=$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' embconvert/__init__.py)
+
+test-image: $(VENV)/.dev $(DEMO_MODEL) ## run the image's tests (needs docker, and make image before)
+	$(BIN)/pytest tests/image
 
 lint: $(VENV)/.dev ## check format, style, types and the layers
 	$(BIN)/ruff format --check .
@@ -41,6 +53,7 @@ lock: $(VENV)/.dev ## pin every package anew, by version and hash
 	{ grep == requirements/demo.in | tr '\n' ' '; echo '\'; $(BIN)/python -m pip hash build/lock/* | tail -n 1; } \
 		> requirements/demo.txt
 	$(COMPILE) --upgrade -o requirements/dev.txt requirements/dev.in
+	$(COMPILE) --upgrade -o requirements/sbom.txt requirements/sbom.in
 	$(COMPILE) --upgrade -o requirements/peers.txt requirements/peers.in
 
 clean: ## remove the environments and everything that was built

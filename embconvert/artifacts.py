@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from embconvert.container import mend_permission
 from embconvert.errors import OutputError
 from embconvert.model import FileRecord
 from embconvert.onnx_file import hash_file
@@ -45,9 +46,7 @@ def output_errors(folder: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise OutputError(
                 f"{where} cannot be written: {error.strerror}",
-                f"give the user {os.getuid()} the right to write there "
-                f"(chown -R {os.getuid()} {folder.parent}), or choose another "
-                "--output_parent_dir",
+                mend_permission(folder.parent),
             ) from error
         raise OutputError(
             f"{where} cannot be written: {error.strerror or error}",

@@ -9,10 +9,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from embconvert import __version__
 from embconvert.config import Command, Request, nearest, unknown_value
 from embconvert.errors import EmbconvertError, Interrupted, UsageError
 from embconvert.options import Option, options_of, parse_request
+from embconvert.version import version
 
 ISSUES_PAGE = "the project's issue tracker"
 
@@ -45,7 +45,7 @@ _EXAMPLES = {
 
 _EXIT_CODES = (
     "0 done, 2 usage, 3 source model, 4 unsupported model, 5 export, 6 optimize, 7 quantize, "
-    "8 fidelity below the floor, 9 output folder, 130 Ctrl-C, 143 terminated, 1 a bug"
+    "8 fidelity below the floor, 9 output folder, 10 network, 130 Ctrl-C, 143 terminated, 1 a bug"
 )
 
 
@@ -61,7 +61,8 @@ def general_help() -> str:
         + "".join(f"  {_EXAMPLES[command][0]}\n" for command in Command)
         + "\n"
         + textwrap.fill(f"exit codes: {_EXIT_CODES}", 80, subsequent_indent="  ")
-        + "\n\n`embconvert COMMAND --help` lists the options of a command."
+        + "\n\n`embconvert COMMAND --help` lists the options of a command; "
+        "`embconvert version --json` tells\nthis version and that of every package."
     )
 
 
@@ -162,7 +163,7 @@ def parse(arguments: Sequence[str]) -> Request:
     if not arguments:
         raise UsageError("no command", f"write one of: {', '.join(Command)}; or --help")
     if arguments[0] not in set(Command):
-        raise unknown_value("command", arguments[0], Command)
+        raise unknown_value("command", arguments[0], [*Command, "version"])
     command = Command(arguments[0])
     _check_arguments(command, arguments[1:])
 
@@ -189,6 +190,20 @@ def _help_for(arguments: Sequence[str]) -> str | None:
     return general_help()
 
 
+def _version_for(arguments: Sequence[str]) -> str | None:
+    """Returns the version that the words ask for, or None when they ask for none.
+
+    Raises:
+        UsageError: `version` is followed by anything but `--json`.
+    """
+    if list(arguments[:1]) not in (["version"], ["--version"]):
+        return None
+    others = [word for word in arguments[1:] if word != "--json"]
+    if others:
+        raise UsageError(f"{others[0]!r} is not an option of version", "write version --json")
+    return version(as_json="--json" in arguments)
+
+
 def _raise_interrupted(signal_number: int, _frame: object) -> NoReturn:
     # A second signal must not interrupt the clean-up that the first one started.
     signal.signal(signal_number, signal.SIG_IGN)
@@ -205,10 +220,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         signal.signal(signal.SIGINT, _raise_interrupted)
         signal.signal(signal.SIGTERM, _raise_interrupted)
-        if arguments == ["--version"]:
-            print(f"embconvert {__version__}")  # noqa: T201
-            return 0
-        if (text := _help_for(arguments)) is not None:
+        text = _help_for(arguments) or _version_for(arguments)
+        if text is not None:
             print(text)  # noqa: T201
             return 0
         request = parse(arguments)
@@ -224,6 +237,10 @@ def run(arguments: Sequence[str]) -> int:
     except Interrupted as interruption:
         _report("interrupted", "nothing unfinished was published; run it again")
         return interruption.exit_code
+    except BrokenPipeError:
+        # Whoever read stdout has what he wanted; the interpreter must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except Exception:  # noqa: BLE001 - the boundary: whatever is left is a bug
         traceback.print_exc()
         _report("this is a bug in embconvert", f"please report it at {ISSUES_PAGE}")

@@ -4,11 +4,12 @@
 |---|---|---|
 | 1 | any other exception | a bug |
 | 2 | UsageError | unknown flag or command, bad value |
-| 3 | SourceError | not found, gated, network, incomplete or corrupt model |
+| 3 | SourceError | not found, gated, incomplete or corrupt model |
 | 4 | UnsupportedModelError | an architecture or module that cannot be converted |
 | 5, 6, 7 | ExportError, OptimizeError, QuantizeError | that stage failed |
 | 8 | FidelityError | the converted model drifted past its floor |
 | 9 | OutputError | cannot write: read-only, a file in the way, disk full |
+| 10 | NetworkError | the hub cannot be reached or fails; the one error that may pass by itself |
 | 130, 143 | Interrupted | SIGINT, SIGTERM |
 """
 
@@ -46,6 +47,12 @@ class SourceError(EmbconvertError):
     """The model to convert cannot be had whole."""
 
     exit_code = 3
+
+
+class NetworkError(SourceError):
+    """The hub cannot be reached or fails: trying again later may help, and only then."""
+
+    exit_code = 10
 
 
 class UnsupportedModelError(EmbconvertError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.config import Request
-from embconvert.errors import SourceError, UsageError
+from embconvert.errors import NetworkError, SourceError, UsageError
 from embconvert.model import ResolvedModel
 from embconvert.source import CONFIGURATION_FILES, parse_modules, read_any_json, resolve_folder
 
@@ -129,9 +129,10 @@ def _download(request: Request) -> tuple[str, Path]:
             f"{model_id} has no revision {request.revision}", "give a branch, a tag or a commit"
         ) from error
     except errors.LocalEntryNotFoundError as error:
+        if not request.offline:
+            raise _network_error(model_id, error) from error
         raise SourceError(
-            f"{model_id} is not in the cache",
-            "run once without --offline" if request.offline else "check the network and try again",
+            f"{model_id} is not in the cache", "run once without --offline"
         ) from error
     except (errors.HfHubHTTPError, OSError) as error:
         raise _network_error(model_id, error) from error
@@ -143,9 +144,9 @@ def _download(request: Request) -> tuple[str, Path]:
     return commit, folder
 
 
-def _network_error(model_id: str, error: Exception) -> SourceError:
+def _network_error(model_id: str, error: Exception) -> NetworkError:
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return SourceError(
+    return NetworkError(
         f"{model_id} cannot be fetched: {first_line}",
         "check the network and HF_ENDPOINT and try again; with a warm cache, use --offline",
     )

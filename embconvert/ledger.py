@@ -1,6 +1,5 @@
 """What is finished: by this run, by one that was killed, or published before."""
 
-import os
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.onnx_file import read_artifact
 from embconvert.plan import Stage, Step
 from embconvert.report import ArtifactRecord, Manifest
+from embconvert.resources import cpus
 
 _STACK = (
     "torch", "transformers", "sentence-transformers", "optimum", "onnx", "onnx-ir", "onnxruntime",
@@ -195,7 +195,7 @@ class Ledger:
             machine={
                 "platform": platform.platform(),
                 "processor": _processor(),
-                "cpus": len(os.sched_getaffinity(0)),
+                "cpus": cpus(),
             },
             verification=verification,
             artifacts=tuple(sorted(self.records.values(), key=lambda r: (len(r.path), r.path))),

@@ -38,6 +38,7 @@ class ResolvedModel:
         architecture: What the graph optimizer must know.
         max_seq_length: Tokens after which sentence-transformers truncates; None when it doesn't.
         has_modules: Whether the source says itself how it pools (modules.json).
+        parameters: How many numbers its weights are.
     """
 
     model_id: str
@@ -48,6 +49,7 @@ class ResolvedModel:
     architecture: Architecture
     max_seq_length: int | None
     has_modules: bool
+    parameters: int
 
     @property
     def digest(self) -> str:

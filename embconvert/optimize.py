@@ -19,6 +19,7 @@ from embconvert.errors import OptimizeError
 from embconvert.hollow import HOLLOW_BYTES, fill, hollow_out, weights_on_demand
 from embconvert.model import ExportedModel, OptimizedModel
 from embconvert.onnx_file import read_model, write_model
+from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -158,25 +159,20 @@ def _run_passes(source: Path, target: Path, level: OptimizationLevel, optimizer:
     """Runs ONNX Runtime's passes; the target gets its weights in a file beside it."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    entries = {
+        "session.optimized_model_external_initializers_file_name": target.name + "_data",
+        "session.optimized_model_external_initializers_min_size_in_bytes": str(HOLLOW_BYTES),
+        **NO_SECOND_COPY,
+    }
+    options = session_options(**entries)
     options.graph_optimization_level = getattr(
         onnxruntime.GraphOptimizationLevel, _RUNTIME_LEVELS[level]
     )
     options.optimized_model_filepath = str(target)
-    for key, value in {
-        "session.optimized_model_external_initializers_file_name": target.name + "_data",
-        "session.optimized_model_external_initializers_min_size_in_bytes": str(HOLLOW_BYTES),
-        # The session never runs: packed weights would be a second copy of them all.
-        "session.disable_prepacking": "1",
-    }.items():
-        options.add_session_config_entry(key, value)
     disabled = list(_DISABLED_PASSES)
     if level is not OptimizationLevel.BASIC and optimizer is Optimizer.FUSION:
         disabled += _DISABLED_BEFORE_FUSION
-    onnxruntime.InferenceSession(
-        str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
-    )
+    open_session(source, options, disabled_optimizers=disabled)
 
 
 def _fuse(proto: Any, architecture: Architecture, *, skip_shape_inference: bool) -> Any:

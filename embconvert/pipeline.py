@@ -25,6 +25,7 @@ from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.optimize import Optimizer
 from embconvert.plan import EXPORTED_FILE, Plan, Stage, Step, make_plan
 from embconvert.report import TABLE_HEADER, ArtifactRecord, Manifest, table_rows
+from embconvert.resources import limit_threads, memory_limit_bytes
 from embconvert.source import CONFIGURATION_FILES
 from embconvert.source_model import check_device
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
@@ -65,6 +66,8 @@ def convert(request: Request) -> str:
         return _describe(plan, as_json=request.json)
     for remark in plan.remarks:
         console.say(remark)
+    _warn_of_memory(plan, console)
+    limit_threads()
     with (
         Staging(target, console.say) as staging,
         output_errors(target),
@@ -72,6 +75,15 @@ def convert(request: Request) -> str:
     ):
         manifest = _Run(request, resolved, plan, staging, old, workers, console).execute()
     return json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
+
+
+def _warn_of_memory(plan: Plan, console: Console) -> None:
+    limit = memory_limit_bytes()
+    if limit is not None and limit < plan.memory_need_bytes:
+        console.warn(
+            f"this needs about {plan.memory_need_bytes / 1e9:.1f} GB of memory, and the container "
+            f"may use {limit / 1e9:.1f} GB; if it is killed, raise the limit"
+        )
 
 
 def _published(target: Path, console: Console) -> Manifest | None:

@@ -1,6 +1,7 @@
 """The source model's files on disk: found, read and checked before anything heavy starts."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,9 +167,7 @@ def resolve_folder(
             f"put the model's tokenizer files beside config.json, as {TOKENIZER_FILES[0]}",
         )
     files = list(_model_files(folder, root, modules, trust_remote_code=trust_remote_code))
-    for file in files:
-        if file.suffix == ".safetensors":
-            _check_safetensors(file)
+    parameters = sum(_count_parameters(f) for f in files if f.suffix == ".safetensors")
     return ResolvedModel(
         model_id=model_id,
         revision=revision,
@@ -185,6 +184,7 @@ def resolve_folder(
         architecture=architecture,
         max_seq_length=_max_seq_length(root, architecture.max_positions),
         has_modules=bool(modules),
+        parameters=parameters,
     )
 
 
@@ -274,8 +274,10 @@ def _pickle_error(name: str) -> SourceError:
     )
 
 
-def _check_safetensors(path: Path) -> None:
-    """Refuses a file whose header and length disagree; the library checks overlaps and bounds.
+def _count_parameters(path: Path) -> int:
+    """Returns how many numbers a file of weights has.
+
+    A file whose header and length disagree is refused; the library checks overlaps and bounds.
 
     Raises:
         SourceError: The file is truncated or corrupt.
@@ -283,8 +285,9 @@ def _check_safetensors(path: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="np"):
-            pass
+        with safe_open(path, framework="np") as weights:
+            names = list(weights.keys())
+            return sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
     except (SafetensorError, OSError, ValueError) as error:
         raise SourceError(
             f"{path.name} is truncated or corrupt: {error}", "download the model again"

@@ -9,6 +9,7 @@ import numpy as np
 
 from embconvert.fidelity import Embeddings, FloatArray, cosines
 from embconvert.model import OnnxArtifact
+from embconvert.runtime import open_session, session_options
 from embconvert.texts import batches
 from embconvert.tokenization import TokenizedTexts
 
@@ -152,16 +153,8 @@ def run_graph(
 
 
 def _open_session(artifact: OnnxArtifact) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    # An arena keeps the most that any batch needed, for as long as the session lives.
-    options.enable_cpu_mem_arena = False
     try:
-        return onnxruntime.InferenceSession(
-            str(artifact.path), options, providers=["CPUExecutionProvider"]
-        )
+        return open_session(artifact.path, session_options())
     except MemoryError:
         raise
     except Exception as error:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["containers"]
+
 ROOT = Path(__file__).parent.parent
 
 

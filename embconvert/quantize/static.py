@@ -10,6 +10,7 @@ from embconvert.hollow import fill, hollow_out, weights_on_demand
 from embconvert.onnx_file import read_model, write_model
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.weights import nodes_with_matrices
+from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -70,7 +71,6 @@ def _calibration_session(
         work: A folder for temporary files.
     """
     import onnx
-    import onnxruntime
 
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
@@ -84,12 +84,7 @@ def _calibration_session(
             )
     path = work / "calibration.onnx"
     write_model(fill(probe, weights), path, external_data_threshold_bytes=0)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False
-    # Packed weights would be a second copy of them all.
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return open_session(path, session_options(**NO_SECOND_COPY))
 
 
 def _ranges(session: Any, feeds: Iterator[Feed]) -> dict[str, tuple[Any, Any]]:

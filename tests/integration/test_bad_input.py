@@ -197,7 +197,7 @@ def test_no_network_says_so(tmp_path: Path) -> None:
         "--cache_dir", tmp_path / "cache",
         env={"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"},
     )  # fmt: skip
-    assert_refused(outcome, 3, "somebody/model", "network")
+    assert_refused(outcome, 10, "somebody/model", "network")
     assert not (tmp_path / "out").exists()
 
 

@@ -36,13 +36,10 @@ def test_every_stage_reads_and_writes_external_data(
 
 def test_stages_of_a_later_run_take_over_external_data(tiny_bert: Path, tmp_path: Path) -> None:
     """While it is taken over, it is a hard link, which onnx and onnx_ir refuse to read."""
-    for command in (
-        ("export",),
-        ("optimize",),
-        ("optimize", "--optimize", 2),
-        *(("quantize", "--quantize", precision) for precision in PRECISIONS),
-    ):
-        outcome = convert(command[0], tiny_bert, tmp_path, *command[1:], "--skip_validation")
+    runs: list[tuple[str, ...]] = [("export",), ("optimize",), ("optimize", "--optimize", "2")]
+    runs += [("quantize", "--quantize", precision) for precision in PRECISIONS]
+    for command, *options in runs:
+        outcome = convert(command, tiny_bert, tmp_path, *options, "--skip_validation")
         assert outcome.code == 0, outcome.stderr
     assert len(outcome.manifest["artifacts"]) == 2 * (3 + len(PRECISIONS))
 

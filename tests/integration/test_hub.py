@@ -125,6 +125,6 @@ def test_a_hub_that_fails_is_an_error_of_two_lines(hub: HubServer, tmp_path: Pat
 
     hub.faults.append(fail)
     outcome = convert(hub, tmp_path)
-    assert outcome.code == 3
+    assert outcome.code == 10
     assert "Traceback" not in outcome.stderr
     assert [line.split(":")[0] for line in outcome.stderr.splitlines()[-2:]] == ["error", "hint"]

@@ -21,6 +21,7 @@ RESOLVED = ResolvedModel(
     architecture=read_architecture({"model_type": "bert", "dim": 8, "n_heads": 2}),
     max_seq_length=8,
     has_modules=True,
+    parameters=22_713_216,
 )
 
 

@@ -1,0 +1,77 @@
+"""Makes site-packages small, and quick to import, for the image.
+
+    python slim.py SITE_PACKAGES
+
+Removes what only compiling against or testing the libraries needs, the symbols of torch's libraries
+where there is a strip command, and compiles byte code ahead.
+"""
+
+import compileall
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from py_compile import PycInvalidationMode
+
+# Headers, static libraries, C++ test programs, protobuf's compiler, CMake files; and the sources
+# that transformers' modeling files were generated from.
+_DEVELOPMENT = (
+    "torch/include", "torch/test", "torch/bin/test_*", "torch/bin/protoc*", "torch/share",
+    "torch/lib/*.a", "torchgen/packaged", "numpy/_core/include", "numpy/_core/lib/*.a",
+    "numpy/random/lib", "onnx/backend/test/data", "transformers/models/*/modular_*.py",
+    # Syntax of Python 3.12, which has no byte code here.
+    "torch/testing/_internal/py312_*.py",
+    "**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.h", "**/*.hpp", "**/*.cpp", "**/*.cuh", "**/*.cu",
+)  # fmt: skip
+
+# Test suites, by the folder's name. torch.testing and numpy.testing are libraries, and stay.
+_SUITES = {"tests", "test"}
+
+
+def trim(packages: Path) -> int:
+    """Removes what is not needed; returns the bytes that it took."""
+    doomed = {path for pattern in _DEVELOPMENT for path in packages.glob(pattern)}
+    doomed |= {path for path in packages.rglob("*") if path.is_dir() and path.name in _SUITES}
+    freed = 0
+    for path in sorted(doomed):
+        if not path.exists():
+            continue
+        files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+        freed += sum(file.stat().st_size for file in files)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return freed
+
+
+def strip(packages: Path) -> int:
+    """Removes symbols that only debuggers read from torch's libraries; returns their bytes.
+
+    Only torch's: strip breaks libraries that auditwheel has moved, as numpy's and scipy's.
+    """
+    if shutil.which("strip") is None:
+        return 0
+    libraries = sorted((packages / "torch/lib").glob("*.so"))
+    before = sum(path.stat().st_size for path in libraries)
+    subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)
+    return before - sum(path.stat().st_size for path in libraries)
+
+
+def compile_ahead(packages: Path) -> None:
+    """Writes byte code that does not depend on the clock, and is never checked."""
+    done = compileall.compile_dir(
+        packages,
+        quiet=1,
+        workers=0,
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+    )
+    if not done:
+        sys.exit("some files do not compile")
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    print(f"removed {trim(folder) / 1e6:.0f} MB")
+    print(f"stripped {strip(folder) / 1e6:.0f} MB")
+    compile_ahead(folder)

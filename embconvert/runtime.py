@@ -1,0 +1,37 @@
+"""ONNX Runtime as embconvert uses it everywhere."""
+
+from pathlib import Path
+from typing import Any
+
+from embconvert.resources import session_threads
+
+#: Entries for session_options(): packed weights would be a second copy of them all.
+NO_SECOND_COPY = {"session.disable_prepacking": "1"}
+
+
+def session_options(**entries: str) -> Any:
+    """Returns options for an onnxruntime.InferenceSession on the CPU.
+
+    Args:
+        entries: Session configuration entries, as onnxruntime_session_options_config_keys.h
+            names them.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = session_threads()
+    # An arena keeps the most that any batch needed, for as long as the session lives.
+    options.enable_cpu_mem_arena = False
+    for key, value in entries.items():
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def open_session(path: Path, options: Any, **named: Any) -> Any:
+    """Opens a graph on the CPU."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"], **named
+    )

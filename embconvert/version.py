@@ -1,0 +1,28 @@
+"""What this is, to the commit: `embconvert version`."""
+
+import json
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+from embconvert import __version__
+
+
+def version(*, as_json: bool) -> str:
+    """Returns the tool's version; as JSON also its commit and every installed package."""
+    if not as_json:
+        return f"embconvert {__version__}"
+    facts: dict[str, Any] = {
+        "embconvert": __version__,
+        # Set when the image is built.
+        "revision": os.environ.get("EMBCONVERT_REVISION"),
+        "python": platform.python_version(),
+        "packages": {
+            str(distribution.metadata["Name"]): distribution.version
+            for distribution in sorted(
+                metadata.distributions(), key=lambda d: str(d.metadata["Name"]).lower()
+            )
+        },
+    }
+    return json.dumps(facts, indent=2)
