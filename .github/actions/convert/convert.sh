@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Converts a model with the image, as action.yml asks for in the environment:
+#   EMBCONVERT_IMAGE, MODELS_DIR, HF_TOKEN, and OPTION_<NAME> and FLAG_<NAME> for the options.
+# Writes folder, manifest and verdict to $GITHUB_OUTPUT and a table to $GITHUB_STEP_SUMMARY, and
+# ends with embconvert's exit code.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+models=$(mkdir -p "$MODELS_DIR" && cd "$MODELS_DIR" && pwd)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+mounts=(--volume "$models:/models")
+arguments=(all --json)
+while IFS='=' read -r variable value; do
+  [ -n "$value" ] || continue
+  name=${variable#OPTION_}
+  name=${name,,}
+  case $name in
+    model_id | calibration_dataset)
+      if [ -e "$value" ]; then
+        path=$(realpath "$value")
+        mounts+=(--volume "$path:/input/$(basename "$path"):ro")
+        value=/input/$(basename "$path")
+      fi
+      ;;
+  esac
+  arguments+=("--$name" "$value")
+done < <(env | grep '^OPTION_' | sort)
+while IFS='=' read -r variable value; do
+  [ "$value" = true ] || continue
+  name=${variable#FLAG_}
+  arguments+=("--${name,,}")
+done < <(env | grep '^FLAG_' | sort)
+
+# An empty token is no token.
+[ -n "${HF_TOKEN:-}" ] || unset HF_TOKEN
+docker run --rm --user "$(id -u):$(id -g)" --read-only --tmpfs /tmp --cap-drop ALL \
+  --security-opt no-new-privileges --env HF_TOKEN --env HF_ENDPOINT \
+  "${mounts[@]}" "$EMBCONVERT_IMAGE" "${arguments[@]}" \
+  2>&1 >"$models/.manifest.json" | tee "$log" >&2
+code=${PIPESTATUS[0]}
+
+python3 "$here/summary.py" --manifest "$models/.manifest.json" --log "$log" --code "$code" \
+  --models "$MODELS_DIR" --output "$GITHUB_OUTPUT" --summary "$GITHUB_STEP_SUMMARY"
+rm -f "$models/.manifest.json"
+exit "$code"
