@@ -83,13 +83,13 @@ class Plan:
     def memory_need_bytes(self) -> int:
         """About how much memory a container needs for this plan, page cache left out.
 
-        As measured on models of 23 and 568 million parameters (`docker/README.md`): the libraries
-        of the processes alive at once, and the float32 weights in the source and, while it is
-        verified, in a graph.
+        A line above what `make bench-container` measures (docker/README.md): the libraries of the
+        processes alive at once, and the float32 weights in the source and, while it is verified,
+        in a graph.
         """
         verified = any(step.floor is not None for step in self.steps)
         weights = self.parameters * 4
-        return int(1.2e9 + 2.0 * weights) if verified else int(0.8e9 + 1.3 * weights)
+        return int(1.2e9 + 2.0 * weights) if verified else int(0.6e9 + 1.4 * weights)
 
     @property
     def graph_processes(self) -> int:

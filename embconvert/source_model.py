@@ -1,20 +1,14 @@
 """The source model in torch: what is traced, and what everything is compared with."""
 
-import contextlib
-import importlib
-import importlib.machinery
-import json
-import sys
-import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embconvert.config import PoolingMode
-from embconvert.errors import ExportError, SourceError, UnsupportedModelError, UsageError
+from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity import Embeddings, FloatArray
+from embconvert.loading import load_model
 from embconvert.model import ResolvedModel
 
 if TYPE_CHECKING:
@@ -89,37 +83,8 @@ class SourceModel:
             SourceError: The weights don't fit the configuration, or are not all there.
             UnsupportedModelError: transformers or sentence-transformers can't build the model.
         """
-        import torch
-
-        with _deferring_sklearn():
-            import sentence_transformers  # noqa: F401 - what the TasksManager would import
-            from optimum.exporters.tasks import TasksManager
-
-        _hush_libraries()
-        made_up: set[str] = set()
-        try:
-            with _noting_missing_weights(made_up):
-                model = TasksManager.get_model_from_task(
-                    "feature-extraction",
-                    str(resolved.folder),
-                    framework="pt",
-                    library_name="sentence_transformers",
-                    torch_dtype=torch.float32,
-                    device=device,
-                    trust_remote_code=trust_remote_code,
-                    # The tracer needs attention as plain operators.
-                    attn_implementation="eager",
-                )
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            raise ExportError(
-                "there is not enough memory for the source model",
-                "convert it on a machine with more memory, or raise the container's limit",
-            ) from error
-        except Exception as error:
-            raise _load_error(resolved, error) from error
-        model.eval().requires_grad_(False)
-        _check_loaded_weights(model)
-        source = cls(model, resolved, frozenset(made_up))
+        model, made_up = load_model(resolved, device=device, trust_remote_code=trust_remote_code)
+        source = cls(model, resolved, made_up)
         source._set_pooling(pooling, warn)
         return source
 
@@ -151,6 +116,11 @@ class SourceModel:
                 f"the model has no sentence-transformers modules; {own.pooling_mode} pooling is "
                 "assumed (--pooling overrides)"
             )
+
+    @property
+    def tokenizer(self) -> Any:
+        """Transformers' tokenizer."""
+        return self._model.tokenizer
 
     @property
     def pooling(self) -> tuple[str, ...]:
@@ -254,134 +224,9 @@ class SourceModel:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the tokens that the model reads of each text."""
-        encoded = self._model.tokenizer(
-            list(texts), truncation=True, max_length=self.max_seq_length
-        )
+        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_seq_length)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
-
-    def save_tokenizer(self, folder: Path) -> None:
-        """Writes tokenizer.json as transformers uses it, over what is there.
-
-        Raises:
-            UnsupportedModelError: It is no fast tokenizer.
-        """
-        tokenizer = self._model.tokenizer
-        if not getattr(tokenizer, "is_fast", False):
-            raise UnsupportedModelError(
-                "the tokenizer cannot be saved as tokenizer.json, which every consumer reads",
-                "save a fast version of the tokenizer with the model",
-            )
-        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
-
-    def save_missing_files(self, folder: Path) -> None:
-        """Writes what consumers need and the source lacks; see pipeline for what was copied.
-
-        Some programs read only `tokenizer.json`, `special_tokens_map.json` and the module files,
-        which older or plainer sources don't have.
-
-        Args:
-            folder: Holds the copied files of the source; none of them is overwritten.
-        """
-        tokenizer = self._model.tokenizer
-        if not (folder / "tokenizer.json").exists():
-            self.save_tokenizer(folder)
-        special = {
-            name: token if isinstance(token, str) else [str(t) for t in token]
-            for name, token in tokenizer.special_tokens_map.items()
-        }
-        _write_if_missing(folder / "special_tokens_map.json", special)
-        _write_if_missing(
-            folder / "tokenizer_config.json",
-            {"tokenizer_class": "PreTrainedTokenizerFast", **special}
-            | {"model_max_length": self.max_seq_length, "padding_side": tokenizer.padding_side},
-        )
-        self._save_modules(folder)
-
-    def _save_modules(self, folder: Path) -> None:
-        modes = self.pooling
-        if not modes:
-            return
-        pooling_config = {
-            "word_embedding_dimension": self.dimension,
-            # The keys that sentence-transformers wrote before 6, and that servers read.
-            "pooling_mode_cls_token": "cls" in modes,
-            "pooling_mode_mean_tokens": "mean" in modes,
-            "pooling_mode_max_tokens": "max" in modes,
-            "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens" in modes,
-            "pooling_mode_weightedmean_tokens": "weightedmean" in modes,
-            "pooling_mode_lasttoken": "lasttoken" in modes,
-            "include_prompt": True,
-        }
-        if not (folder / "modules.json").exists():
-            prefix = "sentence_transformers.models"
-            modules = [
-                {"idx": 0, "name": "0", "path": "", "type": f"{prefix}.Transformer"},
-                {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{prefix}.Pooling"},
-            ]
-            (folder / "1_Pooling").mkdir()
-            _write_if_missing(folder / "1_Pooling" / "config.json", pooling_config)
-            _write_if_missing(
-                folder / "sentence_bert_config.json",
-                {"max_seq_length": self.max_seq_length, "do_lower_case": False},
-            )
-            _write_if_missing(folder / "modules.json", modules)
-
-
-@contextlib.contextmanager
-def _deferring_sklearn() -> Iterator[None]:
-    """Lets sentence-transformers be imported without scikit-learn and SciPy.
-
-    It imports metrics for its training evaluators at the top of its modules; that takes as long
-    as importing torch, and 100 MB. A metric that is called after all is imported then.
-    """
-    names = ("sklearn", "sklearn.metrics")
-    if any(name in sys.modules for name in names):
-        yield
-        return
-
-    def deferred(name: str) -> Callable[..., Any]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            return getattr(importlib.import_module("sklearn.metrics"), name)(*arguments, **named)
-
-        return call
-
-    package, metrics = (types.ModuleType(name) for name in names)
-    # find_spec(), by which libraries look for it, wants one.
-    package.__spec__ = importlib.machinery.ModuleSpec("sklearn", None)
-    package.__path__ = []
-    metrics.__getattr__ = deferred  # type: ignore[method-assign]
-    sys.modules |= {"sklearn": package, "sklearn.metrics": metrics}
-    try:
-        yield
-    finally:
-        for name in names:
-            del sys.modules[name]
-
-
-@contextlib.contextmanager
-def _noting_missing_weights(missing: set[str]) -> Iterator[None]:
-    """Collects the names of the weights that transformers initializes at random.
-
-    from_pretrained() tells them only to its direct caller (`output_loading_info`), and there are
-    two libraries in between; this hook is where 5.23 settles the list.
-    """
-    from transformers import PreTrainedModel
-
-    original = PreTrainedModel._adjust_missing_and_unexpected_keys
-
-    def noting(model: Any, loading_info: Any) -> None:
-        original(model, loading_info)
-        missing.update(loading_info.missing_keys)
-
-    PreTrainedModel._adjust_missing_and_unexpected_keys = noting
-    try:
-        yield
-    finally:
-        PreTrainedModel._adjust_missing_and_unexpected_keys = original
 
 
 def _as_numpy(tensor: "torch.Tensor") -> FloatArray:
@@ -399,68 +244,3 @@ def _largest_prime(limit: int) -> int:
     """Returns the largest prime up to limit, or limit when there is none."""
     primes = (n for n in range(limit, 1, -1) if all(n % d for d in range(2, int(n**0.5) + 1)))
     return next(primes, limit)
-
-
-def _write_if_missing(path: Path, value: object) -> None:
-    if not path.exists():
-        path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def _hush_libraries() -> None:
-    """Keeps the libraries' progress bars and advice away; --debug leaves them on."""
-    import logging
-    import os
-    import threading
-    import warnings
-
-    from tqdm import tqdm
-
-    # Its default lock is a semaphore of the system's, which outlives a worker that is ended.
-    tqdm.set_lock(threading.RLock())
-    if os.environ.get("EMBCONVERT_DEBUG"):
-        return
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    for name in ("sentence_transformers", "torch.onnx", "optimum"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-
-
-def _load_error(resolved: ResolvedModel, error: Exception) -> SourceError | UnsupportedModelError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    text = str(error).lower()
-    model_type = resolved.architecture.model_type
-    if "trust_remote_code" in text:
-        return UnsupportedModelError(
-            f"{model_type} needs remote code: {reason}",
-            "read the model's Python files, and if you trust them add --trust_remote_code",
-        )
-    if "does not recognize this architecture" in text or "unrecognized" in text:
-        return UnsupportedModelError(
-            f"transformers does not know the architecture {model_type}",
-            "check config.json's model_type; a newer embconvert may know it",
-        )
-    if isinstance(error, KeyError | ImportError | NotImplementedError | AttributeError):
-        return UnsupportedModelError(
-            f"{model_type} cannot be loaded: {type(error).__name__}: {reason}",
-            "add --debug for the traceback; the model may need another library",
-        )
-    return SourceError(
-        f"the model cannot be loaded: {reason}", "check its files; add --debug for the traceback"
-    )
-
-
-def _check_loaded_weights(model: Any) -> None:
-    """Refuses a model with weights that are not finite: nothing could vouch for its conversion.
-
-    Raises:
-        SourceError: A weight is NaN or infinite.
-    """
-    for name, tensor in model.named_parameters():
-        # isfinite() would make copies of the whole tensor; extremes carry what isn't finite along.
-        if tensor.numel() and not all(extreme.isfinite() for extreme in tensor.aminmax()):
-            raise SourceError(
-                f"the weight {name} has values that are not finite", "download the model again"
-            )

@@ -7,6 +7,7 @@ from typing import Any
 
 from embconvert.architectures import Architecture
 from embconvert.config import OptimizationLevel, PoolingMode, Precision
+from embconvert.consumer_files import save_missing_files, save_tokenizer
 from embconvert.export import Exporter, export
 from embconvert.metering import Meter, metered
 from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, ResolvedModel
@@ -58,7 +59,7 @@ def load_source(
         trust_remote_code=trust_remote_code,
         warn=reporter.warn,
     )
-    source.save_missing_files(folder)
+    save_missing_files(source, folder)
     _loaded[:] = [source]
     return SourceFacts(
         pooling=source.pooling,
@@ -76,7 +77,7 @@ def source_token_ids(reporter: Reporter, texts: Sequence[str]) -> list[list[int]
 def save_source_tokenizer(reporter: Reporter, folder: Path) -> None:
     """Writes tokenizer.json as transformers uses it."""
     del reporter
-    _loaded[0].save_tokenizer(folder)
+    save_tokenizer(_loaded[0], folder)
 
 
 def export_source(

@@ -7,6 +7,8 @@ import pytest
 import zoo
 from conftest import embconvert, files_in
 
+from embconvert.config import TASK, TASK_SYNONYMS
+
 pytestmark = pytest.mark.integration
 
 
@@ -107,3 +109,11 @@ def test_a_changed_graph_is_noticed_and_made_anew(tiny_bert: Path, tmp_path: Pat
     again = embconvert("export", *common)
     assert "was changed" in again.stderr
     assert again.graph("model.onnx")["sha256"] == first.graph("model.onnx")["sha256"]
+
+
+def test_the_tasks_are_those_that_optimum_takes_for_the_same() -> None:
+    from optimum.exporters.tasks import TasksManager
+
+    synonyms = {name for name in TASK_SYNONYMS if TasksManager.map_from_synonym(name) == TASK}
+    assert synonyms == set(TASK_SYNONYMS)
+    assert {TASK, *TasksManager.synonyms_for_task(TASK)} == set(TASK_SYNONYMS)

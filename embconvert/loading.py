@@ -1,0 +1,181 @@
+"""Loading the source model through optimum and sentence-transformers, quickly and checked."""
+
+import contextlib
+import importlib
+import importlib.machinery
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from embconvert.errors import ExportError, SourceError, UnsupportedModelError
+from embconvert.model import ResolvedModel
+
+
+def load_model(
+    resolved: ResolvedModel, *, device: str, trust_remote_code: bool
+) -> tuple[Any, frozenset[str]]:
+    """Loads the source through optimum's TasksManager and sentence-transformers.
+
+    Weights are float32 whatever the checkpoint holds, so that the reference is exact.
+
+    Args:
+        resolved: The files.
+        device: A torch device.
+        trust_remote_code: Run Python code that comes with the model.
+
+    Returns:
+        A SentenceTransformer, and the names of the weights that its files lack.
+
+    Raises:
+        ExportError: There is not enough memory.
+        SourceError: The weights don't fit the configuration, or are not finite.
+        UnsupportedModelError: transformers or sentence-transformers can't build the model.
+    """
+    import torch
+
+    with _deferring_sklearn():
+        import sentence_transformers  # noqa: F401 - what the TasksManager would import
+        from optimum.exporters.tasks import TasksManager
+
+    _hush_libraries()
+    made_up: set[str] = set()
+    try:
+        with _noting_missing_weights(made_up):
+            model = TasksManager.get_model_from_task(
+                "feature-extraction",
+                str(resolved.folder),
+                framework="pt",
+                library_name="sentence_transformers",
+                torch_dtype=torch.float32,
+                device=device,
+                trust_remote_code=trust_remote_code,
+                # The tracer needs attention as plain operators.
+                attn_implementation="eager",
+            )
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ExportError(
+            "there is not enough memory for the source model",
+            "convert it on a machine with more memory, or raise the container's limit",
+        ) from error
+    except Exception as error:
+        raise _load_error(resolved, error) from error
+    model.eval().requires_grad_(False)
+    _check_loaded_weights(model)
+    return model, frozenset(made_up)
+
+
+@contextlib.contextmanager
+def _deferring_sklearn() -> Iterator[None]:
+    """Lets sentence-transformers be imported without scikit-learn and SciPy.
+
+    It imports metrics for its training evaluators at the top of its modules; that takes as long
+    as importing torch, and 100 MB. A metric that is called after all is imported then.
+    """
+    names = ("sklearn", "sklearn.metrics")
+    if any(name in sys.modules for name in names):
+        yield
+        return
+
+    def deferred(name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            return getattr(importlib.import_module("sklearn.metrics"), name)(*arguments, **named)
+
+        return call
+
+    package, metrics = (types.ModuleType(name) for name in names)
+    # find_spec(), by which libraries look for it, wants one.
+    package.__spec__ = importlib.machinery.ModuleSpec("sklearn", None)
+    package.__path__ = []
+    metrics.__getattr__ = deferred  # type: ignore[method-assign]
+    sys.modules |= {"sklearn": package, "sklearn.metrics": metrics}
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _noting_missing_weights(missing: set[str]) -> Iterator[None]:
+    """Collects the names of the weights that transformers initializes at random.
+
+    from_pretrained() tells them only to its direct caller (`output_loading_info`), and there are
+    two libraries in between; this hook is where 5.23 settles the list.
+    """
+    from transformers import PreTrainedModel
+
+    original = PreTrainedModel._adjust_missing_and_unexpected_keys
+
+    def noting(model: Any, loading_info: Any) -> None:
+        original(model, loading_info)
+        missing.update(loading_info.missing_keys)
+
+    PreTrainedModel._adjust_missing_and_unexpected_keys = noting
+    try:
+        yield
+    finally:
+        PreTrainedModel._adjust_missing_and_unexpected_keys = original
+
+
+def _hush_libraries() -> None:
+    """Keeps the libraries' progress bars and advice away; --debug leaves them on."""
+    import logging
+    import os
+    import threading
+    import warnings
+
+    from tqdm import tqdm
+
+    # Its default lock is a semaphore of the system's, which outlives a worker that is ended.
+    tqdm.set_lock(threading.RLock())
+    if os.environ.get("EMBCONVERT_DEBUG"):
+        return
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    for name in ("sentence_transformers", "torch.onnx", "optimum"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+
+
+def _load_error(resolved: ResolvedModel, error: Exception) -> SourceError | UnsupportedModelError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = str(error).lower()
+    model_type = resolved.architecture.model_type
+    if "trust_remote_code" in text:
+        return UnsupportedModelError(
+            f"{model_type} needs remote code: {reason}",
+            "read the model's Python files, and if you trust them add --trust_remote_code",
+        )
+    if "does not recognize this architecture" in text or "unrecognized" in text:
+        return UnsupportedModelError(
+            f"transformers does not know the architecture {model_type}",
+            "check config.json's model_type; a newer embconvert may know it",
+        )
+    if isinstance(error, KeyError | ImportError | NotImplementedError | AttributeError):
+        return UnsupportedModelError(
+            f"{model_type} cannot be loaded: {type(error).__name__}: {reason}",
+            "add --debug for the traceback; the model may need another library",
+        )
+    return SourceError(
+        f"the model cannot be loaded: {reason}", "check its files; add --debug for the traceback"
+    )
+
+
+def _check_loaded_weights(model: Any) -> None:
+    """Refuses a model with weights that are not finite: nothing could vouch for its conversion.
+
+    Raises:
+        SourceError: A weight is NaN or infinite.
+    """
+    for name, tensor in model.named_parameters():
+        # isfinite() would make copies of the whole tensor; extremes carry what isn't finite along.
+        if tensor.numel() and not all(extreme.isfinite() for extreme in tensor.aminmax()):
+            raise SourceError(
+                f"the weight {name} has values that are not finite", "download the model again"
+            )
