@@ -12,6 +12,8 @@ from embconvert.artifacts import Staging
 from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import SourceError
+from embconvert.fidelity import Fidelity
+from embconvert.metering import Meter
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.onnx_file import read_artifact
 from embconvert.plan import Stage, Step
@@ -201,6 +203,41 @@ class Ledger:
             artifacts=tuple(sorted(self.records.values(), key=lambda r: (len(r.path), r.path))),
             files=self._staging.other_files(),
         )
+
+
+def make_record(
+    step: Step,
+    artifact: OnnxArtifact,
+    *,
+    method: str,
+    key: str,
+    made_from: str | None,
+    fidelity: Fidelity | None,
+    meter: Meter,
+) -> ArtifactRecord:
+    """Returns the manifest's record of a graph; Ledger.artifact is the way back."""
+    external = artifact.external_data
+    if external is not None:  # in the manifest, relative to the folder
+        external = replace(external, path=f"{step.file.rpartition('/')[0]}/{external.path}")
+    return ArtifactRecord(
+        path=step.file,
+        sha256=artifact.sha256,
+        size_bytes=artifact.size_bytes,
+        external_data=external,
+        precision=step.precision,
+        optimization_level=step.level,
+        opset=artifact.opset,
+        inputs=artifact.inputs,
+        outputs=artifact.outputs,
+        operators=artifact.operators,
+        method=method,
+        key=key,
+        made_from=made_from,
+        fidelity=fidelity,
+        duration_s=meter.duration_s,
+        peak_memory_bytes=meter.peak_memory_bytes,
+        min_onnxruntime=artifact.min_onnxruntime,
+    )
 
 
 def _processor() -> str:

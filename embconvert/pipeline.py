@@ -19,7 +19,7 @@ from embconvert.errors import (
 )
 from embconvert.export import Exporter
 from embconvert.fidelity import Fidelity, shortfall
-from embconvert.ledger import Ledger
+from embconvert.ledger import Ledger, make_record
 from embconvert.metering import Meter
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.optimize import Optimizer
@@ -260,7 +260,7 @@ class _Run:
         if source is None and self._source.facts is not None:
             self._ledger.source_facts = asdict(self._source.facts)
             self._source.close()
-        return _record(
+        return make_record(
             step,
             artifact,
             method=method,
@@ -351,37 +351,3 @@ def _refuse_shortfall(step: Step, fidelity: Fidelity | None) -> None:
         reachable = max(0.0, fidelity.mean_cosine - 0.005)
         hint = f"try another precision, as Float16; or accept it with --min_cosine {reachable:.2f}"
     raise FidelityError(f"{step.file} is not published: {problem}", hint)
-
-
-def _record(
-    step: Step,
-    artifact: OnnxArtifact,
-    *,
-    method: str,
-    key: str,
-    made_from: str | None,
-    fidelity: Fidelity | None,
-    meter: Meter,
-) -> ArtifactRecord:
-    external = artifact.external_data
-    if external is not None:  # in the manifest, relative to the folder
-        external = replace(external, path=f"{step.file.rpartition('/')[0]}/{external.path}")
-    return ArtifactRecord(
-        path=step.file,
-        sha256=artifact.sha256,
-        size_bytes=artifact.size_bytes,
-        external_data=external,
-        precision=step.precision,
-        optimization_level=step.level,
-        opset=artifact.opset,
-        inputs=artifact.inputs,
-        outputs=artifact.outputs,
-        operators=artifact.operators,
-        method=method,
-        key=key,
-        made_from=made_from,
-        fidelity=fidelity,
-        duration_s=meter.duration_s,
-        peak_memory_bytes=meter.peak_memory_bytes,
-        min_onnxruntime=artifact.min_onnxruntime,
-    )
