@@ -20,14 +20,14 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-image test-kubernetes image version lint format bench bench-container lock clean
+.PHONY: help demo test test-unit test-integration test-image test-kubernetes image version lint lint-python format bench bench-container lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.product $(DEMO_MODEL) ## convert the real all-MiniLM-L6-v2 to optimized int8 ONNX
 	$(BIN)/embconvert all --model_id $(DEMO_MODEL) --output_parent_dir $(MODELS) --quantize QInt8
 
-test: $(VENV)/.dev $(DEMO_MODEL) lint ## run every check and every test
+test: $(VENV)/.dev $(DEMO_MODEL) lint-python ## run the tests, and the checks that need nothing but Python
 	$(BIN)/pytest -n auto
 
 test-integration: $(VENV)/.dev $(DEMO_MODEL) ## run the tests that convert models
@@ -49,14 +49,16 @@ test-kubernetes: $(VENV)/.dev $(DEMO_MODEL) ## run the Kubernetes manifests on a
 	KUBECTL="bash $(CLUSTER) kubectl" $(BIN)/pytest tests/kubernetes; \
 		status=$$?; bash $(CLUSTER) down; exit $$status
 
-lint: $(VENV)/.dev $(ACTIONLINT) ## check format, style, types, layers, scripts, image, workflows, manifests
+lint: lint-python $(ACTIONLINT) ## check all that lint-python does, scripts and workflows (needs shellcheck and npm)
+	shellcheck $(SCRIPTS)
+	node $(ACTIONLINT)/lint.mjs $(wildcard .github/workflows/*.yml)
+
+lint-python: $(VENV)/.dev ## check format, style, types, layers, image, workflows, manifests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
-	shellcheck $(SCRIPTS)
-	node $(ACTIONLINT)/lint.mjs $(wildcard .github/workflows/*.yml)
 	$(BIN)/zizmor --quiet --offline .github
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml

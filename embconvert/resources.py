@@ -45,8 +45,8 @@ def limit_threads() -> None:
     They count the machine's processors by themselves, and threads above a container's quota
     only wait for each other. What the user has set stays.
     """
-    count = cpus()
-    if count < len(os.sched_getaffinity(0)):
+    count = session_threads()
+    if count:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, str(count))
 

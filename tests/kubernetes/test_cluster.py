@@ -7,7 +7,6 @@ does not know and puts folders of this machine in the place of claims.
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -115,19 +114,9 @@ def verified(models: Path) -> bool:
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    os.chown(folder, 1000, 1000)
-    return folder
-
-
-@pytest.fixture
-def source(minilm: Path, tmp_path: Path) -> Path:
-    shutil.copytree(minilm, tmp_path / "source/all-MiniLM-L6-v2")
-    for path in [tmp_path, *tmp_path.parents[:2]]:
-        path.chmod(0o755)
-    return tmp_path / "source"
+def source(real_source: Path) -> Path:
+    """The folder that the pods see as /input."""
+    return real_source.parent
 
 
 @pytest.fixture(autouse=True)
