@@ -4,204 +4,159 @@ import inspect
 import os
 import signal
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from embconvert.config import Command, Request, nearest, unknown_value
+from embconvert.commands import COMMANDS, CommandSpec
+from embconvert.config import nearest, unknown_value
 from embconvert.errors import EmbconvertError, Interrupted, UsageError
-from embconvert.options import Option, options_of, parse_request
-from embconvert.version import version
+from embconvert.help import help_for
+from embconvert.options import Option, parse_options
 
 ISSUES_PAGE = "the project's issue tracker"
 
-_SUMMARIES = {
-    Command.EXPORT: "Turn a model into plain ONNX (onnx/model.onnx) that any runtime loads.",
-    Command.OPTIMIZE: "Fuse the graph that export left (onnx/model_opt1.onnx).",
-    Command.QUANTIZE: "Make a graph's weights smaller (onnx/model_opt1_QInt8.onnx).",
-    Command.ALL: "Export, optimize and quantize, loading each thing once.",
-}
 
-_EXAMPLES = {
-    Command.EXPORT: (
-        "embconvert export --model_id intfloat/e5-small-v2",
-        "embconvert export --model_id ./my-model --opset 18 --output_parent_dir out",
-    ),
-    Command.OPTIMIZE: (
-        "embconvert optimize --model_id intfloat/e5-small-v2 --optimize 2",
-        "embconvert optimize --model_id ./my-model --model_path graph.onnx",
-    ),
-    Command.QUANTIZE: (
-        "embconvert quantize --model_id intfloat/e5-small-v2 --quantize QInt8",
-        "embconvert quantize --model_id ./my-model --quantize QInt8,Float16 --min_cosine 0.99",
-    ),
-    Command.ALL: (
-        "embconvert all --model_id intfloat/e5-small-v2 --quantize QInt8",
-        "embconvert all --model_id ./my-model --optimize 2 --quantize QInt8,Float16",
-        "embconvert all --model_id BAAI/bge-small-en-v1.5 --revision main --dry_run",
-    ),
-}
-
-_EXIT_CODES = (
-    "0 done, 2 usage, 3 source model, 4 unsupported model, 5 export, 6 optimize, 7 quantize, "
-    "8 fidelity below the floor, 9 output folder, 10 network, 130 Ctrl-C, 143 terminated, 1 a bug"
-)
-
-
-def general_help() -> str:
-    """Returns the text of `embconvert --help`."""
-    commands = "\n".join(f"  {command:<10}{_SUMMARIES[command]}" for command in Command)
-    return (
-        "embconvert turns Hugging Face embedding models into smaller, faster ONNX,\n"
-        "and proves that they still give the same embeddings.\n\n"
-        "usage: embconvert COMMAND --model_id ID [OPTIONS]\n\n"
-        f"commands:\n{commands}\n\n"
-        "examples:\n"
-        + "".join(f"  {_EXAMPLES[command][0]}\n" for command in Command)
-        + "\n"
-        + textwrap.fill(f"exit codes: {_EXIT_CODES}", 80, subsequent_indent="  ")
-        + "\n\n`embconvert COMMAND --help` lists the options of a command; "
-        "`embconvert version --json` tells\nthis version and that of every package."
-    )
-
-
-def command_help(command: Command) -> str:
-    """Returns the text of `embconvert COMMAND --help`."""
-    lines = [_SUMMARIES[command], "", f"usage: embconvert {command} --model_id ID [OPTIONS]", ""]
-    lines.append("options:")
-    for option in options_of(command).values():
-        lines.append(f"  --{option.name}" + (f" {option.metavar}" if option.metavar else ""))
-        text = option.help + (f" Default: {option.default}." if option.default else "")
-        lines.extend(textwrap.wrap(text, 80, initial_indent="      ", subsequent_indent="      "))
-    lines += ["", "examples:", *(f"  {example}" for example in _EXAMPLES[command])]
-    lines += ["", textwrap.fill(f"exit codes: {_EXIT_CODES}", 80, subsequent_indent="  ")]
-    return "\n".join(lines)
-
-
-def _check_arguments(command: Command, arguments: Sequence[str]) -> None:
+def _checked(spec: CommandSpec, words: Sequence[str]) -> list[str]:
     """Refuses what Fire would only refuse after running the command.
 
     Fire 0.7.1 calls the function first and complains of arguments it did not use afterwards; it
-    also gives a flag without a value the text "True", and lets the last of two equal flags win.
+    also gives a flag without a value the text "True", takes the word after a flag for its value,
+    and lets the last of two equal flags win.
+
+    Returns:
+        The words with nothing left to guess: operands, then `--name=value`.
 
     Raises:
-        UsageError: An unknown, repeated or value-less option, or a stray word.
+        UsageError: An unknown, repeated or value-less option, a stray or a missing word.
     """
-    options = options_of(command)
-    seen: set[str] = set()
+    operands: list[str] = []
+    given: dict[str, str] = {}
     position = 0
-    while position < len(arguments):
-        word = arguments[position]
+    while position < len(words):
+        word = words[position]
         position += 1
+        if not word.startswith("-") and spec.operands is not None:
+            operands.append(word)
+            continue
         if not word.startswith("--") or word == "--":
-            hint = f"write --model_id {word}" if "model_id" not in seen else "remove it"
-            raise UsageError(f"{word!r} is not an option of {command}", hint)
+            asks = "model_id" in spec.options and "model_id" not in given
+            raise UsageError(
+                f"{word!r} is not an option of {spec.name}",
+                f"write --model_id {word}" if asks else "remove it",
+            )
         name, has_value, value = word[2:].partition("=")
         name = name.replace("-", "_")
-        option: Option | None = options.get(name)
+        option: Option | None = spec.options.get(name)
         if option is None:
-            raise _unknown_option(command, name)
-        if name in seen:
+            raise _unknown_option(spec, name)
+        if name in given:
             raise UsageError(
                 f"--{name} is given twice",
                 "give it once" if name != "quantize" else "write --quantize QInt8,Float16",
             )
-        seen.add(name)
-        following = arguments[position] if position < len(arguments) else "--"
-        if not has_value and not following.startswith("--"):
-            if option.is_flag and following.lower() not in ("true", "false", "0", "1"):
-                continue
+        following = words[position] if position < len(words) else "--"
+        if option.is_flag:
+            if not has_value and following.lower() in ("true", "false", "0", "1"):
+                value, position = following, position + 1
+            elif not has_value:
+                value = "true"
+        elif not has_value:
+            if following.startswith("--"):
+                raise UsageError(f"--{name} needs a value", f"write --{name} {option.metavar}")
             value, position = following, position + 1
-        elif not has_value and not option.is_flag:
-            raise UsageError(f"--{name} needs a value", f"write --{name} {option.metavar}")
-        if not option.is_flag and not value:
-            raise UsageError(f"--{name} is empty", f"write --{name} {option.metavar}")
+        if not value:
+            raise UsageError(f"--{name} is empty", f"write --{name} {option.metavar or ''}".strip())
+        given[name] = value
+    _check_operands(spec, operands)
+    return [*operands, *(f"--{name}={value}" for name, value in given.items())]
 
 
-def _unknown_option(command: Command, name: str) -> UsageError:
-    elsewhere = [other for other in Command if name in options_of(other)]
+def _check_operands(spec: CommandSpec, operands: Sequence[str]) -> None:
+    if spec.operands is None:
+        return
+    metavar = spec.operands.metavar
+    if not operands:
+        raise UsageError(f"{metavar} is missing", f"write: {spec.examples[0]}")
+    if len(operands) > 1 and not spec.operands.several:
+        raise UsageError(
+            f"{spec.name} takes one {metavar}, and {len(operands)} words are given",
+            f"remove {' '.join(operands[1:])}",
+        )
+
+
+def _unknown_option(spec: CommandSpec, name: str) -> UsageError:
+    elsewhere = [other.name for other in COMMANDS.values() if name in other.options]
     if elsewhere:
         return UsageError(
-            f"--{name} is not an option of {command}",
+            f"--{name} is not an option of {spec.name}",
             f"it is one of: {', '.join(elsewhere)}",
         )
-    suggestion = nearest(name, options_of(command))
+    suggestion = nearest(name, spec.options)
     return UsageError(
-        f"--{name} is not an option of {command}",
+        f"--{name} is not an option of {spec.name}",
         (f"did you mean --{suggestion}? " if suggestion else "")
-        + f"`embconvert {command} --help` lists the options",
+        + f"`embconvert {spec.name} --help` lists the options",
     )
 
 
-def _fire_function(command: Command) -> Callable[..., Request]:
+def _fire_function(spec: CommandSpec) -> Callable[..., Any]:
     """Returns the function whose signature tells Fire the command's options."""
-    from fire.decorators import SetParseFns
+    from fire.decorators import SetParseFn
 
-    options = options_of(command)
+    def function(*operands: str, **words: str | None) -> Any:
+        given = {name: word for name, word in words.items() if word is not None}
+        fields = parse_options(spec.options.values(), given)
+        if spec.operands is not None:
+            fields["operands"] = operands
+        return _Parsed(spec.make_request(**fields))
 
-    def function(**texts: str | None) -> Request:
-        return parse_request(command, {k: v for k, v in texts.items() if v is not None})
-
-    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in options]
-    )
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in spec.options
+    ]
+    if spec.operands is not None:
+        parameters.insert(0, inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL))
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     # Fire would evaluate values as Python literals: `--revision=12e4567` becomes infinity.
-    parse_as_text: Callable[..., Request] = SetParseFns(**dict.fromkeys(options, str))(function)
+    parse_as_text: Callable[..., Any] = SetParseFn(str)(function)
     return parse_as_text
 
 
-def parse(arguments: Sequence[str]) -> Request:
-    """Turns a command line into a Request, without doing any work.
+class _Parsed:
+    """Hides the request from Fire, which would look for more to call in it."""
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+
+
+def parse(words: Sequence[str]) -> tuple[CommandSpec, Any]:
+    """Turns a command line into a command and its request, without doing any work.
 
     Args:
-        arguments: The words after the program's name.
+        words: What follows the program's name.
 
     Raises:
         UsageError: The command, an option or a value is not known.
     """
-    if not arguments:
-        raise UsageError("no command", f"write one of: {', '.join(Command)}; or --help")
-    if arguments[0] not in set(Command):
-        raise unknown_value("command", arguments[0], [*Command, "version"])
-    command = Command(arguments[0])
-    _check_arguments(command, arguments[1:])
+    if not words:
+        raise UsageError("no command", f"write one of: {', '.join(COMMANDS)}; or --help")
+    name = "version" if words[0] == "--version" else words[0]
+    if name not in COMMANDS:
+        raise unknown_value("command", name, COMMANDS)
+    spec = COMMANDS[name]
+    checked = _checked(spec, words[1:])
 
     import fire
 
-    request = fire.Fire(
-        {str(command): _fire_function(command)},
-        command=list(arguments),
+    parsed = fire.Fire(
+        {name: _fire_function(spec)},
+        command=[name, *checked],
         name="embconvert",
         serialize=lambda _: None,
     )
-    assert isinstance(request, Request)
-    return request
-
-
-def _help_for(arguments: Sequence[str]) -> str | None:
-    """Returns the help that the words ask for, or None when they ask for none."""
-    wanted = {"--help", "-h"} & set(arguments)
-    if not wanted and arguments[:1] != ["help"]:
-        return None
-    for word in arguments:
-        if word in set(Command):
-            return command_help(Command(word))
-    return general_help()
-
-
-def _version_for(arguments: Sequence[str]) -> str | None:
-    """Returns the version that the words ask for, or None when they ask for none.
-
-    Raises:
-        UsageError: `version` is followed by anything but `--json`.
-    """
-    if list(arguments[:1]) not in (["version"], ["--version"]):
-        return None
-    others = [word for word in arguments[1:] if word != "--json"]
-    if others:
-        raise UsageError(f"{others[0]!r} is not an option of version", "write version --json")
-    return version(as_json="--json" in arguments)
+    assert isinstance(parsed, _Parsed)
+    return spec, parsed.request
 
 
 def _raise_interrupted(signal_number: int, _frame: object) -> NoReturn:
@@ -214,21 +169,19 @@ def _report(message: str, hint: str) -> None:
     print(f"error: {message}\nhint: {hint}", file=sys.stderr)  # noqa: T201
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(words: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; the only place that catches errors."""
-    debug = "--debug" in arguments
+    debug = "--debug" in words
     try:
         signal.signal(signal.SIGINT, _raise_interrupted)
         signal.signal(signal.SIGTERM, _raise_interrupted)
-        text = _help_for(arguments) or _version_for(arguments)
+        text = help_for(words)
         if text is not None:
             print(text)  # noqa: T201
             return 0
-        request = parse(arguments)
-
-        from embconvert.pipeline import convert
-
-        print(convert(request))  # noqa: T201
+        spec, request = parse(words)
+        finished = spec.run(request)
+        print(finished.text)  # noqa: T201
     except EmbconvertError as error:
         if debug:
             traceback.print_exc()
@@ -245,7 +198,7 @@ def run(arguments: Sequence[str]) -> int:
         traceback.print_exc()
         _report("this is a bug in embconvert", f"please report it at {ISSUES_PAGE}")
         return 1
-    return 0
+    return finished.exit_code
 
 
 def main() -> NoReturn:

@@ -126,6 +126,32 @@ class Request:
     debug: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class VersionRequest:
+    """What `embconvert version` asks for.
+
+    Attributes:
+        json: As JSON, with the commit and every package.
+        debug: Add tracebacks.
+    """
+
+    json: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """How a command ended that did its work.
+
+    Attributes:
+        text: For stdout.
+        exit_code: Not 0 when part of the work failed and the text tells of the rest.
+    """
+
+    text: str
+    exit_code: int = 0
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Returns the known word that `word` most resembles, or None when none is close."""
     by_lowercase = {k.lower(): k for k in known}

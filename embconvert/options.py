@@ -1,13 +1,13 @@
-"""The command line's options as one table, and how their text becomes a Request.
+"""The options of the commands that convert, as one table, and how their words become a Request.
 
 Fire, the README's test and `--help` all read this table, so an option exists in one place.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from embconvert import values
 from embconvert.config import (
     OPSETS,
     QUANTIZED_PRECISIONS,
@@ -15,9 +15,7 @@ from embconvert.config import (
     Command,
     OptimizationLevel,
     PoolingMode,
-    Precision,
     Request,
-    unknown_value,
 )
 from embconvert.errors import UsageError
 
@@ -30,7 +28,7 @@ class Option:
 
     Attributes:
         name: As the user writes it, without the dashes.
-        commands: The commands that take it.
+        commands: The conversions that take it; other commands name their options themselves.
         help: One sentence.
         default: What the help shows as default; empty when there is none.
         parse: Turns the text into the value; raises UsageError.
@@ -39,9 +37,9 @@ class Option:
     """
 
     name: str
-    commands: tuple[Command, ...]
     help: str
     parse: Callable[[str], Any]
+    commands: tuple[Command, ...] = ()
     metavar: str | None = None
     default: str = ""
     field: str = ""
@@ -57,72 +55,6 @@ class Option:
         return self.field or self.name
 
 
-def _boolean(name: str, *, negated: bool = False) -> Callable[[str], bool]:
-    def parse(text: str) -> bool:
-        value = {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
-        if value is None:
-            raise UsageError(
-                f"--{name} cannot be {text!r}", f"write --{name} alone, or =true, =false"
-            )
-        return value is not negated
-
-    return parse
-
-
-def _text(name: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not text.strip() or "\0" in text:
-            raise UsageError(f"--{name} is empty", f"give --{name} a value, or leave it out")
-        return text
-
-    return parse
-
-
-def _path(name: str) -> Callable[[str], Path]:
-    return lambda text: Path(_text(name)(text)).expanduser()
-
-
-def _choice(name: str, known: Mapping[str, Any]) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        if text not in known:
-            raise unknown_value(f"--{name}", text, known)
-        return known[text]
-
-    return parse
-
-
-def _precisions(text: str) -> tuple[Precision, ...]:
-    parse = _choice("quantize", {p.value: p for p in QUANTIZED_PRECISIONS})
-    parts = [part.strip() for part in text.split(",")]
-    return tuple(dict.fromkeys(parse(part) for part in parts))
-
-
-def _opset(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) not in OPSETS:
-        raise UsageError(
-            f"--opset {text} does not work",
-            f"choose one from {OPSETS[0]} to {OPSETS[-1]}; 17 is the default",
-        )
-    return int(text)
-
-
-def _cosine(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise UsageError(f"--min_cosine {text} is no cosine", "give a number from 0 to 1, as 0.98")
-    return value
-
-
-def _device(text: str) -> str:
-    kind, _, index = text.partition(":")
-    if kind not in ("cpu", "cuda", "mps", "xpu") or (index and not index.isdigit()):
-        raise unknown_value("--device", text, ("cpu", "cuda", "cuda:0", "mps", "xpu"))
-    return text
-
-
 _EXPORT = (Command.EXPORT, Command.ALL)
 _OPTIMIZE = (Command.OPTIMIZE, Command.ALL)
 _QUANTIZE = (Command.QUANTIZE, Command.ALL)
@@ -132,7 +64,7 @@ OPTIONS: tuple[Option, ...] = (
         name="model_id",
         commands=_ALL_COMMANDS,
         metavar="ID",
-        parse=_text("model_id"),
+        parse=values.text("model_id"),
         default="required",
         help="Hub id (org/name) or local folder of the model.",
     ),
@@ -140,7 +72,7 @@ OPTIONS: tuple[Option, ...] = (
         name="output_parent_dir",
         commands=_ALL_COMMANDS,
         metavar="DIR",
-        parse=_path("output_parent_dir"),
+        parse=values.path("output_parent_dir"),
         default="./models/",
         help="The model goes to DIR/<model_id>, or DIR/<folder name> for a local folder.",
     ),
@@ -148,7 +80,7 @@ OPTIONS: tuple[Option, ...] = (
         name="revision",
         commands=_EXPORT,
         metavar="REV",
-        parse=_text("revision"),
+        parse=values.text("revision"),
         default="the hub's main branch",
         help="Branch, tag or commit; resolved to a commit and recorded.",
     ),
@@ -156,7 +88,7 @@ OPTIONS: tuple[Option, ...] = (
         name="task",
         commands=_EXPORT,
         metavar="TASK",
-        parse=_choice("task", {t: t for t in TASK_SYNONYMS}),
+        parse=values.choice("task", {t: t for t in TASK_SYNONYMS}),
         default="sentence-similarity",
         help="What the model is for; optimum's synonyms of feature-extraction.",
     ),
@@ -164,7 +96,7 @@ OPTIONS: tuple[Option, ...] = (
         name="opset",
         commands=_EXPORT,
         metavar="N",
-        parse=_opset,
+        parse=values.opset,
         default="17",
         help=f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]}.",
     ),
@@ -172,7 +104,7 @@ OPTIONS: tuple[Option, ...] = (
         name="device",
         commands=_EXPORT,
         metavar="DEVICE",
-        parse=_device,
+        parse=values.device,
         default="cpu",
         help="The torch device that traces the model: cpu, cuda, cuda:1, mps.",
     ),
@@ -180,7 +112,7 @@ OPTIONS: tuple[Option, ...] = (
         name="optimize",
         commands=_OPTIMIZE,
         metavar="LEVEL",
-        parse=_choice("optimize", {str(int(level)): level for level in OptimizationLevel}),
+        parse=values.choice("optimize", {str(int(level)): level for level in OptimizationLevel}),
         default="1",
         help="0 makes no optimized file, 1 is portable, 2 is for CPU, 99 is bound to this CPU.",
     ),
@@ -188,7 +120,7 @@ OPTIONS: tuple[Option, ...] = (
         name="quantize",
         commands=_QUANTIZE,
         metavar="PRECISION",
-        parse=_precisions,
+        parse=values.precisions,
         default="none for all, required for quantize",
         help="QInt8, QUInt8, Float16 or QInt8Static, or several with commas between them.",
     ),
@@ -196,21 +128,21 @@ OPTIONS: tuple[Option, ...] = (
         name="model_path",
         commands=(Command.OPTIMIZE, Command.QUANTIZE),
         metavar="FILE",
-        parse=_path("model_path"),
+        parse=values.path("model_path"),
         default="what export left in the output folder",
         help="Work on this ONNX file instead; it is never changed.",
     ),
     Option(
         name="per_channel",
         commands=_QUANTIZE,
-        parse=_boolean("per_channel"),
+        parse=values.boolean("per_channel"),
         default="on",
         help="One scale for each channel of a weight.",
     ),
     Option(
         name="no_per_channel",
         commands=_QUANTIZE,
-        parse=_boolean("no_per_channel", negated=True),
+        parse=values.boolean("no_per_channel", negated=True),
         field="per_channel",
         default="off",
         help="One scale for the whole weight.",
@@ -218,14 +150,14 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="reduce_range",
         commands=_QUANTIZE,
-        parse=_boolean("reduce_range"),
+        parse=values.boolean("reduce_range"),
         default="on",
         help="7-bit weights, which x86 without VNNI needs to be right.",
     ),
     Option(
         name="no_reduce_range",
         commands=_QUANTIZE,
-        parse=_boolean("no_reduce_range", negated=True),
+        parse=values.boolean("no_reduce_range", negated=True),
         field="reduce_range",
         default="off",
         help="8-bit weights, for ARM and x86 with VNNI.",
@@ -234,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
         name="calibration_dataset",
         commands=_QUANTIZE,
         metavar="FILE",
-        parse=_path("calibration_dataset"),
+        parse=values.path("calibration_dataset"),
         default="a built-in set",
         help="UTF-8 text file, one text a line, that calibrates QInt8Static.",
     ),
@@ -242,7 +174,7 @@ OPTIONS: tuple[Option, ...] = (
         name="min_cosine",
         commands=_QUANTIZE,
         metavar="X",
-        parse=_cosine,
+        parse=values.cosine,
         default="one for each precision",
         help="Floor of the mean cosine to the reference; a file below it is not published.",
     ),
@@ -250,7 +182,7 @@ OPTIONS: tuple[Option, ...] = (
         name="pooling",
         commands=_EXPORT,
         metavar="MODE",
-        parse=_choice(
+        parse=values.choice(
             "pooling",
             {m.value: m for m in PoolingMode} | {"mean_sqrt_len": PoolingMode.MEAN_SQRT_LEN},
         ),
@@ -261,21 +193,21 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="skip_shape_inference",
         commands=(Command.OPTIMIZE, Command.QUANTIZE, Command.ALL),
-        parse=_boolean("skip_shape_inference"),
+        parse=values.boolean("skip_shape_inference"),
         default="off",
         help="For models on which symbolic shape inference fails.",
     ),
     Option(
         name="skip_validation",
         commands=_ALL_COMMANDS,
-        parse=_boolean("skip_validation"),
+        parse=values.boolean("skip_validation"),
         default="off",
         help="Do not compare with the reference; the manifest says so.",
     ),
     Option(
         name="trust_remote_code",
         commands=_EXPORT,
-        parse=_boolean("trust_remote_code"),
+        parse=values.boolean("trust_remote_code"),
         default="off",
         help="Run Python code that comes with the model.",
     ),
@@ -283,42 +215,42 @@ OPTIONS: tuple[Option, ...] = (
         name="cache_dir",
         commands=_ALL_COMMANDS,
         metavar="DIR",
-        parse=_path("cache_dir"),
+        parse=values.path("cache_dir"),
         default="$HF_HOME/hub",
         help="The hub cache.",
     ),
     Option(
         name="offline",
         commands=_ALL_COMMANDS,
-        parse=_boolean("offline"),
+        parse=values.boolean("offline"),
         default="off",
         help="Open no connection; use the cache.",
     ),
     Option(
         name="dry_run",
         commands=_ALL_COMMANDS,
-        parse=_boolean("dry_run"),
+        parse=values.boolean("dry_run"),
         default="off",
         help="Print what would be done, and do nothing.",
     ),
     Option(
         name="json",
         commands=_ALL_COMMANDS,
-        parse=_boolean("json"),
+        parse=values.boolean("json"),
         default="off",
         help="Print the manifest (or, with --dry_run, the plan) as JSON.",
     ),
     Option(
         name="quiet",
         commands=_ALL_COMMANDS,
-        parse=_boolean("quiet"),
+        parse=values.boolean("quiet"),
         default="off",
         help="Only warnings and errors on stderr.",
     ),
     Option(
         name="debug",
         commands=_ALL_COMMANDS,
-        parse=_boolean("debug"),
+        parse=values.boolean("debug"),
         default="off",
         help="Tracebacks, and the libraries' own warnings.",
     ),
@@ -330,37 +262,56 @@ def options_of(command: Command) -> dict[str, Option]:
     return {option.name: option for option in OPTIONS if command in option.commands}
 
 
-def parse_request(command: Command, texts: Mapping[str, str]) -> Request:
-    """Turns the texts of a command line into a Request.
+def shared(*names: str) -> tuple[Option, ...]:
+    """Returns options of the conversions that another command takes with the same meaning."""
+    by_name = {option.name: option for option in OPTIONS}
+    return tuple(by_name[name] for name in names)
+
+
+def parse_options(options: Iterable[Option], words: Mapping[str, str]) -> dict[str, Any]:
+    """Turns the words of a command line into values.
+
+    Args:
+        options: Those that the command takes.
+        words: Option name to word; options that were not given are absent.
+
+    Returns:
+        Field name to value.
+
+    Raises:
+        UsageError: A word is not one of the known ones, or two contradict.
+    """
+    found: dict[str, Any] = {}
+    set_by: dict[str, str] = {}
+    known = {option.name: option for option in options}
+    for name, word in words.items():
+        option = known[name]
+        value = option.parse(word)
+        field = option.request_field
+        if field in found and found[field] != value:
+            raise UsageError(f"--{set_by[field]} and --{name} contradict", "give one of them")
+        found[field], set_by[field] = value, name
+    return found
+
+
+def make_request(command: Command, fields: Mapping[str, Any]) -> Request:
+    """Returns the request of a conversion.
 
     Args:
         command: The verb.
-        texts: Option name to text; options that were not given are absent.
-
-    Returns:
-        The request, every value checked.
+        fields: As parse_options gives them.
 
     Raises:
-        UsageError: A value is missing or not one of the known ones, or two contradict.
+        UsageError: A value is missing.
     """
-    values: dict[str, Any] = {}
-    set_by: dict[str, str] = {}
-    known = options_of(command)
-    for name, text in texts.items():
-        option = known[name]
-        value = option.parse(text)
-        field = option.request_field
-        if field in values and values[field] != value:
-            raise UsageError(f"--{set_by[field]} and --{name} contradict", "give one of them")
-        values[field], set_by[field] = value, name
-    if "model_id" not in values:
+    if "model_id" not in fields:
         raise UsageError(
             "--model_id is missing",
             f"write: embconvert {command} --model_id org/name, or a local folder",
         )
-    if command is Command.QUANTIZE and not values.get("quantize"):
+    if command is Command.QUANTIZE and not fields.get("quantize"):
         raise UsageError(
             "--quantize is missing",
             f"write: --quantize {'|'.join(QUANTIZED_PRECISIONS)}, or several with commas",
         )
-    return Request(command=command, **values)
+    return Request(command=command, **fields)

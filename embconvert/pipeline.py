@@ -8,7 +8,7 @@ from typing import Any
 
 from embconvert import hub
 from embconvert.artifacts import Staging, output_errors, read_manifest
-from embconvert.config import Command, PoolingMode, Precision, Request
+from embconvert.config import Command, Finished, PoolingMode, Precision, Request
 from embconvert.console import Console
 from embconvert.errors import (
     EmbconvertError,
@@ -34,15 +34,14 @@ from embconvert.verification import Source, Verifier
 from embconvert.workers import WorkerCrashed, Workers
 
 
-def convert(request: Request) -> str:
+def convert(request: Request) -> Finished:
     """Runs a request.
 
     Args:
         request: What to do.
 
     Returns:
-        What goes to stdout: the output folder's path; with `json` the manifest; with `dry_run`
-        the plan.
+        For stdout the output folder's path; with `json` the manifest; with `dry_run` the plan.
 
     Raises:
         EmbconvertError: Something is wrong; what was published before is still there.
@@ -63,7 +62,7 @@ def convert(request: Request) -> str:
         calibration_digest=calibration.digest,
     )
     if request.dry_run:
-        return _describe(plan, as_json=request.json)
+        return Finished(text=_describe(plan, as_json=request.json))
     for remark in plan.remarks:
         console.say(remark)
     _warn_of_memory(plan, console)
@@ -74,7 +73,8 @@ def convert(request: Request) -> str:
         Workers(console, expected=plan.graph_processes) as workers,
     ):
         manifest = _Run(request, resolved, plan, staging, old, workers, console).execute()
-    return json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
+    text = json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
+    return Finished(text=text)
 
 
 def _warn_of_memory(plan: Plan, console: Console) -> None:

@@ -7,12 +7,13 @@ from importlib import metadata
 from typing import Any
 
 from embconvert import __version__
+from embconvert.config import Finished, VersionRequest
 
 
-def version(*, as_json: bool) -> str:
-    """Returns the tool's version; as JSON also its commit and every installed package."""
-    if not as_json:
-        return f"embconvert {__version__}"
+def version(request: VersionRequest) -> Finished:
+    """Tells the tool's version; as JSON also its commit and every installed package."""
+    if not request.json:
+        return Finished(text=f"embconvert {__version__}")
     facts: dict[str, Any] = {
         "embconvert": __version__,
         # Set when the image is built.
@@ -25,4 +26,4 @@ def version(*, as_json: bool) -> str:
             )
         },
     }
-    return json.dumps(facts, indent=2)
+    return Finished(text=json.dumps(facts, indent=2))

@@ -1,5 +1,6 @@
 """The command line refuses before it works, and its help teaches at once."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,18 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embconvert.cli import parse, run
-from embconvert.config import Command, OptimizationLevel, PoolingMode, Precision
+from embconvert import cli
+from embconvert.cli import run
+from embconvert.commands import COMMANDS
+from embconvert.config import Command, OptimizationLevel, PoolingMode, Precision, Request
 from embconvert.errors import UsageError
-from embconvert.options import OPTIONS, options_of
 
 ROOT = Path(__file__).parents[2]
+
+
+def parse(words: list[str]) -> Request:
+    request = cli.parse(words)[1]
+    assert isinstance(request, Request)
+    return request
 
 
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("", "write one of: export, optimize, quantize, all"),
+        ("", "write one of: export, optimize, quantize, all, version"),
         ("exprot --model_id m", "did you mean export?"),
         ("all m", "write --model_id m"),
         ("all", "write: embconvert all --model_id"),
@@ -102,25 +110,48 @@ def test_defaults_are_those_of_the_readme() -> None:
     assert str(request.output_parent_dir) == "models"
 
 
-@given(st.lists(st.text(max_size=12) | st.sampled_from([f"--{o.name}" for o in OPTIONS] + ["all"])))
+WORDS = [*COMMANDS, *(f"--{name}" for spec in COMMANDS.values() for name in spec.options)]
+
+
+@given(st.lists(st.text(max_size=12) | st.sampled_from(WORDS)))
 def test_no_command_line_gives_anything_but_a_request_or_a_usage_error(words: list[str]) -> None:
     try:
-        parse(words)
+        cli.parse(words)
     except UsageError as error:
         assert error.message
         assert error.hint
 
 
-@pytest.mark.parametrize("command", Command)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_lists_every_option_with_examples(
-    command: Command, capsys: pytest.CaptureFixture[str]
+    command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([command, "--help"]) == 0
     text = capsys.readouterr().out
-    for option in options_of(command).values():
+    for option in COMMANDS[command].options.values():
         assert f"--{option.name}" in text
-    assert f"embconvert {command} --model_id" in text
+    for example in COMMANDS[command].examples:
+        assert f"  {example}\n" in text
+    assert max(map(len, text.splitlines())) <= 100
     assert "exit codes" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_example_of_the_help_is_a_command_line_that_parses(command: str) -> None:
+    for example in COMMANDS[command].examples:
+        spec, _ = cli.parse(example.split()[1:])
+        assert spec.name == command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_function(command: str) -> None:
+    module, _, name = COMMANDS[command].function.partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_a_flag_does_not_take_the_next_word() -> None:
+    request = parse(["all", "--quiet", "--model_id", "m", "--json", "--offline=false"])
+    assert (request.quiet, request.json, request.offline) == (True, True, False)
 
 
 @pytest.mark.parametrize("start", [["-m", "embconvert"], [str(ROOT / "entrypoint.py")]])

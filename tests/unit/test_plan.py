@@ -27,7 +27,11 @@ RESOLVED = ResolvedModel(
 
 def plan(line: str, *available: str) -> Plan:
     return make_plan(
-        parse(line.split()), RESOLVED, output_dir="out", available=available, calibration_digest="c"
+        parse(line.split())[1],
+        RESOLVED,
+        output_dir="out",
+        available=available,
+        calibration_digest="c",
     )
 
 

@@ -3,10 +3,16 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from embconvert.commands import COMMANDS
+from embconvert.config import Command
 from embconvert.options import OPTIONS
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `--(\w+)( [A-Z]+)?` \| ([^|]+) \| ([^|]+) \| ([^|]*) \|$", re.MULTILINE)
+#: The same for a command that doesn't convert; its table has no column of commands.
+SHORT_ROW = re.compile(r"^\| `--(\w+)( [A-Z]+)?` \| ([^|]+) \| ([^|]*) \|$", re.MULTILINE)
 
 
 def test_the_readme_documents_every_option_as_the_help_does() -> None:
@@ -20,6 +26,24 @@ def test_the_readme_documents_every_option_as_the_help_does() -> None:
             option.default,
         )
         for option in OPTIONS
+    ]
+
+
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in set(Command)])
+def test_the_readme_documents_every_other_command_as_the_help_does(name: str) -> None:
+    spec = COMMANDS[name]
+    metavar = f" {spec.operands.metavar}" if spec.operands else ""
+    dots = "..." if spec.operands and spec.operands.several else ""
+    _, found, section = README.partition(f"\n### `embconvert {name}{metavar}{dots}`\n")
+    assert found, f"the README has no section for embconvert {name}{metavar}{dots}"
+    section = re.split(r"^#", section, maxsplit=1, flags=re.MULTILINE)[0]
+    assert spec.summary in section
+    if spec.operands:
+        assert spec.operands.help in section
+    rows = [tuple(part.strip() for part in match) for match in SHORT_ROW.findall(section)]
+    assert rows == [
+        (option.name, option.metavar or "", option.help, option.default)
+        for option in spec.options.values()
     ]
 
 

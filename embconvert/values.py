@@ -1,0 +1,88 @@
+"""From the words of a command line to values; what is no value is a UsageError with a hint.
+
+A parser that needs the option's name for its errors is made by a function that takes it.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from embconvert.config import OPSETS, QUANTIZED_PRECISIONS, Precision, unknown_value
+from embconvert.errors import UsageError
+
+
+def boolean(name: str, *, negated: bool = False) -> Callable[[str], bool]:
+    """Returns a parser of true and false."""
+
+    def parse(word: str) -> bool:
+        value = {"true": True, "1": True, "false": False, "0": False}.get(word.lower())
+        if value is None:
+            raise UsageError(
+                f"--{name} cannot be {word!r}", f"write --{name} alone, or =true, =false"
+            )
+        return value is not negated
+
+    return parse
+
+
+def text(name: str) -> Callable[[str], str]:
+    """Returns a parser of any text that is not empty."""
+
+    def parse(word: str) -> str:
+        if not word.strip() or "\0" in word:
+            raise UsageError(f"--{name} is empty", f"give --{name} a value, or leave it out")
+        return word
+
+    return parse
+
+
+def path(name: str) -> Callable[[str], Path]:
+    """Returns a parser of paths; `~` is the home folder."""
+    return lambda word: Path(text(name)(word)).expanduser()
+
+
+def choice(name: str, known: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Returns a parser of these words, to the values that they stand for."""
+
+    def parse(word: str) -> Any:
+        if word not in known:
+            raise unknown_value(f"--{name}", word, known)
+        return known[word]
+
+    return parse
+
+
+def precisions(word: str) -> tuple[Precision, ...]:
+    """Parses one precision, or several with commas."""
+    parse = choice("quantize", {p.value: p for p in QUANTIZED_PRECISIONS})
+    parts = [part.strip() for part in word.split(",")]
+    return tuple(dict.fromkeys(parse(part) for part in parts))
+
+
+def opset(word: str) -> int:
+    """Parses an ONNX operator set."""
+    if not word.isascii() or not word.isdigit() or int(word) not in OPSETS:
+        raise UsageError(
+            f"--opset {word} does not work",
+            f"choose one from {OPSETS[0]} to {OPSETS[-1]}; 17 is the default",
+        )
+    return int(word)
+
+
+def cosine(word: str) -> float:
+    """Parses a number from 0 to 1."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise UsageError(f"--min_cosine {word} is no cosine", "give a number from 0 to 1, as 0.98")
+    return value
+
+
+def device(word: str) -> str:
+    """Parses a torch device."""
+    kind, _, index = word.partition(":")
+    if kind not in ("cpu", "cuda", "mps", "xpu") or (index and not index.isdigit()):
+        raise unknown_value("--device", word, ("cpu", "cuda", "cuda:0", "mps", "xpu"))
+    return word
