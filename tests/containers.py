@@ -11,6 +11,8 @@ import pytest
 from hub_server import HubServer
 
 IMAGE = os.environ.get("IMAGE", "embconvert")
+# docker run's own exit code, when no container was started.
+_ENGINE_FAILED = 125
 #: What a careful administrator adds; everything must work with it.
 HARDENED = (
     "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL",
@@ -28,11 +30,18 @@ class Done:
 
 
 def docker(*words: object, stdin: str | None = None) -> Done:
-    """Runs a docker command to its end."""
-    done = subprocess.run(
-        ["docker", *map(str, words)],
-        input=stdin, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+    """Runs a docker command to its end.
+
+    runc's setup of a container sometimes fails on a busy machine before anything of the image has
+    run (opencontainers/runc, "waiting for init preliminary setup"); that is tried again.
+    """
+    for _attempt in range(3):
+        done = subprocess.run(
+            ["docker", *map(str, words)],
+            input=stdin, capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
+        if done.returncode != _ENGINE_FAILED or "init preliminary setup" not in done.stderr:
+            break
     return Done(done.returncode, done.stdout, done.stderr)
 
 
