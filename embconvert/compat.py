@@ -22,8 +22,24 @@ _OPERATOR: Mapping[str, Version] = {
     "com.microsoft.RotaryEmbedding": (1, 17),
     "com.microsoft.GroupQueryAttention": (1, 17),
     "com.microsoft.MatMulNBits": (1, 17),
+    "com.microsoft.MatMulNBits of 8 bits": (1, 23),
+    "com.microsoft.MatMulNBits of 8 bits at level 4": (1, 22),
     "com.microsoft.GatherBlockQuantized": (1, 22),
+    "com.microsoft.GatherBlockQuantized of 8 bits": (1, 23),
 }
+
+
+def variant(operator: str, attributes: Mapping[str, int]) -> str:
+    """Returns the name by which the table above knows an operator with these attributes.
+
+    Args:
+        operator: Its name, with its domain.
+        attributes: Its integer attributes.
+    """
+    if attributes.get("bits") != 8:
+        return operator
+    level = attributes.get("accuracy_level", 0)
+    return f"{operator} of 8 bits" + (f" at level {level}" if level == 4 else "")
 
 
 def _since(table: Mapping[int, Version], value: int) -> Version:
@@ -38,7 +54,7 @@ def oldest_onnxruntime(opset: int, ir_version: int, operators: Iterable[str]) ->
     Args:
         opset: Of ONNX's own domain.
         ir_version: Of the file.
-        operators: Names as OnnxArtifact.operators has them.
+        operators: Names as OnnxArtifact.operators has them, or variants of them.
 
     Raises:
         ValueError: The opset or the IR version is newer than this table.

@@ -22,6 +22,7 @@ class Precision(StrEnum):
     """The number format of a graph's weights, as its file name says it."""
 
     FLOAT32 = "Float32"
+    Q8 = "Q8"
     QINT8 = "QInt8"
     QUINT8 = "QUInt8"
     FLOAT16 = "Float16"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from embconvert.compat import oldest_onnxruntime
+from embconvert.compat import oldest_onnxruntime, variant
 from embconvert.lazy_onnx import read_lazily
 from embconvert.model import FileRecord, OnnxArtifact, TensorInfo
 
@@ -214,10 +214,16 @@ def describe(
     model: "ir.Model", path: Path, sha256: str, external_data: FileRecord | None
 ) -> OnnxArtifact:
     """Returns the artifact of a model on disk."""
+    import onnx_ir as ir
+
     operators: Counter[str] = Counter()
+    variants: set[str] = set()
     for node in model.graph.all_nodes():
         domain = node.domain if node.domain not in ("", "ai.onnx") else ""
-        operators[f"{domain}.{node.op_type}" if domain else node.op_type] += 1
+        name = f"{domain}.{node.op_type}" if domain else node.op_type
+        operators[name] += 1
+        integers = (a for a in node.attributes.values() if a.type is ir.AttributeType.INT)
+        variants.add(variant(name, {a.name: a.as_int() for a in integers}))
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
     return OnnxArtifact(
         path=path,
@@ -228,7 +234,7 @@ def describe(
         inputs=tuple(map(_tensor_info, model.graph.inputs)),
         outputs=tuple(map(_tensor_info, model.graph.outputs)),
         operators=dict(sorted(operators.items())),
-        min_onnxruntime=oldest_onnxruntime(opset, model.ir_version, operators),
+        min_onnxruntime=oldest_onnxruntime(opset, model.ir_version, variants),
     )
 
 

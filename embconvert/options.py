@@ -122,7 +122,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="PRECISION",
         parse=values.precisions,
         default="none for all, required for quantize",
-        help="QInt8, QUInt8, Float16 or QInt8Static, or several with commas between them.",
+        help="Q8, QInt8, QUInt8, Float16 or QInt8Static, or several with commas between them.",
     ),
     Option(
         name="model_path",

@@ -224,7 +224,7 @@ def _quantize_step(
     calibration_digest: str,
 ) -> Step:
     settings: dict[str, Any] = {"precision": str(precision)}
-    if precision is not Precision.FLOAT16:
+    if precision in (Precision.QINT8, Precision.QUINT8, Precision.QINT8_STATIC):
         settings |= {"per_channel": request.per_channel, "reduce_range": request.reduce_range}
     if precision is Precision.QINT8_STATIC:
         settings |= {

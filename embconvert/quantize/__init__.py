@@ -9,6 +9,7 @@ from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError
 from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.onnx_file import write_model
+from embconvert.quantize.blockwise import blockwise_8
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
 from embconvert.quantize.float16 import float16
 from embconvert.quantize.settings import QuantizeSettings
@@ -22,6 +23,7 @@ Recipe = Callable[[Path, QuantizeSettings], "ir.Model"]
 
 RECIPES: Mapping[Precision, Recipe] = MappingProxyType(
     {
+        Precision.Q8: blockwise_8,
         Precision.QINT8: dynamic_int8,
         Precision.QUINT8: dynamic_uint8,
         Precision.FLOAT16: float16,
@@ -32,6 +34,7 @@ RECIPES: Mapping[Precision, Recipe] = MappingProxyType(
 _QUANTIZED_OPERATORS = (
     "MatMulInteger", "QLinearMatMul", "DynamicQuantizeLinear", "QuantizeLinear",
     "DequantizeLinear", "com.microsoft.QAttention", "com.microsoft.MatMulNBits",
+    "com.microsoft.GatherBlockQuantized",
 )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from conftest import Outcome, embconvert, files_in
 
 pytestmark = pytest.mark.integration
 
+PRECISIONS = "Q8,QInt8,QUInt8,Float16,QInt8Static"
+
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -22,7 +24,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def converted(minilm: Path, parent: Path) -> Outcome:
     outcome = embconvert(
         "all", "--model_id", minilm, "--output_parent_dir", parent,
-        "--quantize", "QInt8,QUInt8,Float16,QInt8Static",
+        "--quantize", PRECISIONS,
     )  # fmt: skip
     assert outcome.code == 0, outcome.stderr
     return outcome
@@ -39,6 +41,7 @@ def test_the_folder_holds_graphs_tokenizer_config_and_modules(parent: Path) -> N
         for file in (
             "onnx/model.onnx",
             "onnx/model_opt1.onnx",
+            "onnx/model_opt1_Q8.onnx",
             "onnx/model_opt1_QInt8.onnx",
             "onnx/model_opt1_QUInt8.onnx",
             "onnx/model_opt1_Float16.onnx",
@@ -73,6 +76,7 @@ def test_float32_graphs_give_the_embeddings_of_sentence_transformers(converted: 
 def test_quantized_graphs_are_near_and_small(converted: Outcome) -> None:
     whole = converted.graph("model.onnx")["size_bytes"]
     for precision, share, cosine in (
+        ("Q8", 0.29, 0.9995),
         ("QInt8", 0.26, 0.985),
         ("QUInt8", 0.26, 0.985),
         ("QInt8Static", 0.26, 0.99),
@@ -81,6 +85,13 @@ def test_quantized_graphs_are_near_and_small(converted: Outcome) -> None:
         graph = converted.graph(f"model_opt1_{precision}.onnx")
         assert graph["size_bytes"] < share * whole
         assert graph["fidelity"]["mean_cosine"] > cosine
+
+
+def test_q8_moves_no_embedding_far(converted: Outcome) -> None:
+    graph = converted.graph("model_opt1_Q8.onnx")
+    assert graph["fidelity"]["min_cosine"] > 0.998
+    assert graph["fidelity"]["batch_cosine"] > 0.9999999
+    assert graph["min_onnxruntime"] == "1.23"
 
 
 def test_a_static_graph_does_not_depend_on_the_batch(converted: Outcome) -> None:
@@ -109,7 +120,7 @@ def test_a_second_run_does_nothing_again(minilm: Path, parent: Path) -> None:
     before = files_in(parent)
     again = embconvert(
         "all", "--model_id", minilm, "--output_parent_dir", parent,
-        "--quantize", "QInt8,QUInt8,Float16,QInt8Static",
+        "--quantize", PRECISIONS,
     )  # fmt: skip
     assert again.code == 0
     assert "up to date" in again.stderr

@@ -1,0 +1,121 @@
+"""Blockwise integers: every run of `block_size` weights along the inner dimension has one scale.
+
+The layout is that of ONNX Runtime's MatMulNBits and GatherBlockQuantized
+(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md); the scale is that of
+its own tool (mlas/lib/q4_dq.cpp, symmetric): the block's extreme value over the lowest integer, so
+that the extreme is exact.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+# Rows are worked on in pieces of about so many weights, so that a table of a gigabyte costs its
+# result and little more.
+_CHUNK_WEIGHTS = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockFormat:
+    """How a matrix is cut and rounded.
+
+    Attributes:
+        bits: Of an integer, 4 or 8.
+        block_size: Weights that share a scale; a power of two, 16 at least.
+    """
+
+    bits: int
+    block_size: int
+
+    @property
+    def zero_point(self) -> int:
+        """What stands for zero; the operators' default."""
+        return 1 << (self.bits - 1)
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a block's integers."""
+        return self.block_size * self.bits // 8
+
+    def blocks(self, inner: int) -> int:
+        """Returns how many blocks a row of `inner` weights has; the last may be padded."""
+        return -(-inner // self.block_size)
+
+    def nbytes(self, rows: int, inner: int) -> int:
+        """Returns the size of a quantized matrix with its scales."""
+        return rows * self.blocks(inner) * (self.block_bytes + 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """A quantized matrix.
+
+    Attributes:
+        packed: (rows, blocks, block_bytes) uint8; of two integers of 4 bits, the first is in the
+            low half of their byte.
+        scales: (rows, blocks) float32; may be negative.
+    """
+
+    packed: ByteArray
+    scales: FloatArray
+
+
+def quantize_blocks(weights: FloatArray, form: BlockFormat) -> Blocks:
+    """Rounds a matrix.
+
+    Args:
+        weights: (rows, inner) float32; blocks run along the rows. May be a transposed view.
+        form: The format.
+    """
+    rows, inner = weights.shape
+    blocks = form.blocks(inner)
+    packed = np.empty((rows, blocks, form.block_bytes), np.uint8)
+    scales = np.empty((rows, blocks), np.float32)
+    step = max(1, _CHUNK_WEIGHTS // max(1, inner))
+    for start in range(0, rows, step):
+        part = np.zeros((min(step, rows - start), blocks * form.block_size), np.float32)
+        part[:, :inner] = weights[start : start + step]
+        cut = part.reshape(len(part), blocks, form.block_size)
+        where = slice(start, start + len(part))
+        scales[where] = _extreme_scales(cut, form)
+        packed[where] = _pack(_round(cut, scales[where], form), form.bits)
+    return Blocks(packed=packed, scales=scales)
+
+
+def dequantize_blocks(blocks: Blocks, form: BlockFormat, inner: int) -> FloatArray:
+    """Returns the weights that a quantized matrix stands for, (rows, inner) float32."""
+    integers = blocks.packed
+    if form.bits == 4:
+        halves = np.stack([integers & 15, integers >> 4], axis=-1)
+        integers = halves.reshape(*integers.shape[:2], form.block_size)
+    centred = integers.astype(np.float32) - np.float32(form.zero_point)
+    weights: FloatArray = (centred * blocks.scales[:, :, None]).reshape(len(centred), -1)
+    return weights[:, :inner]
+
+
+def _extreme_scales(cut: FloatArray, form: BlockFormat) -> FloatArray:
+    """Returns the scales, (rows, blocks), that make each block's extreme the lowest integer."""
+    lowest, highest = cut.min(axis=2), cut.max(axis=2)
+    extreme = np.where(-lowest > highest, lowest, highest)
+    scales: FloatArray = extreme / np.float32(-form.zero_point)
+    return scales
+
+
+def _round(cut: FloatArray, scales: FloatArray, form: BlockFormat) -> ByteArray:
+    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
+    scaled = cut * inverse[:, :, None]
+    np.rint(scaled, out=scaled)
+    scaled += np.float32(form.zero_point)
+    np.clip(scaled, 0, (1 << form.bits) - 1, out=scaled)
+    return scaled.astype(np.uint8)
+
+
+def _pack(integers: ByteArray, bits: int) -> ByteArray:
+    if bits == 8:
+        return integers
+    packed: ByteArray = integers[..., ::2] | integers[..., 1::2] << np.uint8(4)
+    return packed

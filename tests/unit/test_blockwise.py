@@ -1,0 +1,180 @@
+"""Blockwise weights beside ONNX Runtime's kernels and its own tool."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from embconvert.onnx_file import read_artifact, write_model
+from embconvert.quantize.blocks import BlockFormat, Blocks, dequantize_blocks, quantize_blocks
+from embconvert.quantize.blockwise import blockwise_8
+from embconvert.quantize.settings import QuantizeSettings
+
+RANDOM = np.random.default_rng(0)
+# Whole blocks, a padded one, less than one.
+INNER_SIZES = [64, 80, 20]
+
+
+def weights(rows: int, inner: int) -> np.ndarray:
+    drawn = RANDOM.standard_normal((rows, inner), dtype=np.float32)
+    drawn[0] = 0  # a block without any range
+    return drawn
+
+
+def run(nodes: list[object], feed: dict[str, np.ndarray], **initializers: np.ndarray) -> np.ndarray:
+    """Runs nodes on ONNX Runtime; the last one's output is y."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+         for n, v in feed.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(v, n) for n, v in initializers.items()],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return np.asarray(session.run(None, feed)[0])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("inner", INNER_SIZES)
+def test_matmulnbits_multiplies_with_the_weights_that_the_blocks_stand_for(
+    bits: int, inner: int
+) -> None:
+    form = BlockFormat(bits=bits, block_size=32)
+    blocks = quantize_blocks(weights(48, inner), form)
+    node = helper.make_node(
+        "MatMulNBits", ["x", "b", "scales"], ["y"], domain="com.microsoft",
+        K=inner, N=48, bits=bits, block_size=32, accuracy_level=1,
+    )  # fmt: skip
+    x = RANDOM.standard_normal((3, inner), dtype=np.float32)
+    y = run([node], {"x": x}, b=blocks.packed, scales=blocks.scales)
+    np.testing.assert_allclose(y, x @ dequantize_blocks(blocks, form, inner).T, atol=1e-4)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("inner", INNER_SIZES)
+def test_gatherblockquantized_reads_the_rows_that_the_blocks_stand_for(
+    bits: int, inner: int
+) -> None:
+    form = BlockFormat(bits=bits, block_size=16)
+    blocks = quantize_blocks(weights(10, inner), form)
+    data = blocks.packed.reshape(10, -1)[:, : inner * bits // 8]
+    node = helper.make_node(
+        "GatherBlockQuantized", ["data", "ids", "scales"], ["y"], domain="com.microsoft",
+        bits=bits, block_size=16, gather_axis=0, quantize_axis=1,
+    )  # fmt: skip
+    ids = np.array([[0, 3], [9, 3]])
+    y = run([node], {"ids": ids}, data=np.ascontiguousarray(data), scales=blocks.scales)
+    np.testing.assert_array_equal(y, dequantize_blocks(blocks, form, inner)[ids])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("inner", [64, 80])
+def test_rounding_is_that_of_onnx_runtimes_own_tool(bits: int, inner: int) -> None:
+    from onnxruntime.quantization.matmul_nbits_quantizer import (
+        DefaultWeightOnlyQuantConfig,
+        DefaultWeightOnlyQuantizer,
+    )
+
+    drawn = weights(48, inner)
+    theirs = DefaultWeightOnlyQuantizer(
+        DefaultWeightOnlyQuantConfig(block_size=32, is_symmetric=True, bits=bits)
+    )
+    packed, scales, _ = theirs.qbits_block_quant(np.ascontiguousarray(drawn.T))
+    form = BlockFormat(bits=bits, block_size=32)
+    blocks = quantize_blocks(drawn, form)
+    np.testing.assert_array_equal(blocks.scales, scales.reshape(blocks.scales.shape))
+    # What stands in the padding of a row's last block, nobody reads.
+    np.testing.assert_array_equal(
+        dequantize_blocks(blocks, form, inner),
+        dequantize_blocks(
+            Blocks(packed=packed.reshape(blocks.packed.shape), scales=blocks.scales), form, inner
+        ),
+    )
+
+
+SETTINGS = QuantizeSettings(
+    per_channel=True,
+    reduce_range=True,
+    skip_shape_inference=False,
+    calibration=lambda _: iter(()),
+    work=Path("unused"),
+)
+
+
+def table_and_products() -> ir.Model:
+    """Gather, then MatMul, Gemm with a transposed weight, and MatMul with the first's weight."""
+    ids = ir.val("ids", dtype=ir.DataType.INT64, shape=["n"])
+    arrays = {
+        "table": weights(300, 64), "square": weights(64, 64), "gemm": weights(24, 64),
+        "bias": weights(2, 24)[1], "batched": weights(2 * 24, 4).reshape(2, 24, 4),
+    }  # fmt: skip
+    values = {
+        n: ir.Value(name=n, shape=ir.Shape(a.shape), type=ir.TensorType(ir.DataType.FLOAT),
+                    const_value=ir.tensor(a, name=n))
+        for n, a in arrays.items()
+    }  # fmt: skip
+    nodes = [ir.node("Gather", [values["table"], ids])]
+    nodes += [ir.node("MatMul", [nodes[-1].outputs[0], values["square"]])]
+    nodes += [ir.node("MatMul", [nodes[-1].outputs[0], values["square"]])]
+    nodes += [
+        ir.node("Gemm", [nodes[-1].outputs[0], values["gemm"], values["bias"]], {"transB": 1})
+    ]
+    nodes += [ir.node("MatMul", [nodes[-1].outputs[0], values["batched"]])]
+    y = nodes[-1].outputs[0]
+    y.name, y.shape, y.dtype = "y", ir.Shape([2, "n", 4]), ir.DataType.FLOAT
+    graph = ir.Graph([ids], [y], nodes=nodes, initializers=list(values.values()),
+                     opset_imports={"": 17}, name="g")  # fmt: skip
+    return ir.Model(graph, ir_version=8)
+
+
+def test_a_graph_keeps_its_results_and_shares_what_it_shared(tmp_path: Path) -> None:
+    source = write_model(table_and_products(), tmp_path / "a.onnx")
+    written = write_model(blockwise_8(source.path, SETTINGS), tmp_path / "b.onnx")
+    feed = {"ids": np.array([1, 7, 299])}
+    expected, found = (
+        onnxruntime.InferenceSession(str(a.path)).run(None, feed)[0] for a in (source, written)
+    )
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+    assert written.operators == {
+        "Add": 1, "MatMul": 1, "com.microsoft.GatherBlockQuantized": 1,
+        "com.microsoft.MatMulNBits": 3,
+    }  # fmt: skip
+    initializers = read_names(written.path)
+    assert {n for n in initializers if "square" in n} == {
+        "square_columns_q8", "square_columns_scales",
+    }  # fmt: skip
+    assert {"table", "gemm"}.isdisjoint(initializers)
+    assert {"batched", "bias"} <= initializers
+    assert written.opset == source.opset == 17
+    assert written.min_onnxruntime == "1.23"
+    assert read_artifact(written.path) == written
+
+
+def read_names(path: Path) -> set[str]:
+    import onnx
+
+    return {t.name for t in onnx.load(str(path)).graph.initializer}
+
+
+def test_weights_are_read_when_the_file_is_written_and_each_once(tmp_path: Path) -> None:
+    write_model(table_and_products(), tmp_path / "a.onnx")
+    model = blockwise_8(tmp_path / "a.onnx", SETTINGS)
+    reads: list[str] = []
+    lazy = [v.const_value for v in model.graph.initializers.values()]
+    assert sum(isinstance(t, ir.LazyTensor) for t in lazy) == 6
+    original = ir.ExternalTensor.numpy
+
+    def numpy(tensor: ir.ExternalTensor) -> np.ndarray:
+        reads.append(tensor.name)
+        return np.asarray(original(tensor))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ir.ExternalTensor, "numpy", numpy)
+        write_model(model, tmp_path / "b.onnx")
+    assert sorted(reads) == ["gemm", "square", "table"]
