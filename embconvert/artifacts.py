@@ -21,9 +21,9 @@ from typing import Self
 
 from embconvert.container import mend_permission
 from embconvert.errors import OutputError
+from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest, parse_manifest
 from embconvert.model import FileRecord
 from embconvert.onnx_file import hash_file
-from embconvert.report import MANIFEST_FILE, ArtifactRecord, Manifest, parse_manifest
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

@@ -13,11 +13,11 @@ from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import SourceError
 from embconvert.fidelity import Fidelity
+from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.metering import Meter
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.onnx_file import read_artifact
 from embconvert.plan import Stage, Step
-from embconvert.report import ArtifactRecord, Manifest
 from embconvert.resources import cpus
 
 _STACK = (

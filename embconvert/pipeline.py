@@ -20,11 +20,11 @@ from embconvert.errors import (
 from embconvert.export import Exporter
 from embconvert.fidelity import Fidelity, shortfall
 from embconvert.ledger import Ledger, make_record
+from embconvert.manifest import TABLE_HEADER, ArtifactRecord, Manifest, table_rows
 from embconvert.metering import Meter
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.optimize import Optimizer
 from embconvert.plan import EXPORTED_FILE, Plan, Stage, Step, make_plan
-from embconvert.report import TABLE_HEADER, ArtifactRecord, Manifest, table_rows
 from embconvert.resources import limit_threads, memory_limit_bytes
 from embconvert.source import CONFIGURATION_FILES
 from embconvert.source_model import check_device

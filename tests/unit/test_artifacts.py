@@ -14,9 +14,9 @@ from conftest import files_in
 from embconvert.artifacts import Staging, output_errors, read_manifest
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import OutputError
+from embconvert.manifest import ArtifactRecord, Manifest, parse_manifest, table_rows
 from embconvert.model import FileRecord, TensorInfo
 from embconvert.onnx_file import hash_file
-from embconvert.report import ArtifactRecord, Manifest, parse_manifest, table_rows
 
 
 def record(path: Path, file: str, **changes: Any) -> ArtifactRecord:
