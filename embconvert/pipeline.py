@@ -53,7 +53,7 @@ def convert(request: Request) -> Finished:
     old = _published(target, console)
     if request.command in (Command.OPTIMIZE, Command.QUANTIZE) and old is not None:
         request = _continuing(request, old)
-    resolved = hub.resolve(request)
+    resolved = hub.resolve(request, console)
     plan = make_plan(
         request,
         resolved,

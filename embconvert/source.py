@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from embconvert.architectures import read_architecture
@@ -132,6 +133,7 @@ def resolve_folder(
     model_id: str,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    sha256: Mapping[str, str] = MappingProxyType({}),
 ) -> ResolvedModel:
     """Reads and checks a model's files.
 
@@ -140,6 +142,7 @@ def resolve_folder(
         model_id: As the user gave it.
         revision: The hub's commit.
         trust_remote_code: Whether modules of foreign classes are allowed.
+        sha256: Of files whose content is known already, by name.
 
     Raises:
         SourceError: A file is missing or broken, or the weights come only as a pickle.
@@ -174,11 +177,11 @@ def resolve_folder(
         folder=folder,
         files=tuple(
             FileRecord(
-                path=file.relative_to(folder).as_posix(),
-                sha256=hash_file(file),
+                path=name,
+                sha256=sha256.get(name) or hash_file(file),
                 size_bytes=file.stat().st_size,
             )
-            for file in sorted(files)
+            for name, file in sorted((f.relative_to(folder).as_posix(), f) for f in files)
         ),
         config=config,
         architecture=architecture,

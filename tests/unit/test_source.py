@@ -8,7 +8,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
-from embconvert.hub import local_folder, needed_files
+from embconvert.hub import local_folder
+from embconvert.hub.cache import needed_files
 from embconvert.source import parse_modules, resolve_folder
 
 

@@ -1,0 +1,94 @@
+"""From a request to a model's files on disk; only hub.client opens the network."""
+
+import re
+from pathlib import Path
+
+from embconvert.config import Request
+from embconvert.console import Console
+from embconvert.errors import UsageError
+from embconvert.hub.client import fetch
+from embconvert.model import ResolvedModel
+from embconvert.source import resolve_folder
+
+# Names as the hub has them: huggingface_hub.utils.validate_repo_id.
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+# git-check-ref-format(1); the client makes a path of it in its cache.
+_REVISION = re.compile(r"(?!.*\.\.)(?!.*//)[\w.+-][\w.+/-]*(?<![/.])", re.ASCII)
+
+
+def local_folder(model_id: str) -> Path | None:
+    """Returns the folder that a model id names, or None when it is a hub id.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    try:
+        folder = Path(model_id).expanduser()
+    except RuntimeError:  # the home of an unknown user
+        folder = Path(model_id)
+    if folder.is_dir():
+        # Not resolved: the output is named after the folder as the user calls it.
+        folder = Path.cwd() / folder if ".." not in folder.parts else folder.resolve()
+        if not folder.name:
+            raise UsageError(f"--model_id {model_id} has no name", "give the model's folder")
+        return folder
+    if folder.is_file():
+        raise UsageError(f"--model_id {model_id} is a file", "give the model's folder")
+    if not _HUB_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
+        raise UsageError(
+            f"--model_id {model_id} is neither a folder nor a hub id",
+            "check the path, or write a hub id such as intfloat/e5-small-v2",
+        )
+    return None
+
+
+def output_folder(request: Request) -> Path:
+    """Returns the folder that the model is published to.
+
+    Raises:
+        UsageError: It would be the source folder itself.
+    """
+    source = local_folder(request.model_id)
+    parent = request.output_parent_dir
+    folder = parent / (source.name if source else request.model_id)
+    if source and folder.resolve() == source.resolve():
+        raise UsageError(
+            f"the output folder {folder} is the source folder",
+            "choose another --output_parent_dir",
+        )
+    return folder
+
+
+def resolve(request: Request, console: Console) -> ResolvedModel:
+    """Pins the requested model to one revision, its files on disk.
+
+    Raises:
+        SourceError: It cannot be had whole.
+        NetworkError: The hub cannot be reached or fails.
+        OutputError: The hub cache cannot be written.
+        UnsupportedModelError: It would run remote code.
+        UsageError: `--revision` with a local folder, or no revision's name.
+    """
+    folder = local_folder(request.model_id)
+    if folder is not None:
+        if request.revision is not None:
+            raise UsageError(
+                "--revision is for hub models, and --model_id names a folder",
+                "leave --revision out",
+            )
+        return resolve_folder(
+            folder, model_id=request.model_id, trust_remote_code=request.trust_remote_code
+        )
+    if request.revision is not None and not _REVISION.fullmatch(request.revision):
+        raise UsageError(
+            f"--revision {request.revision!r} is no name of a revision",
+            "give a branch, a tag or a commit",
+        )
+    snapshot = fetch(request, console)
+    return resolve_folder(
+        snapshot.folder,
+        model_id=request.model_id,
+        revision=snapshot.commit,
+        trust_remote_code=request.trust_remote_code,
+        sha256=snapshot.sha256,
+    )

@@ -1,0 +1,116 @@
+"""The hub's files in the cache: which are wanted, and whether they are what the hub has."""
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embconvert.onnx_file import hash_file
+from embconvert.source import CONFIGURATION_FILES
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoFile
+
+#: A commit's sha.
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_STALE_S = 3600.0
+
+
+def needed_files(names: Iterable[str], module_folders: list[str], *, python: bool) -> list[str]:
+    """Chooses, of a hub repository's files, those that a conversion reads.
+
+    No second framework's weights, no pickles, nobody else's ONNX.
+
+    Args:
+        names: Every file of the repository.
+        module_folders: The folders that modules.json names, the transformer's first.
+        python: Whether the model's Python code is wanted.
+
+    Returns:
+        The chosen names, sorted.
+    """
+    names = set(names)
+    root = f"{module_folders[0]}/" if module_folders and module_folders[0] else ""
+    wanted = {prefix + name for name in CONFIGURATION_FILES for prefix in ("", root)}
+    for folder in filter(None, module_folders[1:]):
+        inside = (n for n in names if n.startswith(f"{folder}/") and n.count("/") == 1)
+        wanted.update(n for n in inside if n.endswith((".json", ".safetensors", ".txt")))
+    if f"{root}model.safetensors" in names:
+        wanted.add(f"{root}model.safetensors")
+    else:
+        shard = re.compile(re.escape(root) + r"model-\d+-of-\d+\.safetensors")
+        wanted.add(f"{root}model.safetensors.index.json")
+        wanted.update(n for n in names if shard.fullmatch(n))
+    if python:
+        wanted.update(n for n in names if n.endswith(".py") and "/" not in n)
+    return sorted(wanted & names)
+
+
+def note_revision(folder: Path, revision: str | None, commit: str) -> None:
+    """Lets a later `--offline` run find the commit by its branch or tag.
+
+    snapshot_download writes that reference only when it is asked by name, and it was asked by
+    commit so that all files are of one.
+    """
+    if revision is not None and COMMIT.fullmatch(revision):
+        return
+    reference = folder.parents[1] / "refs" / (revision or "main")
+    if reference.is_file() and reference.read_text(encoding="utf-8") == commit:
+        return
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    temporary = reference.with_name(f"{reference.name}.{os.getpid()}.tmp")
+    temporary.write_text(commit, encoding="utf-8")
+    temporary.replace(reference)
+
+
+def compare(
+    folder: Path, files: "Mapping[str, RepoFile]", names: Iterable[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Compares files with what the hub announces of them: huggingface_hub looks at sizes only.
+
+    Returns:
+        The sha256 of those that agree and whose sha256 the hub announces, and the names of those
+        that don't agree.
+    """
+    checked: dict[str, str] = {}
+    damaged = []
+    for name in names:
+        path, announced = folder / name, files[name]
+        if announced.lfs is not None:
+            digest = hash_file(path)
+            if digest == announced.lfs.sha256:
+                checked[name] = digest
+            else:
+                damaged.append(name)
+        elif (
+            re.fullmatch("[0-9a-f]{40}", announced.blob_id) and _git_blob(path) != announced.blob_id
+        ):
+            damaged.append(name)
+    return checked, damaged
+
+
+def _git_blob(path: Path) -> str:
+    """Returns the id that git gives a file's content: of its type, its length, and itself."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def forget(pointer: Path) -> None:
+    """Removes a file from the cache: the entry of the snapshot, and what it points to."""
+    pointer.resolve().unlink(missing_ok=True)
+    pointer.unlink(missing_ok=True)
+
+
+def remove_stale_parts(blobs: Path) -> None:
+    """Removes what downloads that were killed left; one that goes on writes all the time."""
+    for part in blobs.glob("*.incomplete"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _STALE_S:
+                part.unlink()

@@ -1,0 +1,227 @@
+"""The only module that opens the network: from a hub id to checked files in the cache."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embconvert.config import Request
+from embconvert.console import Console
+from embconvert.errors import OutputError, SourceError
+from embconvert.hub.cache import (
+    COMMIT,
+    compare,
+    forget,
+    needed_files,
+    note_revision,
+    remove_stale_parts,
+)
+from embconvert.hub.http import use_patient_client
+from embconvert.hub.refusals import translated_errors
+from embconvert.source import parse_modules, read_any_json
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+# Only weights are larger.
+_MAX_OTHER_FILE_BYTES = 1 << 29
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The files of one commit, in the cache.
+
+    Attributes:
+        commit: Its sha.
+        folder: Where they are.
+        sha256: Of files whose content is known to be what the hub announces, by name.
+    """
+
+    commit: str
+    folder: Path
+    sha256: Mapping[str, str]
+
+
+def fetch(request: Request, console: Console) -> Snapshot:
+    """Fetches what a conversion needs of a hub model, and checks that it is what the hub has.
+
+    Raises:
+        SourceError: There is no such model or revision, it is not to be had with this token, or
+            its content is not what the hub announces.
+        NetworkError: The hub cannot be reached or fails.
+        OutputError: The cache cannot be written.
+        UsageError: HF_TOKEN is no token, or HF_ENDPOINT no address.
+    """
+    if request.quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if request.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    import huggingface_hub
+
+    if not request.debug:
+        # Its warnings repeat what is said here, with addresses that may carry signatures.
+        huggingface_hub.logging.set_verbosity_error()
+    use_patient_client(console.say)
+    with translated_errors(request):
+        client = _Client(request, console)
+        snapshot = client.cached() if request.offline else client.fetched()
+    if not request.trust_remote_code:
+        # Whatever runs from here on has its files.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    return snapshot
+
+
+class _Client:
+    """One request's dealings with the hub."""
+
+    def __init__(self, request: Request, console: Console) -> None:
+        import huggingface_hub
+
+        self._request = request
+        self._console = console
+        self._model_id = request.model_id
+        self._api: HfApi = huggingface_hub.HfApi()
+
+    def fetched(self) -> Snapshot:
+        """Returns the snapshot of the revision that the hub has now."""
+        from huggingface_hub import constants
+
+        info = self._api.model_info(
+            self._model_id,
+            revision=self._request.revision,
+            timeout=constants.HF_HUB_ETAG_TIMEOUT,
+        )
+        commit = str(info.sha)
+        if not COMMIT.fullmatch(commit):
+            raise SourceError(
+                f"the hub names no commit of {self._model_id}",
+                "check that HF_ENDPOINT is the address of a Hugging Face hub",
+            )
+        folder = self._download(commit, ["modules.json"])
+        files = self._listing(commit)
+        wanted = self._wanted(folder, files)
+        self._check_sizes(folder, files, wanted)
+        self._download(commit, wanted)
+        note_revision(folder, self._request.revision, commit)
+        checked, damaged = compare(folder, files, wanted)
+        if damaged:
+            self._console.warn(
+                f"{', '.join(damaged)}: not what the hub announces; fetching it again"
+            )
+            for name in damaged:
+                forget(folder / name)
+            self._download(commit, wanted)
+            checked, damaged = compare(folder, files, wanted)
+        if damaged:
+            for name in damaged:
+                forget(folder / name)
+            raise SourceError(
+                f"{damaged[0]} has another content than the hub announces, twice",
+                "something between here and the hub changes files; check proxies and HF_ENDPOINT",
+            )
+        return Snapshot(commit=commit, folder=folder, sha256=checked)
+
+    def cached(self) -> Snapshot:
+        """Returns a snapshot that is in the cache whole.
+
+        Raises:
+            SourceError: There is none.
+        """
+        import huggingface_hub
+
+        missing = SourceError(f"{self._model_id} is not in the cache", "run once without --offline")
+        try:
+            path = huggingface_hub.snapshot_download(
+                self._model_id,
+                revision=self._request.revision,
+                local_files_only=True,
+                # Not the whole repository was fetched, so nothing may be called missing.
+                allow_patterns=[],
+                cache_dir=self._request.cache_dir,
+            )
+        except huggingface_hub.errors.LocalEntryNotFoundError as error:
+            raise missing from error
+        folder = Path(path)
+        try:
+            files = self._listing(folder.name, only_cached=True)
+        except huggingface_hub.errors.CachedRepoTreeNotFoundError:
+            self._console.say("the cache has no listing of this commit; hashes are not compared")
+            return Snapshot(commit=folder.name, folder=folder, sha256={})
+        wanted = self._wanted(folder, files)
+        if any(not (folder / name).exists() for name in wanted):
+            raise SourceError(
+                f"{self._model_id} is in the cache in part only", "run once without --offline"
+            )
+        checked, damaged = compare(folder, files, wanted)
+        if damaged:
+            raise SourceError(
+                f"{damaged[0]} in the cache is damaged",
+                "run once without --offline, which fetches it again",
+            )
+        return Snapshot(commit=folder.name, folder=folder, sha256=checked)
+
+    def _download(self, commit: str, names: Sequence[str]) -> Path:
+        import huggingface_hub
+
+        path = huggingface_hub.snapshot_download(
+            self._model_id,
+            revision=commit,
+            allow_patterns=[_literal(name) for name in names],
+            cache_dir=self._request.cache_dir,
+        )
+        return Path(path)
+
+    def _listing(self, commit: str, *, only_cached: bool = False) -> "dict[str, RepoFile]":
+        """Returns the files of a commit by name; from the cache where _download left it."""
+        import huggingface_hub
+
+        try:
+            files = huggingface_hub.get_cached_repo_tree(
+                self._model_id, revision=commit, cache_dir=self._request.cache_dir
+            )
+        except huggingface_hub.errors.CachedRepoTreeNotFoundError:
+            if only_cached:
+                raise
+            tree = self._api.list_repo_tree(self._model_id, recursive=True, revision=commit)
+            files = [entry for entry in tree if isinstance(entry, huggingface_hub.hf_api.RepoFile)]
+        return {file.path: file for file in files}
+
+    def _wanted(self, folder: Path, files: Iterable[str]) -> list[str]:
+        modules: list[str] = []
+        if (folder / "modules.json").exists():
+            modules = [m.path for m in parse_modules(read_any_json(folder / "modules.json"))]
+        return needed_files(files, modules, python=self._request.trust_remote_code)
+
+    def _check_sizes(
+        self, folder: Path, files: "Mapping[str, RepoFile]", wanted: Iterable[str]
+    ) -> None:
+        """Says what is about to be fetched; refuses what is absurd or has no room."""
+        missing = [files[name] for name in wanted if not (folder / name).exists()]
+        for file in missing:
+            if file.size > _MAX_OTHER_FILE_BYTES and not file.path.endswith(".safetensors"):
+                raise SourceError(
+                    f"{file.path} is {file.size / 1e6:.0f} MB, which no model needs",
+                    "do not use this model",
+                )
+        need = sum(file.size for file in missing)
+        if not need:
+            return
+        blobs = folder.parents[1] / "blobs"
+        remove_stale_parts(blobs)
+        free = shutil.disk_usage(folder if folder.exists() else folder.parents[1]).free
+        if need > free:
+            raise OutputError(
+                f"the hub cache needs {need / 1e6:.0f} MB for {self._model_id}, and "
+                f"{free / 1e6:.0f} MB are free",
+                "free some room, or choose another --cache_dir",
+            )
+        self._console.say(f"fetching {need / 1e6:.1f} MB of {self._model_id}")
+
+
+def _literal(name: str) -> str:
+    """Returns an fnmatch pattern that matches this name only."""
+    return re.sub(r"([*?[])", r"[\1]", name)

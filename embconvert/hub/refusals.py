@@ -1,0 +1,188 @@
+"""What goes wrong between here and the hub, as this program's errors with a next step."""
+
+import contextlib
+import errno
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from embconvert.config import Request, nearest
+from embconvert.errors import EmbconvertError, NetworkError, OutputError, SourceError, UsageError
+from embconvert.hub.http import impatient
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def translated_errors(request: Request) -> Iterator[None]:
+    """Turns the client's errors into this program's.
+
+    Raises:
+        UsageError: HF_TOKEN is no token, or HF_ENDPOINT no address.
+        SourceError: The model is not to be had.
+        NetworkError: The hub cannot be reached or fails.
+        OutputError: The cache cannot be written.
+    """
+    refusals = _Refusals(request, has_token=_check_token())
+    try:
+        yield
+    except EmbconvertError:
+        raise
+    except Exception as error:
+        for translate in (refusals.by_name, refusals.by_system, refusals.by_connection):
+            translated = translate(error)
+            if translated is not None:
+                raise translated from error
+        raise
+
+
+class _Refusals:
+    """The errors of one request."""
+
+    def __init__(self, request: Request, *, has_token: bool) -> None:
+        self._request = request
+        self._model_id = request.model_id
+        self._has_token = has_token
+
+    def by_name(self, error: BaseException) -> EmbconvertError | None:
+        """Returns the error for an answer of the hub's; None for anything else."""
+        from huggingface_hub import errors
+
+        if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+            error = error.__cause__
+        if isinstance(error, errors.GatedRepoError):
+            refusal = self._gated()
+        elif isinstance(error, errors.RepositoryNotFoundError):
+            near = self._near_model()
+            refusal = SourceError(
+                f"the hub has no model {self._model_id}, or it is private",
+                (f"did you mean {near}? " if near else "check the spelling; ")
+                + "a private model needs HF_TOKEN set to a token that may read it",
+            )
+        elif isinstance(error, errors.RevisionNotFoundError):
+            refusal = SourceError(
+                f"{self._model_id} has no revision {self._request.revision}", self._near_revision()
+            )
+        elif isinstance(error, errors.DisabledRepoError):
+            refusal = SourceError(
+                f"the hub has disabled {self._model_id}", "its page there may say why"
+            )
+        elif isinstance(error, errors.HfHubHTTPError):
+            refusal = self._by_status(error)
+        else:
+            return None
+        return refusal
+
+    def _gated(self) -> SourceError:
+        hint = "accept its licence on its page on the hub, then set HF_TOKEN to your token"
+        if self._has_token:
+            hint = (
+                "accept its licence on its page on the hub as the user of HF_TOKEN, and wait until "
+                "access is granted"
+            )
+        return SourceError(f"{self._model_id} is gated", hint)
+
+    def _by_status(self, error: Any) -> SourceError:
+        status = error.response.status_code
+        if status == 401 and self._has_token:
+            return SourceError("the hub refuses HF_TOKEN", "set it to a valid token, or unset it")
+        if status in (401, 403):
+            how = "does not let this token" if self._has_token else "lets nobody without a token"
+            return SourceError(
+                f"the hub {how} read {self._model_id}",
+                "set HF_TOKEN to a token with the right to read it",
+            )
+        if 400 <= status < 500:
+            return SourceError(
+                f"the hub refuses the request for {self._model_id}: {_first_line(error)}",
+                "check the spelling and HF_ENDPOINT",
+            )
+        return self._network_error(error)
+
+    def by_system(self, error: BaseException) -> EmbconvertError | None:
+        """Returns the error for what the operating system refuses in the cache, or None."""
+        if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):
+            return OutputError(
+                f"the hub cache cannot be written: {error.strerror}: {error.filename or 'no room'}",
+                "free some room, mend its permissions, or choose another --cache_dir",
+            )
+        return None
+
+    def by_connection(self, error: BaseException) -> EmbconvertError | None:
+        """Returns the error for what ails the connection, or None."""
+        from huggingface_hub.errors import HFValidationError
+
+        # Its HTTP library raises kinds outside of huggingface_hub's tree.
+        name, package = type(error).__name__, type(error).__module__.partition(".")[0]
+        if name in ("UnsupportedProtocol", "InvalidURL", "LocalProtocolError"):
+            return UsageError(
+                "HF_ENDPOINT is not an address that requests can be sent to",
+                "set it to one such as https://huggingface.co, or unset it",
+            )
+        if isinstance(error, HFValidationError):
+            return UsageError(f"--model_id {self._model_id} is no hub id", _first_line(error))
+        if isinstance(error, OSError) or package in ("httpx2", "httpcore2"):
+            return self._network_error(error)
+        return None
+
+    def _network_error(self, error: BaseException) -> NetworkError:
+        return NetworkError(
+            f"{self._model_id} cannot be fetched: {_first_line(error)}",
+            "check the network and HF_ENDPOINT and try again; with a warm cache, use --offline",
+        )
+
+    def _near_model(self) -> str | None:
+        """Returns a model of the same author with a name like this one; None when there is none."""
+        author, _, name = self._model_id.rpartition("/")
+        with _only_a_hint() as api:
+            found = api.list_models(author=author or None, search=None if author else name)
+            names = [model.id for _, model in zip(range(1000), found, strict=False)]
+            return nearest(self._model_id, names)
+        return None
+
+    def _near_revision(self) -> str:
+        names: list[str] = []
+        with _only_a_hint() as api:
+            refs = api.list_repo_refs(self._model_id)
+            names = [ref.name for ref in (*refs.branches, *refs.tags)]
+        near = nearest(str(self._request.revision), names)
+        if near:
+            return f"did you mean {near}?"
+        shown = ", ".join(names[:10])
+        return f"it has: {shown}" if names else "give a branch, a tag or a commit"
+
+
+@contextlib.contextmanager
+def _only_a_hint() -> "Iterator[HfApi]":
+    """Lets a question fail whose answer would only help with another error."""
+    import huggingface_hub
+
+    with contextlib.suppress(Exception), impatient():
+        yield huggingface_hub.HfApi()
+
+
+def _check_token() -> bool:
+    """Returns whether there is a token.
+
+    Raises:
+        UsageError: It could not be sent.
+    """
+    import huggingface_hub
+
+    token = huggingface_hub.get_token()
+    # What a header can't hold would be quoted in an error, and the token with it.
+    if token is not None and not re.fullmatch(r"[!-~]+", token):
+        raise UsageError(
+            "HF_TOKEN is no token: it has characters that no token has",
+            "copy it again from the hub's settings",
+        )
+    return token is not None
+
+
+def _first_line(error: BaseException) -> str:
+    """Returns the first line of an error, without what addresses may carry of secrets."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"://[^/@\s]*@", "://", re.sub(r"\?[^\s'\"]*", "", line))
