@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,43 @@ def convert(request: Request) -> Finished:
     target = hub.output_folder(request)
     calibration = calibration_texts(request.calibration_dataset)
     check_device(request.device)
+    if request.dry_run:
+        plan = _prepare(request, target, calibration.digest, console).plan
+        return Finished(text=_describe(plan, as_json=request.json))
+    with Staging(target, console.say) as staging:
+        # Only now, because a run that this one waited for may have published.
+        prepared = _prepare(request, target, calibration.digest, console)
+        for remark in prepared.plan.remarks:
+            console.say(remark)
+        _warn_of_memory(prepared.plan, console)
+        limit_threads()
+        with (
+            output_errors(target),
+            Workers(console, expected=prepared.plan.graph_processes) as workers,
+        ):
+            manifest = _Run(prepared, staging, workers, console).execute()
+    text = json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
+    return Finished(text=text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """A request with all that is known before work starts.
+
+    Attributes:
+        request: With the revision and pooling of the export that it continues.
+        resolved: The source.
+        plan: The steps.
+        old: What is published.
+    """
+
+    request: Request
+    resolved: ResolvedModel
+    plan: Plan
+    old: Manifest | None
+
+
+def _prepare(request: Request, target: Path, calibration: str, console: Console) -> _Prepared:
     old = _published(target, console)
     if request.command in (Command.OPTIMIZE, Command.QUANTIZE) and old is not None:
         request = _continuing(request, old)
@@ -59,22 +96,9 @@ def convert(request: Request) -> Finished:
         resolved,
         output_dir=str(target),
         available=[a.path for a in old.artifacts] if old else [],
-        calibration_digest=calibration.digest,
+        calibration_digest=calibration,
     )
-    if request.dry_run:
-        return Finished(text=_describe(plan, as_json=request.json))
-    for remark in plan.remarks:
-        console.say(remark)
-    _warn_of_memory(plan, console)
-    limit_threads()
-    with (
-        Staging(target, console.say) as staging,
-        output_errors(target),
-        Workers(console, expected=plan.graph_processes) as workers,
-    ):
-        manifest = _Run(request, resolved, plan, staging, old, workers, console).execute()
-    text = json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
-    return Finished(text=text)
+    return _Prepared(request=request, resolved=resolved, plan=plan, old=old)
 
 
 def _warn_of_memory(plan: Plan, console: Console) -> None:
@@ -118,18 +142,12 @@ class _Run:
     """One run of a plan in a staging folder."""
 
     def __init__(
-        self,
-        request: Request,
-        resolved: ResolvedModel,
-        plan: Plan,
-        staging: Staging,
-        old: Manifest | None,
-        workers: Workers,
-        console: Console,
+        self, prepared: _Prepared, staging: Staging, workers: Workers, console: Console
     ) -> None:
+        request, resolved, old = prepared.request, prepared.resolved, prepared.old
         self._request = request
         self._resolved = resolved
-        self._plan = plan
+        self._plan = prepared.plan
         self._staging = staging
         self._old = old
         self._console = console

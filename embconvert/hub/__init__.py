@@ -13,7 +13,7 @@ from embconvert.source import resolve_folder
 # Names as the hub has them: huggingface_hub.utils.validate_repo_id.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 # git-check-ref-format(1); the client makes a path of it in its cache.
-_REVISION = re.compile(r"(?!.*\.\.)(?!.*//)[\w.+-][\w.+/-]*(?<![/.])", re.ASCII)
+_REVISION = re.compile(r"(?!.*\.\.)(?!.*//)[\w.+][\w.+/-]*(?<![/.])", re.ASCII)
 
 
 def local_folder(model_id: str) -> Path | None:

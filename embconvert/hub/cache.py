@@ -4,16 +4,13 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from embconvert.onnx_file import hash_file
 from embconvert.source import CONFIGURATION_FILES
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
 
 #: A commit's sha.
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -67,30 +64,34 @@ def note_revision(folder: Path, revision: str | None, commit: str) -> None:
     temporary.replace(reference)
 
 
-def compare(
-    folder: Path, files: "Mapping[str, RepoFile]", names: Iterable[str]
-) -> tuple[dict[str, str], list[str]]:
-    """Compares files with what the hub announces of them: huggingface_hub looks at sizes only.
+def compare(folder: Path, names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Compares files with what the hub announced of them: huggingface_hub looks at sizes only.
+
+    The cache keeps a file under the hash that the hub announced: the sha256 of a large one, git's
+    id of a small one.
+
+    Args:
+        folder: Of the snapshot.
+        names: Of its files.
 
     Returns:
-        The sha256 of those that agree and whose sha256 the hub announces, and the names of those
+        The sha256 of those that agree and whose sha256 the hub announced, and the names of those
         that don't agree.
     """
     checked: dict[str, str] = {}
     damaged = []
     for name in names:
-        path, announced = folder / name, files[name]
-        if announced.lfs is not None:
+        path = (folder / name).resolve()
+        if re.fullmatch("[0-9a-f]{64}", path.name):
             digest = hash_file(path)
-            if digest == announced.lfs.sha256:
-                checked[name] = digest
-            else:
-                damaged.append(name)
-        elif (
-            re.fullmatch("[0-9a-f]{40}", announced.blob_id) and _git_blob(path) != announced.blob_id
-        ):
+            checked[name] = digest
+        elif COMMIT.fullmatch(path.name):
+            digest = _git_blob(path)
+        else:  # a file system without symbolic links
+            continue
+        if digest != path.name:
             damaged.append(name)
-    return checked, damaged
+    return {name: sha for name, sha in checked.items() if name not in damaged}, damaged
 
 
 def _git_blob(path: Path) -> str:
@@ -114,3 +115,39 @@ def remove_stale_parts(blobs: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > _STALE_S:
                 part.unlink()
+
+
+@contextlib.contextmanager
+def growth_told(blobs: Path, advance: Callable[[int], None]) -> Iterator[None]:
+    """Tells how much comes in while the block runs, whichever way files are transferred.
+
+    Args:
+        blobs: Where they go.
+        advance: Told how many MB came in since the last time.
+    """
+
+    def megabytes() -> int:
+        total = 0
+        for path in blobs.glob("*"):
+            with contextlib.suppress(OSError):  # it was finished and renamed just now
+                total += path.stat().st_size
+        return round(total / 1e6)
+
+    ended = threading.Event()
+    seen = megabytes()
+
+    def watch() -> None:
+        nonlocal seen
+        while not ended.wait(0.5):
+            now = megabytes()
+            if now > seen:
+                advance(now - seen)
+                seen = now
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

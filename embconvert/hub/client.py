@@ -15,6 +15,7 @@ from embconvert.hub.cache import (
     COMMIT,
     compare,
     forget,
+    growth_told,
     needed_files,
     note_revision,
     remove_stale_parts,
@@ -56,8 +57,10 @@ def fetch(request: Request, console: Console) -> Snapshot:
         OutputError: The cache cannot be written.
         UsageError: HF_TOKEN is no token, or HF_ENDPOINT no address.
     """
-    if request.quiet:
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # What it shows of xet's transfers and of plain ones differs; growth_told() shows both.
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    # It would ask the hub once a day how to tell which program started this one.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if request.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     import huggingface_hub
@@ -104,10 +107,15 @@ class _Client:
         folder = self._download(commit, ["modules.json"])
         files = self._listing(commit)
         wanted = self._wanted(folder, files)
-        self._check_sizes(folder, files, wanted)
-        self._download(commit, wanted)
+        missing_bytes = self._check_sizes(folder, files, wanted)
+        title = f"fetching {self._model_id} (MB)"
+        with (
+            self._console.progress(title, round(missing_bytes / 1e6)) as advance,
+            growth_told(folder.parents[1] / "blobs", advance),
+        ):
+            self._download(commit, wanted)
         note_revision(folder, self._request.revision, commit)
-        checked, damaged = compare(folder, files, wanted)
+        checked, damaged = compare(folder, wanted)
         if damaged:
             self._console.warn(
                 f"{', '.join(damaged)}: not what the hub announces; fetching it again"
@@ -115,7 +123,7 @@ class _Client:
             for name in damaged:
                 forget(folder / name)
             self._download(commit, wanted)
-            checked, damaged = compare(folder, files, wanted)
+            checked, damaged = compare(folder, wanted)
         if damaged:
             for name in damaged:
                 forget(folder / name)
@@ -156,7 +164,7 @@ class _Client:
             raise SourceError(
                 f"{self._model_id} is in the cache in part only", "run once without --offline"
             )
-        checked, damaged = compare(folder, files, wanted)
+        checked, damaged = compare(folder, wanted)
         if damaged:
             raise SourceError(
                 f"{damaged[0]} in the cache is damaged",
@@ -198,8 +206,8 @@ class _Client:
 
     def _check_sizes(
         self, folder: Path, files: "Mapping[str, RepoFile]", wanted: Iterable[str]
-    ) -> None:
-        """Says what is about to be fetched; refuses what is absurd or has no room."""
+    ) -> int:
+        """Says how many bytes are to be fetched; refuses what is absurd or has no room."""
         missing = [files[name] for name in wanted if not (folder / name).exists()]
         for file in missing:
             if file.size > _MAX_OTHER_FILE_BYTES and not file.path.endswith(".safetensors"):
@@ -207,9 +215,9 @@ class _Client:
                     f"{file.path} is {file.size / 1e6:.0f} MB, which no model needs",
                     "do not use this model",
                 )
-        need = sum(file.size for file in missing)
+        need = sum(int(file.size) for file in missing)
         if not need:
-            return
+            return 0
         blobs = folder.parents[1] / "blobs"
         remove_stale_parts(blobs)
         free = shutil.disk_usage(folder if folder.exists() else folder.parents[1]).free
@@ -220,6 +228,7 @@ class _Client:
                 "free some room, or choose another --cache_dir",
             )
         self._console.say(f"fetching {need / 1e6:.1f} MB of {self._model_id}")
+        return need
 
 
 def _literal(name: str) -> str:

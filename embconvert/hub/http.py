@@ -7,6 +7,7 @@ stderr, a server that asks for a wait gets it when it is short, and nothing wait
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from embconvert.errors import NetworkError
 
 if TYPE_CHECKING:
     import httpx2
+
+_log = logging.getLogger(__name__)
 
 #: Answers that may pass by themselves: RFC 9110, 15.5.9 and 15.6, and RFC 6585, 4.
 _PASSING = (408, 429, 500, 502, 503, 504)
@@ -57,6 +60,7 @@ def use_patient_client(say: Callable[[str], None]) -> None:
             self, request: "httpx2.Request", *, stream: bool = False, **named: Any
         ) -> "httpx2.Response":
             _limit_time(request, float(constants.HF_HUB_DOWNLOAD_TIMEOUT))
+            _log.info("%s %s", request.method, _without_query(request))
             attempt = 0
             while True:
                 waits = _WAITS_S if _patient else ()
@@ -65,7 +69,9 @@ def use_patient_client(say: Callable[[str], None]) -> None:
                     response = super().send(request, stream=stream, **named)
                     if response.status_code not in _PASSING:
                         if stream:
-                            response.stream = _watched(response.stream, _file_name(request), say)
+                            response.stream = _watched(
+                                response.stream, _without_query(request).rpartition("/")[2], say
+                            )
                         return response
                     response.close()
                     problem = f"the hub answers {response.status_code} {response.reason_phrase}"
@@ -94,6 +100,8 @@ def use_patient_client(say: Callable[[str], None]) -> None:
         )
 
     huggingface_hub.set_client_factory(make_client)
+    # Its own log has addresses whole, and a query may be a signature.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 def asked_wait_s(headers: Mapping[str, str]) -> float | None:
@@ -126,9 +134,10 @@ def _limit_time(request: "httpx2.Request", seconds: float) -> None:
     }
 
 
-def _file_name(request: "httpx2.Request") -> str:
-    """Returns what a request is for; without the query, which may be a signature."""
-    return urlsplit(str(request.url)).path.rpartition("/")[2]
+def _without_query(request: "httpx2.Request") -> str:
+    """Returns an address without what may be a password or a signature."""
+    url = urlsplit(str(request.url))
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
 
 
 def _watched(stream: Any, name: str, say: Callable[[str], None]) -> Any:
@@ -148,7 +157,7 @@ def _watched(stream: Any, name: str, say: Callable[[str], None]) -> Any:
             except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError) as e:
                 say(f"{name}: the connection broke off after {received / 1e6:.1f} MB; resuming")
                 if isinstance(e, httpx2.ReadError):
-                    raise httpx2.RemoteProtocolError(str(e), request=e.request) from e
+                    raise httpx2.RemoteProtocolError(str(e)) from e
                 raise
 
         def close(self) -> None:

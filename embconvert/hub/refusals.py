@@ -29,6 +29,9 @@ def translated_errors(request: Request) -> Iterator[None]:
     refusals = _Refusals(request, has_token=_check_token())
     try:
         yield
+    except NetworkError as error:
+        message = f"{request.model_id} cannot be fetched: {error.message}"
+        raise NetworkError(message, error.hint) from error
     except EmbconvertError:
         raise
     except Exception as error:
