@@ -1,17 +1,23 @@
 """The output folder: staged beside it, published in one step, never half-made.
 
-A run works in `.<name>.embconvert-staging` beside the output folder. Each finished file is noted
-in a journal there, so a run that was killed is continued by the next one. At the end the staged
-folder takes the place of the old one in a single rename; whoever looks sees the old complete
+A run works in `.<name>.embconvert-staging-<random>` beside the output folder. Each finished file is
+noted in a journal there, so a run that was killed is continued by the next one. At the end the
+staged folder takes the place of the old one in a single rename; whoever looks sees the old complete
 state or the new one.
+
+A lock lets one run at a time work on an output folder. Nothing depends on it but the work that it
+saves: where a file system has no locks, or each machine its own, no run writes in another's staged
+folder, what it takes from there it checks and never changes, and publishing is a rename.
 """
 
 import contextlib
 import ctypes
 import errno
 import fcntl
+import glob
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -28,6 +34,8 @@ from embconvert.onnx_file import hash_file
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _MAX_MANIFEST_BYTES = 1 << 26
+#: What flock(2) says where there are no locks; NFS without a lock server among them.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
 
 @contextlib.contextmanager
@@ -75,6 +83,15 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
+def was_killed(target: Path) -> bool:
+    """Whether a run at an output folder was killed, or works there now."""
+    return any(target.parent.glob(glob.escape(_prefix(target, "staging")) + "*"))
+
+
+def _prefix(target: Path, kind: str) -> str:
+    return f".{target.name}.embconvert-{kind}-"
+
+
 class Staging:
     """The folder where a run works; a context manager that removes it.
 
@@ -87,10 +104,12 @@ class Staging:
 
     def __init__(self, target: Path, say: Callable[[str], None]) -> None:
         self.target = target
-        self.folder = target.parent / f".{target.name}.embconvert-staging"
+        self.folder = self._sibling("staging")
         self.work = self.folder / ".work"
+        self._lock_file = target.parent / f".{target.name}.embconvert-lock"
         self._say = say
         self._lock: int | None = None
+        self._leftovers: list[Path] = []
 
     def __enter__(self) -> Self:
         with output_errors(self.target):
@@ -103,35 +122,42 @@ class Staging:
             self._made_parents = [p for p in self.target.parents if not p.exists()]
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self._acquire()
-            shutil.rmtree(self.work, ignore_errors=True)
-            self.work.mkdir()
+            self._bring_back()
+            self._leftovers = self._siblings("staging")
+            self.work.mkdir(parents=True)
         return self
 
     def _acquire(self) -> None:
-        """Makes the staging folder and locks it; the lock ends with the process, however it ends.
+        """Takes the lock, which ends with the process, however it ends.
 
-        The winner of a race renames or removes the folder, so the loser checks that what it
-        locked is still the folder of that name.
+        The lock's owner removes its file, so the next one checks that what it locked is still the
+        file of that name. NFS gives such a lock only on a file that is open for writing; flock(2).
         """
-        waiting = False
         while True:
-            self.folder.mkdir(exist_ok=True)
-            lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not waiting:
-                    self._say(f"another run works on {self.target}; waiting for it")
-                    waiting = True
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                same = self.folder.stat().st_ino == os.fstat(lock).st_ino
+                self._wait_for(lock)
+                if self._lock_file.stat().st_ino == os.fstat(lock).st_ino:
+                    self._lock = lock
+                    return
             except FileNotFoundError:
-                same = False
-            if same:
+                pass
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                self._say(f"the file system of {self.target.parent} has no locks")
                 self._lock = lock
                 return
-            os.close(lock)
+            finally:
+                if self._lock is None:
+                    os.close(lock)
+
+    def _wait_for(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._say(f"another run works on {self.target}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
     def __exit__(
         self,
@@ -139,8 +165,11 @@ class Staging:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # What killed runs had finished is of use until all is published.
+        for folder in (self.folder, *(self._leftovers if kind is None else ())):
+            self._discard(folder)
         if self._lock is not None:
+            self._lock_file.unlink(missing_ok=True)
             os.close(self._lock)
         if kind is not None:
             # A run that failed leaves no trace, not even empty folders.
@@ -154,12 +183,15 @@ class Staging:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def journal(self) -> Manifest | None:
-        """Returns what a run that was killed had finished; None when there is nothing of use."""
-        try:
-            return read_manifest(self.folder)
-        except ValueError:
-            return None
+    def journals(self) -> list[tuple[Manifest, Path]]:
+        """Returns what runs that were killed had finished, each with its folder."""
+        found = []
+        for folder in self._leftovers:
+            with contextlib.suppress(ValueError):
+                manifest = read_manifest(folder)
+                if manifest is not None:
+                    found.append((manifest, folder))
+        return found
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Notes what is finished."""
@@ -177,12 +209,15 @@ class Staging:
         files = [FileRecord(path=record.path, sha256=record.sha256, size_bytes=record.size_bytes)]
         if record.external_data is not None:
             files.append(record.external_data)
-        for file in files:
-            path = folder / file.path
-            if not path.is_file() or path.is_symlink() or hash_file(path) != file.sha256:
-                return False
-        for file in files:
-            self._link(folder / file.path, self.path(file.path))
+        try:
+            for file in files:
+                path = folder / file.path
+                if not path.is_file() or path.is_symlink() or hash_file(path) != file.sha256:
+                    return False
+            for file in files:
+                self._link(folder / file.path, self.path(file.path))
+        except FileNotFoundError:  # its run was not dead after all
+            return False
         return True
 
     def add(self, source: Path, file: str) -> None:
@@ -236,25 +271,60 @@ class Staging:
                 if file not in ours and not (self.folder / file).exists():
                     self._link(path, self.path(file))
         _sync(self.folder)
-        if not self.target.exists():
-            self.folder.rename(self.target)
-        elif _exchange(self.folder, self.target):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._rename():
+            return
+        if _exchange(self.folder, self.target):
+            self._discard(self.folder)
         else:
-            self._publish_one_by_one(wanted, old)
+            self._replace()
 
-    def _publish_one_by_one(self, wanted: Iterable[str], old: Manifest | None) -> None:
-        """For file systems that cannot swap two folders: weights, graphs, the manifest last.
+    def _rename(self) -> bool:
+        """Makes the staged folder the output folder, if there is none."""
+        try:
+            # Where it is there, and not empty, rename(2) says so in one of two ways.
+            self.folder.rename(self.target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+        return True
 
-        A file counts only if the manifest lists it with its hash, so a reader is never misled.
+    def _replace(self) -> None:
+        """For file systems that cannot swap two folders: the old one steps aside first.
+
+        For an instant there is no output folder. A run that is killed just then leaves the old one
+        aside, and the next one brings it back.
         """
-        self._say(f"{self.target.parent} cannot swap folders; publishing file by file")
-        order = sorted(wanted, key=lambda f: (f == MANIFEST_FILE, f.endswith(".onnx"), f))
-        for file in order:
-            (self.target / file).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / file).replace(self.target / file)
-        for file in (old.paths() if old else set()) - set(order):
-            (self.target / file).unlink(missing_ok=True)
+        while True:
+            aside = self._sibling("old")
+            # Without locks, another run may be here too; then the last one stays.
+            with contextlib.suppress(FileNotFoundError):
+                self.target.rename(aside)
+            published = self._rename()
+            self._discard(aside)
+            if published:
+                return
+
+    def _bring_back(self) -> None:
+        for aside in self._siblings("old"):
+            try:
+                aside.rename(self.target)
+            except OSError:  # the output folder is there
+                self._discard(aside)
+
+    def _discard(self, folder: Path) -> None:
+        """Removes a folder; first its name, so that no other run publishes it half removed."""
+        trash = self._sibling("trash")
+        with contextlib.suppress(OSError):
+            folder.rename(trash)
+        for path in (trash, *self._siblings("trash")):  # those of killed runs too
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _sibling(self, kind: str) -> Path:
+        return self.target.parent / f"{_prefix(self.target, kind)}{secrets.token_hex(4)}"
+
+    def _siblings(self, kind: str) -> list[Path]:
+        return sorted(self.target.parent.glob(glob.escape(_prefix(self.target, kind)) + "*"))
 
     @staticmethod
     def _files(folder: Path) -> list[Path]:

@@ -46,7 +46,7 @@ class Ledger:
         self._resolved = resolved
         self._staging = staging
         self._old = old
-        self._journal = staging.journal()
+        self._journals = staging.journals()
         self._console = console
         self._stack = {name: metadata.version(name) for name in _STACK}
         self.records: dict[str, ArtifactRecord] = {}
@@ -74,8 +74,7 @@ class Ledger:
         return None
 
     def _earlier(self) -> Iterator[tuple[Manifest, Path]]:
-        if self._journal is not None:
-            yield self._journal, self._staging.folder
+        yield from self._journals
         if self._old is not None:
             yield self._old, self._staging.target
 

@@ -138,8 +138,8 @@ def test_a_pod_killed_in_the_middle_is_replaced_and_the_folder_ends_complete(
     models: Path, source: Path
 ) -> None:
     apply(overlay("once/job.yaml", models, source))
-    staged = models / ".all-MiniLM-L6-v2.embconvert-staging/onnx/model_opt1.onnx"
-    wait_until(staged.exists)
+    staged = ".all-MiniLM-L6-v2.embconvert-staging-*/onnx/model_opt1.onnx"
+    wait_until(lambda: any(models.glob(staged)))
     (first,) = pods_of("embconvert")
     name = first["metadata"]["name"]
     kubectl("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")

@@ -1,5 +1,6 @@
 """The output folder is the old complete state or the new one."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -90,16 +91,35 @@ def test_an_old_folder_is_replaced_and_the_users_own_files_stay(tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
-def test_where_folders_cannot_be_swapped_files_are_replaced_one_by_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(tmp_path / "model", model="old", model_opt1="old")
+@pytest.fixture
+def no_swapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system such as NFS."""
     monkeypatch.setattr("embconvert.artifacts._exchange", lambda *_: False)
+
+
+@pytest.mark.usefixtures("no_swapping")
+def test_where_folders_cannot_be_swapped_the_old_one_steps_aside(tmp_path: Path) -> None:
+    publish(tmp_path / "model", model="old", model_opt1="old")
     publish(tmp_path / "model", model="new")
     assert set(files_in(tmp_path)) == {
         "model/config.json", "model/embconvert.json", "model/onnx/model.onnx",
     }  # fmt: skip
     assert (tmp_path / "model" / "onnx" / "model.onnx").read_text() == "new"
+
+
+@pytest.mark.usefixtures("no_swapping")
+def test_a_folder_that_stepped_aside_comes_back_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "model"
+    publish(target, model="old")
+    with monkeypatch.context() as killed, pytest.raises(ZeroDivisionError):
+        killed.setattr(Staging, "_rename", lambda self: not self.target.exists() and 1 // 0)
+        publish(target, model="new")
+    assert not target.exists()
+    with Staging(target, print):
+        assert (target / "onnx/model.onnx").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_run_that_fails_leaves_no_trace(tmp_path: Path) -> None:
@@ -144,10 +164,36 @@ with Staging(Path({str(tmp_path / "model")!r}), print) as staging:
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "model").exists()
     with Staging(tmp_path / "model", print) as staging:
-        journal = staging.journal()
-        assert journal is not None
+        ((journal, folder),) = staging.journals()
         assert [a.path for a in journal.artifacts] == ["onnx/model.onnx"]
-        assert staging.adopt(journal.artifacts[0], staging.folder)
+        assert staging.adopt(journal.artifacts[0], folder)
+        assert staging.path("onnx/model.onnx").read_text() == "done"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_had_finished_outlives_a_run_that_fails(tmp_path: Path) -> None:
+    kept = Staging(tmp_path / "model", print)
+    kept.work.mkdir(parents=True)
+    kept.path("onnx/model.onnx").write_text("done")
+    kept.write_manifest(manifest(kept, record(kept.path("onnx/model.onnx"), "onnx/model.onnx")))
+    with pytest.raises(ZeroDivisionError), Staging(tmp_path / "model", print):
+        raise ZeroDivisionError
+    with Staging(tmp_path / "model", print) as staging:
+        assert [folder for _, folder in staging.journals()] == [kept.folder]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EBADF])
+def test_a_file_system_without_locks_is_told_of(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    said: list[str] = []
+    with Staging(tmp_path / "model", said.append):
+        pass
+    assert said == [f"the file system of {tmp_path} has no locks"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,112 @@
+"""Runs at one output folder, without locks and killed at random, never leave it half-made.
+
+So it is where each machine has locks of its own, on a volume that several share.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import files_in
+from test_artifacts import manifest, record
+
+from embconvert.artifacts import Staging, read_manifest
+from embconvert.errors import OutputError
+from embconvert.onnx_file import hash_file
+
+SECONDS = 3.0
+GRAPHS = ("onnx/model.onnx", "onnx/model_opt1.onnx", "onnx/model_opt1_QInt8.onnx")
+
+
+def publish_for_ever(target: Path, swapping: bool) -> None:
+    """Publishes other content each time, as one run after another would."""
+    import fcntl
+
+    from embconvert import artifacts
+
+    fcntl.flock = lambda *_: None
+    if not swapping:
+        artifacts._exchange = lambda *_: False
+    for number in range(10**9):
+        # One whose folder another has removed goes on with the next.
+        with contextlib.suppress(OSError, OutputError), Staging(target, lambda _: None) as staging:
+            old = read_manifest(target) if target.exists() else None
+            records = []
+            # What it takes of another run's folder is whole, whatever that run does.
+            for journal, folder in staging.journals():
+                records = [r for r in journal.artifacts if staging.adopt(r, folder)]
+            for file in GRAPHS[len(records) :]:
+                staging.path(file).unlink(missing_ok=True)
+                staging.path(file).write_text(f"{os.getpid()} {number} {file}" * 100)
+                records.append(record(staging.path(file), file))
+                staging.write_manifest(manifest(staging, *records))
+            staging.publish(manifest(staging, *records), old)
+
+
+def problem(target: Path) -> str | None:
+    """Returns what is wrong with a folder, None when it is whole.
+
+    The folder is opened once: another may take its place at any moment.
+    """
+    try:
+        folder = os.open(target, os.O_RDONLY)
+    except FileNotFoundError:
+        return "missing"
+    here = Path(f"/proc/self/fd/{folder}")
+    try:
+        made = read_manifest(here)
+        assert made is not None
+        assert {a.path for a in made.artifacts} == set(GRAPHS)
+        assert all(hash_file(here / a.path) == a.sha256 for a in made.artifacts)
+    except (AssertionError, ValueError, FileNotFoundError) as error:
+        replaced = not target.exists() or target.stat().st_ino != os.fstat(folder).st_ino
+        return "replaced while it was read" if replaced else repr(error)
+    finally:
+        os.close(folder)
+    return None
+
+
+@pytest.mark.parametrize("swapping", [True, False])
+def test_whoever_looks_sees_a_whole_folder(swapping: bool, tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    context = multiprocessing.get_context("fork")
+
+    def start() -> "multiprocessing.process.BaseProcess":
+        run = context.Process(target=publish_for_ever, args=(target, swapping))
+        run.start()
+        return run
+
+    chance = random.Random(0)
+    runs = [start() for _ in range(3)]
+    seen: dict[str | None, int] = {}
+    kills = 0
+    end = time.monotonic() + SECONDS
+    try:
+        while time.monotonic() < end:
+            found = problem(target)
+            seen[found] = seen.get(found, 0) + 1
+            victim = chance.randrange(len(runs))
+            if chance.random() < 0.1:
+                runs[victim].kill()
+                runs[victim].join()
+                kills += runs[victim].exitcode == -signal.SIGKILL
+                runs[victim] = start()
+            time.sleep(0.005)
+    finally:
+        for run in runs:
+            run.kill()
+            run.join()
+    allowed = {None, "replaced while it was read", "missing"}
+    assert set(seen) <= allowed, seen
+    assert seen.get(None, 0) > 10, seen
+    assert kills > 3
+
+    with Staging(target, print) as staging:
+        staging.journals()
+    assert problem(target) is None
+    assert {name.split("/")[0] for name in files_in(tmp_path)} == {"model"}
