@@ -62,6 +62,21 @@ def output_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def refuse_full_disk(folder: Path, need_bytes: int) -> None:
+    """Refuses a folder on whose disk there is too little room.
+
+    Raises:
+        OutputError: There is less.
+    """
+    free_bytes = shutil.disk_usage(_existing(folder)).free
+    if need_bytes > free_bytes:
+        raise OutputError(
+            f"the disk of {folder} is too small: this needs about {need_bytes / 1e9:.1f} GB, "
+            f"{free_bytes / 1e9:.1f} GB are free",
+            "free some room, or choose another --output_parent_dir; `--dry_run` lists the files",
+        )
+
+
 def _existing(path: Path) -> Path:
     return next((p for p in (path, *path.parents) if p.exists()), Path("/"))
 

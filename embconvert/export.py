@@ -5,8 +5,9 @@ ONNX Runtime's optimizer knows; it bakes in what Python computes from shapes. Th
 torch.export takes ten times as long and keeps such sizes symbolic. Verification on unseen shapes
 decides which graph is right.
 
-Neither writes weights: the graph is traced with its weights as inputs, and they are bound
-afterwards as tensors that still live in the source model, so no copy of them is made.
+Neither writes weights. The tracing exporter sees stand-ins that take no memory, and has the weights
+as inputs of the graph; they are bound afterwards as tensors that still lie in the source's files,
+and are read, cast to float32 and transposed one at a time, when the graph is written.
 """
 
 import io
@@ -15,10 +16,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embconvert.errors import ExportError, UnsupportedModelError
+from embconvert.errors import ExportError, SourceError, UnsupportedModelError
 from embconvert.model import ExportedModel
 from embconvert.onnx_file import write_model
-from embconvert.tracing import dynamic_strides
+from embconvert.stored_weights import float32_copies, placeholders, swapped
+from embconvert.tracing import dynamic_strides, shapes_without_weights
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -56,10 +58,15 @@ def export(source: "SourceModel", path: Path, *, opset: int, exporter: Exporter)
     """
     import torch
 
-    trace: Callable[..., ir.Model] = _trace if exporter is Exporter.TRACE else _torch_export
+    module = source.traced_module()
+    trace: Callable[..., ir.Model] = _trace
+    stand_ins = placeholders
+    if exporter is Exporter.TORCH_EXPORT:
+        # It folds constants, for which it needs the real weights.
+        trace, stand_ins = _torch_export, float32_copies
     try:
-        with torch.no_grad():
-            model = trace(source.traced_module(), source.sample_features(), opset)
+        with torch.no_grad(), swapped(module, stand_ins(module)):
+            model = trace(module, source.sample_features(), opset)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ExportError(
             "there is not enough memory to trace the model",
@@ -87,7 +94,7 @@ def _trace(
 
     axes = {name: {0: "batch", 1: "seq"} for name in features}
     buffer = io.BytesIO()
-    with dynamic_strides():
+    with dynamic_strides(), shapes_without_weights():
         torch.onnx.export(
             module,
             tuple(features.values()),
@@ -131,14 +138,14 @@ def _bind_weights(model: "ir.Model", weights: "Mapping[str, torch.Tensor]") -> l
     The tensors stay those of the source model. Names become those of the checkpoint.
     """
     import onnx_ir as ir
-    from onnx_ir.tensor_adapters import TorchTensor
 
     graph = model.graph
     for value in [v for v in graph.inputs if v.name in weights]:
-        name = str(value.name)
         graph.inputs.remove(value)
-        value.const_value = TorchTensor(weights[name].detach().cpu(), name=name)
-        graph.register_initializer(value)
+        graph.initializers.add(value)
+    for name, value in graph.initializers.items():
+        if name in weights:
+            value.const_value = _lazy_weight(name, weights[name])
     used = [name for name, value in graph.initializers.items() if name in weights and value.uses()]
     taken = set(graph.initializers) | {
         v.name for v in ir.traversal.RecursiveGraphIterator(graph) for v in v.outputs
@@ -149,6 +156,26 @@ def _bind_weights(model: "ir.Model", weights: "Mapping[str, torch.Tensor]") -> l
             taken.add(short)
             graph.initializers[name].name = short
     return used
+
+
+def _lazy_weight(name: str, stored: "torch.Tensor") -> "ir.TensorProtocol":
+    """Returns a weight that is read, checked and cast to float32 when it is looked at."""
+    import onnx_ir as ir
+    from onnx_ir.tensor_adapters import TorchTensor
+
+    def read() -> "ir.Tensor":
+        # isfinite() would make copies of the whole tensor; extremes carry what isn't finite along.
+        if stored.numel() and not all(extreme.isfinite() for extreme in stored.aminmax()):
+            raise SourceError(
+                f"the weight {name.split('.', 3)[-1]} has values that are not finite",
+                "download the model again",
+            )
+        return ir.Tensor(stored.float().cpu().numpy(), name=name)
+
+    if not stored.is_floating_point():
+        return TorchTensor(stored.cpu(), name=name)
+    shape = ir.Shape(stored.shape)
+    return ir.LazyTensor(read, ir.DataType.FLOAT, shape=shape, name=name)
 
 
 def _tidy(model: "ir.Model") -> None:
@@ -182,32 +209,42 @@ def _drop_renamed_weights(model: "ir.Model") -> None:
 
 
 def _fold_transposed_weights(model: "ir.Model") -> None:
-    """Replaces Transpose(weight) by a weight that is transposed when it is written."""
-    import numpy as np
+    """Replaces Transpose(weight) by a weight that is transposed when it is written.
+
+    A weight that several nodes transpose alike, as those of a layer that runs again and again, is
+    written once.
+    """
     import onnx_ir as ir
 
     graph = model.graph
-    for node in list(graph):
+    found: dict[tuple[ir.Value, tuple[int, ...]], list[ir.Node]] = {}
+    for node in graph:
         weight = node.inputs[0] if node.op_type == "Transpose" and node.inputs else None
         if weight is None or not weight.is_initializer() or weight.const_value is None:
             continue
-        tensor = weight.const_value
-        permutation = node.attributes.get_ints("perm", tuple(range(len(tensor.shape)))[::-1])
-
-        def transposed(tensor: Any = tensor, permutation: Any = permutation) -> "ir.Tensor":
-            return ir.Tensor(np.transpose(tensor.numpy(), permutation), dtype=tensor.dtype)
-
-        shape = ir.Shape([tensor.shape[axis] for axis in permutation])
-        alone = len(weight.uses()) == 1
-        name = str(weight.name) if alone else f"{weight.name}.transposed_{node.outputs[0].name}"
-        folded = ir.Value(
-            name=name,
-            shape=shape,
-            type=ir.TensorType(tensor.dtype),
-            const_value=ir.LazyTensor(transposed, tensor.dtype, shape=shape, name=name),
-        )
-        ir.convenience.replace_all_uses_with(node.outputs[0], folded)
-        graph.remove(node, safe=True)
+        axes = tuple(range(len(weight.const_value.shape)))[::-1]
+        permutation = tuple(node.attributes.get_ints("perm", axes))
+        found.setdefault((weight, permutation), []).append(node)
+    for (weight, permutation), nodes in found.items():
+        alone = len(weight.uses()) == len(nodes)
+        name = str(weight.name) if alone else f"{weight.name}.transposed_{nodes[0].outputs[0].name}"
+        folded = _transposed(weight.const_value, permutation, name)
+        for node in nodes:
+            ir.convenience.replace_all_uses_with(node.outputs[0], folded)
+            graph.remove(node, safe=True)
         if alone:
             graph.initializers.pop(name)
         graph.register_initializer(folded)
+
+
+def _transposed(tensor: Any, permutation: tuple[int, ...], name: str) -> "ir.Value":
+    """Returns a weight whose axes are permuted when it is looked at."""
+    import numpy as np
+    import onnx_ir as ir
+
+    def transposed() -> "ir.Tensor":
+        return ir.Tensor(np.transpose(tensor.numpy(), permutation), dtype=tensor.dtype)
+
+    shape = ir.Shape([tensor.shape[axis] for axis in permutation])
+    lazy = ir.LazyTensor(transposed, tensor.dtype, shape=shape, name=name)
+    return ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=lazy)

@@ -1,7 +1,7 @@
 """What is finished: by this run, by one that was killed, or published before."""
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -49,13 +49,14 @@ class Ledger:
         self._journals = staging.journals()
         self._console = console
         self._stack = {name: metadata.version(name) for name in _STACK}
+        self._versions = {**self._stack, "embconvert": __version__}
         self.records: dict[str, ArtifactRecord] = {}
         self.source_facts: Mapping[str, Any] = old.source if old else {}
 
     def key(self, step: Step) -> str:
         """Returns what identifies a step's outcome."""
         digest = self._resolved.digest if step.source is None else self.source_of(step).digest
-        return step.key(digest, {**self._stack, "embconvert": __version__})
+        return step.key(digest, self._versions)
 
     def find(self, step: Step) -> ArtifactRecord | None:
         """Returns a step's outcome from an earlier run, its files staged, or None."""
@@ -77,6 +78,23 @@ class Ledger:
         yield from self._journals
         if self._old is not None:
             yield self._old, self._staging.target
+
+    def unmade(self, steps: Iterable[Step]) -> set[str]:
+        """Returns the files of steps whose outcome no earlier run has left.
+
+        It looks at what earlier runs noted, and reads no graph: find() decides.
+        """
+        noted = {r.path: r for manifest, _ in self._earlier() for r in manifest.artifacts}
+        unmade: set[str] = set()
+        for step in steps:
+            record, source = noted.get(step.file), noted.get(step.source or "")
+            digest = self._resolved.digest
+            if step.source is not None:
+                digest = self.artifact(source).digest if source is not None else ""
+            key = step.key(digest, self._versions)
+            if record is None or record.key != key or step.source in unmade:
+                unmade.add(step.file)
+        return unmade
 
     def add_files(self, manifest: Manifest, folder: Path) -> None:
         """Stages the other files of a folder: export made some that the source lacked."""

@@ -6,30 +6,43 @@ import importlib.machinery
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
 from embconvert.model import ResolvedModel
+from embconvert.stored_weights import Casts, keeping_stored_precision, present_as_float32
 
 
-def load_model(
-    resolved: ResolvedModel, *, device: str, trust_remote_code: bool
-) -> tuple[Any, frozenset[str]]:
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A source model in torch.
+
+    Attributes:
+        chain: The SentenceTransformer.
+        made_up: Names of the weights that its files lack.
+        casts: Of the weights that are not stored in float32.
+    """
+
+    chain: Any
+    made_up: frozenset[str]
+    casts: Casts
+
+
+def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool) -> LoadedModel:
     """Loads the source through optimum's TasksManager and sentence-transformers.
 
-    Weights are float32 whatever the checkpoint holds, so that the reference is exact.
+    Weights are float32 whatever the checkpoint holds, so that the reference is exact. On the CPU
+    they stay in their files, mapped, and those in another precision are cast as they are used.
 
     Args:
         resolved: The files.
         device: A torch device.
         trust_remote_code: Run Python code that comes with the model.
 
-    Returns:
-        A SentenceTransformer, and the names of the weights that its files lack.
-
     Raises:
         ExportError: There is not enough memory.
-        SourceError: The weights don't fit the configuration, or are not finite.
+        SourceError: The weights don't fit the configuration.
         UnsupportedModelError: transformers or sentence-transformers can't build the model.
     """
     import torch
@@ -40,8 +53,9 @@ def load_model(
 
     _hush_libraries()
     made_up: set[str] = set()
+    mapped = keeping_stored_precision() if device == "cpu" else contextlib.nullcontext()
     try:
-        with _noting_missing_weights(made_up):
+        with _noting_missing_weights(made_up), mapped:
             model = TasksManager.get_model_from_task(
                 "feature-extraction",
                 str(resolved.folder),
@@ -60,9 +74,9 @@ def load_model(
         ) from error
     except Exception as error:
         raise _load_error(resolved, error) from error
+    casts = present_as_float32(model)
     model.eval().requires_grad_(False)
-    _check_loaded_weights(model)
-    return model, frozenset(made_up)
+    return LoadedModel(chain=model, made_up=frozenset(made_up), casts=casts)
 
 
 @contextlib.contextmanager
@@ -165,17 +179,3 @@ def _load_error(resolved: ResolvedModel, error: Exception) -> SourceError | Unsu
     return SourceError(
         f"the model cannot be loaded: {reason}", "check its files; add --debug for the traceback"
     )
-
-
-def _check_loaded_weights(model: Any) -> None:
-    """Refuses a model with weights that are not finite: nothing could vouch for its conversion.
-
-    Raises:
-        SourceError: A weight is NaN or infinite.
-    """
-    for name, tensor in model.named_parameters():
-        # isfinite() would make copies of the whole tensor; extremes carry what isn't finite along.
-        if tensor.numel() and not all(extreme.isfinite() for extreme in tensor.aminmax()):
-            raise SourceError(
-                f"the weight {name} has values that are not finite", "download the model again"
-            )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.artifacts import Staging, output_errors, read_manifest
+from embconvert.artifacts import Staging, output_errors, read_manifest, refuse_full_disk
 from embconvert.config import Command, Finished, PoolingMode, Precision, Request
 from embconvert.console import Console
 from embconvert.errors import (
@@ -161,11 +161,15 @@ class _Run:
         """Runs the steps and publishes; returns the manifest.
 
         Raises:
+            OutputError: The disk is too small for what must be made; nothing was started.
             OptimizeError: A graph could not be made. The others are published, unless that would
             QuantizeError: take away what was there.
             FidelityError: A graph drifted past its floor. Likewise.
             EmbconvertError: The export failed; nothing is published.
         """
+        refuse_full_disk(
+            self._staging.target, self._plan.disk_need_bytes(self._ledger.unmade(self._plan.steps))
+        )
         self._copy_source_files()
         failures: list[EmbconvertError] = []
         for step in self._plan.steps:

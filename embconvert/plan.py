@@ -17,6 +17,16 @@ EXPORTED_FILE = "onnx/model.onnx"
 _QUANTIZE_SOURCES = ("onnx/model_opt1.onnx", "onnx/model_opt2.onnx", EXPORTED_FILE)
 
 
+#: About how many bytes a parameter takes in a file; a precision that is not here counts as float32.
+_BYTES_PER_PARAMETER: Mapping[Precision, float] = {
+    Precision.FLOAT32: 4.0,
+    Precision.FLOAT16: 2.0,
+    Precision.QINT8: 1.0,
+    Precision.QUINT8: 1.0,
+    Precision.QINT8_STATIC: 1.0,
+}
+
+
 class Stage(StrEnum):
     """A kind of step."""
 
@@ -47,6 +57,23 @@ class Step:
     precision: Precision
     floor: Floor | None
     settings: Mapping[str, Any]
+
+    def file_bytes(self, parameters: int) -> int:
+        """About how large the file will be.
+
+        Args:
+            parameters: Of the model.
+        """
+        return int(parameters * _BYTES_PER_PARAMETER.get(self.precision, 4.0))
+
+    def work_bytes(self, parameters: int) -> int:
+        """About how much room its temporary files take while it is made.
+
+        ONNX Runtime maps the weights from a file of its own for its passes above level 1, and for
+        calibration.
+        """
+        above = self.stage is Stage.OPTIMIZE and self.level > OptimizationLevel.BASIC
+        return parameters * 4 if above or self.precision is Precision.QINT8_STATIC else 0
 
     def key(self, source_digest: str, stack: Mapping[str, str]) -> str:
         """Returns what identifies the step's outcome: equal keys mean equal bytes.
@@ -90,6 +117,18 @@ class Plan:
         verified = any(step.floor is not None for step in self.steps)
         weights = self.parameters * 4
         return int(1.2e9 + 2.0 * weights) if verified else int(0.6e9 + 1.4 * weights)
+
+    def disk_need_bytes(self, files: Collection[str] | None = None) -> int:
+        """About how much room the output's disk must have before this plan starts.
+
+        What the output folder has already stays there until the new files take its place.
+
+        Args:
+            files: Those that must be made; None means all of the plan.
+        """
+        steps = [step for step in self.steps if files is None or step.file in files]
+        made = sum(step.file_bytes(self.parameters) for step in steps)
+        return made + max((step.work_bytes(self.parameters) for step in steps), default=0)
 
     @property
     def graph_processes(self) -> int:

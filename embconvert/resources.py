@@ -39,6 +39,20 @@ def memory_limit_bytes(root: Path = Path("/")) -> int | None:
     return min(limits, default=None)
 
 
+def available_memory_bytes(root: Path = Path("/")) -> int:
+    """Returns how much memory this process's group may take: its limit, or what the system has.
+
+    Page cache, which the kernel gives up when asked, counts as free.
+
+    Args:
+        root: Where /proc and /sys are.
+    """
+    fields = _read(root / "proc/meminfo").partition("MemAvailable:")[2].split()
+    # Not Linux: no figure, so nothing is said to be short.
+    system = int(fields[0]) * 1024 if fields else _UNLIMITED_BYTES
+    return min(system, memory_limit_bytes(root) or system)
+
+
 def limit_threads() -> None:
     """Makes libraries that this process and its children import later start cpus() threads.
 

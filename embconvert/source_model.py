@@ -1,6 +1,7 @@
 """The source model in torch: what is traced, and what everything is compared with."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,14 +9,20 @@ import numpy as np
 from embconvert.config import PoolingMode
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity import Embeddings, FloatArray
-from embconvert.loading import load_model
+from embconvert.loading import LoadedModel, load_model
+from embconvert.lockstep import layers_of, run_in_lockstep
 from embconvert.model import ResolvedModel
+from embconvert.resources import available_memory_bytes
+from embconvert.stored_weights import as_stored
 
 if TYPE_CHECKING:
     import torch
 
 #: The order of a graph's inputs; others that a tokenizer makes follow.
 INPUT_ORDER = ("input_ids", "attention_mask", "token_type_ids")
+
+# Weights that are read again for each batch must stay in memory; the rest of it is for all else.
+_MAPPED_SHARE = 0.5
 
 # Two texts of different length, so that the trace sees padding: a batch of 1 or a full mask lets
 # the tracer take a shortcut for a fact of the model.
@@ -52,11 +59,12 @@ class SourceModel:
         dimension: Length of a sentence embedding.
     """
 
-    def __init__(self, model: Any, resolved: ResolvedModel, made_up: frozenset[str]) -> None:
-        self._model = model
+    def __init__(self, loaded: LoadedModel, resolved: ResolvedModel) -> None:
+        self._model = loaded.chain
         self._resolved = resolved
-        self._made_up = made_up
-        self.dimension: int | None = model.get_embedding_dimension()
+        self._made_up = loaded.made_up
+        self._casts = loaded.casts
+        self.dimension: int | None = self._model.get_embedding_dimension()
 
     @classmethod
     def load(
@@ -70,7 +78,7 @@ class SourceModel:
     ) -> "SourceModel":
         """Loads the source through optimum's TasksManager and sentence-transformers.
 
-        Weights are float32 whatever the checkpoint holds, so that the reference is exact.
+        See load_model.
 
         Args:
             resolved: The files.
@@ -83,8 +91,8 @@ class SourceModel:
             SourceError: The weights don't fit the configuration, or are not all there.
             UnsupportedModelError: transformers or sentence-transformers can't build the model.
         """
-        model, made_up = load_model(resolved, device=device, trust_remote_code=trust_remote_code)
-        source = cls(model, resolved, made_up)
+        loaded = load_model(resolved, device=device, trust_remote_code=trust_remote_code)
+        source = cls(loaded, resolved)
         source._set_pooling(pooling, warn)
         return source
 
@@ -138,8 +146,9 @@ class SourceModel:
         return int(length) if length is not None and length < 1_000_000 else None
 
     def weights(self) -> "dict[str, torch.Tensor]":
-        """Returns every parameter and buffer of traced_module(), by name."""
-        return dict(self.traced_module().state_dict())
+        """Returns every parameter and buffer of traced_module() as it is stored, by name."""
+        state = self.traced_module().state_dict(keep_vars=True)
+        return {name: as_stored(tensor) for name, tensor in state.items()}
 
     def refuse_made_up(self, used: Iterable[str]) -> None:
         """Refuses a model whose graph needs weights that its files lack.
@@ -200,11 +209,44 @@ class SourceModel:
         # itself, dropout would be in what is encoded afterwards.
         return Traced().eval()
 
-    def encode(self, texts: Sequence[str]) -> Embeddings:
-        """Encodes texts, as one batch, with sentence-transformers' own encode.
+    def encode(
+        self, groups: Sequence[Sequence[str]], advance: Callable[[float], None]
+    ) -> list[Embeddings]:
+        """Encodes groups of texts, each as one batch, with sentence-transformers' own encode.
 
-        No prompt is prepended: a graph is given the text as it is.
+        No prompt is prepended: a graph is given the text as it is. All groups go through the
+        model layer by layer when its weights have to be cast, or don't fit into memory.
+
+        Args:
+            groups: The texts of each batch.
+            advance: Called with the share of the work that is done since the last call.
         """
+        if not (self._casts.are_needed or self._weights_exceed_memory()):
+            found = []
+            for group in groups:
+                found.append(self._encode(group))
+                advance(1 / len(groups))
+            return found
+
+        layers = layers_of(self._model)
+
+        def after_layer() -> None:
+            self._casts.clear()
+            advance(1 / (len(layers) + 1))
+
+        self._casts.are_kept = True
+        try:
+            return run_in_lockstep(
+                [partial(self._encode, group) for group in groups], layers, after_layer
+            )
+        finally:
+            self._casts.are_kept = False
+
+    def _weights_exceed_memory(self) -> bool:
+        weights: int = sum(p.numel() * p.element_size() for p in self._model.parameters())
+        return weights > _MAPPED_SHARE * available_memory_bytes()
+
+    def _encode(self, texts: Sequence[str]) -> Embeddings:
         items = self._model.encode(
             list(texts),
             output_value=None,

@@ -9,6 +9,7 @@ from embconvert.architectures import Architecture
 from embconvert.config import OptimizationLevel, PoolingMode, Precision
 from embconvert.consumer_files import save_missing_files, save_tokenizer
 from embconvert.export import Exporter, export
+from embconvert.fidelity import Embeddings
 from embconvert.metering import Meter, metered
 from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, ResolvedModel
 from embconvert.optimize import Optimizer, optimize
@@ -17,7 +18,7 @@ from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.source_model import SourceModel
 from embconvert.texts import batches, calibration_texts
 from embconvert.tokenization import TokenizedTexts, tokenize
-from embconvert.verify import Workload, WorkloadRun, run_graph, run_workload
+from embconvert.verify import Workload, WorkloadRun, run_graph
 from embconvert.workers import Reporter
 
 # Calibration learns ranges; longer texts show no others and take much longer.
@@ -90,12 +91,20 @@ def export_source(
     return artifact, meter
 
 
-def embed_with_source(reporter: Reporter, texts: Sequence[str], workload: Workload) -> WorkloadRun:
-    """Embeds a workload with the loaded source: the reference."""
-    source = _loaded[0]
-    return run_workload(
-        workload, lambda group: source.encode([texts[i] for i in group]), reporter.advance
-    )
+def embed_with_source(
+    reporter: Reporter, texts: Sequence[str], groups: Sequence[Sequence[int]]
+) -> list[Embeddings]:
+    """Embeds batches of texts with the loaded source: the reference."""
+    total = sum(map(len, groups))
+    done = told = 0.0
+
+    def advance(share: float) -> None:
+        nonlocal done, told
+        done += share * total
+        reporter.advance(int(done) - int(told))
+        told = done
+
+    return _loaded[0].encode([[texts[i] for i in group] for group in groups], advance)
 
 
 def embed_with_graph(

@@ -1,11 +1,16 @@
-"""Mends what torch's tracing exporter bakes into a graph.
+"""Mends what torch's tracing exporter bakes into a graph, and what it copies.
 
 The tracer records tensor operations; a stride is a Python integer to it, so `as_strided` with
 strides that grow with the sequence (sliding-window attention in overlapping chunks) would be
 right for the traced length only.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+# Shape inference computes with constants; larger ones are no shapes.
+_LARGEST_SHAPE = 1024
 
 if TYPE_CHECKING:
     import torch
@@ -69,3 +74,26 @@ def _traced_stride(wanted: int, own: tuple[int, ...], traced: list[Any]) -> Any:
         return wanted
     factor, ours, symbolic = min(multiples, key=lambda candidate: candidate[0])
     return symbolic * factor if ours <= wanted else symbolic // factor
+
+
+@contextlib.contextmanager
+def shapes_without_weights() -> Iterator[None]:
+    """Keeps weights out of the exporter's shape inference.
+
+    It copies each weight into the ONNX it makes of the nodes that use it, and keeps what it
+    computes of them: transposed copies of all matrices. torch 2.13,
+    torch/csrc/jit/passes/onnx/shape_type_inference.cpp.
+    """
+    import torch
+
+    original = torch._C._jit_pass_onnx_graph_shape_type_inference
+
+    def infer(graph: Any, weights: Any, opset: int) -> None:
+        small = {name: w for name, w in weights.items() if w.numel() <= _LARGEST_SHAPE}
+        original(graph, small, opset)
+
+    torch._C._jit_pass_onnx_graph_shape_type_inference = infer
+    try:
+        yield
+    finally:
+        torch._C._jit_pass_onnx_graph_shape_type_inference = original

@@ -8,7 +8,7 @@ from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import ExportError, FidelityError
 from embconvert.export import Exporter
-from embconvert.fidelity import Fidelity, compare
+from embconvert.fidelity import Embeddings, Fidelity, compare
 from embconvert.metering import Meter
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.tasks import (
@@ -22,7 +22,7 @@ from embconvert.tasks import (
 )
 from embconvert.texts import verification_texts
 from embconvert.tokenization import TokenizedTexts, tokenize
-from embconvert.verify import Workload, WorkloadRun, make_workload
+from embconvert.verify import Workload, WorkloadRun, join, make_workload
 from embconvert.workers import Worker, WorkerCrashed, Workers
 
 
@@ -83,12 +83,14 @@ class Source:
         )
         return result
 
-    def embed(self, texts: Sequence[str], workload: Workload) -> WorkloadRun:
-        """Embeds a workload: the reference."""
+    def embed(self, texts: Sequence[str], workload: Workload) -> Embeddings:
+        """Embeds a workload: the reference, a row for each text of each group."""
         self.load()
         with self._console.progress("embedding with the source", workload.size) as advance:
-            run: WorkloadRun = self._call(embed_with_source, texts, workload, advance=advance)
-        return run
+            parts: list[Embeddings] = self._call(
+                embed_with_source, texts, workload.groups, advance=advance
+            )
+        return join(parts)
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenizes by the folder's files, which must give what transformers gives.
@@ -146,7 +148,7 @@ class Verifier:
         self._workers = workers
         self._console = console
         self._skipped = skipped
-        self._prepared: tuple[list[str], TokenizedTexts, Workload, WorkloadRun] | None = None
+        self._prepared: tuple[list[str], TokenizedTexts, Workload, Embeddings] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Returns what the manifest says of the comparison."""
@@ -182,7 +184,7 @@ class Verifier:
             if isinstance(run, str):
                 raise ValueError(run)
             return compare(
-                reference.embeddings,
+                reference,
                 run.embeddings,
                 text_ids=ids,
                 batch_cosine=run.batch_cosine,
@@ -194,7 +196,7 @@ class Verifier:
                 "the conversion went wrong; --debug shows more, and please report the model",
             ) from error
 
-    def _prepare(self) -> tuple[list[str], TokenizedTexts, Workload, WorkloadRun]:
+    def _prepare(self) -> tuple[list[str], TokenizedTexts, Workload, Embeddings]:
         """Returns ids, tokens, batches and the reference; made at the first call."""
         if self._prepared is None:
             lone = not self._source.is_loaded

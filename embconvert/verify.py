@@ -69,31 +69,23 @@ class WorkloadRun:
     texts_per_second: float
 
 
-def run_workload(
-    workload: Workload,
-    embed: Callable[[Sequence[int]], Embeddings],
-    advance: Callable[[int], None],
-) -> WorkloadRun:
-    """Embeds every batch of a workload.
-
-    Args:
-        workload: The batches.
-        embed: From the indices of a batch to its embeddings.
-        advance: Called with the number of texts done.
-    """
-    embed(workload.similar[-1])  # the first run allocates; it is not timed
-    parts = []
-    seconds = 0.0
-    for number, group in enumerate(workload.groups):
-        start = time.perf_counter()
-        parts.append(embed(group))
-        if number < len(workload.similar):
-            seconds += time.perf_counter() - start
-        advance(len(group))
-    embeddings = Embeddings(
+def join(parts: Sequence[Embeddings]) -> Embeddings:
+    """Returns the embeddings of batches as one."""
+    return Embeddings(
         sentence=_joined([p.sentence for p in parts]),
         token_mean=_joined([p.token_mean for p in parts]),
     )
+
+
+def _summary(workload: Workload, results: Sequence[tuple[Embeddings, float]]) -> WorkloadRun:
+    """Returns the outcome of a workload.
+
+    Args:
+        workload: The batches.
+        results: For each of its groups the embeddings, and the seconds that they took.
+    """
+    embeddings = join([part for part, _ in results])
+    seconds = sum(duration for _, duration in results[: len(workload.similar)])
     primary = _primary(embeddings)
     texts = sum(map(len, workload.similar))
     row_of = {index: row for row, index in enumerate(i for g in workload.similar for i in g)}
@@ -140,7 +132,7 @@ def run_graph(
     inputs = [i.name for i in session.get_inputs()]
     outputs = [o.name for o in session.get_outputs()]
 
-    def embed(indices: Sequence[int]) -> Embeddings:
+    def run(indices: Sequence[int]) -> Embeddings:
         feed = texts.batch(indices, inputs)
         try:
             values = dict(zip(outputs, session.run(None, feed), strict=True))
@@ -149,7 +141,13 @@ def run_graph(
         mask = texts.batch(indices, ("attention_mask",))["attention_mask"]
         return _embeddings(values, mask)
 
-    return run_workload(workload, embed, advance)
+    run(workload.similar[-1])  # the first run allocates; it is not timed
+    results = []
+    for group in workload.groups:
+        start = time.perf_counter()
+        results.append((run(group), time.perf_counter() - start))
+        advance(len(group))
+    return _summary(workload, results)
 
 
 def _open_session(artifact: OnnxArtifact) -> Any:

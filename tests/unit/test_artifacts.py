@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import files_in
 
-from embconvert.artifacts import Staging, output_errors, read_manifest
+from embconvert.artifacts import Staging, output_errors, read_manifest, refuse_full_disk
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import OutputError
 from embconvert.manifest import ArtifactRecord, Manifest, parse_manifest, table_rows
@@ -249,3 +249,10 @@ def test_attention_is_counted_as_fused_or_left(tmp_path: Path) -> None:
     made = record(tmp_path / "graph", "onnx/model.onnx")
     assert made.attention == (2, 1)
     assert made.fused_operators == {"com.microsoft.Attention": 2}
+
+
+def test_a_disk_that_is_too_small_is_found_before_work_starts(tmp_path: Path) -> None:
+    refuse_full_disk(tmp_path / "not" / "there", 1)
+    with pytest.raises(OutputError, match=r"about 1152921504\.6 GB, .* are free") as caught:
+        refuse_full_disk(tmp_path / "not" / "there", 2**60)
+    assert "--output_parent_dir" in caught.value.hint

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embconvert.resources import cpus, memory_limit_bytes
+from embconvert.resources import available_memory_bytes, cpus, memory_limit_bytes
 
 GIB = 1 << 30
 
@@ -68,3 +68,12 @@ def test_no_limit_is_no_limit(limit: str, tmp_path: Path) -> None:
 def test_a_system_without_groups_has_no_limits(tmp_path: Path) -> None:
     assert memory_limit_bytes(tmp_path) is None
     assert cpus(tmp_path) == 8
+
+
+def test_available_memory_is_the_limit_or_what_the_system_has(tmp_path: Path) -> None:
+    meminfo = "MemTotal: 16777216 kB\nMemAvailable:    2097152 kB"
+    root = tree(tmp_path, "0::/", {"proc/meminfo": meminfo})
+    assert available_memory_bytes(root) == 2 * GIB
+    (root / "sys/fs/cgroup").mkdir(parents=True)
+    (root / "sys/fs/cgroup/memory.max").write_text(str(GIB))
+    assert available_memory_bytes(root) == GIB

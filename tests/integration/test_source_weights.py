@@ -1,0 +1,78 @@
+"""The source's weights stay in its files, whatever precision they are stored in."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zoo
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from test_architectures import export, load
+
+from embconvert.errors import SourceError
+from embconvert.onnx_file import read_model
+
+pytestmark = pytest.mark.integration
+
+GROUPS = [zoo.SENTENCES[:5], zoo.SENTENCES[5:12], zoo.SENTENCES[12:]]
+
+
+def saved_in_float32(model: Path, folder: Path) -> Path:
+    chain = SentenceTransformer(str(model), device="cpu", model_kwargs={"dtype": torch.float32})
+    chain.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("architecture", ["deberta", "nomic_bert", "qwen3", "t5"])
+def test_a_half_precision_source_is_one_in_float32(
+    architecture: str, dtype: str, tmp_path: Path
+) -> None:
+    half = zoo.build_model(architecture, tmp_path / "half", dtype=dtype)
+    full = saved_in_float32(half, tmp_path / "full")
+
+    found = load(half).encode(GROUPS, lambda _: None)
+
+    reference = SentenceTransformer(str(full), device="cpu")
+    for embeddings, texts in zip(found, GROUPS, strict=True):
+        wanted = reference.encode(list(texts), batch_size=len(texts))
+        assert embeddings.sentence is not None
+        np.testing.assert_allclose(embeddings.sentence, wanted, atol=1e-6)
+    graphs = [export(load(m), m.with_suffix(".onnx")).read_bytes() for m in (half, full)]
+    assert graphs[0] == graphs[1]
+
+
+def test_layer_by_layer_gives_what_batch_by_batch_gives(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = load(tiny_bert)
+    one_by_one = source.encode(GROUPS, lambda _: None)
+    shares: list[float] = []
+    monkeypatch.setattr("embconvert.source_model.available_memory_bytes", lambda: 0)
+    in_lockstep = source.encode(GROUPS, shares.append)
+    assert sum(shares) == pytest.approx(1.0)
+    for ours, theirs in zip(in_lockstep, one_by_one, strict=True):
+        np.testing.assert_array_equal(ours.sentence, theirs.sentence)
+        np.testing.assert_array_equal(ours.token_mean, theirs.token_mean)
+
+
+def test_weights_of_a_layer_that_runs_again_are_written_once(tmp_path: Path) -> None:
+    """albert is one layer, run as often as its configuration says."""
+    sizes = set()
+    for layers in (2, 4):
+        overrides = {"num_hidden_layers": layers}
+        model = zoo.build_model("albert", tmp_path / f"{layers}", overrides=overrides)
+        graph = read_model(export(load(model), model.with_suffix(".onnx")))
+        sizes.add(sum(v.const_value.nbytes for v in graph.graph.initializers.values()))
+    assert len(sizes) == 1
+
+
+def test_a_weight_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    model = zoo.build_model("bert", tmp_path / "model")
+    weights = load_file(model / "model.safetensors")
+    name = next(name for name in weights if name.endswith("layer.1.output.dense.weight"))
+    weights[name][3, 5] = float("inf")
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SourceError, match=f"{name} has values that are not finite"):
+        export(load(model), tmp_path / "model.onnx")
