@@ -9,6 +9,12 @@ from embconvert.config import Precision
 
 FloatArray = npt.NDArray[np.float32]
 
+#: Edges between the bins of Fidelity.histogram: distances (1 - cosine) from 1e-7, which is float32
+#: rounding, to 1, four bins to a decade.
+HISTOGRAM_EDGES: tuple[float, ...] = tuple(float(10.0 ** (k / 4)) for k in range(-28, 1))
+#: How many of the texts with the lowest cosines are noted.
+WORST_TEXTS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Embeddings:
@@ -26,6 +32,27 @@ class Embeddings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextCosine:
+    """The lowest cosine of one text, over all batches that it was in."""
+
+    text: str
+    cosine: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCosine:
+    """How far the hidden states after one layer are from those of the exported graph.
+
+    Attributes:
+        layer: Its place, counted from 0.
+        cosine: Mean over tokens.
+    """
+
+    layer: int
+    cosine: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fidelity:
     """Figures of one graph against the reference.
 
@@ -40,9 +67,13 @@ class Fidelity:
         batch_cosine: Lowest cosine between a text's embedding alone and in any batch; 1 means
             that an embedding doesn't depend on its neighbours.
         token_mean_cosine: Lowest cosine of the mean-pooled output 0; None when it has none.
-        worst_text: Id of the text with the lowest cosine.
+        worst_texts: Those with the lowest cosines, the lowest first.
+        histogram: Texts by their distance (1 - cosine), between HISTOGRAM_EDGES; the first bin is
+            below the first edge, the last above the last.
         texts_per_second: Throughput over the verification texts, in batches of 32 of similar
             length.
+        layers: After each layer, the distance from the exported graph; empty when that was not
+            measured.
     """
 
     texts: int
@@ -54,8 +85,15 @@ class Fidelity:
     rank_correlation: float
     batch_cosine: float
     token_mean_cosine: float | None
-    worst_text: str
+    worst_texts: tuple[TextCosine, ...]
+    histogram: tuple[int, ...]
     texts_per_second: float
+    layers: tuple[LayerCosine, ...] = ()
+
+    @property
+    def worst_text(self) -> str:
+        """Id of the text with the lowest cosine."""
+        return self.worst_texts[0].text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +216,11 @@ def compare(
     first = [text_ids.index(name) for name in dict.fromkeys(text_ids)]
     orders = pairwise_similarities(theirs[first]), pairwise_similarities(ours[first])
     difference = float(np.abs(theirs.astype(np.float64) - ours).max())
+    lowest: dict[str, float] = {}
+    for name, cosine in zip(text_ids, similarity.tolist(), strict=True):
+        lowest[name] = min(round(cosine, 9), lowest.get(name, 1.0))
+    worst = sorted(lowest.items(), key=lambda item: (item[1], item[0]))[:WORST_TEXTS]
+    bins = np.searchsorted(HISTOGRAM_EDGES, 1.0 - np.array(list(lowest.values())), side="right")
     return Fidelity(
         texts=len(first),
         max_abs_diff=difference,
@@ -188,7 +231,8 @@ def compare(
         rank_correlation=spearman(*orders),
         batch_cosine=batch_cosine,
         token_mean_cosine=token_mean_cosine,
-        worst_text=text_ids[int(similarity.argmin())],
+        worst_texts=tuple(TextCosine(text=name, cosine=cosine) for name, cosine in worst),
+        histogram=tuple(np.bincount(bins, minlength=len(HISTOGRAM_EDGES) + 1).tolist()),
         texts_per_second=texts_per_second,
     )
 

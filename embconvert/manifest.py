@@ -9,7 +9,7 @@ from typing import Any
 
 from embconvert.architectures import FUSED_ATTENTION
 from embconvert.config import OptimizationLevel, Precision
-from embconvert.fidelity import Fidelity
+from embconvert.fidelity import Fidelity, LayerCosine, TextCosine
 from embconvert.model import FileRecord, TensorInfo
 
 SCHEMA_VERSION = 1
@@ -194,8 +194,6 @@ def _parse_file(value: Any) -> FileRecord:
 
 def _parse_artifact(value: Any, external: Mapping[str, FileRecord]) -> ArtifactRecord:
     file = _parse_file(value)
-    figures = value["fidelity"]
-    names = {f.name for f in fields(Fidelity)}
     return ArtifactRecord(
         path=file.path,
         sha256=file.sha256,
@@ -210,11 +208,19 @@ def _parse_artifact(value: Any, external: Mapping[str, FileRecord]) -> ArtifactR
         method=str(value["method"]),
         key=str(value["key"]),
         made_from=value["made_from"],
-        fidelity=Fidelity(**{n: figures[n] for n in names}) if figures else None,
+        fidelity=_parse_fidelity(value["fidelity"]) if value["fidelity"] else None,
         duration_s=float(value["duration_s"]),
         peak_memory_bytes=int(value["peak_memory_bytes"]),
         min_onnxruntime=str(value["min_onnxruntime"]),
     )
+
+
+def _parse_fidelity(value: Any) -> Fidelity:
+    figures = {field.name: value[field.name] for field in fields(Fidelity)}
+    figures["worst_texts"] = tuple(TextCosine(**entry) for entry in value["worst_texts"])
+    figures["histogram"] = tuple(map(int, value["histogram"]))
+    figures["layers"] = tuple(LayerCosine(**entry) for entry in value["layers"])
+    return Fidelity(**figures)
 
 
 def _parse_tensors(values: Any) -> tuple[TensorInfo, ...]:

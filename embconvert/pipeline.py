@@ -346,7 +346,9 @@ class _Run:
 
     def _verify(self, artifact: OnnxArtifact, file: str) -> Fidelity:
         self._verified.add(file)
-        return self._verifier.verify(artifact, file)
+        export = self._ledger.records.get(EXPORTED_FILE)
+        baseline = self._ledger.artifact(export) if export and file != EXPORTED_FILE else None
+        return self._verifier.verify(artifact, file, baseline)
 
     def _report(self, step: Step, record: ArtifactRecord) -> None:
         if step.stage is not Stage.OPTIMIZE:

@@ -9,7 +9,8 @@ from embconvert.architectures import Architecture
 from embconvert.config import OptimizationLevel, PoolingMode, Precision
 from embconvert.consumer_files import save_missing_files, save_tokenizer
 from embconvert.export import Exporter, export
-from embconvert.fidelity import Embeddings
+from embconvert.fidelity import Embeddings, LayerCosine
+from embconvert.layers import layer_cosines
 from embconvert.metering import Meter, metered
 from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, ResolvedModel
 from embconvert.optimize import Optimizer, optimize
@@ -114,6 +115,17 @@ def embed_with_graph(
     try:
         return run_graph(artifact, texts, workload, reporter.advance)
     except ValueError as error:
+        return str(error)
+
+
+def compare_layers(
+    reporter: Reporter, baseline: OnnxArtifact, artifact: OnnxArtifact, texts: TokenizedTexts
+) -> tuple[LayerCosine, ...] | str:
+    """Compares a graph's layers with the exported one's; returns what is wrong when it can't."""
+    del reporter
+    try:
+        return layer_cosines(baseline, artifact, texts)
+    except (ValueError, OSError) as error:
         return str(error)
 
 

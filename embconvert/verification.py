@@ -1,6 +1,7 @@
 """Comparing graphs with the source: loads the source once, and lets it go when it may."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import ExportError, FidelityError
 from embconvert.export import Exporter
-from embconvert.fidelity import Embeddings, Fidelity, compare
+from embconvert.fidelity import Embeddings, Fidelity, LayerCosine, compare
 from embconvert.metering import Meter
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.tasks import (
     SourceFacts,
+    compare_layers,
     embed_with_graph,
     embed_with_source,
     export_source,
@@ -160,7 +162,9 @@ class Verifier:
             "reference": "sentence-transformers encode(), float32, no prompt",
         }
 
-    def verify(self, artifact: OnnxArtifact, name: str) -> Fidelity:
+    def verify(
+        self, artifact: OnnxArtifact, name: str, baseline: OnnxArtifact | None = None
+    ) -> Fidelity:
         """Compares a graph with the source.
 
         The graph runs in a fresh process without torch, as at a consumer's.
@@ -168,6 +172,7 @@ class Verifier:
         Args:
             artifact: The graph.
             name: For messages.
+            baseline: The exported graph that it was made of, to compare the layers with.
 
         Raises:
             FidelityError: It doesn't load, doesn't run, or gives values that are not numbers.
@@ -181,20 +186,43 @@ class Verifier:
                 run: WorkloadRun | str = worker.call(
                     embed_with_graph, artifact, tokens, workload, advance=advance
                 )
-            if isinstance(run, str):
-                raise ValueError(run)
-            return compare(
+                if isinstance(run, str):
+                    raise ValueError(run)
+                layers = self._layers(worker, baseline, artifact, tokens)
+            fidelity = compare(
                 reference,
                 run.embeddings,
                 text_ids=ids,
                 batch_cosine=run.batch_cosine,
                 texts_per_second=run.texts_per_second,
             )
+            return replace(fidelity, layers=layers)
         except (ValueError, WorkerCrashed) as error:
             raise FidelityError(
                 f"{name} is not published: {error}",
                 "the conversion went wrong; --debug shows more, and please report the model",
             ) from error
+
+    def _layers(
+        self,
+        worker: Worker,
+        baseline: OnnxArtifact | None,
+        artifact: OnnxArtifact,
+        tokens: TokenizedTexts,
+    ) -> tuple[LayerCosine, ...]:
+        """Returns how far each layer is from the exported graph's; a failure is told, no more."""
+        if baseline is None:
+            return ()
+        try:
+            layers: tuple[LayerCosine, ...] | str = worker.call(
+                compare_layers, baseline, artifact, tokens
+            )
+        except WorkerCrashed as crash:
+            layers = str(crash)
+        if isinstance(layers, str):
+            self._console.warn(f"the layers of {artifact.path.name} were not compared: {layers}")
+            return ()
+        return layers
 
     def _prepare(self) -> tuple[list[str], TokenizedTexts, Workload, Embeddings]:
         """Returns ids, tokens, batches and the reference; made at the first call."""

@@ -73,6 +73,19 @@ def test_float32_graphs_give_the_embeddings_of_sentence_transformers(converted: 
         assert figures["batch_cosine"] > 0.999999
 
 
+def test_the_manifest_tells_where_a_precision_loses(converted: Outcome) -> None:
+    figures = converted.graph("model_opt1_QInt8.onnx")["fidelity"]
+    assert [entry["layer"] for entry in figures["layers"]] == list(range(6))
+    assert all(0.98 < entry["cosine"] < 0.9999 for entry in figures["layers"])
+    assert figures["worst_texts"][0]["cosine"] == pytest.approx(figures["min_cosine"])
+    assert sum(figures["histogram"]) == figures["texts"]
+    assert all(
+        entry["cosine"] > 0.999999
+        for entry in converted.graph("model_opt1.onnx")["fidelity"]["layers"]
+    )
+    assert converted.graph("model.onnx")["fidelity"]["layers"] == []
+
+
 def test_quantized_graphs_are_near_and_small(converted: Outcome) -> None:
     whole = converted.graph("model.onnx")["size_bytes"]
     for precision, share, cosine in (

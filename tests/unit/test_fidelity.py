@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from embconvert.config import Precision
 from embconvert.fidelity import (
+    HISTOGRAM_EDGES,
     Embeddings,
     Fidelity,
     FloatArray,
@@ -53,6 +54,32 @@ def test_the_worst_text_is_named() -> None:
     assert result.worst_text == "text 1"
     assert result.min_cosine == pytest.approx(0)
     assert result.max_abs_diff == 1
+
+
+def test_texts_are_counted_by_their_distance_and_the_ten_worst_are_noted() -> None:
+    angles = np.array([0.0, 1e-5, *np.linspace(0.01, 0.02, 12), np.pi])
+    ours = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    result = figures(ours, array(*([1.0, 0.0] for _ in angles)))
+    assert [worst.text for worst in result.worst_texts[:3]] == ["text 14", "text 13", "text 12"]
+    assert len(result.worst_texts) == 10
+    assert sum(result.histogram) == 15
+    assert result.histogram[0] == 2  # distances of 0 and 5e-11
+    assert result.histogram[-1] == 1  # the other way
+    low, high = np.searchsorted(HISTOGRAM_EDGES, [5e-5, 2e-4])
+    assert sum(result.histogram[low : high + 1]) == 12
+
+
+def test_a_text_in_several_batches_counts_once_with_its_lowest_cosine() -> None:
+    same = array([1, 0], [1, 1])
+    result = compare(
+        Embeddings(sentence=np.repeat(same, [2, 1], axis=0), token_mean=None),
+        Embeddings(sentence=array([1, 0], [0, 1], [1, 1]), token_mean=None),
+        text_ids=["a", "a", "b"],
+        batch_cosine=0.0,
+        texts_per_second=1.0,
+    )
+    assert sum(result.histogram) == 2
+    assert [(w.text, round(w.cosine, 6)) for w in result.worst_texts] == [("a", 0), ("b", 1)]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

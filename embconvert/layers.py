@@ -1,0 +1,139 @@
+"""Where a graph loses its accuracy: its hidden states beside those of the exported graph.
+
+Optimizers and quantizers keep the names of the tensors between layers, and torch's tracing
+exporter puts the module's path in them ("encoder/layer.3/output/..."). So the last tensor of each
+layer that two graphs share is found by name, made an output of both, and compared on a few texts.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embconvert.fidelity import LayerCosine, cosines
+from embconvert.model import OnnxArtifact
+from embconvert.onnx_file import read_model
+from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
+from embconvert.tokenization import TokenizedTexts
+
+#: Texts of usual length; they show where accuracy goes, other texts lose it in the same layers.
+_TEXTS = 8
+_MIN_TOKENS, _MAX_TOKENS = 6, 64
+#: So many of a layer's last tensors are tried; some are no hidden states.
+_TENSORS = 3
+#: A module's place in a list of modules: the path of the list, and the number.
+_PLACE = re.compile(r"(?<=\.)(\d+)(?=/)")
+#: The list of sentence-transformers' modules, which every tensor's path begins with.
+_MODULES = re.compile(r"^/source/source\.\d+/")
+
+
+def layer_cosines(
+    baseline: OnnxArtifact, candidate: OnnxArtifact, texts: TokenizedTexts
+) -> tuple[LayerCosine, ...]:
+    """Compares the hidden states after each layer.
+
+    Args:
+        baseline: The exported graph.
+        candidate: A graph made of it.
+        texts: The verification texts; a few of them are used.
+
+    Returns:
+        One for each layer, the first first; none when the graphs' names don't tell layers.
+
+    Raises:
+        ValueError: A graph does not run.
+    """
+    names = [_tensors(artifact) for artifact in (baseline, candidate)]
+    shared = set(names[1])
+    layers = group_layers([name for name in names[0] if name in shared])
+    if not layers:
+        return ()
+    chosen = _choose(texts.lengths)
+    wanted = [name for tensors in layers.values() for name in tensors]
+    expected, found = (_run(graph, wanted, texts, chosen) for graph in (baseline, candidate))
+    mask = texts.batch(chosen, ("attention_mask",))["attention_mask"].astype(bool)
+    compared = []
+    for layer, tensors in layers.items():
+        for name in reversed(tensors):
+            theirs, ours = expected[name], found[name]
+            if theirs.ndim == 3 and theirs.shape == ours.shape and theirs.shape[:2] == mask.shape:
+                cosine = round(float(cosines(theirs[mask], ours[mask]).mean()), 9)
+                compared.append(LayerCosine(layer=layer, cosine=cosine))
+                break
+    return tuple(compared)
+
+
+def _tensors(artifact: OnnxArtifact) -> list[str]:
+    graph = read_model(artifact.path).graph
+    return [value.name for node in graph for value in node.outputs if value.name]
+
+
+def group_layers(names: Sequence[str]) -> dict[int, list[str]]:
+    """Returns the last tensors of each layer, by the layer's number.
+
+    Args:
+        names: Of a graph's tensors, in the order in which they are computed. The layers are the
+            longest list of modules in their paths; of equally long ones the outermost.
+    """
+    lists: dict[str, dict[int, list[str]]] = {}
+    for name in names:
+        path = _MODULES.sub("/", name)
+        for place in _PLACE.finditer(path):
+            members = lists.setdefault(path[: place.start()], {})
+            members.setdefault(int(place[1]), []).append(name)
+    longest = max(lists, key=lambda path: (len(lists[path]), -path.count("/")), default="")
+    layers = lists.get(longest, {})
+    if len(layers) < 2:
+        return {}
+    return {number: tensors[-_TENSORS:] for number, tensors in sorted(layers.items())}
+
+
+def _choose(lengths: Sequence[int]) -> list[int]:
+    """Returns indices of a few texts of usual length, evenly over the lengths."""
+    by_length = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
+    usual = [i for i in by_length if _MIN_TOKENS <= lengths[i] <= _MAX_TOKENS] or by_length[:1]
+    step = max(1, len(usual) // _TEXTS)
+    return usual[::step][:_TEXTS]
+
+
+def _run(
+    artifact: OnnxArtifact, names: Sequence[str], texts: TokenizedTexts, chosen: Sequence[int]
+) -> Mapping[str, Any]:
+    """Returns tensors of a graph, as float32."""
+    import onnxruntime
+
+    # Nothing is fused over the tensors that are asked for, and nothing is packed for one run.
+    options = session_options(**NO_SECOND_COPY)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    with _with_outputs(artifact.path, names) as path:
+        try:
+            session = open_session(path, options)
+            feed = texts.batch(chosen, [i.name for i in session.get_inputs()])
+            values = session.run(list(names), feed)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(f"{artifact.path.name} does not give its layers: {reason}") from error
+    return {n: np.asarray(v, np.float32) for n, v in zip(names, values, strict=True)}
+
+
+@contextmanager
+def _with_outputs(path: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yields a copy of a graph with more outputs, beside it, where its external data is.
+
+    A protobuf message that is written twice is merged, so the outputs are put behind the file.
+    """
+    import onnx
+
+    more = onnx.GraphProto(output=[onnx.ValueInfoProto(name=name) for name in names])
+    copy = path.with_name(f".{path.name}.layers")
+    try:
+        shutil.copyfile(path, copy)
+        with copy.open("ab") as stream:
+            stream.write(onnx.ModelProto(graph=more).SerializeToString())
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
