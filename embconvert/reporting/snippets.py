@@ -1,0 +1,296 @@
+"""How each program loads a published graph: code to copy, for the model card and the report.
+
+All of it runs in the folder that holds the published one, or a clone of it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embconvert.manifest import ArtifactRecord, Manifest
+from embconvert.plan import EXPORTED_FILE
+
+_TEXTS = ("How do I reset my password?", "Where can I change my login?")
+_SENTENCE = "sentence_embedding"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snippet:
+    """One program's code.
+
+    Attributes:
+        key: Names it in links and tests.
+        title: The program's name.
+        language: Of the code, as Markdown names it.
+        code: Ends without a line break.
+        remark: What to know, one sentence; may be empty.
+    """
+
+    key: str
+    title: str
+    language: str
+    code: str
+    remark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """What the code must know.
+
+    Attributes:
+        name: The published folder's.
+        graph: The graph.
+        max_tokens: Where texts are cut.
+        dimension: Of the embeddings.
+        pooling: The model's modes.
+        tokenizer: Its tokenizer_config.json.
+        lowercase: Whether sentence-transformers lowercases texts first.
+    """
+
+    name: str
+    graph: ArtifactRecord
+    max_tokens: int | None
+    dimension: int
+    pooling: tuple[str, ...]
+    tokenizer: Mapping[str, Any]
+    lowercase: bool
+
+    @property
+    def inputs(self) -> set[str]:
+        return {tensor.name for tensor in self.graph.inputs}
+
+    @property
+    def pad_token(self) -> str | None:
+        token = self.tokenizer.get("pad_token")
+        return token.get("content") if isinstance(token, dict) else token
+
+
+def snippets(
+    manifest: Manifest, graph: ArtifactRecord, folder: Path, *, name: str
+) -> tuple[Snippet, ...]:
+    """Returns the code for every program that the graph suits.
+
+    Args:
+        manifest: Of the published folder.
+        graph: The graph to load.
+        folder: Where the published files are now.
+        name: What the folder is called where the code runs.
+    """
+    if not any(tensor.name == _SENTENCE for tensor in graph.outputs):
+        return ()
+    source = manifest.source
+    model = _Model(
+        name=name,
+        graph=graph,
+        max_tokens=source["max_seq_length"],
+        dimension=source["dimension"] or source["hidden_size"] or 0,
+        pooling=tuple(source["pooling"]),
+        tokenizer=_json(folder / "tokenizer_config.json"),
+        lowercase=bool(_json(folder / "sentence_bert_config.json").get("do_lower_case")),
+    )
+    made = (make(model) for make in _CONSUMERS)
+    return tuple(snippet for snippet in made if snippet is not None)
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    value = json.loads(path.read_text(encoding="utf-8"))
+    return value if isinstance(value, dict) else {}
+
+
+def _list(*, indent: str = "") -> str:
+    return "[\n" + "".join(f"{indent}    {json.dumps(t)},\n" for t in _TEXTS) + f"{indent}]"
+
+
+def _sentence_transformers(model: _Model) -> Snippet:
+    return Snippet(
+        key="sentence-transformers",
+        title="sentence-transformers",
+        language="python",
+        code=f"""\
+# pip install "sentence-transformers[onnx]"
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(
+    "{model.name}", backend="onnx", model_kwargs={{"file_name": "{model.graph.path}"}}
+)
+embeddings = model.encode({_list()})
+print(model.similarity(embeddings, embeddings))""",
+    )
+
+
+def _fastembed(model: _Model) -> Snippet:
+    more = ""
+    if model.graph.external_data is not None:
+        more = f'\n    additional_files=["{model.graph.external_data.path}"],'
+    return Snippet(
+        key="fastembed",
+        title="fastembed",
+        language="python",
+        code=f"""\
+# pip install "fastembed>=0.9.1"
+from fastembed import TextEmbedding
+from fastembed.common.model_description import ModelSource, PoolingType
+
+TextEmbedding.add_custom_model(
+    model="local/{model.name}",
+    sources=ModelSource(hf="local/{model.name}"),
+    model_file="{model.graph.path}",{more}
+    dim={model.dimension},
+    output_name="{_SENTENCE}",
+    pooling=PoolingType.DISABLED,
+    normalization=False,
+)
+model = TextEmbedding("local/{model.name}", specific_model_path="{model.name}")
+embeddings = list(model.embed({_list()}))
+print(embeddings[0] @ embeddings[1])""",
+        remark="Pooling and normalization are in the graph, so fastembed is told to do neither.",
+    )
+
+
+def _onnxruntime(model: _Model) -> Snippet:
+    pad = ""
+    if model.pad_token is not None:
+        token = json.dumps(model.pad_token)
+        pad = f"pad_id=tokenizer.token_to_id({token}), pad_token={token}"
+    if model.tokenizer.get("padding_side") == "left":
+        pad += ', direction="left"' if pad else 'direction="left"'
+    cut = f"tokenizer.enable_truncation({model.max_tokens})\n" if model.max_tokens else ""
+    texts = "texts"
+    if model.lowercase:
+        texts = "[text.lower() for text in texts]"
+    arrays = {
+        "input_ids": "np.array([e.ids for e in encodings])",
+        "attention_mask": "np.array([e.attention_mask for e in encodings])",
+        "token_type_ids": "np.array([e.type_ids for e in encodings])",
+    }
+    feed = "".join(f'    "{n}": {code},\n' for n, code in arrays.items() if n in model.inputs)
+    positions = ""
+    if "position_ids" in model.inputs:
+        positions = (
+            'feed["position_ids"] = np.maximum(feed["attention_mask"].cumsum(axis=1) - 1, 0)\n'
+        )
+    return Snippet(
+        key="onnxruntime",
+        title="ONNX Runtime",
+        language="python",
+        code=f"""\
+# pip install "onnxruntime>={model.graph.min_onnxruntime}" tokenizers numpy
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file("{model.name}/tokenizer.json")
+tokenizer.enable_padding({pad})
+{cut}session = onnxruntime.InferenceSession("{model.name}/{model.graph.path}")
+
+texts = {_list()}
+encodings = tokenizer.encode_batch({texts})
+feed = {{
+{feed}}}
+{positions}(embeddings,) = session.run(["{_SENTENCE}"], feed)
+print(embeddings @ embeddings.T)""",
+        remark="No framework, from Python or any language that ONNX Runtime has.",
+    )
+
+
+def _transformers_js(model: _Model) -> Snippet | None:
+    folder, _, file = model.graph.path.rpartition("/")
+    if folder != "onnx" or model.graph.external_data is not None:
+        return None
+    return Snippet(
+        key="transformers.js",
+        title="transformers.js",
+        language="javascript",
+        code=f"""\
+// npm install @huggingface/transformers
+import {{ AutoModel, AutoTokenizer, env }} from "@huggingface/transformers";
+
+env.allowRemoteModels = false;
+env.localModelPath = "./";
+const tokenizer = await AutoTokenizer.from_pretrained("{model.name}");
+const model = await AutoModel.from_pretrained("{model.name}", {{
+  model_file_name: "{file.removesuffix(".onnx")}",
+  dtype: "fp32",
+}});
+
+const texts = {_list()};
+const inputs = await tokenizer(texts, {{ padding: true, truncation: true }});
+const {{ sentence_embedding }} = await model(inputs);
+console.log(sentence_embedding.tolist());""",
+        remark='`dtype: "fp32"` adds no suffix to the file name; the graph keeps its precision.',
+    )
+
+
+def _text_embeddings_inference(model: _Model) -> Snippet | None:
+    body = json.dumps({"inputs": list(_TEXTS)})
+    if model.graph.path.rpartition("/")[0] not in ("", "onnx"):
+        return None
+    return Snippet(
+        key="text-embeddings-inference",
+        title="text-embeddings-inference",
+        language="sh",
+        code=f"""\
+docker run --rm -p 8080:80 -v "$PWD/{model.name}:/model:ro" \\
+  ghcr.io/huggingface/text-embeddings-inference:cpu-latest --model-id /model
+
+curl 127.0.0.1:8080/embed -H 'Content-Type: application/json' \\
+  -d '{body}'""",
+        remark=f"It loads `{EXPORTED_FILE}` and no other graph.",
+    )
+
+
+def _nixiesearch(model: _Model) -> Snippet | None:
+    mode = model.pooling[0] if len(model.pooling) == 1 else ""
+    # It pools output 0 itself, and knows no other ways.
+    first = model.graph.outputs[0]
+    if mode not in ("mean", "cls") or len(first.shape) != 3 or model.dimension != first.shape[-1]:
+        return None
+    return Snippet(
+        key="nixiesearch",
+        title="Nixiesearch",
+        language="yaml",
+        code=f"""\
+inference:
+  embedding:
+    {model.name.lower()}:
+      provider: onnx
+      model: file:///models/{model.name}
+      file: {model.graph.path}
+      pooling: {mode}""",
+        remark="A part of its configuration file; here the folder lies in `/models`.",
+    )
+
+
+def _vespa(model: _Model) -> Snippet | None:
+    if model.graph.external_data is not None or len(model.inputs) > 3:
+        return None
+    cut = f"  <max-tokens>{model.max_tokens}</max-tokens>\n" if model.max_tokens else ""
+    types = "" if "token_type_ids" in model.inputs else "  <transformer-token-type-ids/>\n"
+    return Snippet(
+        key="vespa",
+        title="Vespa",
+        language="xml",
+        code=f"""\
+<component id="{model.name.lower()}" type="hugging-face-embedder">
+  <transformer-model path="{model.name}/{model.graph.path}"/>
+  <tokenizer-model path="{model.name}/tokenizer.json"/>
+{cut}{types}  <transformer-output>{_SENTENCE}</transformer-output>
+  <pooling-strategy>none</pooling-strategy>
+</component>""",
+        remark="In `services.xml`, with the folder in the application package.",
+    )
+
+
+_CONSUMERS: tuple[Callable[[_Model], Snippet | None], ...] = (
+    _sentence_transformers,
+    _fastembed,
+    _onnxruntime,
+    _transformers_js,
+    _text_embeddings_inference,
+    _nixiesearch,
+    _vespa,
+)
