@@ -11,7 +11,6 @@ folder, what it takes from there it checks and never changes, and publishing is 
 """
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import glob
@@ -19,66 +18,20 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from embconvert.container import mend_permission
+from embconvert.disk import entries, exchange, is_folder, output_errors, sync, uninterrupted
 from embconvert.errors import OutputError
 from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest, parse_manifest
 from embconvert.model import FileRecord
 from embconvert.onnx_file import hash_file
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 _MAX_MANIFEST_BYTES = 1 << 26
 #: What flock(2) says where there are no locks; NFS without a lock server among them.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
-
-
-@contextlib.contextmanager
-def output_errors(folder: Path) -> Iterator[None]:
-    """Turns what the operating system refuses into an OutputError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or folder
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(_existing(folder)).free
-            raise OutputError(
-                f"no room left on the disk of {folder}: {free / 1e6:.0f} MB are free",
-                "free some room, or choose another --output_parent_dir",
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise OutputError(
-                f"{where} cannot be written: {error.strerror}",
-                mend_permission(folder.parent),
-            ) from error
-        raise OutputError(
-            f"{where} cannot be written: {error.strerror or error}",
-            "choose another --output_parent_dir",
-        ) from error
-
-
-def refuse_full_disk(folder: Path, need_bytes: int) -> None:
-    """Refuses a folder on whose disk there is too little room.
-
-    Raises:
-        OutputError: There is less.
-    """
-    free_bytes = shutil.disk_usage(_existing(folder)).free
-    if need_bytes > free_bytes:
-        raise OutputError(
-            f"the disk of {folder} is too small: this needs about {need_bytes / 1e9:.1f} GB, "
-            f"{free_bytes / 1e9:.1f} GB are free",
-            "free some room, or choose another --output_parent_dir; `--dry_run` lists the files",
-        )
-
-
-def _existing(path: Path) -> Path:
-    return next((p for p in (path, *path.parents) if p.exists()), Path("/"))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -125,22 +78,30 @@ class Staging:
         self._say = say
         self._lock: int | None = None
         self._leftovers: list[Path] = []
+        self._made_parents: list[Path] = []
 
     def __enter__(self) -> Self:
-        with output_errors(self.target):
-            if self.target.exists() and not self.target.is_dir():
-                raise OutputError(
-                    f"{self.target} is a file", "remove it, or choose another --output_parent_dir"
-                )
-            if self.target.is_dir() and not os.access(self.target, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.target))
-            self._made_parents = [p for p in self.target.parents if not p.exists()]
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            self._acquire()
-            self._bring_back()
-            self._leftovers = self._siblings("staging")
-            self.work.mkdir(parents=True)
+        try:
+            with output_errors(self.target):
+                self._open()
+        except BaseException:
+            self._close(failed=True)
+            raise
         return self
+
+    def _open(self) -> None:
+        if self.target.exists() and not self.target.is_dir():
+            raise OutputError(
+                f"{self.target} is a file", "remove it, or choose another --output_parent_dir"
+            )
+        if self.target.is_dir() and not os.access(self.target, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.target))
+        self._made_parents = [p for p in self.target.parents if not p.exists()]
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self._acquire()
+        self._bring_back()
+        self._leftovers = self._siblings("staging")
+        self.work.mkdir(parents=True)
 
     def _acquire(self) -> None:
         """Takes the lock, which ends with the process, however it ends.
@@ -180,17 +141,23 @@ class Staging:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # What killed runs had finished is of use until all is published.
-        for folder in (self.folder, *(self._leftovers if kind is None else ())):
-            self._discard(folder)
-        if self._lock is not None:
-            self._lock_file.unlink(missing_ok=True)
-            os.close(self._lock)
-        if kind is not None:
-            # A run that failed leaves no trace, not even empty folders.
-            for parent in self._made_parents:
-                with contextlib.suppress(OSError):
-                    parent.rmdir()
+        self._close(failed=kind is not None)
+
+    def _close(self, *, failed: bool) -> None:
+        with uninterrupted():
+            # What killed runs had finished is of use until all is published.
+            for folder in (self.folder, *(() if failed else self._leftovers)):
+                self._discard(folder)
+            if self._lock is not None:
+                self._bring_back()
+                self._lock_file.unlink(missing_ok=True)
+                os.close(self._lock)
+                self._lock = None
+            if failed:
+                # A run that failed leaves no trace, not even empty folders.
+                for parent in self._made_parents:
+                    with contextlib.suppress(OSError):
+                        parent.rmdir()
 
     def path(self, file: str) -> Path:
         """Returns where a file of the output folder is staged; its folder exists."""
@@ -244,13 +211,16 @@ class Staging:
     @staticmethod
     def _link(source: Path, target: Path) -> None:
         """Makes target the same file as source, without a copy where the file system can."""
+        if is_folder(source):
+            target.mkdir(exist_ok=True)
+            return
         if target.exists() and target.samefile(source):
             return
         target.unlink(missing_ok=True)
         try:
             os.link(source, target)
         except OSError:
-            shutil.copyfile(source, target)
+            shutil.copyfile(source, target, follow_symlinks=False)
 
     def other_files(self) -> tuple[FileRecord, ...]:
         """Returns the staged files that are no graphs, without the manifest."""
@@ -276,19 +246,20 @@ class Staging:
         self.write_manifest(manifest)
         shutil.rmtree(self.work)
         wanted = manifest.paths() | {MANIFEST_FILE}
-        for path in self._files(self.folder):
+        for path in entries(self.folder):
             if path.relative_to(self.folder).as_posix() not in wanted:
-                path.unlink()
+                path.rmdir() if is_folder(path) else path.unlink()
         if self.target.is_dir():
             ours = (old.paths() if old else set()) | {MANIFEST_FILE}
-            for path in self._files(self.target):
+            for path in entries(self.target):
                 file = path.relative_to(self.target).as_posix()
                 if file not in ours and not (self.folder / file).exists():
                     self._link(path, self.path(file))
-        _sync(self.folder)
+            shutil.copymode(self.target, self.folder)
+        sync(self.folder)
         if self._rename():
             return
-        if _exchange(self.folder, self.target):
+        if exchange(self.folder, self.target):
             self._discard(self.folder)
         else:
             self._replace()
@@ -340,38 +311,3 @@ class Staging:
 
     def _siblings(self, kind: str) -> list[Path]:
         return sorted(self.target.parent.glob(glob.escape(_prefix(self.target, kind)) + "*"))
-
-    @staticmethod
-    def _files(folder: Path) -> list[Path]:
-        return [path for path in folder.rglob("*") if path.is_file() or path.is_symlink()]
-
-
-def _exchange(a: Path, b: Path) -> bool:
-    """Swaps two folders in one step; returns False where that is not possible.
-
-    Python has no call for renameat2(2).
-    """
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    arguments = (_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)
-    return bool(rename(*arguments) == 0)
-
-
-def _sync(folder: Path) -> None:
-    """Brings a folder's files to the disk, so that a power cut cannot publish empty ones."""
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_symlink():
-            continue
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def prune(manifest: Manifest, keep: Iterable[str]) -> Manifest:
-    """Returns the manifest with only these of its graphs."""
-    keep = set(keep)
-    return replace(manifest, artifacts=tuple(a for a in manifest.artifacts if a.path in keep))

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.artifacts import Staging, output_errors, read_manifest, refuse_full_disk
+from embconvert.artifacts import Staging, read_manifest
 from embconvert.config import Command, Finished, PoolingMode, Precision, Request
 from embconvert.console import Console
+from embconvert.disk import output_errors, refuse_full_disk
 from embconvert.errors import (
     EmbconvertError,
     FidelityError,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["containers"]
+pytest_plugins = ["containers", "faulty_runs"]
 
 ROOT = Path(__file__).parent.parent
 

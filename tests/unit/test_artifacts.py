@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from conftest import files_in
 
-from embconvert.artifacts import Staging, output_errors, read_manifest, refuse_full_disk
+from embconvert.artifacts import Staging, read_manifest
 from embconvert.config import OptimizationLevel, Precision
+from embconvert.disk import output_errors, refuse_full_disk
 from embconvert.errors import OutputError
 from embconvert.manifest import ArtifactRecord, Manifest, parse_manifest, table_rows
 from embconvert.model import FileRecord, TensorInfo
@@ -94,7 +95,7 @@ def test_an_old_folder_is_replaced_and_the_users_own_files_stay(tmp_path: Path) 
 @pytest.fixture
 def no_swapping(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system such as NFS."""
-    monkeypatch.setattr("embconvert.artifacts._exchange", lambda *_: False)
+    monkeypatch.setattr("embconvert.artifacts.exchange", lambda *_: False)
 
 
 @pytest.mark.usefixtures("no_swapping")
@@ -120,6 +121,25 @@ def test_a_folder_that_stepped_aside_comes_back_after_a_kill(
     with Staging(target, print):
         assert (target / "onnx/model.onnx").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_whatever_the_user_has_in_the_folder_stays(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    publish(target, model="old")
+    (target / "empty" / "folders").mkdir(parents=True)
+    (target / "link").symlink_to("nowhere")
+    os.mkfifo(target / "pipe")
+    target.chmod(0o2770)
+    publish(target, model="new")
+    assert (target / "empty" / "folders").is_dir()
+    assert str((target / "link").readlink()) == "nowhere"
+    assert (target / "pipe").is_fifo()
+    assert target.stat().st_mode & 0o7777 == 0o2770
+
+
+def test_a_folder_that_something_is_mounted_on_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="something is mounted there"), output_errors(tmp_path):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(tmp_path))
 
 
 def test_a_run_that_fails_leaves_no_trace(tmp_path: Path) -> None:

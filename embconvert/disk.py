@@ -1,0 +1,112 @@
+"""What the operating system does with files and folders, and how it refuses."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from embconvert.container import mend_permission
+from embconvert.errors import OutputError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@contextlib.contextmanager
+def output_errors(folder: Path) -> Iterator[None]:
+    """Turns what the operating system refuses into an OutputError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(_existing(folder)).free
+            raise OutputError(
+                f"no room left on the disk of {folder}: {free / 1e6:.0f} MB are free",
+                "free some room, or choose another --output_parent_dir",
+            ) from error
+        if error.errno in (errno.EBUSY, errno.EXDEV):
+            raise OutputError(
+                f"{where} cannot be replaced: something is mounted there",
+                "mount a folder above it, and let embconvert make the folder of the model",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise OutputError(
+                f"{where} cannot be written: {error.strerror}",
+                mend_permission(folder.parent),
+            ) from error
+        raise OutputError(
+            f"{where} cannot be written: {error.strerror or error}",
+            "choose another --output_parent_dir",
+        ) from error
+
+
+def refuse_full_disk(folder: Path, need_bytes: int) -> None:
+    """Refuses a folder on whose disk there is too little room.
+
+    Raises:
+        OutputError: There is less.
+    """
+    free_bytes = shutil.disk_usage(_existing(folder)).free
+    if need_bytes > free_bytes:
+        raise OutputError(
+            f"the disk of {folder} is too small: this needs about {need_bytes / 1e9:.1f} GB, "
+            f"{free_bytes / 1e9:.1f} GB are free",
+            "free some room, or choose another --output_parent_dir; `--dry_run` lists the files",
+        )
+
+
+def _existing(path: Path) -> Path:
+    return next((p for p in (path, *path.parents) if p.exists()), Path("/"))
+
+
+def entries(folder: Path) -> list[Path]:
+    """Returns all below a folder but folders that have something in them."""
+    return [p for p in folder.rglob("*") if not is_folder(p) or not any(p.iterdir())]
+
+
+def is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Lets a signal that arrives while the block runs wait for its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def exchange(a: Path, b: Path) -> bool:
+    """Swaps two folders in one step; returns False where that is not possible.
+
+    Python has no call for renameat2(2).
+    """
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    arguments = (_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)
+    return bool(rename(*arguments) == 0)
+
+
+def sync(folder: Path) -> None:
+    """Brings a folder's files to the disk, so that a power cut cannot publish empty ones."""
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            continue
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

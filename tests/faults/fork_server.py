@@ -1,0 +1,64 @@
+"""Runs command lines in forks of a process that has the libraries imported already.
+
+A conversion of a tiny model is mostly imports; without them hundreds of runs take minutes. Reads
+a JSON object a line from stdin, answers with the exit status, negative for a signal.
+"""
+
+import importlib
+import json
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from events import Events, number_of
+
+
+def run(job: dict[str, Any]) -> NoReturn:
+    """Becomes the command line."""
+    os.setsid()
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    context = multiprocessing.get_context("fork")
+    multiprocessing.get_context = lambda *_: context  # type: ignore[assignment]
+    if not job["can_swap"]:
+        from embconvert import artifacts
+
+        artifacts.exchange = lambda *_: False
+    fault = job["fault"]
+    Events(
+        Path(job["parent"]),
+        Path(job["log"]),
+        left=fault["left"],
+        number=number_of(fault["signal"]),
+        whom=fault["whom"],
+    ).install()
+    sys.argv = ["embconvert", *job["words"]]
+
+    from embconvert.cli import main
+
+    main()
+
+
+def preload() -> None:
+    """Imports what the parent and its workers import, and starts no thread."""
+    for name in (
+        "torch.onnx", "transformers.models.bert.modeling_bert", "sentence_transformers",
+        "optimum.exporters.tasks", "onnx_ir.passes.common", "onnxruntime.quantization",
+        "onnxruntime.transformers.optimizer", "embconvert.pipeline", "embconvert.tasks",
+    ):  # fmt: skip
+        importlib.import_module(name)
+
+
+if __name__ == "__main__":
+    preload()
+    print("ready", flush=True)  # noqa: T201
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            run(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201

@@ -1,0 +1,87 @@
+"""Runs that are ended at a chosen moment."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left: its exit status (negative for a signal), its words, its events."""
+
+    code: int
+    stderr: str
+    events: list[str]
+
+
+class Runner:
+    """Runs command lines in a fork server, with or without a fault."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "faults" / "fork_server.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+        self._answer()
+
+    def _answer(self) -> str:
+        assert self._server.stdout is not None
+        answer = self._server.stdout.readline()
+        assert answer, "the fork server ended"
+        return answer
+
+    def run(
+        self,
+        parent: Path,
+        *words: object,
+        left: int | None = None,
+        signal: str = "SIGKILL",
+        whom: str = "main",
+        can_swap: bool = True,
+    ) -> Run:
+        """Runs a command line.
+
+        Args:
+            parent: The output folder's parent, where events count.
+            words: The command line.
+            left: How many events happen before the signal; None for no signal.
+            signal: Its name.
+            whom: Gets it: "main", or "self" for the worker that the event happens in.
+            can_swap: Whether the file system can swap two folders.
+        """
+        files = {name: self._scratch / name for name in ("stdout", "stderr", "log")}
+        files["log"].unlink(missing_ok=True)
+        job: dict[str, Any] = {
+            "words": [str(word) for word in words],
+            "parent": str(parent),
+            "fault": {"left": left, "signal": signal, "whom": whom},
+            "can_swap": can_swap,
+            **{name: str(path) for name, path in files.items()},
+        }
+        assert self._server.stdin is not None
+        self._server.stdin.write(json.dumps(job) + "\n")
+        self._server.stdin.flush()
+        code = int(self._answer())
+        return Run(code, files["stderr"].read_text(), files["log"].read_text().splitlines())
+
+    def close(self) -> None:
+        """Ends the server."""
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait(30)
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    made = Runner(tmp_path_factory.mktemp("runner"))
+    yield made
+    made.close()
