@@ -20,7 +20,7 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-image test-kubernetes image version lint lint-python format bench bench-container lock clean
+.PHONY: help demo test test-unit test-integration test-faults fuzz test-image test-kubernetes image version lint lint-python format bench bench-container lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -35,6 +35,12 @@ test-integration: $(VENV)/.dev $(DEMO_MODEL) ## run the tests that convert model
 
 test-unit: $(VENV)/.dev ## run the tests that take seconds and need no torch
 	$(BIN)/pytest tests/unit
+
+test-faults: $(VENV)/.dev ## end a run at every event and at every size of disk, not at some (needs an hour, and root)
+	EMBCONVERT_FAULTS=all $(BIN)/pytest -n auto tests/faults
+
+fuzz: $(VENV)/.dev ## feed every parser with what nobody would write, for an hour
+	EMBCONVERT_FUZZ=long $(BIN)/pytest -n auto tests/hostile/test_fuzz.py
 
 image: ## build the container image
 	$(DOCKER_BUILD) . --tag $(IMAGE) --build-arg REVISION=$(GIT_REVISION) \

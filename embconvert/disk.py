@@ -71,6 +71,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def is_folder(path: Path) -> bool:
+    """Whether a path is a folder itself, and no link to one."""
     return path.is_dir() and not path.is_symlink()
 
 

@@ -27,7 +27,7 @@ def run(job: dict[str, Any]) -> NoReturn:
     if not job["can_swap"]:
         from embconvert import artifacts
 
-        artifacts.exchange = lambda *_: False
+        artifacts.exchange = lambda *_: False  # type: ignore[attr-defined]
     fault = job["fault"]
     Events(
         Path(job["parent"]),

@@ -109,17 +109,22 @@ def test_where_folders_cannot_be_swapped_the_old_one_steps_aside(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("no_swapping")
-def test_a_folder_that_stepped_aside_comes_back_after_a_kill(
+def test_a_folder_that_stepped_aside_comes_back_when_the_run_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = tmp_path / "model"
-    publish(target, model="old")
-    with monkeypatch.context() as killed, pytest.raises(ZeroDivisionError):
-        killed.setattr(Staging, "_rename", lambda self: not self.target.exists() and 1 // 0)
-        publish(target, model="new")
-    assert not target.exists()
-    with Staging(target, print):
-        assert (target / "onnx/model.onnx").read_text() == "old"
+    publish(tmp_path / "model", model="old")
+    with monkeypatch.context() as failing, pytest.raises(ZeroDivisionError):
+        failing.setattr(Staging, "_rename", lambda self: not self.target.exists() and 1 // 0)
+        publish(tmp_path / "model", model="new")
+    assert (tmp_path / "model" / "onnx" / "model.onnx").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_that_stepped_aside_comes_back_after_a_kill(tmp_path: Path) -> None:
+    publish(tmp_path / "model", model="old")
+    (tmp_path / "model").rename(tmp_path / ".model.embconvert-old-0123abcd")
+    with Staging(tmp_path / "model", print):
+        assert (tmp_path / "model" / "onnx" / "model.onnx").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 

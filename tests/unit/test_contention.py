@@ -31,7 +31,7 @@ def publish_for_ever(target: Path, swapping: bool) -> None:
 
     fcntl.flock = lambda *_: None
     if not swapping:
-        artifacts.exchange = lambda *_: False
+        artifacts.exchange = lambda *_: False  # type: ignore[attr-defined]
     for number in range(10**9):
         # One whose folder another has removed goes on with the next.
         with contextlib.suppress(OSError, OutputError), Staging(target, lambda _: None) as staging:
