@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from embconvert.commands import COMMANDS, CommandSpec
 from embconvert.config import nearest, unknown_value
-from embconvert.errors import EmbconvertError, Interrupted, UsageError
+from embconvert.errors import EmbconvertError, Interrupted, UsageError, raise_interrupted
 from embconvert.help import help_for
 from embconvert.options import Option, parse_options
 
@@ -159,12 +159,6 @@ def parse(words: Sequence[str]) -> tuple[CommandSpec, Any]:
     return spec, parsed.request
 
 
-def _raise_interrupted(signal_number: int, _frame: object) -> NoReturn:
-    # A second signal must not interrupt the clean-up that the first one started.
-    signal.signal(signal_number, signal.SIG_IGN)
-    raise Interrupted(signal_number)
-
-
 def _report(message: str, hint: str) -> None:
     print(f"error: {message}\nhint: {hint}", file=sys.stderr)  # noqa: T201
 
@@ -173,8 +167,8 @@ def run(words: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; the only place that catches errors."""
     debug = "--debug" in words
     try:
-        signal.signal(signal.SIGINT, _raise_interrupted)
-        signal.signal(signal.SIGTERM, _raise_interrupted)
+        signal.signal(signal.SIGINT, raise_interrupted)
+        signal.signal(signal.SIGTERM, raise_interrupted)
         text = help_for(words)
         if text is not None:
             print(text)  # noqa: T201
@@ -185,7 +179,8 @@ def run(words: Sequence[str]) -> int:
     except EmbconvertError as error:
         if debug:
             traceback.print_exc()
-        _report(error.message, error.hint)
+        for part in error.parts:
+            _report(part.message, part.hint)
         return error.exit_code
     except Interrupted as interruption:
         _report("interrupted", "nothing unfinished was published; run it again")

@@ -10,6 +10,7 @@ from typing import Any
 
 from embconvert import values
 from embconvert.config import Command, Finished, VersionRequest
+from embconvert.fleet.options import BATCH_OPTIONS, make_batch_request
 from embconvert.options import Option, make_request, options_of, shared
 
 
@@ -98,6 +99,19 @@ _ALL = (
         "embconvert all --model_id intfloat/e5-small-v2 --quantize QInt8",
         "embconvert all --model_id ./my-model --optimize 2 --quantize QInt8,Float16",
         "embconvert all --model_id BAAI/bge-small-en-v1.5 --revision main --dry_run",
+    ),
+    CommandSpec(
+        name="batch",
+        summary="Convert a list of models: those that are missing or have changed.",
+        examples=(
+            "embconvert batch models.yaml",
+            "embconvert batch models.yaml --shard 1/4 --json",
+            "embconvert batch models.yaml --list_json --shards 20",
+        ),
+        options=_by_name(*BATCH_OPTIONS),
+        make_request=make_batch_request,
+        function="embconvert.fleet.batch:batch",
+        operands=Operands(metavar="LIST", help="YAML or JSON file that lists the models."),
     ),
     CommandSpec(
         name="version",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
+from typing import Final, Literal
 
 from embconvert.errors import UsageError
 
@@ -137,6 +138,60 @@ class VersionRequest:
     """
 
     json: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of equal parts of a list.
+
+    Attributes:
+        index: Which, from 0.
+        count: Of how many.
+    """
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        """As `--shard` takes it, counted from 1."""
+        return f"{self.index + 1}/{self.count}"
+
+
+#: The value of `--shard` that leaves it to the environment.
+AUTO_SHARD: Final = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRequest:
+    """What `embconvert batch` asks for.
+
+    Attributes:
+        file: The list of models.
+        shard: The part to do; None means all, AUTO_SHARD what the environment says.
+        shards: How many parts there are, for AUTO_SHARD and list_json.
+        list_json: Print the parts only.
+        fail_fast: Stop at the first failure.
+        output_parent_dir: For models that don't say it themselves; None leaves it to the list.
+        cache_dir: Likewise.
+        offline: Open no connection.
+        dry_run: Print what would be done only.
+        json: Print a summary as JSON instead of the folders' paths.
+        quiet: No progress and no messages but warnings and errors.
+        debug: Add tracebacks and the libraries' own warnings.
+    """
+
+    file: Path
+    shard: Shard | Literal["auto"] | None = None
+    shards: int | None = None
+    list_json: bool = False
+    fail_fast: bool = False
+    output_parent_dir: Path | None = None
+    cache_dir: Path | None = None
+    offline: bool = False
+    dry_run: bool = False
+    json: bool = False
+    quiet: bool = False
     debug: bool = False
 
 

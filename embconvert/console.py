@@ -41,6 +41,10 @@ class Console:
         """Tells what the user should know, even when quiet."""
         self._write(f"warning: {message}")
 
+    def error(self, message: str, hint: str) -> None:
+        """Tells what failed and what to do next, when the program goes on nevertheless."""
+        self._write(f"error: {message}\nhint: {hint}")
+
     def _write(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place
 

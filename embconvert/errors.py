@@ -13,7 +13,9 @@
 | 130, 143 | Interrupted | SIGINT, SIGTERM |
 """
 
-from typing import ClassVar
+import signal
+from collections.abc import Sequence
+from typing import ClassVar, NoReturn
 
 
 class EmbconvertError(Exception):
@@ -36,11 +38,33 @@ class EmbconvertError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    @property
+    def parts(self) -> "Sequence[EmbconvertError]":
+        """The errors to tell, each with its hint."""
+        return (self,)
+
 
 class UsageError(EmbconvertError):
     """The command line asks for something that does not exist."""
 
     exit_code = 2
+
+
+class SeveralErrors(UsageError):  # noqa: N818 - it is several
+    """All that is wrong with what was given.
+
+    Args:
+        parts: At least one.
+    """
+
+    def __init__(self, parts: Sequence[EmbconvertError]) -> None:
+        super().__init__(parts[0].message, parts[0].hint)
+        self._parts = tuple(parts)
+
+    @property
+    def parts(self) -> Sequence[EmbconvertError]:
+        """Each of them."""
+        return self._parts
 
 
 class SourceError(EmbconvertError):
@@ -101,3 +125,14 @@ class Interrupted(BaseException):
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"interrupted by signal {signal_number}")
         self.exit_code = 128 + signal_number
+
+
+def raise_interrupted(signal_number: int, _frame: object) -> NoReturn:
+    """Handles a signal that asks the process to end.
+
+    Raises:
+        Interrupted: Always.
+    """
+    # A second signal must not interrupt the clean-up that the first one started.
+    signal.signal(signal_number, signal.SIG_IGN)
+    raise Interrupted(signal_number)

@@ -1,5 +1,6 @@
 """What is finished: by this run, by one that was killed, or published before."""
 
+import functools
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -26,6 +27,35 @@ _STACK = (
 )  # fmt: skip
 
 
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """Returns the versions that decide what a step makes: of the libraries, and of this tool."""
+    return {**{name: metadata.version(name) for name in _STACK}, "embconvert": __version__}
+
+
+def unmade(
+    steps: Iterable[Step], records: Iterable[ArtifactRecord], source_digest: str
+) -> set[str]:
+    """Returns the files of steps whose outcome is not among records; reads no graph.
+
+    Args:
+        steps: In order.
+        records: What earlier runs noted.
+        source_digest: Of the model that an export would be made of.
+    """
+    noted = {record.path: record for record in records}
+    missing: set[str] = set()
+    for step in steps:
+        record, source = noted.get(step.file), noted.get(step.source or "")
+        digest = source_digest
+        if step.source is not None:
+            digest = source.digest if source is not None else ""
+        key = step.key(digest, versions())
+        if record is None or record.key != key or step.source in missing:
+            missing.add(step.file)
+    return missing
+
+
 class Ledger:
     """The records of an output folder's graphs.
 
@@ -48,15 +78,13 @@ class Ledger:
         self._old = old
         self._journals = staging.journals()
         self._console = console
-        self._stack = {name: metadata.version(name) for name in _STACK}
-        self._versions = {**self._stack, "embconvert": __version__}
         self.records: dict[str, ArtifactRecord] = {}
         self.source_facts: Mapping[str, Any] = old.source if old else {}
 
     def key(self, step: Step) -> str:
         """Returns what identifies a step's outcome."""
         digest = self._resolved.digest if step.source is None else self.source_of(step).digest
-        return step.key(digest, self._versions)
+        return step.key(digest, versions())
 
     def find(self, step: Step) -> ArtifactRecord | None:
         """Returns a step's outcome from an earlier run, its files staged, or None."""
@@ -80,21 +108,9 @@ class Ledger:
             yield self._old, self._staging.target
 
     def unmade(self, steps: Iterable[Step]) -> set[str]:
-        """Returns the files of steps whose outcome no earlier run has left.
-
-        It looks at what earlier runs noted, and reads no graph: find() decides.
-        """
-        noted = {r.path: r for manifest, _ in self._earlier() for r in manifest.artifacts}
-        unmade: set[str] = set()
-        for step in steps:
-            record, source = noted.get(step.file), noted.get(step.source or "")
-            digest = self._resolved.digest
-            if step.source is not None:
-                digest = self.artifact(source).digest if source is not None else ""
-            key = step.key(digest, self._versions)
-            if record is None or record.key != key or step.source in unmade:
-                unmade.add(step.file)
-        return unmade
+        """Returns the files of steps whose outcome no earlier run has left; find() decides."""
+        noted = [record for manifest, _ in self._earlier() for record in manifest.artifacts]
+        return unmade(steps, noted, self._resolved.digest)
 
     def add_files(self, manifest: Manifest, folder: Path) -> None:
         """Stages the other files of a folder: export made some that the source lacked."""
@@ -210,7 +226,7 @@ class Ledger:
                 "trust_remote_code": self._request.trust_remote_code,
             },
             source_files=self._resolved.files,
-            stack={**self._stack, "python": platform.python_version()},
+            stack={**{n: versions()[n] for n in _STACK}, "python": platform.python_version()},
             machine={
                 "platform": platform.platform(),
                 "processor": _processor(),

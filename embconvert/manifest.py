@@ -60,6 +60,11 @@ class ArtifactRecord:
     min_onnxruntime: str
 
     @property
+    def digest(self) -> str:
+        """As OnnxArtifact.digest."""
+        return self.sha256 + (self.external_data.sha256 if self.external_data else "")
+
+    @property
     def total_size_bytes(self) -> int:
         """Graph and external data together."""
         return self.size_bytes + (self.external_data.size_bytes if self.external_data else 0)
@@ -143,8 +148,13 @@ class Manifest:
 
     def paths(self) -> set[str]:
         """Returns every file that the manifest lists."""
-        external = (a.external_data.path for a in self.artifacts if a.external_data)
-        return {a.path for a in self.artifacts} | set(external) | {f.path for f in self.files}
+        return set(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """Returns the size in bytes of every file that the manifest lists."""
+        sizes = {graph.path: graph.size_bytes for graph in self.artifacts}
+        external = [graph.external_data for graph in self.artifacts if graph.external_data]
+        return sizes | {file.path: file.size_bytes for file in (*external, *self.files)}
 
 
 def _tensor_json(tensor: TensorInfo) -> dict[str, Any]:

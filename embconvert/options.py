@@ -34,6 +34,7 @@ class Option:
         parse: Turns the text into the value; raises UsageError.
         metavar: The placeholder in help; None makes the option a flag, which needs no value.
         field: The field of Request that it sets.
+        several: Whether its value may be several, with commas between them.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Option:
     metavar: str | None = None
     default: str = ""
     field: str = ""
+    several: bool = False
 
     @property
     def is_flag(self) -> bool:
@@ -121,6 +123,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_QUANTIZE,
         metavar="PRECISION",
         parse=values.precisions,
+        several=True,
         default="none for all, required for quantize",
         help="Q8, QInt8, QUInt8, Float16 or QInt8Static, or several with commas between them.",
     ),

@@ -181,36 +181,56 @@ def make_plan(
         SourceError: `optimize` or `quantize` has nothing to work on.
     """
     remarks = []
-    steps: list[Step] = []
     level = request.optimize
-    if request.command in (Command.EXPORT, Command.ALL):
-        steps.append(_export_step(request))
-        source = EXPORTED_FILE
-    else:
+    source = EXPORTED_FILE
+    if request.command in (Command.OPTIMIZE, Command.QUANTIZE):
         source = str(request.model_path or _available_source(request, available, output_dir))
-        level = request.optimize if request.command is Command.OPTIMIZE else level_of(source)
-        if request.command is Command.QUANTIZE:
-            remarks.append(f"quantizing {source}")
+    if request.command is Command.QUANTIZE:
+        level = level_of(source)
+        remarks.append(f"quantizing {source}")
     if request.command in (Command.OPTIMIZE, Command.ALL):
         if level is OptimizationLevel.NONE:
             remarks.append("--optimize 0: no optimized file is made")
-        else:
-            steps.append(_optimize_step(request, source))
-            source = optimized_file(level)
         if level is OptimizationLevel.ALL:
             remarks.append("--optimize 99: the optimized file is bound to this kind of CPU")
-    for precision in request.quantize:
-        steps.append(_quantize_step(request, source, level, precision, calibration_digest))
+    steps = make_steps(request, calibration_digest, source=source, level=level)
     if request.skip_validation:
         remarks.append("--skip_validation: nothing is compared with the reference")
     return Plan(
         model_id=request.model_id,
         revision=resolved.revision,
         output_dir=output_dir,
-        steps=tuple(steps),
+        steps=steps,
         remarks=tuple(remarks),
         parameters=resolved.parameters,
     )
+
+
+def make_steps(
+    request: Request,
+    calibration_digest: str,
+    *,
+    source: str = EXPORTED_FILE,
+    level: OptimizationLevel | None = None,
+) -> tuple[Step, ...]:
+    """Returns the steps of a request; whether they can be done is not looked at.
+
+    Args:
+        request: What is asked for.
+        calibration_digest: Identifies the calibration texts.
+        source: The graph that the first step after the export works on.
+        level: Of the graph that is quantized; None means the request's.
+    """
+    steps: list[Step] = []
+    level = request.optimize if level is None else level
+    if request.command in (Command.EXPORT, Command.ALL):
+        steps.append(_export_step(request))
+    if request.command in (Command.OPTIMIZE, Command.ALL) and level is not OptimizationLevel.NONE:
+        steps.append(_optimize_step(request, source))
+        source = optimized_file(level)
+    for precision in request.quantize:
+        steps.append(_quantize_step(request, source, level, precision, calibration_digest))
+    return tuple(steps)
 
 
 def _available_source(request: Request, available: Collection[str], output_dir: str) -> str:

@@ -7,8 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import OPSETS, QUANTIZED_PRECISIONS, Precision, unknown_value
+from embconvert.config import (
+    AUTO_SHARD,
+    OPSETS,
+    QUANTIZED_PRECISIONS,
+    Precision,
+    Shard,
+    unknown_value,
+)
 from embconvert.errors import UsageError
+
+_MAX_COUNT = 100_000
 
 
 def boolean(name: str, *, negated: bool = False) -> Callable[[str], bool]:
@@ -86,3 +95,33 @@ def device(word: str) -> str:
     if kind not in ("cpu", "cuda", "mps", "xpu") or (index and not index.isdigit()):
         raise unknown_value("--device", word, ("cpu", "cuda", "cuda:0", "mps", "xpu"))
     return word
+
+
+def count(name: str) -> Callable[[str], int]:
+    """Returns a parser of whole numbers from 1."""
+
+    def parse(word: str) -> int:
+        if not (word.isascii() and word.isdigit()) or not 1 <= int(word) <= _MAX_COUNT:
+            raise UsageError(
+                f"--{name} {word} is no count", f"give a number from 1 to {_MAX_COUNT}"
+            )
+        return int(word)
+
+    return parse
+
+
+def shard(word: str) -> Shard | str:
+    """Parses which part of a list, as 1/4, or the word auto."""
+    if word == AUTO_SHARD:
+        return word
+    index, _, number = word.partition("/")
+    parse = count("shard")
+    try:
+        found = Shard(index=parse(index) - 1, count=parse(number))
+    except UsageError:
+        found = Shard(index=0, count=0)
+    if found.index >= found.count:
+        raise UsageError(
+            f"--shard {word} is no part of a list", "write --shard 1/4 to --shard 4/4, or auto"
+        )
+    return found

@@ -21,6 +21,8 @@ from embconvert.console import Console
 from embconvert.errors import EmbconvertError
 
 _PR_SET_PDEATHSIG = 1
+#: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
+_PATIENCE_S = 5.0
 #: What every task on a graph imports.
 _GRAPH_LIBRARIES = ("embconvert.tasks", "onnxruntime", "onnx_ir", "tokenizers")
 
@@ -118,16 +120,19 @@ class Worker:
     Args:
         console: Where its tasks' warnings go.
         preload: Modules that it imports while it waits for its first task.
+        has_children: Whether its tasks start processes of their own.
     """
 
-    def __init__(self, console: Console, preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self, console: Console, preload: Sequence[str] = (), *, has_children: bool = False
+    ) -> None:
         self._console = console
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve,
             args=(theirs, console.debug, os.getpid(), tuple(preload)),
-            daemon=True,
+            daemon=not has_children,
         )
         self._process.start()
         theirs.close()
@@ -171,6 +176,14 @@ class Worker:
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             self._process.join()
             raise WorkerCrashed(self._process.exitcode) from error
+
+    def stop(self) -> None:
+        """Asks the process to end, and ends it when it doesn't."""
+        if self._process.is_alive():
+            self._process.terminate()
+        self._pipe.close()
+        self._process.join(_PATIENCE_S)
+        self.kill()
 
     def kill(self) -> None:
         """Ends the process at once; again is no error."""

@@ -6,9 +6,11 @@ from pathlib import Path
 from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import UsageError
-from embconvert.hub.client import fetch
+from embconvert.hub.client import fetch, find_commits
 from embconvert.model import ResolvedModel
 from embconvert.source import resolve_folder
+
+__all__ = ["check", "find_commits", "local_folder", "output_folder", "resolve"]
 
 # Names as the hub has them: huggingface_hub.utils.validate_repo_id.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -59,6 +61,25 @@ def output_folder(request: Request) -> Path:
     return folder
 
 
+def check(request: Request) -> None:
+    """Checks what can be known of a source without looking at it.
+
+    Raises:
+        UsageError: `--revision` with a local folder, or no revision's name.
+    """
+    if request.revision is None:
+        return
+    if local_folder(request.model_id) is not None:
+        raise UsageError(
+            "--revision is for hub models, and --model_id names a folder", "leave --revision out"
+        )
+    if not _REVISION.fullmatch(request.revision):
+        raise UsageError(
+            f"--revision {request.revision!r} is no name of a revision",
+            "give a branch, a tag or a commit",
+        )
+
+
 def resolve(request: Request, console: Console) -> ResolvedModel:
     """Pins the requested model to one revision, its files on disk.
 
@@ -69,20 +90,11 @@ def resolve(request: Request, console: Console) -> ResolvedModel:
         UnsupportedModelError: It would run remote code.
         UsageError: `--revision` with a local folder, or no revision's name.
     """
+    check(request)
     folder = local_folder(request.model_id)
     if folder is not None:
-        if request.revision is not None:
-            raise UsageError(
-                "--revision is for hub models, and --model_id names a folder",
-                "leave --revision out",
-            )
         return resolve_folder(
             folder, model_id=request.model_id, trust_remote_code=request.trust_remote_code
-        )
-    if request.revision is not None and not _REVISION.fullmatch(request.revision):
-        raise UsageError(
-            f"--revision {request.revision!r} is no name of a revision",
-            "give a branch, a tag or a commit",
         )
     snapshot = fetch(request, console)
     return resolve_folder(

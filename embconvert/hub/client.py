@@ -3,14 +3,15 @@
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embconvert.config import Request
 from embconvert.console import Console
-from embconvert.errors import OutputError, SourceError
+from embconvert.errors import EmbconvertError, OutputError, SourceError
 from embconvert.hub.cache import (
     COMMIT,
     compare,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
+# A hub answers a few at once without complaint; each takes about a tenth of a second.
+_REQUESTS_AT_ONCE = 8
 # Only weights are larger.
 _MAX_OTHER_FILE_BYTES = 1 << 29
 
@@ -57,6 +60,51 @@ def fetch(request: Request, console: Console) -> Snapshot:
         OutputError: The cache cannot be written.
         UsageError: HF_TOKEN is no token, or HF_ENDPOINT no address.
     """
+    _prepare(request, console)
+    with translated_errors(request):
+        client = _Client(request, console)
+        snapshot = client.cached() if request.offline else client.fetched()
+    if not request.trust_remote_code:
+        # Whatever runs from here on has its files.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    return snapshot
+
+
+def find_commits(
+    requests: Sequence[Request], console: Console, advance: Callable[[int], None]
+) -> "list[str | EmbconvertError]":
+    """Returns the commit that each request's revision is now, or why it cannot be had.
+
+    One request to the hub for each, several at once; nothing is fetched. Offline, the cache tells.
+
+    Args:
+        requests: Hub models; the first one's settings count for the connection.
+        console: Told of waits.
+        advance: Called with 1 for each.
+    """
+    if not requests:
+        return []
+    _prepare(requests[0], console)
+
+    def find(request: Request) -> str | EmbconvertError:
+        try:
+            with translated_errors(request):
+                return _Client(request, console).commit()
+        except EmbconvertError as error:
+            return error
+        finally:
+            advance(1)
+
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        return list(pool.map(find, requests))
+
+
+def _prepare(request: Request, console: Console) -> None:
+    """Sets the client library up.
+
+    Raises:
+        NetworkError: HF_ENDPOINT is no address.
+    """
     # What it shows of xet's transfers and of plain ones differs; growth_told() shows both.
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     # It would ask the hub once a day how to tell which program started this one.
@@ -69,13 +117,6 @@ def fetch(request: Request, console: Console) -> Snapshot:
         # Its warnings repeat what is said here, with addresses that may carry signatures.
         huggingface_hub.logging.set_verbosity_error()
     use_patient_client(console.say)
-    with translated_errors(request):
-        client = _Client(request, console)
-        snapshot = client.cached() if request.offline else client.fetched()
-    if not request.trust_remote_code:
-        # Whatever runs from here on has its files.
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    return snapshot
 
 
 class _Client:
@@ -89,9 +130,12 @@ class _Client:
         self._model_id = request.model_id
         self._api: HfApi = huggingface_hub.HfApi()
 
-    def fetched(self) -> Snapshot:
-        """Returns the snapshot of the revision that the hub has now."""
+    def commit(self) -> str:
+        """Returns the commit that the revision is now."""
         from huggingface_hub import constants
+
+        if self._request.offline:
+            return self._cached_folder().name
 
         info = self._api.model_info(
             self._model_id,
@@ -104,6 +148,11 @@ class _Client:
                 f"the hub names no commit of {self._model_id}",
                 "check that HF_ENDPOINT is the address of a Hugging Face hub",
             )
+        return commit
+
+    def fetched(self) -> Snapshot:
+        """Returns the snapshot of the revision that the hub has now."""
+        commit = self.commit()
         folder = self._download(commit, ["modules.json"])
         files = self._listing(commit)
         wanted = self._wanted(folder, files)
@@ -141,19 +190,7 @@ class _Client:
         """
         import huggingface_hub
 
-        missing = SourceError(f"{self._model_id} is not in the cache", "run once without --offline")
-        try:
-            path = huggingface_hub.snapshot_download(
-                self._model_id,
-                revision=self._request.revision,
-                local_files_only=True,
-                # Not the whole repository was fetched, so nothing may be called missing.
-                allow_patterns=[],
-                cache_dir=self._request.cache_dir,
-            )
-        except huggingface_hub.errors.LocalEntryNotFoundError as error:
-            raise missing from error
-        folder = Path(path)
+        folder = self._cached_folder()
         try:
             files = self._listing(folder.name, only_cached=True)
         except huggingface_hub.errors.CachedRepoTreeNotFoundError:
@@ -171,6 +208,25 @@ class _Client:
                 "run once without --offline, which fetches it again",
             )
         return Snapshot(commit=folder.name, folder=folder, sha256=checked)
+
+    def _cached_folder(self) -> Path:
+        """Returns the folder of the revision in the cache; raises SourceError."""
+        import huggingface_hub
+
+        try:
+            path = huggingface_hub.snapshot_download(
+                self._model_id,
+                revision=self._request.revision,
+                local_files_only=True,
+                # Not the whole repository was fetched, so nothing may be called missing.
+                allow_patterns=[],
+                cache_dir=self._request.cache_dir,
+            )
+        except huggingface_hub.errors.LocalEntryNotFoundError as error:
+            raise SourceError(
+                f"{self._model_id} is not in the cache", "run once without --offline"
+            ) from error
+        return Path(path)
 
     def _download(self, commit: str, names: Sequence[str]) -> Path:
         import huggingface_hub

@@ -1,0 +1,91 @@
+"""Parts of a list: the same on every machine, of one size, and steady when the list changes."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+
+from embconvert.config import BatchRequest, Shard
+from embconvert.errors import UsageError
+from embconvert.fleet.entries import Entry
+
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+COUNT_VARIABLE = "JOB_COMPLETIONS"
+#: What GitHub Actions allows in one matrix:
+#: https://docs.github.com/en/actions/reference/limits
+MOST_MATRIX_JOBS = 256
+
+
+def part_of(entries: Sequence[Entry], shard: Shard) -> list[Entry]:
+    """Returns a shard's part of a list, in the list's order.
+
+    All entries in the order of their keys' hashes are cut into runs of equal length. So parts
+    differ by one model at most, and a model that is added or removed moves at most one other for
+    each shard.
+    """
+    ordered = sorted(entries, key=lambda entry: hashlib.sha256(entry.key.encode()).digest())
+    start, end = ((shard.index + i) * len(ordered) // shard.count for i in (0, 1))
+    return sorted(ordered[start:end], key=lambda entry: entry.line)
+
+
+def chosen_shard(
+    request: BatchRequest, environment: Mapping[str, str] = os.environ
+) -> Shard | None:
+    """Returns the shard that is asked for, or None for the whole list.
+
+    Args:
+        request: The options.
+        environment: Where Kubernetes says which pod this is.
+
+    Raises:
+        UsageError: `--shard auto`, and the environment doesn't tell.
+    """
+    if request.shard is None or isinstance(request.shard, Shard):
+        return request.shard
+    index = _number(environment, INDEX_VARIABLE, "an Indexed Job of Kubernetes sets it")
+    count = request.shards
+    if count is None:
+        count = _number(
+            environment, COUNT_VARIABLE, "give --shards N, or set it to the Job's completions"
+        )
+    if index >= count:
+        raise UsageError(
+            f"{INDEX_VARIABLE} is {index}, and there are {count} shards",
+            f"make --shards or {COUNT_VARIABLE} the number of the Job's completions",
+        )
+    return Shard(index=index, count=count)
+
+
+def _number(environment: Mapping[str, str], name: str, cure: str) -> int:
+    word = environment.get(name, "")
+    if not word:
+        raise UsageError(f"--shard auto, and {name} is not set", cure)
+    if not (word.isascii() and word.isdigit()):
+        raise UsageError(f"--shard auto, and {name} is {word!r}, no number", cure)
+    return int(word)
+
+
+def matrix(entries: Sequence[Entry], count: int | None) -> dict[str, list[dict[str, str]]]:
+    """Returns the shards as the matrix of a GitHub Actions job.
+
+    Args:
+        entries: The list.
+        count: How many shards; None makes one for each model, as far as Actions allows.
+
+    Raises:
+        UsageError: More shards than Actions allows.
+    """
+    if count is not None and count > MOST_MATRIX_JOBS:
+        raise UsageError(
+            f"--shards {count}: GitHub Actions runs at most {MOST_MATRIX_JOBS} jobs of a matrix",
+            f"give --shards {MOST_MATRIX_JOBS} or fewer",
+        )
+    count = min(count or len(entries), len(entries), MOST_MATRIX_JOBS)
+    include = []
+    for index in range(count):
+        shard = Shard(index=index, count=count)
+        models = [entry.model_id for entry in part_of(entries, shard)]
+        more = f" and {len(models) - 1} more" if len(models) > 1 else ""
+        include.append(
+            {"shard": str(shard), "name": f"{models[0]}{more}", "models": ", ".join(models)}
+        )
+    return {"include": include}

@@ -1,0 +1,142 @@
+"""YAML and JSON as a tree that knows where each part stands; safe for any input.
+
+PyYAML's own loaders lose the lines, resolve aliases into as many copies as a file asks for, and
+the one in C overflows the stack of a deeply nested file. Its events have none of that.
+"""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+import yaml
+
+_MAX_DEPTH = 8
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULLS = ("", "~", "null", "Null", "NULL")
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Place:
+    """Where something stands in a file, both counted from 1."""
+
+    line: int
+    column: int
+
+
+class NotYamlError(ValueError):
+    """The text is no YAML that can be read here.
+
+    Attributes:
+        place: Where it goes wrong.
+    """
+
+    def __init__(self, message: str, place: Place) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scalar:
+    """A word.
+
+    Attributes:
+        text: As it is written; None for YAML's null.
+        switch: What it is when it is one of YAML's words for true and false.
+        place: Where it stands.
+    """
+
+    text: str | None
+    switch: bool | None
+    place: Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequence:
+    """A list."""
+
+    items: "tuple[Node, ...]"
+    place: Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapping:
+    """Pairs in order; a key may stand there twice."""
+
+    pairs: "tuple[tuple[Scalar, Node], ...]"
+    place: Place
+
+
+Node = Scalar | Sequence | Mapping
+
+
+def parse_yaml(text: str) -> Node:
+    """Reads one YAML or JSON document.
+
+    Raises:
+        NotYamlError: It is none, holds several, is nested absurdly deep, or has aliases.
+    """
+    reader = _Reader(text)
+    try:
+        return reader.document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = error.problem or error.context or "it cannot be read"
+        place = Place(line=mark.line + 1, column=mark.column + 1) if mark else reader.place
+        raise NotYamlError(message, place) from error
+    except yaml.YAMLError as error:  # a character that no YAML may have
+        raise NotYamlError(str(error).splitlines()[0], reader.place) from error
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._events = yaml.parse(text, Loader=_LOADER)
+        self.place = Place(line=1, column=1)
+
+    def _next(self) -> yaml.Event:
+        event = next(self._events)
+        mark = event.start_mark
+        if mark is not None:
+            self.place = Place(line=mark.line + 1, column=mark.column + 1)
+        return event
+
+    def _refuse(self, message: str) -> NoReturn:
+        raise NotYamlError(message, self.place)
+
+    def document(self) -> Node:
+        self._next()  # the stream starts
+        if isinstance(self._next(), yaml.StreamEndEvent):
+            self._refuse("it is empty")
+        node = self._node(self._next(), 0)
+        self._next()  # the document ends
+        if not isinstance(self._next(), yaml.StreamEndEvent):
+            self._refuse("it holds a second document")
+        return node
+
+    def _node(self, event: yaml.Event, depth: int) -> Node:
+        place = self.place
+        if depth > _MAX_DEPTH:
+            self._refuse(f"it is nested over {_MAX_DEPTH} deep")
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse("aliases are not read; what models share belongs under defaults")
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items: list[Node] = []
+            while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+                items.append(self._node(event, depth + 1))
+            return Sequence(items=tuple(items), place=place)
+        pairs: list[tuple[Scalar, Node]] = []
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                self._refuse("a key must be a word")
+            key = self._scalar(event)
+            pairs.append((key, self._node(self._next(), depth + 1)))
+        return Mapping(pairs=tuple(pairs), place=place)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
+        if event.style not in (None, ""):  # in quotes
+            return Scalar(text=event.value, switch=None, place=self.place)
+        return Scalar(
+            text=None if event.value in _NULLS else event.value,
+            switch=yaml.SafeLoader.bool_values.get(event.value.lower()),
+            place=self.place,
+        )

@@ -1,0 +1,74 @@
+"""Whether a published folder is what a request would make, found out without making it.
+
+Made of the same source, with the same options, libraries and version, reaching the floors that are
+asked for now, and with files of the right size. Contents are not read: `embconvert verify` does.
+"""
+
+import functools
+from pathlib import Path
+
+from embconvert.artifacts import read_manifest
+from embconvert.config import Request
+from embconvert.fidelity import Fidelity, Floor, shortfall
+from embconvert.ledger import unmade
+from embconvert.manifest import Manifest
+from embconvert.plan import make_steps
+from embconvert.source import resolve_folder
+from embconvert.texts import calibration_texts
+
+
+def current_manifest(request: Request, folder: Path, source: str | Path) -> Manifest | None:
+    """Returns the manifest of a folder that is up to date; None when there is work to do.
+
+    Args:
+        request: What would be done; its command makes an export.
+        folder: The output folder.
+        source: The hub's commit, or the local folder of the source, whose files are hashed.
+
+    Raises:
+        EmbconvertError: The local source is broken.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except ValueError:
+        return None
+    if manifest is None or not _same_source(request, manifest, source):
+        return None
+    steps = make_steps(request, _calibration_digest(request.calibration_dataset))
+    if unmade(steps, manifest.artifacts, str(manifest.source.get("digest"))):
+        return None
+    records = {record.path: record for record in manifest.artifacts}
+    if not all(_reaches(step.floor, records[step.file].fidelity) for step in steps):
+        return None
+    sizes = manifest.sizes()
+    return manifest if all(_size(folder / file) == sizes[file] for file in sizes) else None
+
+
+def _same_source(request: Request, manifest: Manifest, source: str | Path) -> bool:
+    trusted = request.trust_remote_code
+    if manifest.source.get("trust_remote_code") != trusted:
+        return False  # other files of the source count
+    if isinstance(source, str):
+        return manifest.source.get("revision") == source
+    if manifest.source.get("revision") is not None:
+        return False
+    resolved = resolve_folder(source, model_id=request.model_id, trust_remote_code=trusted)
+    return manifest.source.get("digest") == resolved.digest
+
+
+def _reaches(floor: Floor | None, fidelity: Fidelity | None) -> bool:
+    if floor is None:
+        return True
+    return fidelity is not None and shortfall(fidelity, floor) is None
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+@functools.cache
+def _calibration_digest(dataset: Path | None) -> str:
+    return calibration_texts(dataset).digest
