@@ -36,16 +36,16 @@ def publish_for_ever(target: Path, swapping: bool) -> None:
         # One whose folder another has removed goes on with the next.
         with contextlib.suppress(OSError, OutputError), Staging(target, lambda _: None) as staging:
             old = read_manifest(target) if target.exists() else None
-            records = []
+            records = {}
             # What it takes of another run's folder is whole, whatever that run does.
             for journal, folder in staging.journals():
-                records = [r for r in journal.artifacts if staging.adopt(r, folder)]
-            for file in GRAPHS[len(records) :]:
+                records = {r.path: r for r in journal.artifacts if staging.adopt(r, folder)}
+            for file in (graph for graph in GRAPHS if graph not in records):
                 staging.path(file).unlink(missing_ok=True)
                 staging.path(file).write_text(f"{os.getpid()} {number} {file}" * 100)
-                records.append(record(staging.path(file), file))
-                staging.write_manifest(manifest(staging, *records))
-            staging.publish(manifest(staging, *records), old)
+                records[file] = record(staging.path(file), file)
+                staging.write_manifest(manifest(staging, *records.values()))
+            staging.publish(manifest(staging, *records.values()), old)
 
 
 def problem(target: Path) -> str | None:
