@@ -60,6 +60,23 @@ def _prefix(target: Path, kind: str) -> str:
     return f".{target.name}.embconvert-{kind}-"
 
 
+def is_whole(folder: Path, manifest: Manifest, *, contents: bool) -> bool:
+    """Whether the files that a manifest lists are there, each of its size.
+
+    Args:
+        folder: Of the manifest.
+        manifest: What to compare with.
+        contents: Compare the hashes too, but for the graphs, which are large.
+    """
+    try:
+        for file, size_bytes in manifest.sizes().items():
+            if (folder / file).stat().st_size != size_bytes:
+                return False
+        return not contents or all(hash_file(folder / f.path) == f.sha256 for f in manifest.files)
+    except OSError:
+        return False
+
+
 class Staging:
     """The folder where a run works; a context manager that removes it.
 

@@ -7,7 +7,7 @@ asked for now, and with files of the right size. Contents are not read: `embconv
 import functools
 from pathlib import Path
 
-from embconvert.artifacts import read_manifest
+from embconvert.artifacts import is_whole, read_manifest
 from embconvert.config import Request
 from embconvert.fidelity import Fidelity, Floor, shortfall
 from embconvert.ledger import unmade
@@ -40,8 +40,7 @@ def current_manifest(request: Request, folder: Path, source: str | Path) -> Mani
     records = {record.path: record for record in manifest.artifacts}
     if not all(_reaches(step.floor, records[step.file].fidelity) for step in steps):
         return None
-    sizes = manifest.sizes()
-    return manifest if all(_size(folder / file) == sizes[file] for file in sizes) else None
+    return manifest if is_whole(folder, manifest, contents=False) else None
 
 
 def _same_source(request: Request, manifest: Manifest, source: str | Path) -> bool:
@@ -60,13 +59,6 @@ def _reaches(floor: Floor | None, fidelity: Fidelity | None) -> bool:
     if floor is None:
         return True
     return fidelity is not None and shortfall(fidelity, floor) is None
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.artifacts import Staging, read_manifest
+from embconvert.artifacts import Staging, is_whole, read_manifest
 from embconvert.config import Command, Finished, PoolingMode, Precision, Request
 from embconvert.console import Console
 from embconvert.disk import output_errors, refuse_full_disk
@@ -197,9 +197,10 @@ class _Run:
         return self._ledger.manifest(self._verifier.facts())
 
     def _publish(self, manifest: Manifest) -> None:
-        old = self._old
-        if old is not None and (manifest.artifacts, manifest.files) == (old.artifacts, old.files):
-            self._console.say(f"{self._staging.target} is up to date; nothing was done again")
+        old, target = self._old, self._staging.target
+        same = old and (manifest.artifacts, manifest.files) == (old.artifacts, old.files)
+        if same and is_whole(target, manifest, contents=True):
+            self._console.say(f"{target} is up to date; nothing was done again")
         else:
             self._staging.publish(manifest, old)
         self._console.table(
