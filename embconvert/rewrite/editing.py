@@ -1,0 +1,198 @@
+"""What rules share: looking at a graph and changing it."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embconvert.rewrite.facts import Facts
+from embconvert.rewrite.sizes import Size
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+MICROSOFT = "com.microsoft"
+
+
+class Unreadable(Exception):  # noqa: N818 - names what the size is
+    """A size that no input of the graph tells."""
+
+
+class Editor:
+    """A graph that is being rewritten.
+
+    Attributes:
+        model: The model; its constants are initializers.
+        graph: Its main graph.
+        opset: Of ONNX's own domain.
+    """
+
+    def __init__(self, model: "ir.Model") -> None:
+        self.model = model
+        self.graph = model.graph
+        self.opset = model.opset_imports.get("", 0)
+        self._facts: Facts | None = None
+        self._constants: dict[tuple[Any, ...], ir.Value] = {}
+        self._names = {str(v.name) for node in model.graph for v in node.outputs}
+        self._names |= {str(node.name) for node in model.graph}
+        self._names |= {*model.graph.initializers, *(str(v.name) for v in model.graph.inputs)}
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the tensors."""
+        if self._facts is None:
+            self._facts = Facts(self.graph)
+        return self._facts
+
+    def forget(self) -> None:
+        """Makes facts be learned anew: sizes have changed."""
+        self._facts = None
+
+    def nodes(self, *kinds: str) -> "Iterator[ir.Node]":
+        """Yields the main graph's nodes of these kinds; the graph may be changed meanwhile."""
+        for node in [node for node in self.graph if node.op_type in kinds]:
+            if node.graph is self.graph:
+                yield node
+
+    def constant(self, array: Any, name: str) -> "ir.Value":
+        """Returns an initializer with this content; equal ones are shared."""
+        import onnx_ir as ir
+
+        array = np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        known = self._constants.get(key)
+        if known is not None and known.is_initializer() and known.graph is self.graph:
+            return known
+        tensor = ir.Tensor(array, name=self._unused(name))
+        value = ir.Value(
+            name=tensor.name,
+            shape=tensor.shape,
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        self.graph.register_initializer(value)
+        self._constants[key] = value
+        return value
+
+    def add(
+        self,
+        kind: str,
+        inputs: "Sequence[ir.Value | None]",
+        before: "ir.Node",
+        *,
+        domain: str = "",
+        **attributes: Any,
+    ) -> "ir.Value":
+        """Inserts a node of one output; returns that."""
+        import onnx_ir as ir
+
+        node = ir.node(kind, inputs, attributes=attributes, domain=domain)
+        node.outputs[0].name = self._unused(f"{_scope(before)}/{kind}")
+        node.name = node.outputs[0].name
+        self.graph.insert_before(before, node)
+        if domain:
+            self.graph.opset_imports.setdefault(domain, 1)
+        if self._facts is not None:
+            self._facts.visit(node)
+        return node.outputs[0]
+
+    def sizes(self, sizes: "Sequence[Size]", before: "ir.Node") -> "ir.Value":
+        """Returns sizes as a vector of int64: a constant, or read off the graph's inputs.
+
+        Raises:
+            Unreadable: One is no axis of an input.
+        """
+        numbers = [size.number for size in sizes]
+        if None not in numbers:
+            return self.constant(np.array(numbers, np.int64), "sizes")
+        sources = [None if size.number is not None else self._axis(size) for size in sizes]
+        parts: list[ir.Value] = []
+        for size, source in zip(sizes, sources, strict=True):
+            if source is None:
+                parts.append(self.constant(np.array([size.number], np.int64), "size"))
+                continue
+            shape = self.add("Shape", [source[0]], before)
+            index = self.constant(np.array([source[1]], np.int64), "axis")
+            parts.append(self.add("Gather", [shape, index], before))
+        return parts[0] if len(parts) == 1 else self.add("Concat", parts, before, axis=0)
+
+    def is_readable(self, value: "ir.Value | None") -> bool:
+        """Whether a vector of sizes is what sizes() makes."""
+        if value is None or value.const_value is not None:
+            return True
+        node = value.producer()
+        if node is None or node.op_type not in ("Concat", "Gather", "Shape"):
+            return False
+        if node.op_type == "Shape":
+            return node.inputs[0] in self.graph.inputs
+        return all(self.is_readable(v) for v in node.inputs)
+
+    def tells(self, size: Size) -> bool:
+        """Whether a size is an axis of an input."""
+        return any(size in (self.facts.shape(value) or ()) for value in self.graph.inputs)
+
+    def _axis(self, size: Size) -> "tuple[ir.Value, int]":
+        for value in self.graph.inputs:
+            for axis, found in enumerate(self.facts.shape(value) or ()):
+                if found == size:
+                    return value, axis
+        raise Unreadable(f"{size} is no size of an input")
+
+    def _unused(self, name: str) -> str:
+        """Returns the name, numbered where it is taken."""
+        unused, number = name, 1
+        while unused in self._names:
+            number += 1
+            unused = f"{name}_{number}"
+        self._names.add(unused)
+        return unused
+
+    def replace(self, old: "ir.Value", new: "ir.Value") -> None:
+        """Makes all that reads one value read another; a graph output keeps its name."""
+        if old.is_graph_output():
+            if new.producer() is None or new.is_graph_output():
+                new = self.add("Identity", [new], old.producer())
+            name = old.name
+            old.name = self._unused(f"{name}/replaced")
+            new.name = name
+            new.shape, new.type = old.shape, old.type
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def _scope(node: "ir.Node") -> str:
+    """Returns the part of the model that a node belongs to, as exporters name it."""
+    return str(node.outputs[0].name).rpartition("/")[0]
+
+
+def producer(value: "ir.Value | None", *kinds: str) -> "ir.Node | None":
+    """Returns the node that makes a value, if it is of one of these kinds."""
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type in kinds else None
+
+
+def only_user(value: "ir.Value", *kinds: str) -> "ir.Node | None":
+    """Returns the one node that reads a value, if it is of one of these kinds."""
+    uses = value.uses()
+    if len(uses) != 1 or value.is_graph_output():
+        return None
+    node = uses[0].node
+    return node if not kinds or node.op_type in kinds else None
+
+
+def number(value: "ir.Value | None") -> float | None:
+    """Returns the number that a constant of one element holds."""
+    if value is None or value.const_value is None or value.const_value.size != 1:
+        return None
+    return float(value.const_value.numpy().item())
+
+
+def is_close(value: "ir.Value | None", wanted: float, tolerance: float = 1e-6) -> bool:
+    """Whether a constant of one element is this number, to float32's precision."""
+    found = number(value)
+    return found is not None and abs(found - wanted) <= tolerance * max(1.0, abs(wanted))
+
+
+def operands(node: "ir.Node") -> "tuple[tuple[ir.Value, ir.Value], tuple[ir.Value, ir.Value]]":
+    """Returns the inputs of a node that commutes, in both orders."""
+    a, b = node.inputs
+    return (a, b), (b, a)  # type: ignore[return-value]

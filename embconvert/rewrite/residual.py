@@ -1,0 +1,21 @@
+"""A residual is added by `Sum`, so that ONNX Runtime does not make it part of LayerNormalization.
+
+Needs: `LayerNormalization(a + b)`.
+Guarantees: The same numbers. ONNX Runtime would fuse the two into `SkipLayerNormalization` as it
+loads the graph; on its CPU provider (1.32) that kernel takes four times as long as the two apart
+(benchmarks/README.md), and it knows no fusion of `Sum`.
+"""
+
+from embconvert.rewrite.editing import Editor, producer
+
+
+def keep_residual_apart(editor: Editor) -> bool:
+    """Replaces the Adds before LayerNormalization; returns whether there was one."""
+    changed = False
+    for norm in editor.nodes("LayerNormalization"):
+        add = producer(norm.inputs[0], "Add")
+        if add is None:
+            continue
+        editor.replace(add.outputs[0], editor.add("Sum", list(add.inputs), add))
+        changed = True
+    return changed

@@ -1,0 +1,113 @@
+"""Sizes of tensors as polynomials over the graph's dynamic axes.
+
+A size is a whole number, or a polynomial of the names of axes: `batch`, `2*seq`, `batch*seq`. What
+is no polynomial (a half of an odd size, a maximum) becomes a name of its own, which is equal to
+itself only. All names stand for sizes of at least 1.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_Terms = tuple[tuple[tuple[str, ...], int], ...]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A polynomial with whole coefficients; immutable, equal when its terms are."""
+
+    terms: _Terms
+
+    @staticmethod
+    def of(value: "int | str | Size") -> "Size":
+        """Returns a number or a named axis as a size."""
+        if isinstance(value, Size):
+            return value
+        if isinstance(value, str):
+            return Size((((value,), 1),))
+        return _size({(): int(value)})
+
+    @property
+    def number(self) -> int | None:
+        """The value, when it depends on no axis."""
+        if not self.terms:
+            return 0
+        if len(self.terms) == 1 and self.terms[0][0] == ():
+            return self.terms[0][1]
+        return None
+
+    @property
+    def positive(self) -> bool:
+        """Whether it is above zero whatever the axes are."""
+        return bool(self.terms) and all(factor > 0 for _, factor in self.terms)
+
+    def __add__(self, other: "int | Size") -> "Size":
+        terms = dict(self.terms)
+        for names, factor in Size.of(other).terms:
+            terms[names] = terms.get(names, 0) + factor
+        return _size(terms)
+
+    def __radd__(self, other: int) -> "Size":
+        return self + other
+
+    def __neg__(self) -> "Size":
+        return _size({names: -factor for names, factor in self.terms})
+
+    def __sub__(self, other: "int | Size") -> "Size":
+        return self + (-Size.of(other))
+
+    def __rsub__(self, other: int) -> "Size":
+        return Size.of(other) - self
+
+    def __mul__(self, other: "int | Size") -> "Size":
+        terms: dict[tuple[str, ...], int] = {}
+        for names, factor in self.terms:
+            for more, by in Size.of(other).terms:
+                key = tuple(sorted(names + more))
+                terms[key] = terms.get(key, 0) + factor * by
+        return _size(terms)
+
+    def __rmul__(self, other: int) -> "Size":
+        return self * other
+
+    def __floordiv__(self, other: "int | Size") -> "Size":
+        divisor = Size.of(other)
+        exact = self.divided_by(divisor)
+        if exact is not None:
+            return exact
+        a, b = self.number, divisor.number
+        if a is not None and b:
+            return Size.of(a // b)
+        return Size.of(f"({self})//({divisor})")
+
+    def divided_by(self, divisor: "Size") -> "Size | None":
+        """Returns the quotient when the division leaves no rest and is by a single term."""
+        if len(divisor.terms) != 1:
+            return Size.of(1) if self == divisor and self.terms else None
+        by_names, by = divisor.terms[0]
+        terms = {}
+        for names, factor in self.terms:
+            rest = list(names)
+            for name in by_names:
+                if name not in rest:
+                    return None
+                rest.remove(name)
+            if factor % by:
+                return None
+            terms[tuple(rest)] = factor // by
+        return _size(terms)
+
+    def __str__(self) -> str:
+        parts = ["*".join([str(f), *n] if f != 1 or not n else n) for n, f in self.terms]
+        return "+".join(parts) or "0"
+
+
+def _size(terms: dict[tuple[str, ...], int]) -> Size:
+    return Size(tuple(sorted((names, factor) for names, factor in terms.items() if factor)))
+
+
+def product(sizes: "Iterable[Size]") -> Size:
+    """Returns the product; 1 of none."""
+    total = Size.of(1)
+    for size in sizes:
+        total = total * size
+    return total
