@@ -16,7 +16,7 @@ from embconvert.errors import SourceError
 from embconvert.fidelity import Fidelity
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.metering import Meter
-from embconvert.model import OnnxArtifact, ResolvedModel
+from embconvert.model import Fusion, OnnxArtifact, ResolvedModel
 from embconvert.onnx_file import read_artifact
 from embconvert.plan import Stage, Step
 from embconvert.resources import cpus
@@ -247,6 +247,7 @@ def make_record(
     made_from: str | None,
     fidelity: Fidelity | None,
     meter: Meter,
+    fusions: tuple[Fusion, ...],
 ) -> ArtifactRecord:
     """Returns the manifest's record of a graph; Ledger.artifact is the way back."""
     external = artifact.external_data
@@ -263,6 +264,7 @@ def make_record(
         inputs=artifact.inputs,
         outputs=artifact.outputs,
         operators=artifact.operators,
+        fusions=fusions,
         method=method,
         key=key,
         made_from=made_from,

@@ -10,7 +10,7 @@ from typing import Any
 from embconvert.architectures import FUSED_ATTENTION
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.fidelity import Fidelity, LayerCosine, TextCosine
-from embconvert.model import FileRecord, TensorInfo
+from embconvert.model import FileRecord, Fusion, TensorInfo
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "embconvert.json"
@@ -32,6 +32,7 @@ class ArtifactRecord:
         inputs: In order.
         outputs: In order.
         operators: Counts; operators outside ONNX's own domain carry their domain's name.
+        fusions: What became of attention, norms and the like; none but of an optimized graph.
         method: Which of the ways to make it worked, as "trace".
         key: What it was made of, and how; see plan.Step.key.
         made_from: sha256 of the graph that it was made of; None for an export.
@@ -51,6 +52,7 @@ class ArtifactRecord:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     operators: Mapping[str, int]
+    fusions: tuple[Fusion, ...] = ()
     method: str
     key: str
     made_from: str | None
@@ -74,12 +76,6 @@ class ArtifactRecord:
         """The operators that are not ONNX's own, and ONNX's attention."""
         return {n: c for n, c in self.operators.items() if "." in n or n in FUSED_ATTENTION}
 
-    @property
-    def attention(self) -> tuple[int, int]:
-        """Attentions that are fused, and those that are not (each of them has a Softmax)."""
-        fused = sum(self.operators.get(name, 0) for name in FUSED_ATTENTION)
-        return fused, self.operators.get("Softmax", 0)
-
     def as_json(self) -> list[dict[str, Any]]:
         """Returns the manifest's entries: of the graph, and of its external data."""
         entry: dict[str, Any] = {
@@ -95,6 +91,7 @@ class ArtifactRecord:
             "outputs": [_tensor_json(t) for t in self.outputs],
             "operators": dict(self.operators),
             "fused_operators": self.fused_operators,
+            "fusions": [_fusion_json(fusion) for fusion in self.fusions],
             "method": self.method,
             "key": self.key,
             "made_from": self.made_from,
@@ -157,6 +154,16 @@ class Manifest:
         return sizes | {file.path: file.size_bytes for file in (*external, *self.files)}
 
 
+def _fusion_json(fusion: Fusion) -> dict[str, Any]:
+    left = [{"reason": reason, "count": count} for reason, count in fusion.left.items()]
+    return {"kind": fusion.kind, "found": fusion.found, "fused": fusion.fused, "left": left}
+
+
+def fused_words(fusions: Sequence[Fusion]) -> str:
+    """Returns what was fused in words, as `6 of 6 attention, 12 GELU`; empty for nothing."""
+    return ", ".join(f"{f.fused} of {f.found} {f.kind}" for f in fusions)
+
+
 def _tensor_json(tensor: TensorInfo) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
 
@@ -215,6 +222,7 @@ def _parse_artifact(value: Any, external: Mapping[str, FileRecord]) -> ArtifactR
         inputs=_parse_tensors(value["inputs"]),
         outputs=_parse_tensors(value["outputs"]),
         operators={str(k): int(v) for k, v in value["operators"].items()},
+        fusions=tuple(map(_parse_fusion, value.get("fusions", ()))),
         method=str(value["method"]),
         key=str(value["key"]),
         made_from=value["made_from"],
@@ -231,6 +239,11 @@ def _parse_fidelity(value: Any) -> Fidelity:
     figures["histogram"] = tuple(map(int, value["histogram"]))
     figures["layers"] = tuple(LayerCosine(**entry) for entry in value["layers"])
     return Fidelity(**figures)
+
+
+def _parse_fusion(value: Any) -> Fusion:
+    left = {str(entry["reason"]): int(entry["count"]) for entry in value["left"]}
+    return Fusion(kind=str(value["kind"]), fused=int(value["fused"]), left=left)
 
 
 def _parse_tensors(values: Any) -> tuple[TensorInfo, ...]:

@@ -114,11 +114,38 @@ class ExportedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """What became of one kind of operator, as attention.
+
+    Attributes:
+        kind: Its name.
+        fused: How many are one operator.
+        left: How many are not, by the reason.
+    """
+
+    kind: str
+    fused: int
+    left: Mapping[str, int]
+
+    @property
+    def found(self) -> int:
+        """How many there are."""
+        return self.fused + sum(self.left.values())
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizedModel:
-    """A fused graph."""
+    """A fused graph.
+
+    Attributes:
+        artifact: The file.
+        level: Of the optimization.
+        fusions: What was fused and what was not, kind by kind.
+    """
 
     artifact: OnnxArtifact
     level: OptimizationLevel
+    fusions: tuple[Fusion, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,21 @@ from embconvert.errors import (
 from embconvert.export import Exporter
 from embconvert.fidelity import Fidelity, shortfall
 from embconvert.ledger import Ledger, make_record
-from embconvert.manifest import TABLE_HEADER, ArtifactRecord, Manifest, table_rows
+from embconvert.manifest import (
+    TABLE_HEADER,
+    ArtifactRecord,
+    Manifest,
+    fused_words,
+    table_rows,
+)
 from embconvert.metering import Meter
-from embconvert.model import OnnxArtifact, ResolvedModel
+from embconvert.model import (
+    Fusion,
+    OnnxArtifact,
+    OptimizedModel,
+    QuantizedModel,
+    ResolvedModel,
+)
 from embconvert.optimize import Optimizer
 from embconvert.plan import EXPORTED_FILE, Plan, Stage, Step, make_plan
 from embconvert.resources import limit_threads, memory_limit_bytes
@@ -269,12 +281,15 @@ class _Run:
         path = self._staging.path(step.file)
         path.unlink(missing_ok=True)
         source = None if step.source is None else self._ledger.source_of(step)
+        fusions: tuple[Fusion, ...] = ()
         if source is None:
             artifact, meter = self._source.export(
                 path, opset=int(step.settings["opset"]), exporter=Exporter(method)
             )
         else:
-            artifact, meter = self._run_stage(step, method, path, source)
+            made, meter = self._run_stage(step, method, path, source)
+            artifact = made.artifact
+            fusions = made.fusions if isinstance(made, OptimizedModel) else ()
         fidelity = None
         if step.floor is not None:
             if source is not None:
@@ -292,11 +307,12 @@ class _Run:
             made_from=source.sha256 if source else None,
             fidelity=fidelity,
             meter=meter,
+            fusions=fusions,
         )
 
     def _run_stage(
         self, step: Step, method: str, path: Path, source: OnnxArtifact
-    ) -> tuple[OnnxArtifact, Meter]:
+    ) -> tuple[OptimizedModel | QuantizedModel, Meter]:
         """Optimizes or quantizes in a process of its own.
 
         Raises:
@@ -311,10 +327,7 @@ class _Run:
         error: type[EmbconvertError] = OptimizeError
         task: Callable[..., Any] = optimize_graph
         if step.stage is Stage.OPTIMIZE:
-            named |= {
-                "architecture": self._resolved.architecture,
-                "optimizer": Optimizer(method),
-            }
+            named["optimizer"] = Optimizer(method)
         else:
             error, task = QuantizeError, quantize_graph
             named |= {
@@ -329,8 +342,8 @@ class _Run:
             }
         try:
             with self._workers.take() as worker:
-                result: tuple[OnnxArtifact, Meter] = worker.call(task, source, path, **named)
-            return result
+                made, meter = worker.call(task, source, path, **named)
+            return made, meter
         except WorkerCrashed as crash:
             raise error(
                 f"{step.file} could not be made: {crash}",
@@ -355,14 +368,13 @@ class _Run:
     def _report(self, step: Step, record: ArtifactRecord) -> None:
         if step.stage is not Stage.OPTIMIZE:
             return
-        fused, left = record.attention
-        if record.fused_operators:
-            counts = record.fused_operators.items()
-            self._console.say("fused: " + ", ".join(f"{n} {name}" for name, n in counts))
-        else:
-            self._console.warn(f"{step.file}: nothing was fused; it is as fast as {step.source}")
-        if left:
-            self._console.warn(f"{step.file}: {fused} attentions are fused, {left} are not")
+        self._console.say(f"fused: {fused_words(record.fusions) or 'nothing'}")
+        if not any(fusion.fused for fusion in record.fusions):
+            self._console.warn(f"{step.file}: no rule knows an operator of this graph")
+        for fusion in record.fusions:
+            for reason, count in fusion.left.items():
+                left = f"{count} of {fusion.found} {fusion.kind} left as they were"
+                self._console.warn(f"{step.file}: {left}: {reason}")
 
 
 def _refuse_shortfall(step: Step, fidelity: Fidelity | None) -> None:

@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.architectures import Architecture
 from embconvert.config import OptimizationLevel, PoolingMode, Precision
 from embconvert.consumer_files import save_missing_files, save_tokenizer
 from embconvert.export import Exporter, export
 from embconvert.fidelity import Embeddings, LayerCosine
 from embconvert.layers import layer_cosines
 from embconvert.metering import Meter, metered
-from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, ResolvedModel
+from embconvert.model import (
+    ExportedModel,
+    OnnxArtifact,
+    OptimizedModel,
+    QuantizedModel,
+    ResolvedModel,
+)
 from embconvert.optimize import Optimizer, optimize
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import Feed, QuantizeSettings
@@ -135,11 +140,10 @@ def optimize_graph(
     path: Path,
     *,
     level: OptimizationLevel,
-    architecture: Architecture,
     optimizer: Optimizer,
     skip_shape_inference: bool,
     work: Path,
-) -> tuple[OnnxArtifact, Meter]:
+) -> tuple[OptimizedModel, Meter]:
     """Optimizes an exported graph."""
     del reporter
     with metered() as meter:
@@ -147,12 +151,11 @@ def optimize_graph(
             ExportedModel(artifact=artifact),
             path,
             level=level,
-            architecture=architecture,
             optimizer=optimizer,
             skip_shape_inference=skip_shape_inference,
             work=work,
         )
-    return optimized.artifact, meter
+    return optimized, meter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +185,7 @@ def quantize_graph(
     skip_shape_inference: bool,
     calibration: Calibration,
     work: Path,
-) -> tuple[OnnxArtifact, Meter]:
+) -> tuple[QuantizedModel, Meter]:
     """Quantizes an exported or optimized graph."""
 
     def feeds(inputs: list[str]) -> Iterator[Feed]:
@@ -205,4 +208,4 @@ def quantize_graph(
     )
     with metered() as meter:
         quantized = quantize(source, path, precision=precision, settings=settings)
-    return quantized.artifact, meter
+    return quantized, meter

@@ -8,6 +8,7 @@ it is small; weights stay on disk.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from embconvert.config import OptimizationLevel
 from embconvert.rewrite.attention import fuse_attention
 from embconvert.rewrite.constants import fold_constants
 from embconvert.rewrite.editing import Editor
@@ -15,6 +16,7 @@ from embconvert.rewrite.gelu import fuse_gelu
 from embconvert.rewrite.masks import shrink_masks
 from embconvert.rewrite.residual import keep_residual_apart
 from embconvert.rewrite.rms_norm import fuse_rms_norm
+from embconvert.rewrite.rotary import fuse_rotary_embedding
 from embconvert.rewrite.silu import fuse_silu
 from embconvert.rewrite.tidying import drop_needless_nodes
 
@@ -27,15 +29,33 @@ Rule = Callable[[Editor], bool]
 TIDYING: tuple[Rule, ...] = (fold_constants, drop_needless_nodes, shrink_masks)
 #: What makes one operator of several.
 FUSIONS: tuple[Rule, ...] = (
-    fuse_gelu, fuse_silu, fuse_rms_norm, fuse_attention, keep_residual_apart,
+    fuse_gelu, fuse_silu, fuse_rms_norm, fuse_rotary_embedding, fuse_attention,
+    keep_residual_apart,
 )  # fmt: skip
+
+
+def rules_for(level: OptimizationLevel, *, fuse: bool) -> tuple[Rule, ...]:
+    """Returns the rules of an optimization level, in their order.
+
+    Args:
+        level: 1 keeps to operators that ONNX Runtime's other providers have as well.
+        fuse: Also those that fuse.
+    """
+    del level
+    return TIDYING + FUSIONS if fuse else TIDYING
+
 
 # More rounds than any graph needs; a rule that never rests is a bug.
 _ROUNDS = 20
 
 
-def rewrite(model: "ir.Model", rules: "tuple[Rule, ...]") -> Editor:
+def rewrite(model: "ir.Model", rules: tuple[Rule, ...], *, infer_sizes: bool = True) -> Editor:
     """Rewrites a model in place, by rules in turn until none of them changes anything.
+
+    Args:
+        model: Its constants become initializers.
+        rules: In order.
+        infer_sizes: Follow sizes through the graph; without, few rules find what they need.
 
     Returns:
         The editor, for questions about what was left.
@@ -46,7 +66,7 @@ def rewrite(model: "ir.Model", rules: "tuple[Rule, ...]") -> Editor:
     from onnx_ir.passes import common
 
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    editor = Editor(model)
+    editor = Editor(model, infer_sizes=infer_sizes)
     for _ in range(_ROUNDS):
         changed = False
         for rule in rules:

@@ -174,17 +174,18 @@ def _parse(editor: Editor, value: "ir.Value | None") -> _Scores | None:
         known = [(scores, i) for scores, i in found if scores is not None]
         if len(known) > 1:
             raise Unknown("its scores are a sum of products")
-        for scores, index in known:
-            scores.steps.append(("add", node.inputs[1 - index]))
-            return scores
-        return None
+        if not known:
+            return None
+        total, index = known[0]
+        total.steps.append(("add", node.inputs[1 - index]))
+        return total
     if node.op_type == "Where":
         for index, kept in ((1, True), (2, False)):
             fill = number(node.inputs[3 - index])
-            scores = _parse(editor, node.inputs[index]) if fill is not None else None
-            if scores is not None:
-                scores.steps.append(("where", node.inputs[0], fill, kept))
-                return scores
+            masked = _parse(editor, node.inputs[index]) if fill is not None else None
+            if masked is not None:
+                masked.steps.append(("where", node.inputs[0], fill, kept))
+                return masked
         return None
     passed = node.op_type in _PASSED and not _changes_type(editor, node)
     merged = node.op_type == "Reshape" and _is_head_merge(editor, node)
@@ -208,7 +209,7 @@ def _parse_product(editor: Editor, node: "ir.Node") -> _Scores | None:
     swapped = (*range(rank - 2), rank - 1, rank - 2)
     transpose = producer(key, "Transpose")
     if transpose is not None and permutation(transpose, rank) == swapped:
-        key, more = _unscaled(transpose.inputs[0])  # type: ignore[arg-type]
+        key, more = _unscaled(transpose.inputs[0])
         by *= more
     else:
         key = editor.add("Transpose", [key], node, perm=swapped)
@@ -228,7 +229,7 @@ def _unscaled(value: "ir.Value") -> "tuple[ir.Value, float]":
         if by is None or by == 0:
             return value, factor
         factor = factor * by if node.op_type == "Mul" else factor / by
-        value = node.inputs[index]  # type: ignore[assignment]
+        value = node.inputs[index]
 
 
 def _parse_scaled(editor: Editor, node: "ir.Node") -> _Scores | None:
@@ -279,9 +280,7 @@ def _build(editor: Editor, attention: _Attention, softmax: "ir.Node") -> "ir.Val
         else:  # the operator takes copied heads as they are
             key, value = scores.key, attention.value
         inputs = [query, key, value, *([None, None, bias] if bias is not None else [])]
-        output = editor.add(
-            "MultiHeadAttention", inputs, product, domain=MICROSOFT, **attributes
-        )
+        output = editor.add("MultiHeadAttention", inputs, product, domain=MICROSOFT, **attributes)
     shape = editor.constant(np.array([0, 0, attention.heads, attention.value_size]), "heads")
     apart = editor.add("Reshape", [output, shape], product)
     output = editor.add("Transpose", [apart], product, perm=(0, 2, 1, 3))
@@ -299,7 +298,9 @@ def _heads_last(editor: Editor, value: "ir.Value", before: "ir.Node") -> "ir.Val
     assert shape is not None
     swapped = editor.add("Transpose", [value], before, perm=(0, 2, 1, 3))
     width = (shape[1] * shape[3]).number
-    return editor.add("Reshape", [swapped, editor.constant(np.array([0, 0, width]), "width")], before)
+    return editor.add(
+        "Reshape", [swapped, editor.constant(np.array([0, 0, width]), "width")], before
+    )
 
 
 def _ungrouped(editor: Editor, value: "ir.Value") -> "tuple[ir.Value, int]":
@@ -317,7 +318,7 @@ def _ungrouped(editor: Editor, value: "ir.Value") -> "tuple[ir.Value, int]":
     times = many[2].number
     if times is None or (*many[:2], *many[3:]) != one or one[1] * times != all_heads[1]:
         return value, 1
-    return unsqueeze.inputs[0], times  # type: ignore[return-value]
+    return unsqueeze.inputs[0], times
 
 
 def _grouped(

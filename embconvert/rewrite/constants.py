@@ -72,7 +72,7 @@ def _run(editor: Editor, node: "ir.Node") -> Any:
     from onnx.reference import ReferenceEvaluator
 
     proto = ir.to_proto(node)
-    feed = {str(v.name): v.const_value.numpy() for v in node.inputs if v is not None}  # type: ignore[union-attr]
+    feed = {str(v.name): v.const_value.numpy() for v in node.inputs if v is not None}
     infos = [
         onnx.helper.make_tensor_value_info(
             name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape

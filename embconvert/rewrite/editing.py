@@ -27,8 +27,9 @@ class Editor:
         opset: Of ONNX's own domain.
     """
 
-    def __init__(self, model: "ir.Model") -> None:
+    def __init__(self, model: "ir.Model", *, infer_sizes: bool = True) -> None:
         self.model = model
+        self._infer_sizes = infer_sizes
         self.graph = model.graph
         self.opset = model.opset_imports.get("", 0)
         self._facts: Facts | None = None
@@ -41,7 +42,7 @@ class Editor:
     def facts(self) -> Facts:
         """What is known of the tensors."""
         if self._facts is None:
-            self._facts = Facts(self.graph)
+            self._facts = Facts(self.graph, infer_sizes=self._infer_sizes)
         return self._facts
 
     def forget(self) -> None:
@@ -192,7 +193,15 @@ def is_close(value: "ir.Value | None", wanted: float, tolerance: float = 1e-6) -
     return found is not None and abs(found - wanted) <= tolerance * max(1.0, abs(wanted))
 
 
+def is_vector(value: "ir.Value", shape: "tuple[Size, ...] | None") -> bool:
+    """Whether a value is a constant vector, one number for each place of a tensor's last axis."""
+    tensor = value.const_value
+    if tensor is None or len(tensor.shape) != 1 or not shape:
+        return False
+    return bool(tensor.shape[0] == shape[-1].number)
+
+
 def operands(node: "ir.Node") -> "tuple[tuple[ir.Value, ir.Value], tuple[ir.Value, ir.Value]]":
     """Returns the inputs of a node that commutes, in both orders."""
     a, b = node.inputs
-    return (a, b), (b, a)  # type: ignore[return-value]
+    return (a, b), (b, a)

@@ -28,7 +28,8 @@ _FAR = 2**31 - 1
 class Facts:
     """Sizes and small contents of all values of a graph; of one state of the graph only."""
 
-    def __init__(self, graph: "ir.Graph") -> None:
+    def __init__(self, graph: "ir.Graph", *, infer_sizes: bool = True) -> None:
+        self._infer_sizes = infer_sizes
         self._shapes: dict[ir.Value, Shape | None] = {}
         self._contents: dict[ir.Value, Any] = {}
         self._dtypes: dict[ir.Value, ir.DataType | None] = {}
@@ -82,7 +83,7 @@ class Facts:
         """Learns of a node; its inputs must be known."""
         kind = node.op_type if node.domain in ("", "ai.onnx", "com.microsoft") else ""
         try:
-            shapes = _SHAPES.get(kind, _unknown)(self, node)
+            shapes = _SHAPES.get(kind, _unknown)(self, node) if self._infer_sizes else None
         except (ValueError, TypeError, IndexError, KeyError):  # a malformed node; others tell
             shapes = None
         shapes = shapes if isinstance(shapes, list) else [shapes]
@@ -133,7 +134,9 @@ def _yields_nonnegative(facts: Facts, node: "ir.Node") -> bool:
         return True
     if node.op_type == "Range":
         start, _, delta = (facts.content(value) for value in node.inputs)
-        return all(c is not None and c.size == 1 and _at_least_zero(c.flat[0]) for c in (start, delta))
+        return all(
+            c is not None and c.size == 1 and _at_least_zero(c.flat[0]) for c in (start, delta)
+        )
     if node.op_type in ("Unsqueeze", "Squeeze", "Reshape", "Expand", "Cast", "Identity", "Gather",
                         "Transpose", "Slice"):  # fmt: skip
         return facts.nonnegative(inputs[0])
@@ -257,7 +260,9 @@ def _reshape(facts: Facts, node: "ir.Node") -> _Result:
 
 def _expand(facts: Facts, node: "ir.Node") -> _Result:
     target = facts.content(node.inputs[1])
-    return None if target is None else broadcast(tuple(target.tolist()), facts.shape(node.inputs[0]))
+    return (
+        None if target is None else broadcast(tuple(target.tolist()), facts.shape(node.inputs[0]))
+    )
 
 
 def axes_of(facts: Facts, node: "ir.Node", index: int = 1) -> list[int] | None:
@@ -345,8 +350,10 @@ def _range(facts: Facts, node: "ir.Node") -> _Result:
     if any(content is None for content in contents):
         return (Size.of(f"{node.outputs[0].name}[0]"),)
     start, limit, delta = (content.flat[0] for content in contents)
-    return ((limit - start) // delta,) if delta.number == 1 else (
-        Size.of(f"{node.outputs[0].name}[0]"),
+    return (
+        ((limit - start) // delta,)
+        if delta.number == 1
+        else (Size.of(f"{node.outputs[0].name}[0]"),)
     )
 
 
@@ -453,8 +460,8 @@ def _attention(facts: Facts, node: "ir.Node") -> _Result:
 
 
 _ELEMENTWISE = (
-    "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Mod", "And", "Or", "Xor", "Equal", "Less",
-    "LessOrEqual", "Greater", "GreaterOrEqual", "Where", "BitShift", "Mean",
+    "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Mod", "And", "Or", "Xor", "Equal",
+    "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Where", "BitShift", "Mean",
 )  # fmt: skip
 _LIKE_FIRST = (
     "Softmax", "LayerNormalization", "Cast", "Identity", "Erf", "Tanh", "Sigmoid", "Relu", "Sqrt",
@@ -511,7 +518,9 @@ def _cast_content(facts: Facts, node: "ir.Node") -> Any:
             return content
         return _sizes(np.array(content.tolist()).astype(kind.numpy()))
     numbers = _plain(content)
-    return np.array(numbers.astype(kind.numpy()), dtype=object) if kind.is_floating_point() else None
+    return (
+        np.array(numbers.astype(kind.numpy()), dtype=object) if kind.is_floating_point() else None
+    )
 
 
 def _plain(content: Any) -> Any:

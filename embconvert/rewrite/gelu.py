@@ -14,6 +14,7 @@ from embconvert.rewrite.editing import (
     MICROSOFT,
     Editor,
     is_close,
+    is_vector,
     number,
     only_user,
     operands,
@@ -106,9 +107,7 @@ def _half_of(value: "ir.Value", x: "ir.Value") -> "ir.Value | None":
             seen_x = True
         elif is_close(other, 0.5):
             seen_half = True
-        elif halved is not None and any(
-            v is x and is_close(by, 0.5) for v, by in operands(halved)
-        ):
+        elif halved is not None and any(v is x and is_close(by, 0.5) for v, by in operands(halved)):
             seen_x = seen_half = True
         else:
             return None
@@ -123,8 +122,6 @@ def _biased(editor: Editor, x: "ir.Value") -> "list[ir.Value] | None":
         return None
     shape = editor.facts.shape(x)
     for value, bias in operands(add):
-        known = bias.const_value
-        if known is not None and shape is not None and len(known.shape) == 1:
-            if shape[-1].number == known.shape[0]:
-                return [value, bias]
+        if is_vector(bias, shape):
+            return [value, bias]
     return None

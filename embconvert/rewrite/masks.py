@@ -7,7 +7,6 @@ goes; an Expand moves behind what it feeds and goes where broadcasting does the 
 
 from typing import TYPE_CHECKING
 
-
 from embconvert.rewrite.editing import Editor, number, producer
 from embconvert.rewrite.facts import broadcast
 
@@ -38,8 +37,9 @@ def _drop_truths(editor: Editor, node: "ir.Node") -> bool:
             return False
         if facts.shape(rest) != whole:
             shape = editor.add("Shape", [truth], node)
-            rest = editor.add("Expand", [rest, shape], node)
-        editor.replace(node.outputs[0], rest)
+            editor.replace(node.outputs[0], editor.add("Expand", [rest, shape], node))
+        else:
+            editor.replace(node.outputs[0], rest)
         return True
     return False
 
@@ -62,7 +62,7 @@ def _always_true(editor: Editor, value: "ir.Value | None") -> bool:
         return all(_always_true(editor, v) for v in node.inputs)
     if node.op_type == "GreaterOrEqual":
         least = number(node.inputs[1])
-        return least is not None and least <= 0 and editor.facts.nonnegative(node.inputs[0])  # type: ignore[arg-type]
+        return least is not None and least <= 0 and editor.facts.nonnegative(node.inputs[0])
     return False
 
 
@@ -147,5 +147,3 @@ def _counts_along(editor: Editor, value: "ir.Value | None", axis: int) -> bool:
         c is not None and c.size == 1 and getattr(c.flat[0], "number", None) == wanted
         for c, wanted in ((start, 0), (step, 1))
     )
-
-

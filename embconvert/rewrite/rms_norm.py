@@ -10,7 +10,15 @@ Runtime 1.32's CPU provider as an Add before this one (benchmarks/README.md), so
 
 from typing import TYPE_CHECKING
 
-from embconvert.rewrite.editing import Editor, is_close, number, only_user, operands, producer
+from embconvert.rewrite.editing import (
+    Editor,
+    is_close,
+    is_vector,
+    number,
+    only_user,
+    operands,
+    producer,
+)
 from embconvert.rewrite.facts import axes_of
 
 if TYPE_CHECKING:
@@ -79,17 +87,13 @@ def _normalized(x: "ir.Value", mean: "ir.Node") -> "tuple[ir.Value, float] | Non
     return product.outputs[0], epsilon
 
 
-def _scaled(
-    editor: Editor, value: "ir.Value", x: "ir.Value"
-) -> "tuple[ir.Value, ir.Value] | None":
+def _scaled(editor: Editor, value: "ir.Value", x: "ir.Value") -> "tuple[ir.Value, ir.Value] | None":
     """Returns `w * value` and w."""
     user = only_user(value, "Mul")
     shape = editor.facts.shape(x)
-    if user is None or shape is None:
+    if user is None:
         return None
     for weight, normalized in operands(user):
-        tensor = weight.const_value
-        if normalized is value and tensor is not None and len(tensor.shape) == 1:
-            if tensor.shape[0] == shape[-1].number:
-                return user.outputs[0], weight
+        if normalized is value and is_vector(weight, shape):
+            return user.outputs[0], weight
     return None

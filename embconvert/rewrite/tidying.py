@@ -39,8 +39,10 @@ def _same_as(editor: Editor, node: "ir.Node") -> "ir.Value | None":
     kind, source, facts = node.op_type, node.inputs[0], editor.facts
     if source is None:
         return None
-    if kind == "Identity" or (kind == "Concat" and len(node.inputs) == 1):
+    if kind == "Identity":
         return source
+    if kind == "Concat":
+        return _joined(editor, node)
     if kind == "Dropout" and (len(node.inputs) < 3 or node.inputs[2] is None):
         return source
     if kind == "Cast":
@@ -50,6 +52,8 @@ def _same_as(editor: Editor, node: "ir.Node") -> "ir.Value | None":
         return _without_neutral(editor, node)
     if kind == "Transpose":
         return _transposed(editor, node)
+    if kind in ("LayerNormalization", "SimplifiedLayerNormalization"):
+        return _normalized(editor, node)
     if kind == "Reshape":
         return _reshaped(editor, node)
     if kind == "Squeeze":
@@ -61,6 +65,22 @@ def _same_as(editor: Editor, node: "ir.Node") -> "ir.Value | None":
         same = shapes[0] is not None and shapes[0] == shapes[1]
         return source if same and (kind != "Slice" or _forward(editor, node)) else None
     return None
+
+
+def _joined(editor: Editor, node: "ir.Node") -> "ir.Value | None":
+    """Returns a Concat without its empty parts."""
+    axis = node.attributes.get_int("axis", 0)
+    shapes = [editor.facts.shape(value) for value in node.inputs]
+    parts = [
+        value
+        for value, shape in zip(node.inputs, shapes, strict=True)
+        if shape is None or shape[axis].number != 0
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    if not parts or len(parts) == len(node.inputs):
+        return None
+    return editor.add("Concat", parts, node, axis=axis)
 
 
 def _forward(editor: Editor, node: "ir.Node") -> bool:
@@ -94,6 +114,20 @@ def _transposed(editor: Editor, node: "ir.Node") -> "ir.Value | None":
     return editor.add("Transpose", [before.inputs[0]], node, perm=[first[axis] for axis in order])
 
 
+def _normalized(editor: Editor, node: "ir.Node") -> "ir.Value | None":
+    """Moves a Transpose behind a norm over the last axis, where it meets another."""
+    before, rank = producer(node.inputs[0], "Transpose"), editor.facts.rank(node.inputs[0])
+    if before is None or rank is None or node.attributes.get_int("axis", -1) not in (-1, rank - 1):
+        return None
+    order = permutation(before, rank)
+    if order[-1] != rank - 1:
+        return None
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    inputs = [before.inputs[0], *node.inputs[1:]]
+    norm = editor.add(node.op_type, inputs, node, **attributes)
+    return editor.add("Transpose", [norm], node, perm=order)
+
+
 def _reshaped(editor: Editor, node: "ir.Node") -> "ir.Value | None":
     facts = editor.facts
     shape = facts.shape(node.outputs[0])
@@ -105,10 +139,14 @@ def _reshaped(editor: Editor, node: "ir.Node") -> "ir.Value | None":
     source = node.inputs[0] if before is None else before.inputs[0]
     if before is not None and facts.shape(source) == shape:
         return source
-    if source is None or (before is None and editor.is_readable(node.inputs[1])):
+    if source is None or (before is None and node.inputs[1].const_value is not None):
+        return None
+    sizes = _target(editor, facts.shape(source), shape)
+    constant = all(size.number is not None for size in sizes)
+    if before is None and not constant and editor.is_readable(node.inputs[1]):
         return None
     try:
-        target = editor.sizes(_target(editor, facts.shape(source), shape), node)
+        target = editor.sizes(sizes, node)
     except Unreadable:
         return None
     return editor.add("Reshape", [source, target], node)

@@ -113,8 +113,10 @@ def test_a_static_graph_does_not_depend_on_the_batch(converted: Outcome) -> None
 
 
 def test_every_attention_is_fused_and_said(converted: Outcome) -> None:
-    assert converted.graph("model_opt1.onnx")["fused_operators"]["com.microsoft.Attention"] == 6
-    assert "6 com.microsoft.Attention" in converted.stderr
+    optimized = converted.graph("model_opt1.onnx")
+    assert optimized["fused_operators"]["com.microsoft.MultiHeadAttention"] == 6
+    assert {"kind": "attention", "found": 6, "fused": 6, "left": []} in optimized["fusions"]
+    assert "fused: 6 of 6 attention" in converted.stderr
 
 
 def test_the_graph_has_the_interface_that_consumers_want(converted: Outcome) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,14 @@ from embconvert.artifacts import Staging, read_manifest
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.disk import output_errors, refuse_full_disk
 from embconvert.errors import OutputError
-from embconvert.manifest import ArtifactRecord, Manifest, parse_manifest, table_rows
-from embconvert.model import FileRecord, TensorInfo
+from embconvert.manifest import (
+    ArtifactRecord,
+    Manifest,
+    fused_words,
+    parse_manifest,
+    table_rows,
+)
+from embconvert.model import FileRecord, Fusion, TensorInfo
 from embconvert.onnx_file import hash_file
 
 
@@ -269,10 +276,16 @@ def test_the_closing_table_compares_with_the_export(tmp_path: Path) -> None:
     assert rows[1][3] == "not verified"
 
 
-def test_attention_is_counted_as_fused_or_left(tmp_path: Path) -> None:
+def test_fusions_survive_json_and_are_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "graph").write_text("x")
-    made = record(tmp_path / "graph", "onnx/model.onnx")
-    assert made.attention == (2, 1)
+    fusions = (
+        Fusion(kind="attention", fused=2, left={"it is of a form that no rule knows": 1}),
+        Fusion(kind="GELU", fused=4, left={}),
+    )
+    made = replace(record(tmp_path / "graph", "onnx/model.onnx"), fusions=fusions)
+    manifest = replace(publish(tmp_path / "model", model="graph"), artifacts=(made,))
+    assert parse_manifest(manifest.as_json()).artifacts[0].fusions == fusions
+    assert fused_words(fusions) == "2 of 3 attention, 4 of 4 GELU"
     assert made.fused_operators == {"com.microsoft.Attention": 2}
 
 
@@ -281,3 +294,10 @@ def test_a_disk_that_is_too_small_is_found_before_work_starts(tmp_path: Path) ->
     with pytest.raises(OutputError, match=r"about 1152921504\.6 GB, .* are free") as caught:
         refuse_full_disk(tmp_path / "not" / "there", 2**60)
     assert "--output_parent_dir" in caught.value.hint
+
+
+def test_a_manifest_of_an_older_release_has_no_fusions(tmp_path: Path) -> None:
+    value = publish(tmp_path / "model", model="graph").as_json()
+    for artifact in value["artifacts"]:
+        del artifact["fusions"]
+    assert parse_manifest(value).artifacts[0].fusions == ()

@@ -1,0 +1,95 @@
+"""What a rewritten graph is made of: of each kind of operator, how many are fused or left."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from embconvert.architectures import FUSED_ATTENTION
+from embconvert.model import Fusion
+from embconvert.rewrite.attention import why_left
+from embconvert.rewrite.editing import Editor, only_user, producer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_OTHER_FORM = "it is of a form that no rule knows"
+
+#: The operators of each kind; names without their domain.
+_FUSED = {
+    "attention": tuple(name.rpartition(".")[2] for name in FUSED_ATTENTION),
+    "rotary embedding": ("RotaryEmbedding",),
+    "layer norm": ("LayerNormalization", "SkipLayerNormalization"),
+    "RMS norm": ("SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization"),
+    "GELU": ("Gelu", "BiasGelu", "FastGelu"),
+    "SiLU": ("QuickGelu",),
+}
+
+
+def describe_fusions(editor: Editor) -> tuple[Fusion, ...]:
+    """Counts what is fused and what is left, the kinds that the graph has."""
+    operators = Counter(node.op_type for node in editor.graph)
+    fusions = []
+    for kind, names in _FUSED.items():
+        left = Counter(_LEFT[kind](editor))
+        fusion = Fusion(kind=kind, fused=sum(operators[n] for n in names), left=dict(left))
+        if fusion.found:
+            fusions.append(fusion)
+    return tuple(fusions)
+
+
+def _attentions(editor: Editor) -> Iterator[str]:
+    for node in list(editor.nodes("Softmax")):
+        rank = editor.facts.rank(node.outputs[0])
+        axis = node.attributes.get_int("axis", -1)
+        # Over another axis it is no attention: convbert's convolution kernels.
+        if rank is None or axis in (-1, rank - 1):
+            yield why_left(editor, node)
+
+
+def _rotary_embeddings(editor: Editor) -> Iterator[str]:
+    for node in editor.nodes("Neg"):
+        half = producer(node.inputs[0], "Slice", "Split")
+        if half is not None and only_user(node.outputs[0], "Concat") is not None:
+            yield _OTHER_FORM
+
+
+def _layer_norms(editor: Editor) -> Iterator[str]:
+    for node in editor.nodes("ReduceMean"):
+        difference = producer(producer_input(node, "Pow", "Mul"), "Sub")
+        if difference is not None:
+            yield _OTHER_FORM
+
+
+def _rms_norms(editor: Editor) -> Iterator[str]:
+    for node in editor.nodes("ReduceMean"):
+        squared = producer_input(node, "Pow", "Mul")
+        if squared is not None and producer(squared, "Sub") is None:
+            yield _OTHER_FORM
+
+
+def _gelus(editor: Editor) -> Iterator[str]:
+    for _ in editor.nodes("Erf"):
+        yield _OTHER_FORM
+
+
+def _silus(editor: Editor) -> Iterator[str]:
+    for node in editor.nodes("Sigmoid"):
+        product = only_user(node.outputs[0], "Mul")
+        if product is not None and node.inputs[0] in product.inputs:
+            yield _OTHER_FORM
+
+
+def producer_input(node: "ir.Node", *kinds: str) -> "ir.Value | None":
+    """Returns the first input of the node that makes a node's first input, of these kinds."""
+    before = producer(node.inputs[0], *kinds)
+    return None if before is None else before.inputs[0]
+
+
+_LEFT: dict[str, Callable[[Editor], Iterator[str]]] = {
+    "attention": _attentions,
+    "rotary embedding": _rotary_embeddings,
+    "layer norm": _layer_norms,
+    "RMS norm": _rms_norms,
+    "GELU": _gelus,
+    "SiLU": _silus,
+}
