@@ -34,6 +34,7 @@ class Editor:
         self.opset = model.opset_imports.get("", 0)
         self._facts: Facts | None = None
         self._constants: dict[tuple[Any, ...], ir.Value] = {}
+        self._unnamed: set[ir.Value] = set()
         self._names = {str(v.name) for node in model.graph for v in node.outputs}
         self._names |= {str(node.name) for node in model.graph}
         self._names |= {*model.graph.initializers, *(str(v.name) for v in model.graph.inputs)}
@@ -95,6 +96,7 @@ class Editor:
             self.graph.opset_imports.setdefault(domain, 1)
         if self._facts is not None:
             self._facts.visit(node)
+        self._unnamed.add(node.outputs[0])
         return node.outputs[0]
 
     def sizes(self, sizes: "Sequence[Size]", before: "ir.Node") -> "ir.Value":
@@ -149,13 +151,15 @@ class Editor:
         return unused
 
     def replace(self, old: "ir.Value", new: "ir.Value") -> None:
-        """Makes all that reads one value read another; a graph output keeps its name."""
-        if old.is_graph_output():
-            if new.producer() is None or new.is_graph_output():
-                new = self.add("Identity", [new], old.producer())
-            name = old.name
-            old.name = self._unused(f"{name}/replaced")
-            new.name = name
+        """Makes all that reads one value read another, which is equal.
+
+        A value that was added takes over the name: a tensor is called the same before and after.
+        """
+        if old.is_graph_output() and (new not in self._unnamed or new.is_graph_output()):
+            new = self.add("Identity", [new], old.producer())
+        if new in self._unnamed:
+            self._unnamed.discard(new)
+            new.name, old.name = old.name, self._unused(f"{old.name}/replaced")
             new.shape, new.type = old.shape, old.type
         old.replace_all_uses_with(new, replace_graph_outputs=True)
 

@@ -122,7 +122,7 @@ def _build(editor: Editor, rotation: _Rotation, add: "ir.Node") -> "ir.Value | N
         source = producer(x, "Transpose")
         if source is None or permutation(source, 4) != _HEADS_FIRST:
             return editor.add("RotaryEmbedding", [x, positions, *tables], add, domain=MICROSOFT)
-        x = source.inputs[0]  # type: ignore[assignment]
+        x = source.inputs[0]
     flat = editor.add("Reshape", [x, _sizes(editor, 0, 0, heads * size)], add)
     turned = editor.add("RotaryEmbedding", [flat, positions, *tables], add, domain=MICROSOFT)
     output = editor.add("Reshape", [turned, _sizes(editor, 0, 0, heads, size)], add)
@@ -133,13 +133,13 @@ def _sizes(editor: Editor, *sizes: int) -> "ir.Value":
     return editor.constant(np.array(sizes, np.int64), "sizes")
 
 
-def _table(
-    editor: Editor, factor: "ir.Value", half: int, before: "ir.Node"
-) -> "ir.Value | None":
+def _table(editor: Editor, factor: "ir.Value", half: int, before: "ir.Node") -> "ir.Value | None":
     """Returns (positions, half) of a factor whose two halves are the same."""
     narrow = _half(editor, factor, before)
-    return None if narrow is None else editor.add(
-        "Reshape", [narrow, _sizes(editor, -1, half)], before
+    return (
+        None
+        if narrow is None
+        else editor.add("Reshape", [narrow, _sizes(editor, -1, half)], before)
     )
 
 

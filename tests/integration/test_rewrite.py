@@ -1,0 +1,104 @@
+"""Every attention of every architecture is fused, or said to be left; the numbers stay the same."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import zoo
+from test_architectures import export, load, random_feed
+
+from embconvert.config import OptimizationLevel
+from embconvert.model import ExportedModel, OptimizedModel
+from embconvert.onnx_file import read_artifact, read_model
+from embconvert.optimize import Optimizer, optimize
+from embconvert.rewrite import rewrite, rules_for
+
+pytestmark = pytest.mark.integration
+
+# Attentions of each architecture, of as many layers; a rule that stops matching fails here.
+ATTENTIONS = dict.fromkeys(zoo.ARCHITECTURES, 2) | {"modernbert": 3}
+#: Windows that slide in chunks: no operator of the CPU provider takes them.
+LEFT = {"longformer": 2}
+ROTARY = {
+    "eurobert", "gemma2", "gemma3_text", "gte", "llama", "mistral", "modernbert", "nomic_bert",
+    "phi3", "qwen2", "qwen3",
+}  # fmt: skip
+# (batch, tokens, most padding); none is the shape of the trace.
+SHAPES = [(1, 5, 0), (3, 23, 4), (2, 41, 9), (5, 64, 30), (1, 64, 0), (4, 16, 15)]
+
+
+@pytest.mark.parametrize("architecture", zoo.ARCHITECTURES)
+def test_every_attention_is_fused(architecture: str, tmp_path: Path) -> None:
+    source = zoo.build_model(architecture, tmp_path / "model")
+    exporter, opset = ("torch.export", 18) if architecture == "gemma3_text" else ("trace", 17)
+    plain = export(load(source), tmp_path / "model.onnx", opset=opset, exporter=exporter)
+    for level in (OptimizationLevel.BASIC, OptimizationLevel.EXTENDED, OptimizationLevel.ALL):
+        made = run_optimizer(plain, tmp_path / f"opt{int(level)}.onnx", level)
+        by_kind = {fusion.kind: fusion for fusion in made.fusions}
+        left = LEFT.get(architecture, 0)
+        attention = by_kind["attention"]
+        assert (attention.found, attention.fused) == (
+            ATTENTIONS[architecture], ATTENTIONS[architecture] - left
+        )  # fmt: skip
+        assert sum(attention.left.values()) == left
+        assert all(not by_kind[kind].left for kind in by_kind if kind != "attention")
+        assert by_kind.get("rotary embedding", attention).fused == (
+            2 * ATTENTIONS[architecture] if architecture in ROTARY else attention.fused
+        )
+        assert_same(plain, made.artifact.path)
+    assert_at_rest(tmp_path / "opt1.onnx", OptimizationLevel.BASIC)
+    assert_at_rest(tmp_path / "opt2.onnx", OptimizationLevel.EXTENDED)
+
+
+def run_optimizer(plain: Path, path: Path, level: OptimizationLevel) -> OptimizedModel:
+    return optimize(
+        ExportedModel(artifact=read_artifact(plain)),
+        path,
+        level=level,
+        optimizer=Optimizer.FUSION,
+        skip_shape_inference=False,
+        work=path.parent,
+    )
+
+
+def assert_same(plain: Path, fused: Path) -> None:
+    """On shapes that were not traced, padded on either side, without padding and with nothing else.
+
+    The vectors of tokens are compared where there is a token; of a row without any, that they
+    are numbers.
+    """
+    graphs = [onnxruntime.InferenceSession(str(path)) for path in (plain, fused)]
+    random = np.random.default_rng(0)
+    for batch, tokens, padding in SHAPES:
+        for left in (False, True):
+            feed = random_feed(random, batch, tokens, padding, left=left)
+            if batch > 2:  # a row of nothing but padding
+                feed["attention_mask"][-1] = 0
+                feed["input_ids"][-1] = zoo.PAD_ID
+            theirs, ours = (
+                graph.run(None, {i.name: feed[i.name] for i in graph.get_inputs()})
+                for graph in graphs
+            )
+            real = feed["attention_mask"][:, :, None]
+            where = f"{fused.name}, {batch}x{tokens}, {'left' if left else 'right'} padding"
+            assert np.isfinite(ours[0]).all(), where
+            np.testing.assert_allclose(ours[0] * real, theirs[0] * real, atol=1e-4, err_msg=where)
+            np.testing.assert_allclose(ours[1], theirs[1], atol=1e-5, err_msg=where)
+
+
+def assert_at_rest(path: Path, level: OptimizationLevel) -> None:
+    """Optimizing a second time changes nothing."""
+    model = read_model(path)
+    before = describe(model)
+    rewrite(model, rules_for(level, fuse=True))
+    assert describe(model) == before
+
+
+def describe(model: Any) -> Counter[str]:
+    return Counter(
+        f"{node.op_type} {[v.name if v else '' for v in node.inputs]} {node.outputs[0].name}"
+        for node in model.graph
+    )
