@@ -8,6 +8,8 @@ nothing older is claimed.
 
 from collections.abc import Iterable, Mapping
 
+from embconvert.config import Precision
+
 Version = tuple[int, int]
 
 OLDEST: Version = (1, 14)
@@ -40,6 +42,20 @@ def variant(operator: str, attributes: Mapping[str, int]) -> str:
         return operator
     level = attributes.get("accuracy_level", 0)
     return f"{operator} of 8 bits" + (f" at level {level}" if level == 4 else "")
+
+
+def oldest_for_precision(precision: Precision, table_bits: int | None) -> Version:
+    """Returns the oldest ONNX Runtime that runs a quantized graph, if it runs the source graph.
+
+    Args:
+        precision: Of the weights.
+        table_bits: Of the token table, when not the precision's own.
+    """
+    if precision not in (Precision.Q8, Precision.Q4):
+        return OLDEST
+    bits = table_bits or (8 if precision is Precision.Q8 else 4)
+    table = variant("com.microsoft.GatherBlockQuantized", {"bits": bits})
+    return max(_OPERATOR[table], _OPERATOR["com.microsoft.MatMulNBits of 8 bits at level 4"])
 
 
 def _since(table: Mapping[int, Version], value: int) -> Version:

@@ -1,10 +1,11 @@
 """What a user can ask for: closed choices, and the request made of them."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal
 
 from embconvert.errors import UsageError
@@ -24,6 +25,7 @@ class Precision(StrEnum):
 
     FLOAT32 = "Float32"
     Q8 = "Q8"
+    Q4 = "Q4"
     QINT8 = "QInt8"
     QUINT8 = "QUInt8"
     FLOAT16 = "Float16"
@@ -32,6 +34,39 @@ class Precision(StrEnum):
 
 #: The precisions that `--quantize` makes.
 QUANTIZED_PRECISIONS = tuple(p for p in Precision if p is not Precision.FLOAT32)
+
+
+class Recipe(StrEnum):
+    """A way to lose less by a quantization, off or on by name."""
+
+    #: Weights not rounded yet make good what rounding the others costs.
+    GPTQ = "gptq"
+    #: The products that rounding moves farthest get 8 bits.
+    MIXED = "mixed"
+
+
+#: What each precision knows, all on by default.
+RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
+    {Precision.Q4: (Recipe.GPTQ, Recipe.MIXED)}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeOptions:
+    """How one file is quantized, beside its precision.
+
+    Attributes:
+        per_channel: One weight scale a channel rather than one a tensor.
+        reduce_range: 7-bit weights: x86 without VNNI adds two products in 16 bits, which 8-bit
+            weights overflow.
+        recipes: What is on.
+        table_bits: Of the token table of a blockwise precision; None means the precision's own.
+    """
+
+    per_channel: bool = True
+    reduce_range: bool = True
+    recipes: tuple[Recipe, ...] = ()
+    table_bits: int | None = None
 
 
 class OptimizationLevel(IntEnum):
@@ -89,6 +124,9 @@ class Request:
         quantize: The precisions to make.
         per_channel: One weight scale a channel rather than one a tensor.
         reduce_range: 7-bit weights.
+        recipes: What is on; None means all that the precision knows.
+        table_bits: Of the token table of Q8 and Q4; None means the precision's own.
+        min_onnxruntime: The oldest release, major and minor, that must run every file.
         calibration_dataset: UTF-8 text file, one text a line; None means the built-in texts.
         skip_shape_inference: Do not run symbolic shape inference.
         pooling: Overrides the model's own; None keeps it.
@@ -115,6 +153,9 @@ class Request:
     quantize: tuple[Precision, ...] = ()
     per_channel: bool = True
     reduce_range: bool = True
+    recipes: tuple[Recipe, ...] | None = None
+    table_bits: int | None = None
+    min_onnxruntime: tuple[int, int] | None = None
     calibration_dataset: Path | None = None
     skip_shape_inference: bool = False
     pooling: PoolingMode | None = None

@@ -117,6 +117,7 @@ FLOORS = {
     Precision.FLOAT32: Floor(mean_cosine=0.99999, min_cosine=0.9999, relative_diff=1e-2),
     Precision.FLOAT16: Floor(mean_cosine=0.999, min_cosine=0.99),
     Precision.Q8: Floor(mean_cosine=0.995, min_cosine=0.95),
+    Precision.Q4: Floor(mean_cosine=0.96, min_cosine=0.8),
     Precision.QINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
     Precision.QUINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
     Precision.QINT8_STATIC: Floor(mean_cosine=0.95, min_cosine=0.7),

@@ -266,6 +266,7 @@ def make_record(
         operators=artifact.operators,
         fusions=fusions,
         method=method,
+        settings=step.settings,
         key=key,
         made_from=made_from,
         fidelity=fidelity,

@@ -34,6 +34,7 @@ class ArtifactRecord:
         operators: Counts; operators outside ONNX's own domain carry their domain's name.
         fusions: What became of attention, norms and the like; none but of an optimized graph.
         method: Which of the ways to make it worked, as "trace".
+        settings: The options, recipes among them, that decide its bytes; see plan.Step.settings.
         key: What it was made of, and how; see plan.Step.key.
         made_from: sha256 of the graph that it was made of; None for an export.
         fidelity: None when validation was skipped.
@@ -54,6 +55,7 @@ class ArtifactRecord:
     operators: Mapping[str, int]
     fusions: tuple[Fusion, ...] = ()
     method: str
+    settings: Mapping[str, Any]
     key: str
     made_from: str | None
     fidelity: Fidelity | None
@@ -93,6 +95,7 @@ class ArtifactRecord:
             "fused_operators": self.fused_operators,
             "fusions": [_fusion_json(fusion) for fusion in self.fusions],
             "method": self.method,
+            "settings": dict(self.settings),
             "key": self.key,
             "made_from": self.made_from,
             "validation": "passed" if self.fidelity else "skipped",
@@ -224,6 +227,7 @@ def _parse_artifact(value: Any, external: Mapping[str, FileRecord]) -> ArtifactR
         operators={str(k): int(v) for k, v in value["operators"].items()},
         fusions=tuple(map(_parse_fusion, value.get("fusions", ()))),
         method=str(value["method"]),
+        settings=dict(value["settings"]),
         key=str(value["key"]),
         made_from=value["made_from"],
         fidelity=_parse_fidelity(value["fidelity"]) if value["fidelity"] else None,

@@ -15,6 +15,7 @@ from embconvert.config import (
     Command,
     OptimizationLevel,
     PoolingMode,
+    Recipe,
     Request,
 )
 from embconvert.errors import UsageError
@@ -125,7 +126,7 @@ OPTIONS: tuple[Option, ...] = (
         parse=values.precisions,
         several=True,
         default="none for all, required for quantize",
-        help="Q8, QInt8, QUInt8, Float16 or QInt8Static, or several with commas between them.",
+        help="Q8, Q4, QInt8, QUInt8, Float16 or QInt8Static, or several with commas between them.",
     ),
     Option(
         name="model_path",
@@ -166,12 +167,36 @@ OPTIONS: tuple[Option, ...] = (
         help="8-bit weights, for ARM and x86 with VNNI.",
     ),
     Option(
+        name="recipes",
+        commands=_QUANTIZE,
+        metavar="NAMES",
+        parse=values.recipes,
+        default="all that the precision knows",
+        help=f"What betters a precision: none, or some of {', '.join(Recipe)}, with commas.",
+    ),
+    Option(
+        name="table_bits",
+        commands=_QUANTIZE,
+        metavar="N",
+        parse=values.choice("table_bits", {"4": 4, "8": 8}),
+        default="8 for Q8, 4 for Q4",
+        help="Bits of the token table of Q8 and Q4: 4 or 8.",
+    ),
+    Option(
+        name="min_onnxruntime",
+        commands=_ALL_COMMANDS,
+        metavar="VERSION",
+        parse=values.runtime,
+        default="any",
+        help="Refuse what this ONNX Runtime release, the oldest of your consumers, cannot run.",
+    ),
+    Option(
         name="calibration_dataset",
         commands=_QUANTIZE,
         metavar="FILE",
         parse=values.path("calibration_dataset"),
         default="a built-in set",
-        help="UTF-8 text file, one text a line, that calibrates QInt8Static.",
+        help="UTF-8 text file, one text a line, that calibrates QInt8Static and Q4.",
     ),
     Option(
         name="min_cosine",

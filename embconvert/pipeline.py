@@ -17,6 +17,7 @@ from embconvert.errors import (
     OptimizeError,
     QuantizeError,
     UnsupportedModelError,
+    UsageError,
 )
 from embconvert.export import Exporter
 from embconvert.fidelity import Fidelity, shortfall
@@ -175,6 +176,7 @@ class _Run:
 
         Raises:
             OutputError: The disk is too small for what must be made; nothing was started.
+            UsageError: A file needs a newer ONNX Runtime than asked for; nothing is published.
             OptimizeError: A graph could not be made. The others are published, unless that would
             QuantizeError: take away what was there.
             FidelityError: A graph drifted past its floor. Likewise.
@@ -187,12 +189,14 @@ class _Run:
         failures: list[EmbconvertError] = []
         for step in self._plan.steps:
             try:
-                self._ledger.records[step.file] = self._reuse(step) or self._make(step)
+                record = self._reuse(step) or self._make(step)
             except (OptimizeError, QuantizeError, FidelityError) as failure:
                 failures.append(failure)
                 if step.stage is not Stage.QUANTIZE:
                     break  # what remains would be made of this file
                 continue
+            _refuse_too_new(record, self._request)
+            self._ledger.records[step.file] = record
             self._staging.write_manifest(self._manifest())
         self._ledger.keep_published()
         manifest = self._manifest()
@@ -321,7 +325,6 @@ class _Run:
         """
         named: dict[str, Any] = {
             "level": step.level,
-            "skip_shape_inference": self._request.skip_shape_inference,
             "work": self._staging.work,
         }
         error: type[EmbconvertError] = OptimizeError
@@ -332,8 +335,7 @@ class _Run:
             error, task = QuantizeError, quantize_graph
             named |= {
                 "precision": step.precision,
-                "per_channel": self._request.per_channel,
-                "reduce_range": self._request.reduce_range,
+                "options": step.options,
                 "calibration": Calibration(
                     dataset=self._request.calibration_dataset,
                     folder=self._staging.folder,
@@ -375,6 +377,18 @@ class _Run:
             for reason, count in fusion.left.items():
                 left = f"{count} of {fusion.found} {fusion.kind} left as they were"
                 self._console.warn(f"{step.file}: {left}: {reason}")
+
+
+def _refuse_too_new(record: ArtifactRecord, request: Request) -> None:
+    """Raises UsageError when --min_onnxruntime cannot run a file."""
+    oldest = request.min_onnxruntime
+    major, minor = map(int, record.min_onnxruntime.split("."))
+    if oldest is not None and (major, minor) > oldest:
+        raise UsageError(
+            f"{record.path} needs ONNX Runtime {record.min_onnxruntime}, and --min_onnxruntime is "
+            f"{oldest[0]}.{oldest[1]}",
+            "try --opset 17, or --optimize 0",
+        )
 
 
 def _refuse_shortfall(step: Step, fidelity: Fidelity | None) -> None:

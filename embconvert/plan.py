@@ -3,12 +3,21 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from embconvert.config import Command, OptimizationLevel, Precision, Request
-from embconvert.errors import SourceError
+from embconvert.compat import oldest_for_precision
+from embconvert.config import (
+    QUANTIZED_PRECISIONS,
+    RECIPES,
+    Command,
+    OptimizationLevel,
+    Precision,
+    QuantizeOptions,
+    Request,
+)
+from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity import Floor, floor_for
 from embconvert.model import ResolvedModel
 
@@ -21,6 +30,8 @@ _QUANTIZE_SOURCES = ("onnx/model_opt1.onnx", "onnx/model_opt2.onnx", EXPORTED_FI
 _BYTES_PER_PARAMETER: Mapping[Precision, float] = {
     Precision.FLOAT32: 4.0,
     Precision.FLOAT16: 2.0,
+    Precision.Q8: 1.125,
+    Precision.Q4: 0.75,
     Precision.QINT8: 1.0,
     Precision.QUINT8: 1.0,
     Precision.QINT8_STATIC: 1.0,
@@ -48,6 +59,7 @@ class Step:
         precision: Of the weights.
         floor: What it must reach; None when validation is skipped.
         settings: Everything, beside the bytes it is made of, that decides its bytes.
+        options: Of a quantization; its settings tell what of them matters.
     """
 
     stage: Stage
@@ -57,6 +69,7 @@ class Step:
     precision: Precision
     floor: Floor | None
     settings: Mapping[str, Any]
+    options: QuantizeOptions = field(default_factory=QuantizeOptions)
 
     def file_bytes(self, parameters: int) -> int:
         """About how large the file will be.
@@ -73,7 +86,8 @@ class Step:
         calibration.
         """
         above = self.stage is Stage.OPTIMIZE and self.level > OptimizationLevel.BASIC
-        return parameters * 4 if above or self.precision is Precision.QINT8_STATIC else 0
+        calibrated = "calibration" in self.settings
+        return parameters * 4 if above or calibrated else 0
 
     def key(self, source_digest: str, stack: Mapping[str, str]) -> str:
         """Returns what identifies the step's outcome: equal keys mean equal bytes.
@@ -179,6 +193,7 @@ def make_plan(
 
     Raises:
         SourceError: `optimize` or `quantize` has nothing to work on.
+        UsageError: The oldest ONNX Runtime asked for cannot run what is asked for.
     """
     remarks = []
     level = request.optimize
@@ -282,14 +297,15 @@ def _quantize_step(
     precision: Precision,
     calibration_digest: str,
 ) -> Step:
-    settings: dict[str, Any] = {"precision": str(precision)}
+    _refuse_too_new(request, precision)
+    options = _quantize_options(request, precision)
+    settings: dict[str, Any] = {"precision": str(precision), "recipes": list(options.recipes)}
     if precision in (Precision.QINT8, Precision.QUINT8, Precision.QINT8_STATIC):
-        settings |= {"per_channel": request.per_channel, "reduce_range": request.reduce_range}
-    if precision is Precision.QINT8_STATIC:
-        settings |= {
-            "calibration": calibration_digest,
-            "skip_shape_inference": request.skip_shape_inference,
-        }
+        settings |= {"per_channel": options.per_channel, "reduce_range": options.reduce_range}
+    if precision in (Precision.Q8, Precision.Q4):
+        settings |= {"table_bits": options.table_bits}
+    if precision is Precision.QINT8_STATIC or options.recipes:
+        settings |= {"calibration": calibration_digest}
     return Step(
         stage=Stage.QUANTIZE,
         file=quantized_file(level, precision),
@@ -298,4 +314,32 @@ def _quantize_step(
         precision=precision,
         floor=_floor(request, precision),
         settings=settings,
+        options=options,
+    )
+
+
+def _refuse_too_new(request: Request, precision: Precision) -> None:
+    """Raises UsageError when --min_onnxruntime cannot run a precision."""
+    oldest = request.min_onnxruntime
+    if oldest is None or oldest_for_precision(precision, request.table_bits) <= oldest:
+        return
+    major, minor = oldest_for_precision(precision, request.table_bits)
+    others = [
+        p for p in QUANTIZED_PRECISIONS if oldest_for_precision(p, request.table_bits) <= oldest
+    ]
+    raise UsageError(
+        f"{precision} needs ONNX Runtime {major}.{minor}, and --min_onnxruntime is "
+        f"{oldest[0]}.{oldest[1]}",
+        f"{oldest[0]}.{oldest[1]} runs {', '.join(others)}",
+    )
+
+
+def _quantize_options(request: Request, precision: Precision) -> QuantizeOptions:
+    known = RECIPES.get(precision, ())
+    wanted = known if request.recipes is None else request.recipes
+    return QuantizeOptions(
+        per_channel=request.per_channel,
+        reduce_range=request.reduce_range,
+        recipes=tuple(recipe for recipe in known if recipe in wanted),
+        table_bits=request.table_bits,
     )

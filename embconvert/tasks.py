@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import OptimizationLevel, PoolingMode, Precision
+from embconvert.config import OptimizationLevel, PoolingMode, Precision, QuantizeOptions
 from embconvert.consumer_files import save_missing_files, save_tokenizer
 from embconvert.export import Exporter, export
 from embconvert.fidelity import Embeddings, LayerCosine
@@ -180,9 +180,7 @@ def quantize_graph(
     *,
     level: OptimizationLevel,
     precision: Precision,
-    per_channel: bool,
-    reduce_range: bool,
-    skip_shape_inference: bool,
+    options: QuantizeOptions,
     calibration: Calibration,
     work: Path,
 ) -> tuple[QuantizedModel, Meter]:
@@ -199,13 +197,7 @@ def quantize_graph(
     source: Any = ExportedModel(artifact=artifact)
     if level is not OptimizationLevel.NONE:
         source = OptimizedModel(artifact=artifact, level=level)
-    settings = QuantizeSettings(
-        per_channel=per_channel,
-        reduce_range=reduce_range,
-        skip_shape_inference=skip_shape_inference,
-        calibration=feeds,
-        work=work,
-    )
+    settings = QuantizeSettings(options=options, calibration=feeds, work=work)
     with metered() as meter:
         quantized = quantize(source, path, precision=precision, settings=settings)
     return quantized, meter

@@ -12,6 +12,7 @@ from embconvert.config import (
     OPSETS,
     QUANTIZED_PRECISIONS,
     Precision,
+    Recipe,
     Shard,
     unknown_value,
 )
@@ -66,6 +67,24 @@ def precisions(word: str) -> tuple[Precision, ...]:
     parse = choice("quantize", {p.value: p for p in QUANTIZED_PRECISIONS})
     parts = [part.strip() for part in word.split(",")]
     return tuple(dict.fromkeys(parse(part) for part in parts))
+
+
+def recipes(word: str) -> tuple[Recipe, ...]:
+    """Parses `none`, one recipe, or several with commas."""
+    if word == "none":
+        return ()
+    parse = choice("recipes", {r.value: r for r in Recipe})
+    return tuple(dict.fromkeys(parse(part.strip()) for part in word.split(",")))
+
+
+def runtime(word: str) -> tuple[int, int]:
+    """Parses a release of ONNX Runtime, as 1.22 or 1.22.1; what counts is its minor version."""
+    numbers = word.split(".")
+    if len(numbers) not in (2, 3) or not all(n.isascii() and n.isdigit() for n in numbers):
+        raise UsageError(
+            f"--min_onnxruntime {word} is no version", "give the release's number, as 1.22"
+        )
+    return int(numbers[0]), int(numbers[1])
 
 
 def opset(word: str) -> int:

@@ -9,7 +9,7 @@ from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError
 from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.onnx_file import write_model
-from embconvert.quantize.blockwise import blockwise_8
+from embconvert.quantize.blockwise import blockwise_4, blockwise_8
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
 from embconvert.quantize.float16 import float16
 from embconvert.quantize.settings import QuantizeSettings
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 #: From a graph on disk to the quantized one, its weights still lazy where they can be.
-Recipe = Callable[[Path, QuantizeSettings], "ir.Model"]
+Quantizer = Callable[[Path, QuantizeSettings], "ir.Model"]
 
-RECIPES: Mapping[Precision, Recipe] = MappingProxyType(
+QUANTIZERS: Mapping[Precision, Quantizer] = MappingProxyType(
     {
         Precision.Q8: blockwise_8,
+        Precision.Q4: blockwise_4,
         Precision.QINT8: dynamic_int8,
         Precision.QUINT8: dynamic_uint8,
         Precision.FLOAT16: float16,
@@ -61,7 +62,7 @@ def quantize(
 
     _refuse_quantized(source.artifact)
     try:
-        model = RECIPES[precision](source.artifact.path, settings)
+        model = QUANTIZERS[precision](source.artifact.path, settings)
         RemoveUnusedOpsetsPass()(model)
     except (OSError, QuantizeError):
         raise

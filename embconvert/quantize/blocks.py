@@ -1,9 +1,10 @@
 """Blockwise integers: every run of `block_size` weights along the inner dimension has one scale.
 
 The layout is that of ONNX Runtime's MatMulNBits and GatherBlockQuantized
-(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md); the scale is that of
-its own tool (mlas/lib/q4_dq.cpp, symmetric): the block's extreme value over the lowest integer, so
-that the extreme is exact.
+(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md). An 8-bit scale is
+that of its own tool (mlas/lib/q4_dq.cpp, symmetric): the block's extreme value over the lowest
+integer, so that the extreme is exact. With 4 bits, a smaller or larger one is often better: of
+several, the one with the least squared error is taken, as llama.cpp's k-quants do.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ ByteArray = npt.NDArray[np.uint8]
 # Rows are worked on in pieces of about so many weights, so that a table of a gigabyte costs its
 # result and little more.
 _CHUNK_WEIGHTS = 1 << 20
+# What 4-bit scales are tried, in parts of the one that makes the extreme exact.
+_SHARES = (1.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ class Blocks:
 
 
 def quantize_blocks(weights: FloatArray, form: BlockFormat) -> Blocks:
-    """Rounds a matrix.
+    """Rounds a matrix to the nearest integers.
 
     Args:
         weights: (rows, inner) float32; blocks run along the rows. May be a transposed view.
@@ -81,8 +84,8 @@ def quantize_blocks(weights: FloatArray, form: BlockFormat) -> Blocks:
         part[:, :inner] = weights[start : start + step]
         cut = part.reshape(len(part), blocks, form.block_size)
         where = slice(start, start + len(part))
-        scales[where] = _extreme_scales(cut, form)
-        packed[where] = _pack(_round(cut, scales[where], form), form.bits)
+        scales[where] = block_scales(cut, form)
+        packed[where] = pack(round_blocks(cut, scales[where], form), form.bits)
     return Blocks(packed=packed, scales=scales)
 
 
@@ -97,15 +100,41 @@ def dequantize_blocks(blocks: Blocks, form: BlockFormat, inner: int) -> FloatArr
     return weights[:, :inner]
 
 
-def _extreme_scales(cut: FloatArray, form: BlockFormat) -> FloatArray:
-    """Returns the scales, (rows, blocks), that make each block's extreme the lowest integer."""
+def block_scales(
+    cut: FloatArray, form: BlockFormat, importance: FloatArray | None = None
+) -> FloatArray:
+    """Returns the scales of blocks, (rows, blocks) float32.
+
+    Args:
+        cut: The weights, (rows, blocks, block_size) float32.
+        form: The format.
+        importance: What a squared error of each weight counts, of a shape that broadcasts to
+            `cut`; None counts all alike.
+    """
     lowest, highest = cut.min(axis=2), cut.max(axis=2)
-    extreme = np.where(-lowest > highest, lowest, highest)
-    scales: FloatArray = extreme / np.float32(-form.zero_point)
-    return scales
+    extreme: FloatArray = np.where(-lowest > highest, lowest, highest)
+    extreme /= np.float32(-form.zero_point)
+    if form.bits == 8:
+        return extreme
+    best: FloatArray = extreme
+    least = np.full(extreme.shape, np.inf, np.float32)
+    for share in _SHARES:
+        scales = extreme * np.float32(share)
+        error = round_blocks(cut, scales, form).astype(np.float32)
+        error -= np.float32(form.zero_point)
+        error *= scales[:, :, None]
+        error -= cut
+        np.square(error, out=error)
+        if importance is not None:
+            error *= importance
+        total = error.sum(axis=2)
+        best = np.where(total < least, scales, best)
+        least = np.minimum(total, least)
+    return best
 
 
-def _round(cut: FloatArray, scales: FloatArray, form: BlockFormat) -> ByteArray:
+def round_blocks(cut: FloatArray, scales: FloatArray, form: BlockFormat) -> ByteArray:
+    """Returns the nearest integers, (rows, blocks, block_size) uint8; see block_scales."""
     inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
     scaled = cut * inverse[:, :, None]
     np.rint(scaled, out=scaled)
@@ -114,7 +143,8 @@ def _round(cut: FloatArray, scales: FloatArray, form: BlockFormat) -> ByteArray:
     return scaled.astype(np.uint8)
 
 
-def _pack(integers: ByteArray, bits: int) -> ByteArray:
+def pack(integers: ByteArray, bits: int) -> ByteArray:
+    """Packs integers along the last axis, whose length is even."""
     if bits == 8:
         return integers
     packed: ByteArray = integers[..., ::2] | integers[..., 1::2] << np.uint8(4)

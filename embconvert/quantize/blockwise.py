@@ -7,72 +7,86 @@ not depend on its batch. Batched constants, as deberta's projected relative posi
 product's constant left operand stay as they are.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embconvert.config import Recipe
 from embconvert.hollow import fill, hollow_out
 from embconvert.onnx_file import read_model
+from embconvert.quantize.activations import Moments, second_moments
 from embconvert.quantize.attention import expose_attention_weights
 from embconvert.quantize.blocks import BlockFormat, Blocks, FloatArray, quantize_blocks
+from embconvert.quantize.gptq import gptq
+from embconvert.quantize.mixed import SHARE, most_moved, relative_error
+from embconvert.quantize.products import Lookup, Matrix, Product, lookups, products
 from embconvert.quantize.settings import QuantizeSettings
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Smaller tables, as of token types, save nothing worth the change.
-_SMALLEST_TABLE_BYTES = 1 << 14
+_8_BITS = BlockFormat(bits=8, block_size=32)
+_4_BITS = BlockFormat(bits=4, block_size=32)
 # Activations become int8; at the operator's default they stay float32, which is slower.
 _ACCURACY_LEVEL = 4
+
+Rounding = Callable[[FloatArray], Blocks]
 
 
 def blockwise_8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     """Q8: 8-bit matrices and tables."""
-    del settings
-    form = BlockFormat(bits=8, block_size=32)
-    return _quantize(path, products=form, tables=form)
+    model, _, _ = _read(path)
+    rewriting = _Rewriting(model)
+    for product in list(products(model)):
+        rewriting.product(product, _8_BITS)
+    rewriting.tables(settings.options.table_bits or 8)
+    return rewriting.finished()
 
 
-def _quantize(path: Path, *, products: BlockFormat, tables: BlockFormat) -> "ir.Model":
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
+def blockwise_4(path: Path, settings: QuantizeSettings) -> "ir.Model":
+    """Q4: 4-bit matrices and token table; by its recipes, see `gptq` and `mixed`."""
+    recipes = settings.options.recipes
+    model, proto, weights = _read(path)
+    found = list(products(model))
+    moments: dict[str, Moments] = {}
+    if recipes:
+        names = [*(i.name or "" for i in model.graph.inputs), "attention_mask"]
+        moments = second_moments(
+            proto,
+            weights,
+            {product.activation: product.matrix.shape[1] for product in found},
+            settings.calibration(list(dict.fromkeys(names))),
+            settings.work,
+        )
+    with_8_bits: set[str] = set()
+    if Recipe.MIXED in recipes:
+        with_8_bits = most_moved(
+            {
+                product.matrix.name: relative_error(
+                    product.matrix.rows(), _4_BITS, moments[product.activation]
+                )
+                for product in found
+            },
+            {product.matrix.name: product.matrix.tensor.size for product in found},
+            SHARE,
+        )
+    rewriting = _Rewriting(model)
+    for product in found:
+        if product.matrix.name in with_8_bits:
+            rewriting.product(product, _8_BITS)
+        elif Recipe.GPTQ in recipes:
+            rewriting.product(product, _4_BITS, moments[product.activation])
+        else:
+            rewriting.product(product, _4_BITS)
+    rewriting.tables(settings.options.table_bits or 4)
+    return rewriting.finished()
 
+
+def _read(path: Path) -> "tuple[ir.Model, object, dict[str, ir.TensorProtocol]]":
+    """Reads a graph, no weight hidden in a fused attention; returns it also as hollow_out does."""
     proto, weights = hollow_out(read_model(path))
     expose_attention_weights(proto)
-    model = fill(proto, weights)
-    rewriting = _Rewriting(model)
-    for node in list(model.graph):
-        if node.op_type in ("MatMul", "Gemm"):
-            rewriting.product(node, products)
-        elif node.op_type == "Gather":
-            rewriting.table(node, tables)
-    RemoveUnusedNodesPass()(model)
-    model.opset_imports.setdefault("com.microsoft", 1)
-    return model
-
-
-@dataclass(frozen=True)
-class _Matrix:
-    """A constant matrix whose rows blocks run along.
-
-    Attributes:
-        value: Where the graph has it.
-        transposed: Whether a row is a column of the graph's tensor.
-    """
-
-    value: "ir.Value"
-    transposed: bool
-
-    @property
-    def tensor(self) -> "ir.TensorProtocol":
-        """Its float32 tensor."""
-        assert self.value.const_value is not None
-        return self.value.const_value
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows, and weights of a row."""
-        first, second = self.tensor.shape.numpy()
-        return (second, first) if self.transposed else (first, second)
+    return fill(proto, weights), proto, weights
 
 
 class _Rewriting:
@@ -80,35 +94,50 @@ class _Rewriting:
 
     def __init__(self, model: "ir.Model") -> None:
         self._model = model
-        self._made: dict[tuple[str | None, bool, BlockFormat, bool], list[ir.Value]] = {}
+        self._made: dict[tuple[str, bool], list[ir.Value]] = {}
 
-    def product(self, node: "ir.Node", form: BlockFormat) -> None:
-        """Replaces a MatMul or Gemm with a constant matrix on the right."""
-        matrix = _constant_matrix(node, 1, transposed=not node.attributes.get_int("transB", 0))
-        bias = node.inputs[2] if len(node.inputs) > 2 else None
-        scaled = any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta"))
-        if matrix is None or scaled or node.attributes.get_int("transA", 0):
-            return
-        rows, inner = matrix.shape
+    def product(self, product: Product, form: BlockFormat, moments: Moments | None = None) -> None:
+        """Replaces a product, its matrix rounded by GPTQ where the moments are given."""
+        rows, inner = product.matrix.shape
         attributes = {
             "K": inner, "N": rows, "bits": form.bits, "block_size": form.block_size,
             "accuracy_level": _ACCURACY_LEVEL,
         }  # fmt: skip
-        inputs = [node.inputs[0], *self._weights(matrix, form, padded=True)]
-        self._replace(node, "MatMulNBits", inputs, attributes, bias)
 
-    def table(self, node: "ir.Node", form: BlockFormat) -> None:
-        """Replaces a Gather of rows of a constant matrix."""
-        matrix = _constant_matrix(node, 0, transposed=False)
-        if matrix is None or node.attributes.get_int("axis", 0) != 0:
-            return
-        if matrix.tensor.nbytes < _SMALLEST_TABLE_BYTES:
-            return
-        data, scales = self._weights(matrix, form, padded=False)
+        def rounding(weights: FloatArray) -> Blocks:
+            if moments is None:
+                return quantize_blocks(weights, form)
+            return gptq(weights, form, moments)
+
+        inputs = [
+            product.node.inputs[0],
+            *self._weights(product.matrix, form, rounding, padded=True),
+        ]
+        self._replace(product.node, "MatMulNBits", inputs, attributes, product.bias)
+
+    def tables(self, token_bits: int) -> None:
+        """Replaces the lookups; tables that others than tokens choose from get 8 bits."""
+        for lookup in list(lookups(self._model)):
+            bits = token_bits if lookup.of_tokens and lookup.matrix.shape[1] % 2 == 0 else 8
+            self._table(lookup, BlockFormat(bits=bits, block_size=32))
+
+    def _table(self, lookup: Lookup, form: BlockFormat) -> None:
+        data, scales = self._weights(
+            lookup.matrix, form, lambda weights: quantize_blocks(weights, form), padded=False
+        )
         attributes = {
             "bits": form.bits, "block_size": form.block_size, "gather_axis": 0, "quantize_axis": 1,
         }  # fmt: skip
-        self._replace(node, "GatherBlockQuantized", [data, node.inputs[1], scales], attributes)
+        inputs = [data, lookup.node.inputs[1], scales]
+        self._replace(lookup.node, "GatherBlockQuantized", inputs, attributes)
+
+    def finished(self) -> "ir.Model":
+        """Returns the model, without the weights that it no longer reads."""
+        from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+        RemoveUnusedNodesPass()(self._model)
+        self._model.opset_imports.setdefault("com.microsoft", 1)
+        return self._model
 
     def _replace(
         self,
@@ -132,12 +161,14 @@ class _Rewriting:
             self._model.graph, node, [node], nodes, [output], [result]
         )
 
-    def _weights(self, matrix: _Matrix, form: BlockFormat, *, padded: bool) -> "list[ir.Value]":
+    def _weights(
+        self, matrix: Matrix, form: BlockFormat, rounding: Rounding, *, padded: bool
+    ) -> "list[ir.Value]":
         """Returns the initializers of integers and scales, made once for all that share them."""
-        key = (matrix.value.name, matrix.transposed, form, padded)
+        key = (matrix.name, padded)
         if key not in self._made:
-            name = f"{matrix.value.name}_{'columns' if matrix.transposed else 'rows'}"
-            parts = _Parts(matrix, form, padded=padded)
+            parts = _Parts(matrix, form, rounding, padded=padded)
+            name = matrix.name + ("" if padded else "_table")
             self._made[key] = [
                 self._register(f"{name}_q{form.bits}", parts.integers()),
                 self._register(f"{name}_scales", parts.scales()),
@@ -160,9 +191,12 @@ class _Parts:
     The integers are written first; the scales, a small part, are kept until they are.
     """
 
-    def __init__(self, matrix: _Matrix, form: BlockFormat, *, padded: bool) -> None:
+    def __init__(
+        self, matrix: Matrix, form: BlockFormat, rounding: Rounding, *, padded: bool
+    ) -> None:
         self._matrix = matrix
         self._form = form
+        self._rounding = rounding
         self._padded = padded
         self._scales: FloatArray | None = None
 
@@ -177,7 +211,7 @@ class _Parts:
             shape = ir.Shape((rows, row_bytes))
 
         def make() -> ir.Tensor:
-            blocks = self._quantize()
+            blocks = self._rounding(self._matrix.rows())
             self._scales = blocks.scales
             packed = blocks.packed
             return ir.Tensor(packed if self._padded else packed.reshape(rows, -1)[:, :row_bytes])
@@ -191,25 +225,11 @@ class _Parts:
         rows, inner = self._matrix.shape
 
         def make() -> ir.Tensor:
-            scales = self._quantize().scales if self._scales is None else self._scales
+            scales = self._scales
             self._scales = None
-            return ir.Tensor(scales)
+            return ir.Tensor(
+                self._rounding(self._matrix.rows()).scales if scales is None else scales
+            )
 
         shape = ir.Shape((rows, self._form.blocks(inner)))
         return ir.LazyTensor(make, ir.DataType.FLOAT, shape=shape)
-
-    def _quantize(self) -> Blocks:
-        weights = self._matrix.tensor.numpy()
-        return quantize_blocks(weights.T if self._matrix.transposed else weights, self._form)
-
-
-def _constant_matrix(node: "ir.Node", index: int, *, transposed: bool) -> _Matrix | None:
-    """Returns a node's input when it is a float32 weight of two dimensions."""
-    import onnx_ir as ir
-
-    value = node.inputs[index]
-    tensor = value.const_value if value is not None and value.is_initializer() else None
-    if tensor is None or len(tensor.shape) != 2 or tensor.dtype != ir.DataType.FLOAT:
-        return None
-    assert value is not None
-    return _Matrix(value, transposed)

@@ -43,8 +43,8 @@ def _quantize(path: Path, settings: QuantizeSettings, weight_type: Any) -> "ir.M
     model, weights = hollow_out(read_model(path))
     quantizer = ONNXQuantizer(
         model,
-        settings.per_channel,
-        settings.reduce_range,
+        settings.options.per_channel,
+        settings.options.reduce_range,
         QuantizationMode.IntegerOps,
         False,
         weight_type,

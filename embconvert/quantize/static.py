@@ -37,8 +37,8 @@ def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     ranges = _ranges(session, settings.calibration([i.name for i in session.get_inputs()]))
     quantizer = QDQQuantizer(
         model,
-        settings.per_channel,
-        settings.reduce_range,
+        settings.options.per_channel,
+        settings.options.reduce_range,
         QuantType.QInt8,
         QuantType.QUInt8,
         TensorsData(CalibrationMethod.MinMax, ranges),

@@ -12,7 +12,7 @@ from conftest import Outcome, embconvert, files_in
 
 pytestmark = pytest.mark.integration
 
-PRECISIONS = "Q8,QInt8,QUInt8,Float16,QInt8Static"
+PRECISIONS = "Q8,Q4,QInt8,QUInt8,Float16,QInt8Static"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,7 @@ def test_the_folder_holds_graphs_tokenizer_config_and_modules(parent: Path) -> N
             "onnx/model.onnx",
             "onnx/model_opt1.onnx",
             "onnx/model_opt1_Q8.onnx",
+            "onnx/model_opt1_Q4.onnx",
             "onnx/model_opt1_QInt8.onnx",
             "onnx/model_opt1_QUInt8.onnx",
             "onnx/model_opt1_Float16.onnx",
@@ -90,6 +91,7 @@ def test_quantized_graphs_are_near_and_small(converted: Outcome) -> None:
     whole = converted.graph("model.onnx")["size_bytes"]
     for precision, share, cosine in (
         ("Q8", 0.29, 0.9995),
+        ("Q4", 0.20, 0.985),
         ("QInt8", 0.26, 0.985),
         ("QUInt8", 0.26, 0.985),
         ("QInt8Static", 0.26, 0.99),

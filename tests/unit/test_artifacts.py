@@ -41,6 +41,7 @@ def record(path: Path, file: str, **changes: Any) -> ArtifactRecord:
         "outputs": (),
         "operators": {"com.microsoft.Attention": 2, "Softmax": 1},
         "method": "trace",
+        "settings": {},
         "key": "0" * 64,
         "made_from": None,
         "fidelity": None,

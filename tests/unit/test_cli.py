@@ -36,7 +36,10 @@ def parse(words: list[str]) -> Request:
         ("all --model_id m --model_id n", "give it once"),
         ("all --model_id m --quantize int8", "did you mean QInt8?"),
         ("all --model_id m --quantize QInt8 --quantize Float16", "--quantize QInt8,Float16"),
-        ("all --model_id m --quantize QInt8,", "can be Q8, QInt8, QUInt8, Float16, QInt8Static"),
+        (
+            "all --model_id m --quantize QInt8,",
+            "can be Q8, Q4, QInt8, QUInt8, Float16, QInt8Static",
+        ),
         ("all --model_id m --optimize 3", "--optimize can be 0, 1, 2, 99"),
         ("all --model_id m --opset 12", "choose one from 17 to 20"),
         ("all --model_id m --device gpu", "--device can be cpu, cuda"),
@@ -46,7 +49,7 @@ def parse(words: list[str]) -> Request:
         ("all --model_id m --per_channel --no_per_channel", "give one of them"),
         ("all --model_id m -- --trace", "remove it"),
         ("export --model_id m --quantize QInt8", "it is one of: quantize, all"),
-        ("quantize --model_id m", "write: --quantize Q8|QInt8"),
+        ("quantize --model_id m", "write: --quantize Q8|Q4|QInt8"),
     ],
 )
 def test_a_bad_command_line_exits_2_with_one_error_and_one_hint(

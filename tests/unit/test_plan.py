@@ -8,7 +8,7 @@ import pytest
 from embconvert.architectures import read_architecture
 from embconvert.cli import parse
 from embconvert.compat import oldest_onnxruntime
-from embconvert.errors import SourceError
+from embconvert.errors import SourceError, UsageError
 from embconvert.model import ResolvedModel
 from embconvert.plan import Plan, make_plan
 
@@ -90,6 +90,33 @@ def test_a_key_changes_with_whatever_decides_the_bytes() -> None:
     assert base[0].key("source", {"torch": "2"}) not in keys
     same = plan("all --model_id m --quantize QInt8Static --quiet --min_cosine 0.1").steps
     assert {step.key("source", {"torch": "1"}) for step in same} == keys
+
+
+@pytest.mark.parametrize(
+    ("options", "needed", "others"),
+    [
+        ("--quantize Q8 --min_onnxruntime 1.22", "1.23", "Q4, QInt8"),
+        ("--quantize Q4 --min_onnxruntime 1.20.1", "1.22", "runs QInt8"),
+        ("--quantize Q4 --table_bits 8 --min_onnxruntime 1.22", "1.23", "runs QInt8"),
+    ],
+)
+def test_what_the_oldest_runtime_cannot_run_is_refused_with_what_it_can(
+    options: str, needed: str, others: str
+) -> None:
+    with pytest.raises(UsageError, match=f"needs ONNX Runtime {needed}") as caught:
+        plan(f"all --model_id m {options}")
+    assert others in caught.value.hint
+    assert plan(f"all --model_id m {options.partition(' --min')[0]} --min_onnxruntime 1.23").steps
+
+
+def test_recipes_are_all_on_unless_chosen_and_change_the_key() -> None:
+    def settings(options: str) -> Any:
+        return plan(f"all --model_id m --quantize Q4 {options}").steps[-1].settings
+
+    assert settings("")["recipes"] == ["gptq", "mixed"]
+    assert settings("--recipes mixed")["recipes"] == ["mixed"]
+    assert settings("--recipes none")["recipes"] == []
+    assert "calibration" not in settings("--recipes none")
 
 
 def test_skipping_validation_sets_no_floor_and_says_so() -> None:

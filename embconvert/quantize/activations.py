@@ -1,0 +1,117 @@
+"""What a graph's activations look like on the calibration texts."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embconvert.hollow import fill
+from embconvert.onnx_file import write_model
+from embconvert.quantize.settings import Feed
+from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# Channels further apart than this count as uncorrelated, so that the matrix of a wide activation
+# stays small.
+_WINDOW = 1024
+# Tokens of one run: every activation that is looked at is in memory for them.
+_RUN_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Second moments of an activation's channels over all tokens.
+
+    Attributes:
+        windows: For each run of at most _WINDOW channels, E[x_i x_j], (channels, channels)
+            float32, mapped from a file.
+    """
+
+    windows: tuple[npt.NDArray[np.float32], ...]
+
+    def energy(self, weights: npt.NDArray[np.float32]) -> float:
+        """Returns E|W x|^2 for the activation x and weights W, (rows, channels) float32."""
+        total, start = 0.0, 0
+        for window in self.windows:
+            part = weights[:, start : start + len(window)]
+            total += float(np.vdot(part @ window, part))
+            start += len(window)
+        return total
+
+
+def second_moments(
+    model: Any,
+    weights: "Mapping[str, ir.TensorProtocol]",
+    widths: Mapping[str, int],
+    feeds: Iterator[Feed],
+    work: Path,
+) -> dict[str, Moments]:
+    """Returns the second moments of activations.
+
+    Args:
+        model: A hollow onnx.ModelProto; it is not changed.
+        weights: What was taken out of it.
+        widths: Channels of each activation to look at, by its name.
+        feeds: The calibration inputs; rows of padding do not count.
+        work: A folder for temporary files; the moments lie there.
+    """
+    names = sorted(widths)
+    session = _probing_session(model, weights, names, work)
+    moments = {
+        name: Moments(
+            tuple(
+                np.memmap(work / f"moments_{number}_{start}", np.float32, "w+", shape=(size, size))
+                for start in range(0, widths[name], _WINDOW)
+                for size in [min(_WINDOW, widths[name] - start)]
+            )
+        )
+        for number, name in enumerate(names)
+    }
+    tokens = 0
+    for feed in feeds:
+        for part in _parts(feed):
+            real = part["attention_mask"].astype(bool)
+            tokens += int(real.sum())
+            inputs = {i.name: part[i.name] for i in session.get_inputs()}
+            for name, values in zip(names, session.run(names, inputs), strict=True):
+                rows = values[real] if values.shape[:2] == real.shape else values
+                rows = rows.reshape(-1, widths[name])
+                for index, window in enumerate(moments[name].windows):
+                    piece = rows[:, index * _WINDOW :][:, : len(window)]
+                    np.add(window, piece.T @ piece, out=window)
+    for moment in moments.values():
+        for window in moment.windows:
+            np.divide(window, max(1, tokens), out=window)
+    return moments
+
+
+def _probing_session(
+    model: Any, weights: "Mapping[str, ir.TensorProtocol]", names: Collection[str], work: Path
+) -> Any:
+    """Opens the graph with activations as further outputs, its weights mapped from a file."""
+    import onnx
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    present = {output.name for output in probe.graph.output}
+    probe.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        for name in names
+        if name not in present
+    )
+    path = work / "probe.onnx"
+    write_model(fill(probe, weights), path, external_data_threshold_bytes=0)
+    return open_session(path, session_options(**NO_SECOND_COPY))
+
+
+def _parts(feed: Feed) -> Iterator[Feed]:
+    """Cuts a batch into runs of few tokens."""
+    rows, length = feed["attention_mask"].shape
+    step = max(1, _RUN_TOKENS // length)
+    for start in range(0, rows, step):
+        yield {name: values[start : start + step] for name, values in feed.items()}

@@ -1,0 +1,129 @@
+"""Where a graph multiplies by a constant matrix, and where it looks rows up in one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embconvert.quantize.blocks import FloatArray
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# Smaller tables, as of token types, save nothing worth the change.
+_SMALLEST_TABLE_BYTES = 1 << 14
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A constant float32 matrix, seen with the dimension that is summed over (or looked up) last.
+
+    Attributes:
+        value: Where the graph has it.
+        transposed: Whether a row is a column of the graph's tensor.
+    """
+
+    value: "ir.Value"
+    transposed: bool
+
+    @property
+    def name(self) -> str:
+        """Identifies it."""
+        return f"{self.value.name}_{'columns' if self.transposed else 'rows'}"
+
+    @property
+    def tensor(self) -> "ir.TensorProtocol":
+        """The graph's tensor."""
+        assert self.value.const_value is not None
+        return self.value.const_value
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, and weights of a row."""
+        first, second = self.tensor.shape.numpy()
+        return (second, first) if self.transposed else (first, second)
+
+    def rows(self) -> FloatArray:
+        """Reads it, (rows, inner) float32."""
+        weights: FloatArray = np.asarray(self.tensor.numpy(), np.float32)
+        return weights.T if self.transposed else weights
+
+
+@dataclass(frozen=True)
+class Product:
+    """A node that multiplies an activation by a constant matrix, and may add a bias."""
+
+    node: "ir.Node"
+    matrix: Matrix
+    bias: "ir.Value | None"
+
+    @property
+    def activation(self) -> str:
+        """Name of what is multiplied, (..., inner) float32."""
+        value = self.node.inputs[0]
+        assert value is not None
+        return value.name or ""
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A node that gathers rows of a constant matrix.
+
+    Attributes:
+        node: The Gather.
+        matrix: The table.
+        of_tokens: Whether token ids choose the rows, rather than positions or types.
+    """
+
+    node: "ir.Node"
+    matrix: Matrix
+    of_tokens: bool
+
+
+def products(model: "ir.Model") -> Iterator[Product]:
+    """Yields the products of a graph: MatMul and plain Gemm with a constant on the right."""
+    for node in model.graph:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in ("MatMul", "Gemm"):
+            continue
+        number = node.attributes.get_int
+        matrix = _constant_matrix(node, 1, transposed=not number("transB", 0))
+        scaled = any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta"))
+        if matrix is not None and not scaled and not number("transA", 0):
+            yield Product(node, matrix, node.inputs[2] if len(node.inputs) > 2 else None)
+
+
+def lookups(model: "ir.Model") -> Iterator[Lookup]:
+    """Yields the lookups in tables that are worth quantizing."""
+    for node in model.graph:
+        if node.domain not in ("", "ai.onnx") or node.op_type != "Gather":
+            continue
+        matrix = _constant_matrix(node, 0, transposed=False)
+        if matrix is None or node.attributes.get_int("axis", 0) != 0:
+            continue
+        if matrix.tensor.nbytes >= _SMALLEST_TABLE_BYTES:
+            yield Lookup(node, matrix, _reads_tokens(node.inputs[1]))
+
+
+def _constant_matrix(node: "ir.Node", index: int, *, transposed: bool) -> Matrix | None:
+    """Returns a node's input when it is a float32 weight of two dimensions."""
+    import onnx_ir as ir
+
+    value = node.inputs[index]
+    tensor = value.const_value if value is not None and value.is_initializer() else None
+    if tensor is None or len(tensor.shape) != 2 or tensor.dtype != ir.DataType.FLOAT:
+        return None
+    assert value is not None
+    return Matrix(value, transposed)
+
+
+def _reads_tokens(value: "ir.Value | None") -> bool:
+    """Whether indices are the graph's token ids, at most cast or reshaped."""
+    while value is not None:
+        node = value.producer()
+        if node is None:
+            return bool(value.name == "input_ids")
+        if node.op_type not in ("Cast", "Reshape", "Identity", "Squeeze", "Unsqueeze"):
+            return False
+        value = node.inputs[0]
+    return False
