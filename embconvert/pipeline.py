@@ -330,7 +330,10 @@ class _Run:
         error: type[EmbconvertError] = OptimizeError
         task: Callable[..., Any] = optimize_graph
         if step.stage is Stage.OPTIMIZE:
-            named["optimizer"] = Optimizer(method)
+            named |= {
+                "optimizer": Optimizer(method),
+                "skip_shape_inference": self._request.skip_shape_inference,
+            }
         else:
             error, task = QuantizeError, quantize_graph
             named |= {
