@@ -59,6 +59,7 @@ def graph(folder: Path, name: str, size_bytes: int, **changes: Any) -> ArtifactR
         ),
         "operators": {"MatMul": 48, "Softmax": 6, "Add": 90, "LayerNormalization": 13},
         "method": "trace",
+        "settings": {"opset": 17},
         "key": "0" * 64,
         "made_from": None,
         "fidelity": fidelity(1e-9, bin_number=0),
