@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from embconvert import errors
+from embconvert import cli, errors
+from embconvert.config import AUTO_SHARD, BatchRequest
+from embconvert.fleet.entries import read_entries
+from embconvert.fleet.shards import COUNT_VARIABLE
 
 FOLDER = Path(__file__).parents[2] / "docker/kubernetes"
 
@@ -22,7 +25,7 @@ def documents() -> dict[str, Any]:
 def job_spec(kind: str) -> dict[str, Any]:
     document = documents()[f"{kind}.yaml"]
     spec: dict[str, Any] = document["spec"]
-    return spec if kind == "job" else spec["jobTemplate"]["spec"]
+    return spec["jobTemplate"]["spec"] if kind == "cronjob" else spec
 
 
 def test_kustomizations_name_what_is_there() -> None:
@@ -35,15 +38,33 @@ def test_the_nightly_job_is_the_single_one() -> None:
     assert job_spec("job") == job_spec("cronjob")
 
 
-def test_only_what_may_pass_by_itself_is_retried() -> None:
-    rules = job_spec("job")["podFailurePolicy"]["rules"]
-    final = next(r["onExitCodes"]["values"] for r in rules if r["action"] == "FailJob")
+@pytest.mark.parametrize(("kind", "action"), [("job", "FailJob"), ("indexed-job", "FailIndex")])
+def test_only_what_may_pass_by_itself_is_retried(kind: str, action: str) -> None:
+    rules = job_spec(kind)["podFailurePolicy"]["rules"]
+    final = next(r["onExitCodes"]["values"] for r in rules if r["action"] == action)
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
     codes = {c.exit_code for c in classes if issubclass(c, errors.EmbconvertError)}
     assert set(final) == codes - {errors.NetworkError.exit_code}
 
 
-@pytest.mark.parametrize("kind", ["job", "cronjob"])
+def test_the_fleet_has_a_part_for_each_pod() -> None:
+    spec = job_spec("indexed-job")
+    (container,) = spec["template"]["spec"]["containers"]
+    variables = {v["name"]: v.get("value") for v in container["env"]}
+    assert spec["completionMode"] == "Indexed"
+    assert variables[COUNT_VARIABLE] == str(spec["completions"])
+    command, request = cli.parse(container["args"])
+    assert (command.name, request.shard) == ("batch", AUTO_SHARD)
+    assert "backoffLimit" not in spec  # FailIndex is for limits by index
+
+
+def test_the_list_of_the_fleet_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(documents()["list.yaml"]["data"][file.name])
+    assert len(read_entries(BatchRequest(file=file))) >= job_spec("indexed-job")["completions"]
+
+
+@pytest.mark.parametrize("kind", ["job", "cronjob", "indexed-job"])
 def test_pods_keep_to_the_restricted_standard(kind: str) -> None:
     """Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
     pod = job_spec(kind)["template"]["spec"]
@@ -52,7 +73,7 @@ def test_pods_keep_to_the_restricted_standard(kind: str) -> None:
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
     assert {kind for v in pod["volumes"] for kind in v} <= {
-        "name", "persistentVolumeClaim", "emptyDir",
+        "name", "persistentVolumeClaim", "emptyDir", "configMap",
     }  # fmt: skip
     for container in pod["containers"]:
         context = container["securityContext"]
