@@ -45,14 +45,15 @@ from embconvert.source_model import check_device
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
 from embconvert.texts import calibration_texts
 from embconvert.verification import Source, Verifier
-from embconvert.workers import WorkerCrashed, Workers
+from embconvert.workers import WorkerCrashed, Workers, Zygotes
 
 
-def convert(request: Request) -> Finished:
+def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:
     """Runs a request.
 
     Args:
         request: What to do.
+        zygotes: What to fork workers from; for those who convert many models.
 
     Returns:
         For stdout the output folder's path; with `json` the manifest; with `dry_run` the plan.
@@ -76,7 +77,7 @@ def convert(request: Request) -> Finished:
         limit_threads()
         with (
             output_errors(target),
-            Workers(console, expected=prepared.plan.graph_processes) as workers,
+            Workers(console, expected=prepared.plan.graph_processes, zygotes=zygotes) as workers,
         ):
             manifest = _Run(prepared, staging, workers, console).execute()
     text = json.dumps(manifest.as_json(), indent=2) if request.json else str(target)

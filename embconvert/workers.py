@@ -5,26 +5,32 @@ held is given back to the system when it ends, and a run can be stopped at any m
 """
 
 import contextlib
-import ctypes
 import importlib
 import multiprocessing
 import os
 import pickle
 import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError
+from embconvert.processes import die_with
+from embconvert.zygote import Forked, Zygote
 
-_PR_SET_PDEATHSIG = 1
 #: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
 _PATIENCE_S = 5.0
 #: What every task on a graph imports.
 _GRAPH_LIBRARIES = ("embconvert.tasks", "onnxruntime", "onnx_ir", "tokenizers")
+#: What loading and exporting a source model imports.
+_SOURCE_LIBRARIES = (
+    "embconvert.tasks", "torch.onnx", "sentence_transformers", "transformers.modeling_utils",
+    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+)  # fmt: skip
 
 
 class Reporter(Protocol):
@@ -66,6 +72,40 @@ class _PipeReporter:
         self._pipe.send(("advance", amount))
 
 
+class Zygotes:
+    """The two kinds of processes that workers are forked from: with torch, and without.
+
+    They end with the process that has them. For models that run no code of their own.
+    """
+
+    def __init__(self, *, debug: bool) -> None:
+        self._debug = debug
+        self._made: dict[Sequence[str], Zygote] = {}
+
+    def of(self, preload: Sequence[str]) -> Zygote:
+        """Returns the one that has these libraries; both are started when one is asked for."""
+        for libraries in (preload, _SOURCE_LIBRARIES, _GRAPH_LIBRARIES):
+            if libraries not in self._made or not self._made[libraries].is_alive:
+                # Workers have the model's files; the network is for who fetches them.
+                with _environment(HF_HUB_OFFLINE="1"):
+                    self._made[libraries] = Zygote(_serve, libraries, debug=self._debug)
+        return self._made[preload]
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 class Workers:
     """Starts child processes ahead of need: while one works, the next imports its libraries.
 
@@ -74,28 +114,34 @@ class Workers:
     Args:
         console: Where their warnings go.
         expected: How many take() will likely be asked for; further ones start when asked for.
+        zygotes: What to fork them from; None starts each anew.
     """
 
-    def __init__(self, console: Console, *, expected: int) -> None:
+    def __init__(self, console: Console, *, expected: int, zygotes: Zygotes | None = None) -> None:
         self._console = console
+        self._zygotes = zygotes
         self._expected = expected
         self._spare: Worker | None = None
         self._started: list[Worker] = []
 
-    def start(self, preload: Sequence[str]) -> "Worker":
-        """Starts a process that imports these modules at once."""
-        worker = Worker(self._console, preload)
+    def start_for_source(self) -> "Worker":
+        """Starts the process that is to load the source model."""
+        return self._start(_SOURCE_LIBRARIES)
+
+    def _start(self, preload: Sequence[str]) -> "Worker":
+        zygote = self._zygotes.of(preload) if self._zygotes else None
+        worker = Worker(self._console, preload, zygote=zygote)
         self._started.append(worker)
         return worker
 
     def prepare(self) -> None:
         """Starts the process that the next take() returns, if one is expected."""
         if self._spare is None and self._expected > 0:
-            self._spare = self.start(_GRAPH_LIBRARIES)
+            self._spare = self._start(_GRAPH_LIBRARIES)
 
     def take(self) -> "Worker":
         """Returns a fresh process for work on a graph."""
-        worker = self._spare or self.start(_GRAPH_LIBRARIES)
+        worker = self._spare or self._start(_GRAPH_LIBRARIES)
         self._spare = None
         self._expected -= 1
         self.prepare()
@@ -121,20 +167,30 @@ class Worker:
         console: Where its tasks' warnings go.
         preload: Modules that it imports while it waits for its first task.
         has_children: Whether its tasks start processes of their own.
+        zygote: Has the modules, and is forked; None starts a new process.
     """
 
     def __init__(
-        self, console: Console, preload: Sequence[str] = (), *, has_children: bool = False
+        self,
+        console: Console,
+        preload: Sequence[str] = (),
+        *,
+        has_children: bool = False,
+        zygote: Zygote | None = None,
     ) -> None:
         self._console = console
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve,
-            args=(theirs, console.debug, os.getpid(), tuple(preload)),
-            daemon=not has_children,
-        )
-        self._process.start()
+        self._process: SpawnProcess | Forked
+        if zygote is not None:
+            self._process = zygote.fork(theirs)
+        else:
+            self._process = context.Process(
+                target=_serve,
+                args=(theirs, console.debug, os.getpid(), tuple(preload)),
+                daemon=not has_children,
+            )
+            self._process.start()
         theirs.close()
 
     def call(
@@ -179,8 +235,8 @@ class Worker:
 
     def stop(self) -> None:
         """Asks the process to end, and ends it when it doesn't."""
-        if self._process.is_alive():
-            self._process.terminate()
+        assert isinstance(self._process, SpawnProcess), "a fork's clean-up is its parent's"
+        self._process.terminate()
         self._pipe.close()
         self._process.join(_PATIENCE_S)
         self.kill()
@@ -206,22 +262,24 @@ def _serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequ
     """The child's main loop."""
     # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with(parent)
+    die_with(parent)
     Console(quiet=False, debug=debug)
     reporter = _PipeReporter(pipe)
     for name in preload:
         importlib.import_module(name)
-    while True:
-        try:
+    # Without its parent it is of no use. An orderly end would wait for children, and takes torch
+    # most of a second.
+    with contextlib.suppress(EOFError, OSError):
+        while True:
             task, arguments, named = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            pipe.send(("return", task(reporter, *arguments, **named)))
-        except BaseException as error:  # noqa: BLE001 - all are the parent's to judge
-            if debug:
-                traceback.print_exc()
-            pipe.send(("raise", _portable(error)))
+            try:
+                answer = ("return", task(reporter, *arguments, **named))
+            except BaseException as error:  # noqa: BLE001 - all are the parent's to judge
+                if debug:
+                    traceback.print_exc()
+                answer = ("raise", _portable(error))
+            pipe.send(answer)
+    os._exit(0)
 
 
 def _portable(error: BaseException) -> BaseException:
@@ -230,11 +288,3 @@ def _portable(error: BaseException) -> BaseException:
         with contextlib.suppress(Exception):
             return pickle.loads(pickle.dumps(error))  # type: ignore[no-any-return]
     return RuntimeError("".join(traceback.format_exception(error)))
-
-
-def _die_with(parent: int) -> None:
-    """Ends this process when its parent ends, even by kill -9; see prctl(2)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

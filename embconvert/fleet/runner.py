@@ -4,13 +4,14 @@ What a conversion leaves behind in its process, and a library that takes the pro
 reach neither the batch nor the next model; and what every conversion imports is imported once.
 """
 
+import functools
 import signal
 
 from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import raise_interrupted
 from embconvert.pipeline import convert
-from embconvert.workers import Reporter, Worker, WorkerCrashed
+from embconvert.workers import Reporter, Worker, WorkerCrashed, Zygotes
 
 _LIBRARIES = ("embconvert.fleet.runner", "huggingface_hub", "tokenizers")
 
@@ -20,9 +21,15 @@ def convert_model(reporter: Reporter, request: Request) -> None:
     del reporter
     before = signal.signal(signal.SIGTERM, raise_interrupted)
     try:
-        convert(request)
+        # Code that comes with a model gets processes that no other model sees.
+        convert(request, None if request.trust_remote_code else _zygotes_of(request.debug))
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@functools.cache
+def _zygotes_of(debug: bool) -> Zygotes:
+    return Zygotes(debug=debug)
 
 
 class Runner:

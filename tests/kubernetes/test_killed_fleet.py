@@ -126,14 +126,18 @@ def jobs(models: Path, sources: Path) -> list[dict[str, Any]]:
 
 def kill(pod: dict[str, Any], *, by_system: bool) -> None:
     """Ends a pod: its processes at once, as for lack of memory, or the pod, as an eviction does."""
-    name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
     if not by_system:
+        name = pod["metadata"]["name"]
         kubectl("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
         return
+    container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+    killed = 0
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if uid in (process / "cgroup").read_text():
+            if container in (process / "cgroup").read_text():
                 os.kill(int(process.name), signal.SIGKILL)
+                killed += 1
+    assert killed, f"no process of {container} was found"
 
 
 @pytest.fixture

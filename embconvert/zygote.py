@@ -1,0 +1,141 @@
+"""A process that has imported libraries and forks itself for each worker.
+
+Importing torch takes seconds and is the same for every model. A fork has the libraries at once, and
+none of what other workers did with them: each starts from the state after the imports, and gives
+its memory back when it ends.
+"""
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+from typing import Any
+
+from embconvert.processes import die_with
+
+Serve = Callable[["Connection[Any, Any]", bool, int, Sequence[str]], None]
+
+_FORK = "fork"
+
+
+class Zygote:
+    """Forks workers; it ends with the process that made it.
+
+    Args:
+        serve: A worker's main loop, a function of a module.
+        preload: What the workers have imported.
+        debug: Let the libraries' own messages through.
+    """
+
+    def __init__(self, serve: Serve, preload: Sequence[str], *, debug: bool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_run, args=(theirs, serve, debug, os.getpid(), tuple(preload))
+        )
+        self._process.start()
+        theirs.close()
+
+    def fork(self, pipe: "Connection[Any, Any]") -> "Forked":
+        """Starts a worker that serves a pipe.
+
+        Raises:
+            EOFError: This process has ended.
+        """
+        self._pipe.send((_FORK, 0))
+        reduction.send_handle(self._pipe, pipe.fileno(), self._process.pid)
+        return Forked(self, self._pipe.recv())
+
+    def end(self, pid: int, signal_number: int) -> int:
+        """Sends a signal to a worker, waits for its end and returns its exit code.
+
+        Args:
+            pid: A worker's.
+            signal_number: 0 sends none.
+        """
+        try:
+            self._pipe.send((signal_number, pid))
+            code: int = self._pipe.recv()
+        except (EOFError, OSError):  # all workers end with it
+            return -signal.SIGKILL
+        return code
+
+    def close(self) -> None:
+        """Ends it, and all its workers with it."""
+        self._process.kill()
+        self._process.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can fork."""
+        return self._process.is_alive()
+
+
+class Forked:
+    """A worker's process; like multiprocessing's own as far as a worker needs it.
+
+    Attributes:
+        exitcode: Known after join().
+    """
+
+    def __init__(self, zygote: Zygote, pid: int) -> None:
+        self._zygote = zygote
+        self._pid = pid
+        self.exitcode: int | None = None
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits for its end."""
+        assert timeout is None
+        if self.exitcode is None:
+            self.exitcode = self._zygote.end(self._pid, 0)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        if self.exitcode is None:
+            self.exitcode = self._zygote.end(self._pid, signal.SIGKILL)
+
+
+def _run(
+    pipe: "Connection[Any, Any]", serve: Serve, debug: bool, parent: int, preload: Sequence[str]
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with(parent)
+    for name in preload:
+        importlib.import_module(name)
+    context = multiprocessing.get_context("fork")
+    workers: dict[int, Any] = {}
+    while True:
+        try:
+            asked, pid = pipe.recv()
+        except (EOFError, OSError):
+            return
+        if asked == _FORK:
+            theirs: Connection[Any, Any] = Connection(reduction.recv_handle(pipe))
+            worker = context.Process(target=_serve, args=(pipe, theirs, serve, debug, os.getpid()))
+            worker.start()
+            theirs.close()
+            assert worker.pid is not None
+            workers[worker.pid] = worker
+            pipe.send(worker.pid)
+            continue
+        worker = workers.pop(pid)
+        if asked:
+            with contextlib.suppress(ProcessLookupError):
+                worker.kill()
+        worker.join()
+        pipe.send(worker.exitcode)
+
+
+def _serve(
+    control: "Connection[Any, Any]",
+    pipe: "Connection[Any, Any]",
+    serve: Serve,
+    debug: bool,
+    parent: int,
+) -> None:
+    control.close()
+    serve(pipe, debug, parent, ())

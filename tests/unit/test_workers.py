@@ -1,0 +1,115 @@
+"""Workers that are forked from a process with the libraries behave like those started anew."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from embconvert.console import Console
+from embconvert.errors import SourceError
+from embconvert.workers import Reporter, Worker, WorkerCrashed, _serve
+from embconvert.zygote import Zygote
+
+_seen: list[str] = []
+
+
+def remember(reporter: Reporter, word: str) -> list[str]:
+    reporter.warn(f"remembering {word}")
+    reporter.advance(1)
+    _seen.append(word)
+    return list(_seen)
+
+
+def pids(_: Reporter) -> tuple[int, int]:
+    return os.getpid(), os.getppid()
+
+
+def die(_: Reporter, number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def fail(_: Reporter) -> None:
+    raise SourceError("gone", "look")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+Start = Callable[[], Worker]
+
+
+@pytest.fixture(params=["spawned", "forked"])
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    console = Console(quiet=False, debug=False)
+    zygote = None
+    if request.param == "forked":
+        zygote = Zygote(_serve, ("json",), debug=False)
+    workers: list[Worker] = []
+
+    def start_one() -> Worker:
+        workers.append(Worker(console, zygote=zygote))
+        return workers[-1]
+
+    yield start_one
+    for worker in workers:
+        worker.kill()
+    if zygote is not None:
+        zygote.close()
+
+
+def test_a_worker_keeps_what_it_did_and_shares_it_with_no_other(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = start(), start()
+    advances: list[int] = []
+    assert one.call(remember, "a", advance=advances.append) == ["a"]
+    assert one.call(remember, "b") == ["a", "b"]
+    assert other.call(remember, "c") == ["c"]
+    assert advances == [1]
+    assert "warning: remembering c" in capsys.readouterr().err
+
+
+def test_an_error_reaches_the_caller_and_the_worker_goes_on(start: Start) -> None:
+    worker = start()
+    with pytest.raises(SourceError, match="gone"):
+        worker.call(fail)
+    assert worker.call(remember, "a") == ["a"]
+
+
+@pytest.mark.parametrize(("number", "memory"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)])
+def test_a_crash_is_told_for_what_it_is(number: int, memory: bool, start: Start) -> None:
+    worker, other = start(), start()
+    with pytest.raises(WorkerCrashed) as crash:
+        worker.call(die, number)
+    assert crash.value.out_of_memory is memory
+    assert other.call(remember, "a") == ["a"]
+
+
+def test_killing_ends_it_and_again_is_no_error(start: Start) -> None:
+    worker = start()
+    pid, _ = worker.call(pids)
+    worker.kill()
+    worker.kill()
+    assert not is_alive(pid)
+
+
+def test_forks_end_with_what_they_were_forked_from() -> None:
+    zygote = Zygote(_serve, (), debug=False)
+    worker = Worker(Console(quiet=False, debug=False), zygote=zygote)
+    pid, parent = worker.call(pids)
+    assert zygote.is_alive
+    os.kill(parent, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while is_alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(WorkerCrashed):
+        worker.call(pids)
+    assert not zygote.is_alive
