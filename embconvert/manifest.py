@@ -122,6 +122,9 @@ class Manifest:
         verification: What graphs were compared on.
         artifacts: The graphs.
         files: The other files of the folder.
+        commands: The command lines that made the graphs, the first first.
+        pages: What people look at, the report and the model card: made of the rest of the
+            manifest, times and machine included, so they may differ between equal runs.
     """
 
     tool_version: str
@@ -132,18 +135,25 @@ class Manifest:
     verification: Mapping[str, Any]
     artifacts: tuple[ArtifactRecord, ...]
     files: tuple[FileRecord, ...]
+    commands: tuple[str, ...] = ()
+    pages: tuple[FileRecord, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Returns the manifest as plain JSON values."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "tool": {"name": "embconvert", "version": self.tool_version},
+            "tool": {
+                "name": "embconvert",
+                "version": self.tool_version,
+                "commands": list(self.commands),
+            },
             "source": {**self.source, "files": [asdict(f) for f in self.source_files]},
             "stack": dict(self.stack),
             "machine": dict(self.machine),
             "verification": dict(self.verification),
             "artifacts": [entry for a in self.artifacts for entry in a.as_json()],
             "files": [asdict(f) for f in self.files],
+            "pages": [asdict(f) for f in self.pages],
         }
 
     def paths(self) -> set[str]:
@@ -154,7 +164,7 @@ class Manifest:
         """Returns the size in bytes of every file that the manifest lists."""
         sizes = {graph.path: graph.size_bytes for graph in self.artifacts}
         external = [graph.external_data for graph in self.artifacts if graph.external_data]
-        return sizes | {file.path: file.size_bytes for file in (*external, *self.files)}
+        return sizes | {file.path: file.size_bytes for file in (*external, *self.files, *self.pages)}
 
 
 def _fusion_json(fusion: Fusion) -> dict[str, Any]:
@@ -202,6 +212,8 @@ def _parse_manifest(value: Any) -> Manifest:
             _parse_artifact(e, external) for e in value["artifacts"] if e["kind"] == "onnx"
         ),
         files=tuple(_parse_file(f) for f in value["files"]),
+        commands=tuple(map(str, value["tool"]["commands"])),
+        pages=tuple(_parse_file(f) for f in value["pages"]),
     )
 
 
