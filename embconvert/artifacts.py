@@ -24,8 +24,8 @@ from types import TracebackType
 from typing import Self
 
 from embconvert.disk import entries, exchange, is_folder, output_errors, sync, uninterrupted
-from embconvert.errors import OutputError
-from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest, parse_manifest
+from embconvert.errors import OutputError, SourceError, UsageError
+from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest, parse_manifest
 from embconvert.model import FileRecord
 from embconvert.onnx_file import hash_file
 
@@ -61,7 +61,7 @@ def _prefix(target: Path, kind: str) -> str:
 
 
 def is_whole(folder: Path, manifest: Manifest, *, contents: bool) -> bool:
-    """Whether the files that a manifest lists are there, each of its size.
+    """Whether the files that a manifest lists are there, each of its size; pages of any.
 
     Args:
         folder: Of the manifest.
@@ -72,9 +72,32 @@ def is_whole(folder: Path, manifest: Manifest, *, contents: bool) -> bool:
         for file, size_bytes in manifest.sizes().items():
             if (folder / file).stat().st_size != size_bytes:
                 return False
+        if not all((folder / page.path).is_file() for page in manifest.pages):
+            return False
         return not contents or all(hash_file(folder / f.path) == f.sha256 for f in manifest.files)
     except OSError:
         return False
+
+
+def published_manifest(folder: Path) -> Manifest:
+    """Returns the manifest of a folder that a user names as a published one.
+
+    Raises:
+        UsageError: There is no such folder, or no conversion published it.
+        SourceError: Its manifest is broken.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", "give a folder that embconvert published")
+    try:
+        manifest = read_manifest(folder)
+    except ValueError as error:
+        raise SourceError(str(error), "convert the model again") from error
+    if manifest is None:
+        raise UsageError(
+            f"{folder} is not a folder that embconvert published: it has no {MANIFEST_FILE}",
+            "give the folder itself, as models/all-MiniLM-L6-v2",
+        )
+    return manifest
 
 
 class Staging:
@@ -195,8 +218,7 @@ class Staging:
     def write_manifest(self, manifest: Manifest) -> None:
         """Notes what is finished."""
         temporary = self.work / MANIFEST_FILE
-        text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(manifest.as_text(), encoding="utf-8")
         temporary.replace(self.folder / MANIFEST_FILE)
 
     def adopt(self, record: ArtifactRecord, folder: Path) -> bool:
@@ -240,11 +262,13 @@ class Staging:
             shutil.copyfile(source, target, follow_symlinks=False)
 
     def other_files(self) -> tuple[FileRecord, ...]:
-        """Returns the staged files that are no graphs, without the manifest."""
+        """Returns the staged files that are no graphs, without the manifest and the pages."""
         found = []
         for path in sorted(self.folder.rglob("*")):
             file = path.relative_to(self.folder).as_posix()
-            if not path.is_file() or file == MANIFEST_FILE or file.startswith((".work/", "onnx/")):
+            if not path.is_file() or file.startswith((".work/", "onnx/")):
+                continue
+            if file in (MANIFEST_FILE, *PAGES):
                 continue
             found.append(
                 FileRecord(path=file, sha256=hash_file(path), size_bytes=path.stat().st_size)

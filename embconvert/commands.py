@@ -12,6 +12,12 @@ from embconvert import values
 from embconvert.config import Command, Finished, VersionRequest
 from embconvert.fleet.options import BATCH_OPTIONS, make_batch_request
 from embconvert.options import Option, make_request, options_of, shared
+from embconvert.reporting.options import (
+    COMPARE_OPTIONS,
+    REPORT_OPTIONS,
+    make_compare_request,
+    make_report_request,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +118,29 @@ _ALL = (
         make_request=make_batch_request,
         function="embconvert.fleet.batch:batch",
         operands=Operands(metavar="LIST", help="YAML or JSON file that lists the models."),
+    ),
+    CommandSpec(
+        name="report",
+        summary="Make a folder's report.html and README.md again.",
+        examples=("embconvert report models/all-MiniLM-L6-v2",),
+        options=_by_name(*REPORT_OPTIONS),
+        make_request=make_report_request,
+        function="embconvert.reporting.report:report",
+        operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
+    ),
+    CommandSpec(
+        name="compare",
+        summary="Put conversions side by side on one page.",
+        examples=(
+            "embconvert compare models/e5-small-v2 models/bge-small-en-v1.5",
+            "embconvert compare before/my-model after/my-model --output changes.html",
+        ),
+        options=_by_name(*COMPARE_OPTIONS),
+        make_request=make_compare_request,
+        function="embconvert.reporting.compare:compare",
+        operands=Operands(
+            metavar="FOLDER", help="Two or more folders that conversions published.", several=True
+        ),
     ),
     CommandSpec(
         name="version",

@@ -237,6 +237,36 @@ class BatchRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportRequest:
+    """What `embconvert report` asks for.
+
+    Attributes:
+        folder: A published folder.
+        quiet: No messages but warnings and errors.
+        debug: Add tracebacks.
+    """
+
+    folder: Path
+    quiet: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest:
+    """What `embconvert compare` asks for.
+
+    Attributes:
+        folders: Published folders, two or more.
+        output: The page to write.
+        debug: Add tracebacks.
+    """
+
+    folders: tuple[Path, ...]
+    output: Path = Path("compare.html")
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     """How a command ended that did its work.
 

@@ -18,8 +18,15 @@ _RENAME_EXCHANGE = 2
 
 
 @contextlib.contextmanager
-def output_errors(folder: Path) -> Iterator[None]:
-    """Turns what the operating system refuses into an OutputError that says what to do."""
+def output_errors(
+    folder: Path, elsewhere: str = "choose another --output_parent_dir"
+) -> Iterator[None]:
+    """Turns what the operating system refuses into an OutputError that says what to do.
+
+    Args:
+        folder: What is written.
+        elsewhere: How to write somewhere else, a hint.
+    """
     try:
         yield
     except OSError as error:
@@ -28,7 +35,7 @@ def output_errors(folder: Path) -> Iterator[None]:
             free = shutil.disk_usage(_existing(folder)).free
             raise OutputError(
                 f"no room left on the disk of {folder}: {free / 1e6:.0f} MB are free",
-                "free some room, or choose another --output_parent_dir",
+                f"free some room, or {elsewhere}",
             ) from error
         if error.errno in (errno.EBUSY, errno.EXDEV):
             raise OutputError(
@@ -42,7 +49,7 @@ def output_errors(folder: Path) -> Iterator[None]:
             ) from error
         raise OutputError(
             f"{where} cannot be written: {error.strerror or error}",
-            "choose another --output_parent_dir",
+            elsewhere,
         ) from error
 
 

@@ -18,6 +18,7 @@ from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.metering import Meter
 from embconvert.model import Fusion, OnnxArtifact, ResolvedModel
 from embconvert.onnx_file import read_artifact
+from embconvert.options import command_line
 from embconvert.plan import Stage, Step
 from embconvert.resources import cpus
 
@@ -78,6 +79,7 @@ class Ledger:
         self._old = old
         self._journals = staging.journals()
         self._console = console
+        self._takes_over = False
         self.records: dict[str, ArtifactRecord] = {}
         self.source_facts: Mapping[str, Any] = old.source if old else {}
 
@@ -156,6 +158,7 @@ class Ledger:
             for record in self._old.artifacts:
                 if record.path == file and self._staging.adopt(record, self._staging.target):
                     self.records[file] = record
+                    self._takes_over = True
         return self.records.get(file)
 
     def _same_source(self) -> bool:
@@ -224,6 +227,10 @@ class Ledger:
                 "dimension": self.source_facts.get("dimension"),
                 "pooling_override": self._request.pooling,
                 "trust_remote_code": self._request.trust_remote_code,
+                "license": self._resolved.card.license,
+                "license_name": self._resolved.card.license_name,
+                "license_link": self._resolved.card.license_link,
+                "languages": list(self._resolved.card.languages),
             },
             source_files=self._resolved.files,
             stack={**{n: versions()[n] for n in _STACK}, "python": platform.python_version()},
@@ -235,7 +242,14 @@ class Ledger:
             verification=verification,
             artifacts=tuple(sorted(self.records.values(), key=lambda r: (len(r.path), r.path))),
             files=self._staging.other_files(),
+            commands=self._commands(),
         )
+
+    def _commands(self) -> tuple[str, ...]:
+        """Returns this command line, after those of earlier runs that left graphs which stand."""
+        this = command_line(self._request, revision=self._resolved.revision)
+        earlier = self._old.commands if self._old is not None and self._takes_over else ()
+        return (*(line for line in earlier if line != this), this)
 
 
 def make_record(

@@ -3,6 +3,7 @@
 The format is versioned; `data/manifest.schema.json` is its JSON Schema.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -14,6 +15,10 @@ from embconvert.model import FileRecord, Fusion, TensorInfo
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "embconvert.json"
+#: What people look at.
+REPORT_FILE = "report.html"
+CARD_FILE = "README.md"
+PAGES = (REPORT_FILE, CARD_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,15 +161,19 @@ class Manifest:
             "pages": [asdict(f) for f in self.pages],
         }
 
+    def as_text(self) -> str:
+        """Returns the manifest as it is written to its file."""
+        return json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n"
+
     def paths(self) -> set[str]:
         """Returns every file that the manifest lists."""
-        return set(self.sizes())
+        return set(self.sizes()) | {page.path for page in self.pages}
 
     def sizes(self) -> dict[str, int]:
-        """Returns the size in bytes of every file that the manifest lists."""
+        """Returns the size in bytes of every file that the manifest lists, but for the pages."""
         sizes = {graph.path: graph.size_bytes for graph in self.artifacts}
         external = [graph.external_data for graph in self.artifacts if graph.external_data]
-        return sizes | {file.path: file.size_bytes for file in (*external, *self.files, *self.pages)}
+        return sizes | {file.path: file.size_bytes for file in (*external, *self.files)}
 
 
 def _fusion_json(fusion: Fusion) -> dict[str, Any]:

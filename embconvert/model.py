@@ -26,6 +26,23 @@ class FileRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceCard:
+    """What the source's model card says that goes with the model wherever it goes.
+
+    Attributes:
+        license: An identifier of the hub's, as "apache-2.0"; None when the card names none.
+        license_name: Of a licence that is "other".
+        license_link: Where that one can be read.
+        languages: As the card names them.
+    """
+
+    license: str | None = None
+    license_name: str | None = None
+    license_link: str | None = None
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResolvedModel:
     """A source pinned to one revision, its files on disk and checked.
 
@@ -39,6 +56,7 @@ class ResolvedModel:
         max_seq_length: Tokens after which sentence-transformers truncates; None when it doesn't.
         has_modules: Whether the source says itself how it pools (modules.json).
         parameters: How many numbers its weights are.
+        card: What its model card says; no part of the digest, for it changes no graph.
     """
 
     model_id: str
@@ -50,6 +68,7 @@ class ResolvedModel:
     max_seq_length: int | None
     has_modules: bool
     parameters: int
+    card: SourceCard = SourceCard()
 
     @property
     def digest(self) -> str:

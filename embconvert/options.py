@@ -3,8 +3,10 @@
 Fire, the README's test and `--help` all read this table, so an option exists in one place.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any
 
 from embconvert import values
@@ -294,6 +296,39 @@ def shared(*names: str) -> tuple[Option, ...]:
     """Returns options of the conversions that another command takes with the same meaning."""
     by_name = {option.name: option for option in OPTIONS}
     return tuple(by_name[name] for name in names)
+
+
+#: What these say has no part in the graphs' bytes or figures, or only here and now.
+_NOT_REPEATED = {
+    "output_parent_dir", "cache_dir", "offline", "dry_run", "json", "quiet", "debug",
+}  # fmt: skip
+
+
+def command_line(request: Request, *, revision: str | None) -> str:
+    """Returns the command line that makes a request's graphs again.
+
+    Args:
+        request: What was asked for.
+        revision: The hub's commit that it was resolved to; None for a local folder.
+    """
+    pinned = replace(request, revision=revision)
+    usual = Request(command=request.command, model_id="")
+    words = ["embconvert", str(request.command)]
+    for option in options_of(request.command).values():
+        value = getattr(pinned, option.request_field)
+        if option.name in _NOT_REPEATED or value == getattr(usual, option.request_field):
+            continue
+        if not option.is_flag:
+            words += [f"--{option.name}", _as_word(value)]
+        elif value == option.parse("true"):
+            words.append(f"--{option.name}")
+    return shlex.join(words)
+
+
+def _as_word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_as_word, value))
+    return str(int(value) if isinstance(value, IntEnum) else value)
 
 
 def parse_options(options: Iterable[Option], words: Mapping[str, str]) -> dict[str, Any]:

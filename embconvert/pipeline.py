@@ -39,6 +39,7 @@ from embconvert.model import (
 )
 from embconvert.optimize import Optimizer
 from embconvert.plan import EXPORTED_FILE, Plan, Stage, Step, make_plan
+from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.resources import limit_threads, memory_limit_bytes
 from embconvert.source import CONFIGURATION_FILES
 from embconvert.source_model import check_device
@@ -202,8 +203,7 @@ class _Run:
         self._ledger.keep_published()
         manifest = self._manifest()
         if not failures:
-            self._publish(manifest)
-            return manifest
+            return self._publish(manifest)
         for other in failures[1:]:
             self._console.warn(other.message)
         if self._ledger.adds_to_published():
@@ -213,18 +213,27 @@ class _Run:
     def _manifest(self) -> Manifest:
         return self._ledger.manifest(self._verifier.facts())
 
-    def _publish(self, manifest: Manifest) -> None:
+    def _publish(self, manifest: Manifest) -> Manifest:
+        """Publishes what stands, with its pages; returns the manifest."""
         old, target = self._old, self._staging.target
         same = old and (manifest.artifacts, manifest.files) == (old.artifacts, old.files)
-        if same and is_whole(target, manifest, contents=True):
+        if old and same and is_whole(target, old, contents=True):
             self._console.say(f"{target} is up to date; nothing was done again")
+            manifest = replace(manifest, commands=old.commands, pages=old.pages)
         else:
+            users = users_pages(target, old)
+            for file in sorted(users):
+                self._console.say(f"{target / file} is yours and stays as it is")
+            manifest = write_pages(manifest, self._staging.folder, name=target.name, keep=users)
+            if old is not None:  # what no manifest lists stays
+                old = replace(old, pages=tuple(p for p in old.pages if p.path not in users))
             self._staging.publish(manifest, old)
         self._console.table(
             f"{self._plan.model_id} -> {self._staging.target}",
             TABLE_HEADER,
             table_rows(manifest.artifacts),
         )
+        return manifest
 
     def _copy_source_files(self) -> None:
         """Stages the source's tokenizer, configuration and module files, without its weights."""

@@ -12,6 +12,7 @@ from embconvert.architectures import read_architecture
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.model import FileRecord, ResolvedModel
 from embconvert.onnx_file import hash_file
+from embconvert.source_card import read_card
 
 #: Any one of these lets transformers make a tokenizer.
 TOKENIZER_FILES = (
@@ -188,6 +189,7 @@ def resolve_folder(
         max_seq_length=_max_seq_length(root, architecture.max_positions),
         has_modules=bool(modules),
         parameters=parameters,
+        card=read_card(folder),
     )
 
 

@@ -116,6 +116,10 @@ def published(folder: Path, *graphs: ArtifactRecord, **source: Any) -> Manifest:
             "dimension": 384,
             "pooling_override": None,
             "trust_remote_code": False,
+            "license": "apache-2.0",
+            "license_name": None,
+            "license_link": None,
+            "languages": ["en"],
             **source,
         },
         source_files=(FileRecord(path="config.json", sha256="0" * 64, size_bytes=1),),
@@ -133,6 +137,7 @@ def published(folder: Path, *graphs: ArtifactRecord, **source: Any) -> Manifest:
                 path=config.name, sha256=hash_file(config), size_bytes=config.stat().st_size
             ),
         ),
+        commands=("embconvert all --model_id org/example-model --quantize QInt8,Float16",),
     )
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest.as_json()))
     return manifest

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from embconvert.manifest import CARD_FILE
 from embconvert.onnx_file import hash_file
 from embconvert.source import CONFIGURATION_FILES
 
@@ -32,7 +33,7 @@ def needed_files(names: Iterable[str], module_folders: list[str], *, python: boo
     """
     names = set(names)
     root = f"{module_folders[0]}/" if module_folders and module_folders[0] else ""
-    wanted = {prefix + name for name in CONFIGURATION_FILES for prefix in ("", root)}
+    wanted = {prefix + name for name in CONFIGURATION_FILES for prefix in ("", root)} | {CARD_FILE}
     for folder in filter(None, module_folders[1:]):
         inside = (n for n in names if n.startswith(f"{folder}/") and n.count("/") == 1)
         wanted.update(n for n in inside if n.endswith((".json", ".safetensors", ".txt")))

@@ -53,32 +53,38 @@ def size_against_fidelity(
     lowest, highest = chart.y_labels[0]["value"], chart.y_labels[-1]["value"]
     chart.range = (lowest, highest + 0.12 * (highest - lowest))  # room for a label above
     chart.add("frontier", [points[graph] for graph in best], stroke=True, show_dots=False)
-    labels = _joined_labels(points, name, within=(largest / 12, (highest - lowest) / 12))
+    groups = _groups(points, within=(largest / 12, (highest - lowest) / 12))
     for graph in graphs:
-        point = {"value": points[graph], "label": labels.get(graph, "")}
-        chart.add(name(graph), [point], dots_size=6)
+        group = next(group for group in groups if graph in group)
+        point: dict[str, Any] = {"value": points[graph]}
+        if graph is group[0]:
+            names = list(dict.fromkeys(map(name, group)))
+            point["label"] = " / ".join(names[:2]) + (" …" if len(names) > 2 else "")
+        # What lies below others stands out around them.
+        size = 6 + 2.5 * (len(group) - 1 - group.index(graph))
+        chart.add(name(graph), [point], dots_size=size)
     described = "; ".join(
-        f"{name(g)} {g.size_mb:.1f} MB, mean cosine {cosine_text(_figures(g).mean_cosine)}" for g in graphs
+        f"{name(g)} {g.size_mb:.1f} MB, mean cosine {cosine_text(_figures(g).mean_cosine)}"
+        for g in graphs
     )
     colours = {0: "frontier"} | {n + 1: f"c{g.number % COLOURS}" for n, g in enumerate(graphs)}
     return _finished(chart, f"Size against fidelity. {described}", colours)
 
 
-def _joined_labels(
-    points: Mapping[Graph, tuple[float, float]],
-    name: Callable[[Graph], str],
-    within: tuple[float, float],
-) -> dict[Graph, str]:
-    """Returns the labels of points; points that nearly coincide share the one of the first."""
-    labels: dict[Graph, str] = {}
+def _groups(
+    points: Mapping[Graph, tuple[float, float]], within: tuple[float, float]
+) -> list[list[Graph]]:
+    """Returns the graphs, those together whose points nearly coincide."""
+    groups: list[list[Graph]] = []
     for graph, (x, y) in points.items():
-        for other in labels:
-            if abs(x - points[other][0]) < within[0] and abs(y - points[other][1]) < within[1]:
-                labels[other] += f" / {name(graph)}"
+        for group in groups:
+            first = points[group[0]]
+            if abs(x - first[0]) < within[0] and abs(y - first[1]) < within[1]:
+                group.append(graph)
                 break
         else:
-            labels[graph] = name(graph)
-    return labels
+            groups.append([graph])
+    return groups
 
 
 def cosine_distribution(graph: Graph, bins: range, *, most: int) -> str:
@@ -100,7 +106,9 @@ def cosine_distribution(graph: Graph, bins: range, *, most: int) -> str:
     chart.range = (0, most)
     chart.add(graph.label, [counts[number] or None for number in shown])
     described = f"{graph.label}: texts by cosine, from {cosine_text(_figures(graph).min_cosine)} up"
-    return _finished(chart, f"Distribution of cosines. {described}", {0: f"c{graph.number % COLOURS}"})
+    return _finished(
+        chart, f"Distribution of cosines. {described}", {0: f"c{graph.number % COLOURS}"}
+    )
 
 
 def used_bins(graphs: Sequence[Graph]) -> range:

@@ -128,6 +128,12 @@ class Conversion:
         return model_id.rstrip("/").rpartition("/")[2]
 
     @property
+    def oldest_runtime(self) -> str:
+        """The oldest ONNX Runtime that runs every graph."""
+        versions = [graph.record.min_onnxruntime for graph in self.graphs]
+        return max(versions, key=lambda v: tuple(map(int, v.split("."))), default="–")
+
+    @property
     def frontier(self) -> list[Graph]:
         """The verified graphs that no other beats in both size and mean cosine, smallest first."""
         return frontier(self.verified)

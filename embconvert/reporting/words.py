@@ -1,4 +1,10 @@
-"""Figures as words."""
+"""Figures and texts as words."""
+
+from functools import cache
+
+from embconvert.texts import verification_texts
+
+_BEGINNING = 140
 
 
 def cosine_text(value: float) -> str:
@@ -9,3 +15,25 @@ def cosine_text(value: float) -> str:
 def loss_text(value: float) -> str:
     """Returns a difference of cosines."""
     return f"−{value:.4f}" if value >= 0.0001 else f"−{value:.1e}"
+
+
+def size_text(megabytes: float) -> str:
+    """Returns a size with its unit."""
+    return f"{megabytes:.1f} MB" if megabytes >= 1 else f"{megabytes * 1000:.1f} kB"
+
+
+def beginning(text_id: str) -> str:
+    """Returns how one of the verification texts begins, what is invisible made visible."""
+    text = _texts().get(text_id)
+    if text is None:
+        return "(a text of another version)"
+    if not text.strip():
+        return f"(only blanks: {text!r})" if text else "(the empty text)"
+    shown = "".join(c if c.isprintable() else "␤" if c == "\n" else "·" for c in text[:_BEGINNING])
+    return shown + ("…" if len(text) > _BEGINNING else "")
+
+
+@cache
+def _texts() -> dict[str, str]:
+    texts = verification_texts()
+    return dict(zip(texts.ids, texts.texts, strict=True))

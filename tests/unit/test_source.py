@@ -113,8 +113,8 @@ def test_of_a_hub_repository_only_what_is_read_is_fetched() -> None:
     ]  # fmt: skip
     wanted = needed_files(names, ["", "1_Pooling", "2_Dense"], python=False)
     assert wanted == [
-        "1_Pooling/config.json", "2_Dense/model.safetensors", "config.json", "model.safetensors",
-        "modules.json", "tokenizer.json",
+        "1_Pooling/config.json", "2_Dense/model.safetensors", "README.md", "config.json",
+        "model.safetensors", "modules.json", "tokenizer.json",
     ]  # fmt: skip
     assert "modeling.py" in needed_files(names, [], python=True)
     sharded = ["model-00001-of-00002.safetensors", "model.safetensors.index.json", "x.safetensors"]

@@ -1,0 +1,32 @@
+"""Making a published folder's pages again: `embconvert report`."""
+
+from embconvert.artifacts import published_manifest
+from embconvert.config import Finished, ReportRequest
+from embconvert.console import Console
+from embconvert.disk import output_errors
+from embconvert.manifest import MANIFEST_FILE, REPORT_FILE
+from embconvert.reporting.pages import users_pages, write_pages
+
+
+def report(request: ReportRequest) -> Finished:
+    """Makes the report and the model card of a folder again, from its manifest.
+
+    A model card that somebody has changed stays as it is; the report is always made.
+
+    Raises:
+        UsageError: No conversion published the folder.
+        SourceError: Its manifest is broken.
+        OutputError: The folder cannot be written.
+    """
+    console = Console(quiet=request.quiet, debug=request.debug)
+    manifest = published_manifest(request.folder)
+    keep = users_pages(request.folder, manifest) - {REPORT_FILE}
+    for file in sorted(keep):
+        console.say(f"{request.folder / file} is yours and stays as it is")
+    name = request.folder.resolve().name
+    with output_errors(request.folder, "write to a copy of the folder"):
+        manifest = write_pages(manifest, request.folder, name=name, keep=keep)
+        temporary = request.folder / f".{MANIFEST_FILE}.new"
+        temporary.write_text(manifest.as_text(), encoding="utf-8")
+        temporary.replace(request.folder / MANIFEST_FILE)
+    return Finished(text=str(request.folder / REPORT_FILE))
