@@ -51,6 +51,8 @@ def test_the_folder_holds_graphs_tokenizer_config_and_modules(parent: Path) -> N
             "config.json",
             "config_sentence_transformers.json",
             "embconvert.json",
+            "README.md",
+            "report.html",
             "modules.json",
             "sentence_bert_config.json",
             "special_tokens_map.json",
