@@ -43,11 +43,21 @@ class Recipe(StrEnum):
     GPTQ = "gptq"
     #: The products that rounding moves farthest get 8 bits.
     MIXED = "mixed"
+    #: Each token's activations have a scale of their own.
+    TOKEN_SCALES = "token_scales"
+    #: Channels that are large everywhere are made smaller, and their weights larger.
+    SMOOTH = "smooth"
+    #: Each row of the embedding table has a scale of its own.
+    ROW_TABLE = "row_table"
 
 
 #: What each precision knows, all on by default.
 RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
-    {Precision.Q4: (Recipe.GPTQ, Recipe.MIXED)}
+    {
+        Precision.Q4: (Recipe.GPTQ, Recipe.MIXED),
+        Precision.QINT8: (Recipe.TOKEN_SCALES, Recipe.SMOOTH, Recipe.GPTQ, Recipe.ROW_TABLE),
+        Precision.QUINT8: (Recipe.TOKEN_SCALES, Recipe.SMOOTH, Recipe.GPTQ, Recipe.ROW_TABLE),
+    }
 )
 
 

@@ -198,7 +198,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="FILE",
         parse=values.path("calibration_dataset"),
         default="a built-in set",
-        help="UTF-8 text file, one text a line, that calibrates QInt8Static and Q4.",
+        help="UTF-8 text file, one text a line, that calibrates.",
     ),
     Option(
         name="min_cosine",

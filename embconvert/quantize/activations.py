@@ -1,20 +1,19 @@
 """What a graph's activations look like on the calibration texts."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embconvert.hollow import fill
 from embconvert.onnx_file import write_model
-from embconvert.quantize.settings import Feed
+from embconvert.quantize.products import Product
+from embconvert.quantize.settings import Feed, QuantizeSettings
+from embconvert.quantize.surgery import Surgery
 from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 # Channels further apart than this count as uncorrelated, so that the matrix of a wide activation
 # stays small.
@@ -34,6 +33,11 @@ class Moments:
 
     windows: tuple[npt.NDArray[np.float32], ...]
 
+    @property
+    def squares(self) -> npt.NDArray[np.float32]:
+        """E[x_i^2] of every channel, (channels,) float32."""
+        return np.concatenate([np.diag(window) for window in self.windows])
+
     def energy(self, weights: npt.NDArray[np.float32]) -> float:
         """Returns E|W x|^2 for the activation x and weights W, (rows, channels) float32."""
         total, start = 0.0, 0
@@ -45,23 +49,16 @@ class Moments:
 
 
 def second_moments(
-    model: Any,
-    weights: "Mapping[str, ir.TensorProtocol]",
-    widths: Mapping[str, int],
-    feeds: Iterator[Feed],
-    work: Path,
+    surgery: Surgery, products: Sequence[Product], settings: QuantizeSettings
 ) -> dict[str, Moments]:
-    """Returns the second moments of activations.
+    """Returns the second moments, on the calibration texts, of what products multiply, by name.
 
-    Args:
-        model: A hollow onnx.ModelProto; it is not changed.
-        weights: What was taken out of it.
-        widths: Channels of each activation to look at, by its name.
-        feeds: The calibration inputs; rows of padding do not count.
-        work: A folder for temporary files; the moments lie there.
+    Rows of padding do not count. The moments lie in the settings' folder for temporary files.
     """
+    work = settings.work
+    widths = {product.activation: product.matrix.shape[1] for product in products}
     names = sorted(widths)
-    session = _probing_session(model, weights, names, work)
+    session = _probing_session(surgery, names, work)
     moments = {
         name: Moments(
             tuple(
@@ -73,7 +70,8 @@ def second_moments(
         for number, name in enumerate(names)
     }
     tokens = 0
-    for feed in feeds:
+    wanted = [*(i.name for i in session.get_inputs()), "attention_mask"]
+    for feed in settings.calibration(list(dict.fromkeys(wanted))):
         for part in _parts(feed):
             real = part["attention_mask"].astype(bool)
             tokens += int(real.sum())
@@ -90,14 +88,12 @@ def second_moments(
     return moments
 
 
-def _probing_session(
-    model: Any, weights: "Mapping[str, ir.TensorProtocol]", names: Collection[str], work: Path
-) -> Any:
+def _probing_session(surgery: Surgery, names: Collection[str], work: Path) -> Any:
     """Opens the graph with activations as further outputs, its weights mapped from a file."""
     import onnx
 
     probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe.CopyFrom(surgery.hollow)
     present = {output.name for output in probe.graph.output}
     probe.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
@@ -105,7 +101,7 @@ def _probing_session(
         if name not in present
     )
     path = work / "probe.onnx"
-    write_model(fill(probe, weights), path, external_data_threshold_bytes=0)
+    write_model(fill(probe, surgery.hollow_weights), path, external_data_threshold_bytes=0)
     return open_session(path, session_options(**NO_SECOND_COPY))
 
 

@@ -81,7 +81,7 @@ class Lookup:
     of_tokens: bool
 
 
-def products(model: "ir.Model") -> Iterator[Product]:
+def find_products(model: "ir.Model") -> Iterator[Product]:
     """Yields the products of a graph: MatMul and plain Gemm with a constant on the right."""
     for node in model.graph:
         if node.domain not in ("", "ai.onnx") or node.op_type not in ("MatMul", "Gemm"):
@@ -93,7 +93,7 @@ def products(model: "ir.Model") -> Iterator[Product]:
             yield Product(node, matrix, node.inputs[2] if len(node.inputs) > 2 else None)
 
 
-def lookups(model: "ir.Model") -> Iterator[Lookup]:
+def find_lookups(model: "ir.Model") -> Iterator[Lookup]:
     """Yields the lookups in tables that are worth quantizing."""
     for node in model.graph:
         if node.domain not in ("", "ai.onnx") or node.op_type != "Gather":

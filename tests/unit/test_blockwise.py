@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from graphs import table_and_products, weights
 from onnx import TensorProto, helper, numpy_helper
 
 from embconvert.config import QuantizeOptions
@@ -17,12 +18,6 @@ from embconvert.quantize.settings import QuantizeSettings
 RANDOM = np.random.default_rng(0)
 # Whole blocks, a padded one, less than one.
 INNER_SIZES = [64, 80, 20]
-
-
-def weights(rows: int, inner: int) -> np.ndarray:
-    drawn = RANDOM.standard_normal((rows, inner), dtype=np.float32)
-    drawn[0] = 0  # a block without any range
-    return drawn
 
 
 def run(nodes: list[object], feed: dict[str, np.ndarray], **initializers: np.ndarray) -> np.ndarray:
@@ -110,7 +105,7 @@ def test_4_bits_are_nearer_in_every_block_than_with_their_tool(inner: int) -> No
         np.square(dequantize_blocks(blocks, form, inner) - drawn).reshape(48, -1, 16).sum(axis=2)
         for blocks in (quantize_blocks(drawn, form), of_their_tool(drawn, form))
     )
-    assert (ours <= theirs * 1.0001).all()
+    assert (ours <= theirs * 1.0001 + 1e-6).all()
     assert ours.sum() < 0.9 * theirs.sum()
 
 
@@ -119,32 +114,6 @@ SETTINGS = QuantizeSettings(
     calibration=lambda _: iter(()),
     work=Path("unused"),
 )
-
-
-def table_and_products() -> ir.Model:
-    """Gather, then MatMul, Gemm with a transposed weight, and MatMul with the first's weight."""
-    ids = ir.val("ids", dtype=ir.DataType.INT64, shape=["n"])
-    arrays = {
-        "table": weights(300, 64), "square": weights(64, 64), "gemm": weights(24, 64),
-        "bias": weights(2, 24)[1], "batched": weights(2 * 24, 4).reshape(2, 24, 4),
-    }  # fmt: skip
-    values = {
-        n: ir.Value(name=n, shape=ir.Shape(a.shape), type=ir.TensorType(ir.DataType.FLOAT),
-                    const_value=ir.tensor(a, name=n))
-        for n, a in arrays.items()
-    }  # fmt: skip
-    nodes = [ir.node("Gather", [values["table"], ids])]
-    nodes += [ir.node("MatMul", [nodes[-1].outputs[0], values["square"]])]
-    nodes += [ir.node("MatMul", [nodes[-1].outputs[0], values["square"]])]
-    nodes += [
-        ir.node("Gemm", [nodes[-1].outputs[0], values["gemm"], values["bias"]], {"transB": 1})
-    ]
-    nodes += [ir.node("MatMul", [nodes[-1].outputs[0], values["batched"]])]
-    y = nodes[-1].outputs[0]
-    y.name, y.shape, y.dtype = "y", ir.Shape([2, "n", 4]), ir.DataType.FLOAT
-    graph = ir.Graph([ids], [y], nodes=nodes, initializers=list(values.values()),
-                     opset_imports={"": 17}, name="g")  # fmt: skip
-    return ir.Model(graph, ir_version=8)
 
 
 def test_a_graph_keeps_its_results_and_shares_what_it_shared(tmp_path: Path) -> None:
@@ -161,7 +130,7 @@ def test_a_graph_keeps_its_results_and_shares_what_it_shared(tmp_path: Path) -> 
     }  # fmt: skip
     initializers = read_names(written.path)
     assert {n for n in initializers if "square" in n} == {
-        "square_columns_q8", "square_columns_scales",
+        "square_columns_integers", "square_columns_scales",
     }  # fmt: skip
     assert {"table", "gemm"}.isdisjoint(initializers)
     assert {"batched", "bias"} <= initializers

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from test_blockwise import table_and_products
+from graphs import table_and_products
 
-from embconvert.config import QuantizeOptions, Recipe
+from embconvert.config import RECIPES, Precision, QuantizeOptions, Recipe
 from embconvert.onnx_file import write_model
 from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import BlockFormat, Blocks, dequantize_blocks, quantize_blocks
 from embconvert.quantize.blockwise import blockwise_4
-from embconvert.quantize.gptq import gptq
+from embconvert.quantize.gptq import gptq_blocks
 from embconvert.quantize.mixed import most_moved, relative_error
 from embconvert.quantize.settings import Feed, QuantizeSettings
 
@@ -37,12 +37,12 @@ def moved(blocks: Blocks) -> float:
 
 @pytest.mark.parametrize("windows", [moments(), moments(64)])
 def test_gptq_moves_results_far_less_than_rounding_to_the_nearest(windows: Moments) -> None:
-    assert moved(gptq(WEIGHTS, FORM, windows)) < 0.5 * moved(quantize_blocks(WEIGHTS, FORM))
+    assert moved(gptq_blocks(WEIGHTS, FORM, windows)) < 0.5 * moved(quantize_blocks(WEIGHTS, FORM))
 
 
 def test_gptq_without_any_activation_rounds_all_the_same() -> None:
     nothing = Moments((np.zeros((96, 96), np.float32),))
-    assert np.isfinite(gptq(WEIGHTS, FORM, nothing).scales).all()
+    assert np.isfinite(gptq_blocks(WEIGHTS, FORM, nothing).scales).all()
 
 
 def test_the_relative_error_is_that_of_the_results() -> None:
@@ -58,7 +58,7 @@ def test_the_products_that_move_farthest_are_chosen_up_to_a_share_of_the_weights
     assert most_moved(errors, sizes, 0.8) == {"big", "farther"}
 
 
-@pytest.mark.parametrize("recipes", [(), (Recipe.GPTQ,), (Recipe.MIXED,), tuple(Recipe)])
+@pytest.mark.parametrize("recipes", [(), (Recipe.GPTQ,), (Recipe.MIXED,), RECIPES[Precision.Q4]])
 def test_q4_with_any_recipes_keeps_a_graph_runnable(
     recipes: tuple[Recipe, ...], tmp_path: Path
 ) -> None:

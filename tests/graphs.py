@@ -1,0 +1,39 @@
+"""Small graphs with weights."""
+
+import numpy as np
+import onnx_ir as ir
+
+_RANDOM = np.random.default_rng(0)
+
+
+def weights(rows: int, inner: int) -> np.ndarray:
+    """Draws a matrix whose first row is zero."""
+    drawn = _RANDOM.standard_normal((rows, inner), dtype=np.float32)
+    drawn[0] = 0  # a block without any range
+    return drawn
+
+
+def table_and_products() -> ir.Model:
+    """Gather, then MatMul, Gemm with a transposed weight, and MatMul with the first's weight."""
+    ids = ir.val("ids", dtype=ir.DataType.INT64, shape=["n"])
+    arrays = {
+        "table": weights(300, 64), "square": weights(64, 64), "gemm": weights(24, 64),
+        "bias": weights(2, 24)[1], "batched": weights(2 * 24, 4).reshape(2, 24, 4),
+    }  # fmt: skip
+    values = {
+        n: ir.Value(name=n, shape=ir.Shape(a.shape), type=ir.TensorType(ir.DataType.FLOAT),
+                    const_value=ir.tensor(a, name=n))
+        for n, a in arrays.items()
+    }  # fmt: skip
+    nodes = [ir.node("Gather", [values["table"], ids])]
+    nodes += [ir.node("MatMul", [nodes[-1].outputs[0], values["square"]])]
+    nodes += [ir.node("MatMul", [nodes[-1].outputs[0], values["square"]])]
+    nodes += [
+        ir.node("Gemm", [nodes[-1].outputs[0], values["gemm"], values["bias"]], {"transB": 1})
+    ]
+    nodes += [ir.node("MatMul", [nodes[-1].outputs[0], values["batched"]])]
+    y = nodes[-1].outputs[0]
+    y.name, y.shape, y.dtype = "y", ir.Shape([2, "n", 4]), ir.DataType.FLOAT
+    graph = ir.Graph([ids], [y], nodes=nodes, initializers=list(values.values()),
+                     opset_imports={"": 17}, name="g")  # fmt: skip
+    return ir.Model(graph, ir_version=8)
