@@ -106,7 +106,7 @@ def test_4_bits_are_nearer_in_every_block_than_with_their_tool(inner: int) -> No
         for blocks in (quantize_blocks(drawn, form), of_their_tool(drawn, form))
     )
     assert (ours <= theirs * 1.0001 + 1e-6).all()
-    assert ours.sum() < 0.9 * theirs.sum()
+    assert ours.sum() < 0.93 * theirs.sum()
 
 
 SETTINGS = QuantizeSettings(
