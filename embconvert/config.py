@@ -129,6 +129,7 @@ class Request:
         opset: The ONNX operator set of the exported graph.
         device: The torch device that traces the model.
         skip_validation: Do not compare with the reference; the manifest says so.
+        full_validation: Compare a large model on all texts, too.
         trust_remote_code: Run Python code that comes with the model.
         optimize: The level of the optimized graph.
         quantize: The precisions to make.
@@ -158,6 +159,7 @@ class Request:
     opset: int = 17
     device: str = "cpu"
     skip_validation: bool = False
+    full_validation: bool = False
     trust_remote_code: bool = False
     optimize: OptimizationLevel = OptimizationLevel.BASIC
     quantize: tuple[Precision, ...] = ()
@@ -273,33 +275,6 @@ class CompareRequest:
 
     folders: tuple[Path, ...]
     output: Path = Path("compare.html")
-    debug: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class PushRequest:
-    """What `embconvert push` asks for.
-
-    Attributes:
-        folder: A published folder.
-        repo_id: The hub's repository, `org/name`.
-        private: Nobody else may see the repository that is made.
-        revision: The branch; None means the main one.
-        create_pr: Open a pull request instead of writing to the branch.
-        message: Of the commit; None means a usual one.
-        dry_run: Check the folder and print what would be uploaded.
-        quiet: No progress and no messages but warnings and errors.
-        debug: Add tracebacks and the libraries' own warnings.
-    """
-
-    folder: Path
-    repo_id: str
-    private: bool = False
-    revision: str | None = None
-    create_pr: bool = False
-    message: str | None = None
-    dry_run: bool = False
-    quiet: bool = False
     debug: bool = False
 
 

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+#: The weights that were taken out of a graph, by name.
+Weights = Mapping[str, "ir.TensorProtocol"]
+
 #: Smaller weights stay: shapes, scalars and small biases.
 HOLLOW_BYTES = 4096
 

@@ -6,7 +6,6 @@ layer that two graphs share is found by name, made an output of both, and compar
 """
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from embconvert.fidelity import LayerCosine, cosines
+from embconvert.hollow import hollow_out
 from embconvert.model import OnnxArtifact
 from embconvert.onnx_file import read_model
 from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
+from embconvert.segments import mapped_beside
 from embconvert.tokenization import TokenizedTexts
 
 #: Texts of usual length; they show where accuracy goes, other texts lose it in the same layers.
@@ -122,18 +123,10 @@ def _run(
 
 @contextmanager
 def _with_outputs(path: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Yields a copy of a graph with more outputs, beside it, where its external data is.
-
-    A protobuf message that is written twice is merged, so the outputs are put behind the file.
-    """
+    """Yields a graph with more outputs, whose weights are those of the graph itself."""
     import onnx
 
-    more = onnx.GraphProto(output=[onnx.ValueInfoProto(name=name) for name in names])
-    copy = path.with_name(f".{path.name}.layers")
-    try:
-        shutil.copyfile(path, copy)
-        with copy.open("ab") as stream:
-            stream.write(onnx.ModelProto(graph=more).SerializeToString())
+    proto, weights = hollow_out(read_model(path))
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    with mapped_beside(proto, weights, path) as copy:
         yield copy
-    finally:
-        copy.unlink(missing_ok=True)

@@ -71,6 +71,16 @@ class ResolvedModel:
     card: SourceCard = SourceCard()
 
     @property
+    def flop_per_token(self) -> float:
+        """About what one token costs: a product and a sum for each weight outside of the table.
+
+        Source: https://arxiv.org/abs/2001.08361, section 2.1.
+        """
+        rows = self.config.get("vocab_size")
+        table = rows * (self.architecture.hidden_size or 0) if isinstance(rows, int) else 0
+        return 2.0 * max(self.parameters - table, 0)
+
+    @property
     def digest(self) -> str:
         """One sha256 over the names and contents of all files."""
         digest = hashlib.sha256()

@@ -8,7 +8,7 @@ gets its weights in one file beside it, `<name>.onnx_data`.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -208,6 +208,34 @@ def read_model(path: Path) -> "ir.Model":
             name=tensor.name or "",
         )
     return model
+
+
+def reference_weights(proto: Any, weights: "Mapping[str, ir.TensorProtocol]") -> None:
+    """Turns a hollow graph's placeholders into external data in the files that read_model mapped.
+
+    A graph file with its weights inside is such a file, too. The graph must be written beside it.
+
+    Args:
+        proto: An onnx.ModelProto; it is changed. What is in no file becomes part of it.
+        weights: As read_model gives them, by name.
+    """
+    import onnx
+    import onnx_ir as ir
+
+    for tensor in proto.graph.initializer:
+        weight = weights.get(tensor.name)
+        if weight is None or tensor.raw_data:
+            continue
+        if not isinstance(weight, ir.ExternalTensor):
+            tensor.raw_data = weight.tobytes()
+            continue
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        place = {
+            "location": Path(weight.location).name, "offset": weight.offset or 0,
+            "length": weight.nbytes,
+        }  # fmt: skip
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
 
 
 def describe(

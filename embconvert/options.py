@@ -235,6 +235,13 @@ OPTIONS: tuple[Option, ...] = (
         help="Do not compare with the reference; the manifest says so.",
     ),
     Option(
+        name="full_validation",
+        commands=_ALL_COMMANDS,
+        parse=values.boolean("full_validation"),
+        default="off",
+        help="Compare a large model on all built-in texts, too, not on a sample of them.",
+    ),
+    Option(
         name="trust_remote_code",
         commands=_EXPORT,
         parse=values.boolean("trust_remote_code"),

@@ -40,7 +40,7 @@ from embconvert.model import (
 from embconvert.optimize import Optimizer
 from embconvert.plan import EXPORTED_FILE, Plan, Stage, Step, make_plan
 from embconvert.reporting.pages import users_pages, write_pages
-from embconvert.resources import limit_threads, memory_limit_bytes
+from embconvert.resources import available_memory_bytes, limit_threads, memory_limit_bytes
 from embconvert.source import CONFIGURATION_FILES
 from embconvert.source_model import check_device
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
@@ -117,6 +117,19 @@ def _prepare(request: Request, target: Path, calibration: str, console: Console)
     return _Prepared(request=request, resolved=resolved, plan=plan, old=old)
 
 
+def _is_short_of_memory(plan: Plan, console: Console) -> bool:
+    """Whether graphs must be verified in pieces; says so."""
+    available = available_memory_bytes()
+    verified = any(step.floor is not None for step in plan.steps)
+    if not verified or plan.whole_graphs_bytes <= available:
+        return False
+    console.say(
+        f"{available / 1e9:.1f} GB of memory: the source and the graphs are run layer by layer "
+        f"(whole, they would take {plan.whole_graphs_bytes / 1e9:.1f} GB)"
+    )
+    return True
+
+
 def _warn_of_memory(plan: Plan, console: Console) -> None:
     limit = memory_limit_bytes()
     if limit is not None and limit < plan.memory_need_bytes:
@@ -170,7 +183,14 @@ class _Run:
         self._ledger = Ledger(request, resolved, staging, old, console)
         self._workers = workers
         self._source = Source(request, resolved, staging.folder, workers, console)
-        self._verifier = Verifier(self._source, workers, console, skipped=request.skip_validation)
+        self._verifier = Verifier(
+            self._source,
+            workers,
+            console,
+            skipped=request.skip_validation,
+            layer_by_layer=_is_short_of_memory(self._plan, console),
+            flop_per_token=0.0 if self._request.full_validation else self._resolved.flop_per_token,
+        )
         self._verified: set[str] = set()
 
     def execute(self) -> Manifest:

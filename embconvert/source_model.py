@@ -12,7 +12,6 @@ from embconvert.fidelity import Embeddings, FloatArray
 from embconvert.loading import LoadedModel, load_model
 from embconvert.lockstep import layers_of, run_in_lockstep
 from embconvert.model import ResolvedModel
-from embconvert.resources import available_memory_bytes
 from embconvert.stored_weights import as_stored
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 #: The order of a graph's inputs; others that a tokenizer makes follow.
 INPUT_ORDER = ("input_ids", "attention_mask", "token_type_ids")
-
-# Weights that are read again for each batch must stay in memory; the rest of it is for all else.
-_MAPPED_SHARE = 0.5
 
 # Two texts of different length, so that the trace sees padding: a batch of 1 or a full mask lets
 # the tracer take a shortcut for a fact of the model.
@@ -210,18 +206,23 @@ class SourceModel:
         return Traced().eval()
 
     def encode(
-        self, groups: Sequence[Sequence[str]], advance: Callable[[float], None]
+        self,
+        groups: Sequence[Sequence[str]],
+        advance: Callable[[float], None] = lambda _: None,
+        *,
+        layer_by_layer: bool = False,
     ) -> list[Embeddings]:
         """Encodes groups of texts, each as one batch, with sentence-transformers' own encode.
 
-        No prompt is prepended: a graph is given the text as it is. All groups go through the
-        model layer by layer when its weights have to be cast, or don't fit into memory.
+        No prompt is prepended: a graph is given the text as it is.
 
         Args:
             groups: The texts of each batch.
             advance: Called with the share of the work that is done since the last call.
+            layer_by_layer: Let all groups go through a layer before the next is read, for weights
+                that don't fit into memory. Weights that have to be cast always go that way.
         """
-        if not (self._casts.are_needed or self._weights_exceed_memory()):
+        if not (self._casts.are_needed or layer_by_layer):
             found = []
             for group in groups:
                 found.append(self._encode(group))
@@ -241,10 +242,6 @@ class SourceModel:
             )
         finally:
             self._casts.are_kept = False
-
-    def _weights_exceed_memory(self) -> bool:
-        weights: int = sum(p.numel() * p.element_size() for p in self._model.parameters())
-        return weights > _MAPPED_SHARE * available_memory_bytes()
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:
         items = self._model.encode(

@@ -1,6 +1,6 @@
 """What runs in worker processes; see workers.Worker.call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,29 +98,44 @@ def export_source(
 
 
 def embed_with_source(
-    reporter: Reporter, texts: Sequence[str], groups: Sequence[Sequence[int]]
+    reporter: Reporter,
+    texts: Sequence[str],
+    groups: Sequence[Sequence[int]],
+    *,
+    layer_by_layer: bool,
 ) -> list[Embeddings]:
     """Embeds batches of texts with the loaded source: the reference."""
-    total = sum(map(len, groups))
-    done = told = 0.0
-
-    def advance(share: float) -> None:
-        nonlocal done, told
-        done += share * total
-        reporter.advance(int(done) - int(told))
-        told = done
-
-    return _loaded[0].encode([[texts[i] for i in group] for group in groups], advance)
+    advance = _in_texts(reporter, sum(map(len, groups)))
+    batches_of_texts = [[texts[i] for i in group] for group in groups]
+    return _loaded[0].encode(batches_of_texts, advance, layer_by_layer=layer_by_layer)
 
 
 def embed_with_graph(
-    reporter: Reporter, artifact: OnnxArtifact, texts: TokenizedTexts, workload: Workload
+    reporter: Reporter,
+    artifact: OnnxArtifact,
+    texts: TokenizedTexts,
+    workload: Workload,
+    *,
+    layer_by_layer: bool,
 ) -> WorkloadRun | str:
     """Embeds a workload with a graph; returns what is wrong, in words, when it can't."""
+    advance = _in_texts(reporter, workload.size)
     try:
-        return run_graph(artifact, texts, workload, reporter.advance)
+        return run_graph(artifact, texts, workload, advance, layer_by_layer=layer_by_layer)
     except ValueError as error:
         return str(error)
+
+
+def _in_texts(reporter: Reporter, total: int) -> Callable[[float], None]:
+    """Returns a function that reports shares of the work as numbers of texts."""
+    done = 0.0
+
+    def advance(share: float) -> None:
+        nonlocal done
+        before, done = done, done + share * total
+        reporter.advance(round(done) - round(before))
+
+    return advance
 
 
 def compare_layers(

@@ -85,12 +85,18 @@ class Source:
         )
         return result
 
-    def embed(self, texts: Sequence[str], workload: Workload) -> Embeddings:
+    def embed(
+        self, texts: Sequence[str], workload: Workload, *, layer_by_layer: bool
+    ) -> Embeddings:
         """Embeds a workload: the reference, a row for each text of each group."""
         self.load()
         with self._console.progress("embedding with the source", workload.size) as advance:
             parts: list[Embeddings] = self._call(
-                embed_with_source, texts, workload.groups, advance=advance
+                embed_with_source,
+                texts,
+                workload.groups,
+                layer_by_layer=layer_by_layer,
+                advance=advance,
             )
         return join(parts)
 
@@ -141,15 +147,33 @@ class Source:
 
 
 class Verifier:
-    """Compares graphs with a source on the built-in texts."""
+    """Compares graphs with a source on the built-in texts.
+
+    Args:
+        source: The source.
+        workers: Where graphs run.
+        console: For messages.
+        skipped: Whether nothing is to be compared.
+        layer_by_layer: Run the source and the graphs in pieces, which takes little memory.
+        flop_per_token: That one token costs; a model that costs much is compared on a sample.
+    """
 
     def __init__(
-        self, source: Source, workers: Workers, console: Console, *, skipped: bool
+        self,
+        source: Source,
+        workers: Workers,
+        console: Console,
+        *,
+        skipped: bool,
+        layer_by_layer: bool,
+        flop_per_token: float,
     ) -> None:
         self._source = source
         self._workers = workers
         self._console = console
         self._skipped = skipped
+        self._layer_by_layer = layer_by_layer
+        self._flop_per_token = flop_per_token
         self._prepared: tuple[list[str], TokenizedTexts, Workload, Embeddings] | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -159,6 +183,7 @@ class Verifier:
             "texts_digest": texts.digest,
             "texts": len(texts.texts),
             "skipped": self._skipped,
+            "execution": "layer by layer" if self._layer_by_layer else "whole graph",
             "reference": "sentence-transformers encode(), float32, no prompt",
         }
 
@@ -184,7 +209,12 @@ class Verifier:
                 self._workers.take() as worker,
             ):
                 run: WorkloadRun | str = worker.call(
-                    embed_with_graph, artifact, tokens, workload, advance=advance
+                    embed_with_graph,
+                    artifact,
+                    tokens,
+                    workload,
+                    layer_by_layer=self._layer_by_layer,
+                    advance=advance,
                 )
                 if isinstance(run, str):
                     raise ValueError(run)
@@ -236,8 +266,15 @@ class Verifier:
                     f"{len(texts.ids) - len(present)} texts have no token and are left out"
                 )
             tokens = tokens.subset(present)
-            workload = make_workload(tokens.lengths)
-            reference = self._source.embed([texts.texts[i] for i in present], workload)
+            workload = make_workload(tokens.lengths, self._flop_per_token)
+            if workload.texts < len(present):
+                self._console.say(
+                    f"a large model: compared on a sample of {workload.texts} of "
+                    f"{len(present)} texts (--full_validation compares all)"
+                )
+            reference = self._source.embed(
+                [texts.texts[i] for i in present], workload, layer_by_layer=self._layer_by_layer
+            )
             ids = [texts.ids[present[i]] for group in workload.groups for i in group]
             self._prepared = (ids, tokens, workload, reference)
             if lone:

@@ -1,7 +1,8 @@
 """Running a graph on ONNX Runtime over texts, as a consumer would."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,23 @@ import numpy as np
 
 from embconvert.fidelity import Embeddings, FloatArray, cosines
 from embconvert.model import OnnxArtifact
+from embconvert.resources import available_memory_bytes
 from embconvert.runtime import open_session, session_options
+from embconvert.segments import PiecewiseGraph
 from embconvert.texts import batches
 from embconvert.tokenization import TokenizedTexts
+
+# ONNX Runtime packs a piece's weights, and makes float32 ones of half-precision ones: several times
+# their size; the process with the source is there, too.
+_PIECE_SHARE = 1 / 8
+
+# What the comparison of one graph may cost: all texts up to the first figure, which a model of 100
+# million parameters (BERT base) stays below; else a sample for about the second, some twenty
+# seconds on two cores.
+_COMPLETE_FLOP = 5e12
+_SAMPLE_FLOP = 3e12
+_SMALLEST_SAMPLE = 16
+_SHORT_TEXT = 48
 
 # So many texts of all lengths are embedded once more in one mixed batch, and alone.
 _MIXED_BATCH = 12
@@ -38,19 +53,57 @@ class Workload:
         return (*self.similar, self.mixed, *((index,) for index in self.mixed))
 
     @property
+    def texts(self) -> int:
+        """Different texts."""
+        return sum(map(len, self.similar))
+
+    @property
     def size(self) -> int:
         """Texts to embed, those that come again included."""
         return sum(map(len, self.groups))
 
 
-def make_workload(lengths: Sequence[int]) -> Workload:
-    """Lays out the batches for texts of these many tokens; none may be empty."""
+def make_workload(lengths: Sequence[int], flop_per_token: float = 0.0) -> Workload:
+    """Lays out the batches: of all texts, or for a large model of a sample of all lengths.
+
+    Args:
+        lengths: Tokens of each text; none may be empty.
+        flop_per_token: That one token costs in the model.
+    """
     by_length = sorted(range(len(lengths)), key=lambda i: lengths[i])
-    step = max(1, (len(by_length) - 1) // (_MIXED_BATCH - 1))
-    return Workload(
+    complete = Workload(
         similar=tuple(tuple(group) for group in batches(lengths)),
-        mixed=tuple(by_length[::step][:_MIXED_BATCH]),
+        mixed=tuple(_evenly(by_length, _MIXED_BATCH)),
     )
+    if _padded_tokens(complete, lengths) * flop_per_token <= _COMPLETE_FLOP:
+        return complete
+    tokens = max(_SAMPLE_FLOP / flop_per_token, _SMALLEST_SAMPLE * _SHORT_TEXT)
+    usable = [i for i in by_length if lengths[i] <= max(tokens / 6, _SHORT_TEXT)]
+    for count in range(len(usable), 0, -1):
+        sample = _sample(_evenly(usable, count), lengths)
+        if count <= _SMALLEST_SAMPLE or _padded_tokens(sample, lengths) <= tokens:
+            return sample
+    return complete
+
+
+def _sample(chosen: Sequence[int], lengths: Sequence[int]) -> Workload:
+    # Small batches, since neighbours differ more in length; no long text that comes three times.
+    groups = batches([lengths[i] for i in chosen], texts=8)
+    short = [i for i in chosen if lengths[i] <= _SHORT_TEXT] or chosen[:1]
+    return Workload(
+        similar=tuple(tuple(chosen[i] for i in group) for group in groups),
+        mixed=tuple(_evenly(short, 4)),
+    )
+
+
+def _evenly(items: Sequence[int], count: int) -> list[int]:
+    """Returns so many of the items, or all, the first and the last among them."""
+    count = min(count, len(items))
+    return [items[round(n * (len(items) - 1) / max(1, count - 1))] for n in range(count)]
+
+
+def _padded_tokens(workload: Workload, lengths: Sequence[int]) -> int:
+    return sum(len(group) * max(lengths[i] for i in group) for group in workload.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +140,7 @@ def _summary(workload: Workload, results: Sequence[tuple[Embeddings, float]]) ->
     embeddings = join([part for part, _ in results])
     seconds = sum(duration for _, duration in results[: len(workload.similar)])
     primary = _primary(embeddings)
-    texts = sum(map(len, workload.similar))
+    texts = workload.texts
     row_of = {index: row for row, index in enumerate(i for g in workload.similar for i in g)}
     usual = primary[[row_of[index] for index in workload.mixed]]
     mixed, alone = np.split(primary[texts:], 2)
@@ -115,7 +168,9 @@ def run_graph(
     artifact: OnnxArtifact,
     texts: TokenizedTexts,
     workload: Workload,
-    advance: Callable[[int], None],
+    advance: Callable[[float], None],
+    *,
+    layer_by_layer: bool,
 ) -> WorkloadRun:
     """Embeds a workload with a graph, on the CPU.
 
@@ -123,31 +178,71 @@ def run_graph(
         artifact: The graph.
         texts: Its input.
         workload: The batches.
-        advance: Called with the number of texts done.
+        advance: Called with the share of the work that is done since the last call.
+        layer_by_layer: Run it in pieces, which takes little memory.
 
     Raises:
         ValueError: The graph doesn't load, doesn't run, or has no known output.
     """
+    run = _run_in_pieces if layer_by_layer else _run_whole
+
+    def feed(indices: Sequence[int], inputs: Sequence[str]) -> dict[str, Any]:
+        return texts.batch(indices, inputs)
+
+    results = run(artifact, workload, feed, advance)
+    masks = (texts.batch(group, ("attention_mask",)) for group in workload.groups)
+    return _summary(
+        workload,
+        [
+            (_embeddings(values, mask["attention_mask"]), seconds)
+            for (values, seconds), mask in zip(results, masks, strict=True)
+        ],
+    )
+
+
+#: From the indices of texts and the names of a graph's inputs to these inputs.
+_Feed = Callable[[Sequence[int], Sequence[str]], dict[str, Any]]
+
+
+def _run_whole(
+    artifact: OnnxArtifact, workload: Workload, feed: _Feed, advance: Callable[[float], None]
+) -> Iterator[tuple[dict[str, Any], float]]:
+    """Yields a graph's outputs for each batch, and the seconds that they took."""
     session = _open_session(artifact)
     inputs = [i.name for i in session.get_inputs()]
     outputs = [o.name for o in session.get_outputs()]
 
-    def run(indices: Sequence[int]) -> Embeddings:
-        feed = texts.batch(indices, inputs)
-        try:
-            values = dict(zip(outputs, session.run(None, feed), strict=True))
-        except Exception as error:
-            raise ValueError(f"the graph does not run: {error}") from error
-        mask = texts.batch(indices, ("attention_mask",))["attention_mask"]
-        return _embeddings(values, mask)
+    def run(indices: Sequence[int]) -> dict[str, Any]:
+        with _running():
+            return dict(zip(outputs, session.run(None, feed(indices, inputs)), strict=True))
 
     run(workload.similar[-1])  # the first run allocates; it is not timed
-    results = []
     for group in workload.groups:
         start = time.perf_counter()
-        results.append((run(group), time.perf_counter() - start))
-        advance(len(group))
-    return _summary(workload, results)
+        values = run(group)
+        yield values, time.perf_counter() - start
+        advance(len(group) / workload.size)
+
+
+def _run_in_pieces(
+    artifact: OnnxArtifact, workload: Workload, feed: _Feed, advance: Callable[[float], None]
+) -> list[tuple[dict[str, Any], float]]:
+    """As _run_whole."""
+    piece_bytes = int(available_memory_bytes() * _PIECE_SHARE)
+    graph = PiecewiseGraph(artifact.path, piece_bytes=piece_bytes)
+    with _running():
+        return graph.run([feed(group, graph.inputs) for group in workload.groups], advance)
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    """Turns ONNX Runtime's errors into ValueError."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(f"the graph does not run: {error}") from error
 
 
 def _open_session(artifact: OnnxArtifact) -> Any:

@@ -32,7 +32,7 @@ def test_a_half_precision_source_is_one_in_float32(
     half = zoo.build_model(architecture, tmp_path / "half", dtype=dtype)
     full = saved_in_float32(half, tmp_path / "full")
 
-    found = load(half).encode(GROUPS, lambda _: None)
+    found = load(half).encode(GROUPS)
 
     reference = SentenceTransformer(str(full), device="cpu")
     for embeddings, texts in zip(found, GROUPS, strict=True):
@@ -43,14 +43,11 @@ def test_a_half_precision_source_is_one_in_float32(
     assert graphs[0] == graphs[1]
 
 
-def test_layer_by_layer_gives_what_batch_by_batch_gives(
-    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_layer_by_layer_gives_what_batch_by_batch_gives(tiny_bert: Path) -> None:
     source = load(tiny_bert)
-    one_by_one = source.encode(GROUPS, lambda _: None)
+    one_by_one = source.encode(GROUPS)
     shares: list[float] = []
-    monkeypatch.setattr("embconvert.source_model.available_memory_bytes", lambda: 0)
-    in_lockstep = source.encode(GROUPS, shares.append)
+    in_lockstep = source.encode(GROUPS, shares.append, layer_by_layer=True)
     assert sum(shares) == pytest.approx(1.0)
     for ours, theirs in zip(in_lockstep, one_by_one, strict=True):
         np.testing.assert_array_equal(ours.sentence, theirs.sentence)

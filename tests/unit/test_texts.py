@@ -62,6 +62,25 @@ def test_a_workload_embeds_some_texts_alone_and_in_a_mixed_batch(lengths: list[i
     assert workload.size == len(lengths) + 2 * len(mixed)
 
 
+@given(st.lists(st.integers(1, 600), min_size=20, max_size=60))
+def test_a_large_model_is_compared_on_a_sample_of_all_lengths(lengths: list[int]) -> None:
+    """Here a token costs so much that 16 texts, or few tokens, are all that may be."""
+    workload = make_workload(lengths, flop_per_token=1e12)
+    chosen = [index for group in workload.similar for index in group]
+    assert len(chosen) == len(set(chosen)) == workload.texts
+    assert 1 <= workload.texts <= 16 or sum(lengths[i] for i in chosen) <= 16 * 48
+    assert set(workload.mixed) <= set(chosen)
+    assert min(lengths[i] for i in chosen) == min(lengths)
+
+
+def test_the_sample_is_as_large_as_its_cost_allows() -> None:
+    lengths = [1 + n % 60 for n in range(288)]
+    sizes = [make_workload(lengths, flop).texts for flop in (1e8, 1e9, 2e9, 1e10)]
+    assert sizes[0] == 288
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 16
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "b", "c"]

@@ -1,0 +1,55 @@
+"""With little memory, the source and the graphs run layer by layer; what is written is the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zoo
+from conftest import ROOT, embconvert, files_in
+from test_architectures import export, load, random_feed
+
+from embconvert.runtime import open_session, session_options
+from embconvert.segments import PiecewiseGraph
+
+pytestmark = pytest.mark.integration
+
+LARGE_MODEL = {"PYTHONPATH": f"{ROOT / 'tests' / 'lowered'}:{ROOT}"}
+
+
+def test_with_little_memory_the_files_are_the_same(tiny_bert: Path, tmp_path: Path) -> None:
+    precisions = ("--quantize", "Float16,Q8", "--min_cosine", 0.9)
+    runs = []
+    for name, env in (("much", LARGE_MODEL), ("little", {**LARGE_MODEL, "LITTLE_MEMORY": "1"})):
+        outcome = embconvert(
+            "all", "--model_id", tiny_bert, "--output_parent_dir", tmp_path / name, *precisions,
+            env=env,
+        )  # fmt: skip
+        assert outcome.code == 0, outcome.stderr
+        runs.append(outcome)
+    much, little = runs
+    assert "layer by layer" in little.stderr
+    assert "layer by layer" not in much.stderr
+    assert little.manifest["verification"]["execution"] == "layer by layer"
+    hashes = [{a["path"]: a["sha256"] for a in run.manifest["artifacts"]} for run in runs]
+    assert hashes[0] == hashes[1]
+    assert len(hashes[0]) == 8  # each with its external data
+    figures = [[a["fidelity"] for a in r.manifest["artifacts"] if "fidelity" in a] for r in runs]
+    for ours, theirs in zip(*figures, strict=True):
+        assert ours["mean_cosine"] == pytest.approx(theirs["mean_cosine"])
+    assert not [file for file in files_in(tmp_path) if ".mapped" in file]
+
+
+@pytest.mark.parametrize("architecture", ["deberta", "longformer", "qwen3"])
+def test_a_graph_in_pieces_gives_what_it_gives_whole(architecture: str, tmp_path: Path) -> None:
+    path = export(load(zoo.build_model(architecture, tmp_path / "m")), tmp_path / "graph.onnx")
+    graph = PiecewiseGraph(path, piece_bytes=1 << 14)
+    session = open_session(path, session_options())
+    random = np.random.default_rng(0)
+    feeds = [
+        {name: feed[name] for name in graph.inputs}
+        for feed in (random_feed(random, *shape, left=False) for shape in ((1, 5, 0), (3, 23, 4)))
+    ]
+    for feed, (values, seconds) in zip(feeds, graph.run(feeds, lambda _: None), strict=True):
+        assert seconds > 0
+        for name, expected in zip(graph.outputs, session.run(None, feed), strict=True):
+            np.testing.assert_allclose(values[name], expected, atol=1e-5)
