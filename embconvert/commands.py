@@ -14,8 +14,10 @@ from embconvert.fleet.options import BATCH_OPTIONS, make_batch_request
 from embconvert.options import Option, make_request, options_of, shared
 from embconvert.reporting.options import (
     COMPARE_OPTIONS,
+    PUSH_OPTIONS,
     REPORT_OPTIONS,
     make_compare_request,
+    make_push_request,
     make_report_request,
 )
 
@@ -141,6 +143,18 @@ _ALL = (
         operands=Operands(
             metavar="FOLDER", help="Two or more folders that conversions published.", several=True
         ),
+    ),
+    CommandSpec(
+        name="push",
+        summary="Upload a folder to a hub, when every file of it is verified.",
+        examples=(
+            "embconvert push models/all-MiniLM-L6-v2 --repo_id my-org/all-MiniLM-L6-v2-onnx",
+            "embconvert push models/my-model --repo_id my-org/my-model --private --create_pr",
+        ),
+        options=_by_name(*PUSH_OPTIONS),
+        make_request=make_push_request,
+        function="embconvert.push:push",
+        operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
     ),
     CommandSpec(
         name="version",

@@ -279,6 +279,33 @@ class CompareRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PushRequest:
+    """What `embconvert push` asks for.
+
+    Attributes:
+        folder: A published folder.
+        repo_id: The hub's repository, `org/name`.
+        private: Nobody else may see the repository that is made.
+        revision: The branch; None means the main one.
+        create_pr: Open a pull request instead of writing to the branch.
+        message: Of the commit; None means a usual one.
+        dry_run: Check the folder and print what would be uploaded.
+        quiet: No progress and no messages but warnings and errors.
+        debug: Add tracebacks and the libraries' own warnings.
+    """
+
+    folder: Path
+    repo_id: str
+    private: bool = False
+    revision: str | None = None
+    create_pr: bool = False
+    message: str | None = None
+    dry_run: bool = False
+    quiet: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     """How a command ended that did its work.
 

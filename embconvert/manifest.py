@@ -165,15 +165,23 @@ class Manifest:
         """Returns the manifest as it is written to its file."""
         return json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n"
 
-    def paths(self) -> set[str]:
+    def records(self) -> list[FileRecord]:
         """Returns every file that the manifest lists."""
-        return set(self.sizes()) | {page.path for page in self.pages}
+        graphs = [
+            FileRecord(path=graph.path, sha256=graph.sha256, size_bytes=graph.size_bytes)
+            for graph in self.artifacts
+        ]
+        external = [graph.external_data for graph in self.artifacts if graph.external_data]
+        return [*graphs, *external, *self.files, *self.pages]
+
+    def paths(self) -> set[str]:
+        """Returns the paths of every file that the manifest lists."""
+        return {record.path for record in self.records()}
 
     def sizes(self) -> dict[str, int]:
         """Returns the size in bytes of every file that the manifest lists, but for the pages."""
-        sizes = {graph.path: graph.size_bytes for graph in self.artifacts}
-        external = [graph.external_data for graph in self.artifacts if graph.external_data]
-        return sizes | {file.path: file.size_bytes for file in (*external, *self.files)}
+        pages = {page.path for page in self.pages}
+        return {r.path: r.size_bytes for r in self.records() if r.path not in pages}
 
 
 def _fusion_json(fusion: Fusion) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def translated_errors(request: Request) -> Iterator[None]:
         NetworkError: The hub cannot be reached or fails.
         OutputError: The cache cannot be written.
     """
-    refusals = _Refusals(request, has_token=_check_token())
+    refusals = _Refusals(request, has_token=check_token())
     try:
         yield
     except NetworkError as error:
@@ -100,7 +100,7 @@ class _Refusals:
             )
         if 400 <= status < 500:
             return SourceError(
-                f"the hub refuses the request for {self._model_id}: {_first_line(error)}",
+                f"the hub refuses the request for {self._model_id}: {first_line(error)}",
                 "check the spelling and HF_ENDPOINT",
             )
         return self._network_error(error)
@@ -126,14 +126,14 @@ class _Refusals:
                 "set it to one such as https://huggingface.co, or unset it",
             )
         if isinstance(error, HFValidationError):
-            return UsageError(f"--model_id {self._model_id} is no hub id", _first_line(error))
+            return UsageError(f"--model_id {self._model_id} is no hub id", first_line(error))
         if isinstance(error, OSError) or package in ("httpx2", "httpcore2"):
             return self._network_error(error)
         return None
 
     def _network_error(self, error: BaseException) -> NetworkError:
         return NetworkError(
-            f"{self._model_id} cannot be fetched: {_first_line(error)}",
+            f"{self._model_id} cannot be fetched: {first_line(error)}",
             "check the network and HF_ENDPOINT and try again; with a warm cache, use --offline",
         )
 
@@ -167,7 +167,7 @@ def _only_a_hint() -> "Iterator[HfApi]":
         yield huggingface_hub.HfApi()
 
 
-def _check_token() -> bool:
+def check_token() -> bool:
     """Returns whether there is a token.
 
     Raises:
@@ -185,7 +185,7 @@ def _check_token() -> bool:
     return token is not None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Returns the first line of an error, without what addresses may carry of secrets."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return re.sub(r"://[^/@\s]*@", "://", re.sub(r"\?[^\s'\"]*", "", line))

@@ -1,10 +1,10 @@
-"""The options of `embconvert report` and `embconvert compare`."""
+"""The options of the commands on published folders: `report`, `compare` and `push`."""
 
 from pathlib import Path
 from typing import Any
 
 from embconvert import values
-from embconvert.config import CompareRequest, ReportRequest
+from embconvert.config import CompareRequest, PushRequest, ReportRequest
 from embconvert.errors import UsageError
 from embconvert.options import Option, shared
 
@@ -19,6 +19,50 @@ COMPARE_OPTIONS: tuple[Option, ...] = (
         help="The page to write; what is there is replaced.",
     ),
     *shared("debug"),
+)
+
+
+PUSH_OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="repo_id",
+        metavar="REPO",
+        parse=values.text("repo_id"),
+        default="required",
+        help="The hub's repository, as org/name; it is made when it is missing.",
+    ),
+    Option(
+        name="private",
+        parse=values.boolean("private"),
+        default="off",
+        help="Make the repository private, where it is made.",
+    ),
+    Option(
+        name="revision",
+        metavar="BRANCH",
+        parse=values.text("revision"),
+        default="the hub's main branch",
+        help="The branch to write to; it is made when it is missing.",
+    ),
+    Option(
+        name="create_pr",
+        parse=values.boolean("create_pr"),
+        default="off",
+        help="Open a pull request instead of writing to the branch.",
+    ),
+    Option(
+        name="message",
+        metavar="TEXT",
+        parse=values.text("message"),
+        default="which embconvert made it",
+        help="The commit's message.",
+    ),
+    Option(
+        name="dry_run",
+        parse=values.boolean("dry_run"),
+        default="off",
+        help="Check the folder, print what would be uploaded, and open no connection.",
+    ),
+    *shared("quiet", "debug"),
 )
 
 
@@ -37,3 +81,19 @@ def make_compare_request(*, operands: tuple[str, ...], **fields: Any) -> Compare
         raise UsageError("there is one folder to compare", "give two or more")
     folders = dict.fromkeys(Path(word).expanduser() for word in operands)
     return CompareRequest(folders=tuple(folders), **fields)
+
+
+def make_push_request(*, operands: tuple[str, ...], **fields: Any) -> PushRequest:
+    """Returns the request of an upload.
+
+    Raises:
+        UsageError: There is no repository, or two places to write to.
+    """
+    if "repo_id" not in fields:
+        raise UsageError("--repo_id is missing", "write: --repo_id org/name")
+    if fields.get("create_pr") and fields.get("revision"):
+        raise UsageError(
+            "--create_pr and --revision contradict: a pull request goes to the main branch",
+            "give one of them",
+        )
+    return PushRequest(folder=Path(operands[0]).expanduser(), **fields)

@@ -27,7 +27,10 @@ def parse(words: list[str]) -> Request:
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("", "write one of: export, optimize, quantize, all, batch, report, compare, version"),
+        (
+            "",
+            "write one of: export, optimize, quantize, all, batch, report, compare, push, version",
+        ),
         ("exprot --model_id m", "did you mean export?"),
         ("all m", "write --model_id m"),
         ("all", "write: embconvert all --model_id"),
