@@ -14,6 +14,7 @@ from embconvert.rewrite.constants import fold_constants
 from embconvert.rewrite.editing import Editor
 from embconvert.rewrite.gelu import fuse_gelu
 from embconvert.rewrite.masks import shrink_masks
+from embconvert.rewrite.padding_column import move_padding_into_heads
 from embconvert.rewrite.residual import keep_residual_apart
 from embconvert.rewrite.rms_norm import fuse_rms_norm
 from embconvert.rewrite.rotary import fuse_rotary_embedding
@@ -32,6 +33,8 @@ FUSIONS: tuple[Rule, ...] = (
     fuse_gelu, fuse_silu, fuse_rms_norm, fuse_rotary_embedding, fuse_attention,
     keep_residual_apart,
 )  # fmt: skip
+#: What pays on the CPU provider alone.
+FOR_CPU: tuple[Rule, ...] = (move_padding_into_heads,)
 
 
 def rules_for(level: OptimizationLevel, *, fuse: bool) -> tuple[Rule, ...]:
@@ -41,8 +44,9 @@ def rules_for(level: OptimizationLevel, *, fuse: bool) -> tuple[Rule, ...]:
         level: 1 keeps to operators that ONNX Runtime's other providers have as well.
         fuse: Also those that fuse.
     """
-    del level
-    return TIDYING + FUSIONS if fuse else TIDYING
+    if not fuse:
+        return TIDYING
+    return TIDYING + FUSIONS + (FOR_CPU if level > OptimizationLevel.BASIC else ())
 
 
 # More rounds than any graph needs; a rule that never rests is a bug.
