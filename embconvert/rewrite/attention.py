@@ -11,12 +11,13 @@ attention: with heads that share keys and values, which MultiHeadAttention would
 with capped scores (`tanh(x / cap) * cap`).
 """
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embconvert.rewrite.editing import MICROSOFT, Editor, number, only_user, producer
+from embconvert.rewrite.editing import MICROSOFT, Editor, Unreadable, number, only_user, producer
 from embconvert.rewrite.facts import permutation
 from embconvert.rewrite.masks import is_causal
 from embconvert.rewrite.sizes import Size
@@ -24,6 +25,8 @@ from embconvert.rewrite.sizes import Size
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+# GroupQueryAttention takes heads of a multiple of this size only.
+_GROUPED_SIZES = 8
 _PASSED = ("Cast", "Identity", "Dropout")
 
 
@@ -52,12 +55,11 @@ class _Scores:
 
     def scale_by(self, factor: float) -> None:
         """Multiplies all so far."""
+        if self.cap is not None:
+            raise Unknown("its capped scores are scaled")
+        self.scale *= factor
         if self.steps:
             self.steps.append(("scale", factor))
-        elif self.cap is None:
-            self.scale *= factor
-        else:
-            raise Unknown("its capped scores are scaled")
 
 
 @dataclass(frozen=True)
@@ -76,21 +78,21 @@ def fuse_attention(editor: Editor) -> bool:
     """Replaces every attention that it knows; returns whether there was one."""
     changed = False
     for softmax in editor.nodes("Softmax"):
-        try:
-            attention = _find(editor, softmax)
-            output = _build(editor, attention, softmax)
-        except Unknown:
-            continue
-        editor.replace(attention.product.outputs[0], output)
-        changed = True
+        with contextlib.suppress(Unknown, Unreadable):
+            with editor.trial():
+                attention = _find(editor, softmax)
+                output = _build(editor, attention, softmax)
+            editor.replace(attention.product.outputs[0], output)
+            changed = True
     return changed
 
 
 def why_left(editor: Editor, softmax: "ir.Node") -> str:
     """Returns why a Softmax is no attention that the rule fuses."""
     try:
-        _build(editor, _find(editor, softmax), softmax)
-    except Unknown as reason:
+        with editor.trial(keep=False):
+            _build(editor, _find(editor, softmax), softmax)
+    except (Unknown, Unreadable) as reason:
         return str(reason)
     return "a rule made it possible only now"
 
@@ -262,7 +264,8 @@ def _build(editor: Editor, attention: _Attention, softmax: "ir.Node") -> "ir.Val
     value, same = _ungrouped(editor, attention.value)
     attributes: dict[str, Any] = {"num_heads": attention.heads, "scale": scores.scale}
     query = _heads_last(editor, scores.query, product)
-    if causal and groups == same and (groups > 1 or scores.cap is not None):
+    grouped = causal and groups == same and attention.size % _GROUPED_SIZES == 0
+    if grouped and (groups > 1 or scores.cap is not None):
         if attention.size != attention.value_size:
             raise Unknown("its values are of another size than its keys")
         key, value = (_heads_last(editor, v, product) for v in (key, value))
@@ -274,7 +277,7 @@ def _build(editor: Editor, attention: _Attention, softmax: "ir.Node") -> "ir.Val
         output = _grouped(editor, inputs, product, attributes)
     else:
         if scores.cap is not None:
-            raise Unknown("its scores are capped, and it is not causal")
+            raise Unknown("its scores are capped, and it is not causal, or of an odd head size")
         if groups == same == 1:
             key, value = (_heads_last(editor, v, product) for v in (key, value))
         else:  # the operator takes copied heads as they are

@@ -1,5 +1,6 @@
 """What rules share: looking at a graph and changing it."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class Editor:
         self.opset = model.opset_imports.get("", 0)
         self._facts: Facts | None = None
         self._constants: dict[tuple[Any, ...], ir.Value] = {}
+        self._added: list[ir.Node] = []
         self._unnamed: set[ir.Value] = set()
         self._names = {str(v.name) for node in model.graph for v in node.outputs}
         self._names |= {str(node.name) for node in model.graph}
@@ -97,6 +99,7 @@ class Editor:
         if self._facts is not None:
             self._facts.visit(node)
         self._unnamed.add(node.outputs[0])
+        self._added.append(node)
         return node.outputs[0]
 
     def sizes(self, sizes: "Sequence[Size]", before: "ir.Node") -> "ir.Value":
@@ -140,6 +143,22 @@ class Editor:
                 if found == size:
                     return value, axis
         raise Unreadable(f"{size} is no size of an input")
+
+    @contextlib.contextmanager
+    def trial(self, *, keep: bool = True) -> Iterator[None]:
+        """Takes back what is added inside when it ends in an exception, or is not to be kept."""
+        before, constants = len(self._added), set(self.graph.initializers)
+        kept = False
+        try:
+            yield
+            kept = keep
+        finally:
+            if not kept:
+                for node in reversed(self._added[before:]):
+                    self.graph.remove(node, safe=True)
+                del self._added[before:]
+                for name in set(self.graph.initializers) - constants:
+                    del self.graph.initializers[name]
 
     def _unused(self, name: str) -> str:
         """Returns the name, numbered where it is taken."""

@@ -290,7 +290,10 @@ def _squeeze(facts: Facts, node: "ir.Node") -> _Result:
     if shape is None:
         return None
     if axes is None:
-        return None
+        named = len(node.inputs) > 1 or "axes" in node.attributes
+        if named or any(size.number is None for size in shape):
+            return None
+        axes = [axis for axis, size in enumerate(shape) if size.number == 1]
     gone = {axis % len(shape) for axis in axes}
     return tuple(size for axis, size in enumerate(shape) if axis not in gone)
 

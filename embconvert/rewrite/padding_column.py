@@ -73,9 +73,7 @@ def _build(editor: Editor, node: "ir.Node", mask: "ir.Value") -> "ir.Value":
     row = editor.add("Reshape", [mask, sizes(0, -1, 1, 1)], node)
     keys = editor.add("Expand", [row, sizes(1, 1, heads, 1)], node)
     ones = ir.tensor(np.array([1], np.float32))
-    queries = editor.add(
-        "ConstantOfShape", [editor.add("Shape", [keys], node)], node, value=ones
-    )
+    queries = editor.add("ConstantOfShape", [editor.add("Shape", [keys], node)], node, value=ones)
     widened = []
     for value, column in ((node.inputs[0], queries), (node.inputs[1], keys)):
         apart = editor.add("Reshape", [value, sizes(0, 0, heads, size)], node)

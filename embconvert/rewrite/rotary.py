@@ -8,12 +8,20 @@ all layers, of half the width.
 Source of the formula: https://arxiv.org/abs/2104.09864, in the layout of GPT-NeoX.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embconvert.rewrite.editing import MICROSOFT, Editor, number, operands, producer
+from embconvert.rewrite.editing import (
+    MICROSOFT,
+    Editor,
+    Unreadable,
+    number,
+    operands,
+    producer,
+)
 from embconvert.rewrite.facts import axes_of, permutation
 from embconvert.rewrite.sizes import Size
 
@@ -21,6 +29,10 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _HEADS_FIRST = (0, 2, 1, 3)
+
+
+class _Unknown(Exception):  # noqa: N818 - names what the factors are
+    """The factors are not those of a rotation."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +49,11 @@ def fuse_rotary_embedding(editor: Editor) -> bool:
     changed = False
     for add in editor.nodes("Add"):
         rotation = _find(editor, add)
-        output = _build(editor, rotation, add) if rotation is not None else None
-        if output is not None:
+        if rotation is None:
+            continue
+        with contextlib.suppress(_Unknown, Unreadable):
+            with editor.trial():
+                output = _build(editor, rotation, add)
             editor.replace(add.outputs[0], output)
             changed = True
     return changed
@@ -100,23 +115,27 @@ def _part(editor: Editor, value: "ir.Value | None", start: int, end: int) -> "ir
     return node.inputs[0] if first == start else None
 
 
-def _build(editor: Editor, rotation: _Rotation, add: "ir.Node") -> "ir.Value | None":
+def _build(editor: Editor, rotation: _Rotation, add: "ir.Node") -> "ir.Value":
+    """Inserts the operator.
+
+    Raises:
+        _Unknown: The factors are not one for each position, the same for all heads.
+    """
     facts, x = editor.facts, rotation.x
     shape, factor = facts.shape(x), facts.shape(rotation.cos)
     if shape is None or factor is None or len(shape) != 4 or len(factor) != 4:
-        return None
-    if factor != facts.shape(rotation.sin) or factor[3] != shape[3]:
-        return None
+        raise _Unknown
     heads_first = factor[1].number == 1 and factor[2] == shape[2]
-    if not heads_first and not (factor[2].number == 1 and factor[1] == shape[1]):
-        return None
+    seq_first = factor[2].number == 1 and factor[1] == shape[1]
     length = shape[2] if heads_first else shape[1]
     heads, size = (shape[1] if heads_first else shape[2]).number, shape[3].number
-    if heads is None or size is None or factor[0] not in (Size.of(1), shape[0]):
-        return None
+    if heads is None or size is None or not (heads_first or seq_first):
+        raise _Unknown
+    if factor[0] not in (Size.of(1), shape[0]) or factor[3] != shape[3]:
+        raise _Unknown
+    if factor != facts.shape(rotation.sin):
+        raise _Unknown
     tables = [_table(editor, value, size // 2, add) for value in (rotation.cos, rotation.sin)]
-    if None in tables:
-        return None
     positions = _positions(editor, factor[0], length, add)
     if heads_first:
         source = producer(x, "Transpose")
@@ -133,14 +152,16 @@ def _sizes(editor: Editor, *sizes: int) -> "ir.Value":
     return editor.constant(np.array(sizes, np.int64), "sizes")
 
 
-def _table(editor: Editor, factor: "ir.Value", half: int, before: "ir.Node") -> "ir.Value | None":
-    """Returns (positions, half) of a factor whose two halves are the same."""
+def _table(editor: Editor, factor: "ir.Value", half: int, before: "ir.Node") -> "ir.Value":
+    """Returns (positions, half) of a factor whose two halves are the same.
+
+    Raises:
+        _Unknown: They may differ.
+    """
     narrow = _half(editor, factor, before)
-    return (
-        None
-        if narrow is None
-        else editor.add("Reshape", [narrow, _sizes(editor, -1, half)], before)
-    )
+    if narrow is None:
+        raise _Unknown
+    return editor.add("Reshape", [narrow, _sizes(editor, -1, half)], before)
 
 
 def _half(editor: Editor, value: "ir.Value | None", before: "ir.Node") -> "ir.Value | None":
