@@ -20,7 +20,7 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-faults fuzz test-image test-kubernetes image version lint lint-python format bench bench-container lock clean
+.PHONY: help demo test test-unit test-integration test-faults fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-container lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -79,6 +79,12 @@ format: $(VENV)/.dev ## format the code
 
 bench: $(VENV)/.dev $(DEMO_MODEL) .venv-peers/.installed ## measure speed and memory beside the peer pipeline
 	$(BIN)/python benchmarks/convert.py
+
+bench-speed: $(VENV)/.dev $(DEMO_MODEL) ## measure how fast graphs run, beside torch and other optimizers
+	PYTHONPATH=. $(BIN)/python benchmarks/speed.py
+
+bench-kernels: $(VENV)/.dev ## measure the ONNX Runtime kernels that the rewrite rules choose between
+	PYTHONPATH=. $(BIN)/python benchmarks/kernels.py
 
 bench-container: $(VENV)/.dev ## measure how much memory containers need (make image before)
 	PYTHONPATH=. $(BIN)/python benchmarks/container_memory.py

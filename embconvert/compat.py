@@ -19,10 +19,12 @@ _OPSET: Mapping[int, Version] = {
 }  # fmt: skip
 _IR: Mapping[int, Version] = {9: (1, 15), 10: (1, 18), 11: (1, 23), 12: (1, 24), 13: (1, 25)}
 _OPERATOR: Mapping[str, Version] = {
-    "com.microsoft.MultiHeadAttention": (1, 14),
+    # From 1.14, but 1.20 computes something else of a bias that all heads share.
+    "com.microsoft.MultiHeadAttention": (1, 21),
     "com.microsoft.SkipSimplifiedLayerNormalization": (1, 15),
     "com.microsoft.RotaryEmbedding": (1, 17),
-    "com.microsoft.GroupQueryAttention": (1, 17),
+    # From 1.17, but with a bias from here on.
+    "com.microsoft.GroupQueryAttention": (1, 22),
     "com.microsoft.MatMulNBits": (1, 17),
     "com.microsoft.MatMulNBits of 8 bits": (1, 23),
     "com.microsoft.MatMulNBits of 8 bits at level 4": (1, 22),

@@ -7,7 +7,8 @@ from embconvert.rewrite import TIDYING
 from embconvert.rewrite.editing import Editor
 from embconvert.rewrite.masks import is_causal
 
-MASKED = """g (float[batch, 2, seq, seq] x, int64[batch, seq] mask) => (float[batch, 2, seq, seq] y) {{
+MASKED = """g (float[batch, 2, seq, seq] x, int64[batch, seq] mask)
+  => (float[batch, 2, seq, seq] y) {{
   all = Shape(mask) i0 = Constant<value = int64 {{0}}>() i1 = Constant<value = int64 {{1}}>()
   b = Gather(all, i0) s = Gather(all, i1) places = Range(i0, s, i1)
   up = Constant<value = int64[3] {{0, 1, 2}}>() across = Constant<value = int64[3] {{0, 1, 3}}>()

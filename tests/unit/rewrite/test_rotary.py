@@ -33,7 +33,8 @@ def graph(*body: str) -> str:
 
 def factors(axes: str, *, same: bool = True) -> str:
     other = "a0" if same else "cos_half"
-    return f"""cos_half = Cos(a0) axes = Constant<value = int64[{len(axes.split(","))}] {{{axes}}}>()
+    count = len(axes.split(","))
+    return f"""cos_half = Cos(a0) axes = Constant<value = int64[{count}] {{{axes}}}>()
       a = Concat<axis = -1>(a0, {other}) c = Cos(a) cos = Unsqueeze(c, axes)
       w = Sin(a) scale = Constant<value = float {{1.5}}>() w2 = Mul(w, scale)
       sin = Unsqueeze(w2, axes)"""
@@ -60,7 +61,8 @@ def test_it_is_known_with_the_tokens_before_the_heads(angles: str, axes: str) ->
         (ANGLES, HEADS, FIRST, factors("0, 1", same=False), HALVES, SUM, BACK, MERGED),
         (ANGLES, HEADS, FIRST, factors("0, 1"), HALVES.replace("turned = Neg", "turned = Abs"),
          SUM, BACK, MERGED),
-        (ANGLES, HEADS, FIRST, factors("0, 1"), HALVES.replace("(turned, lower)", "(lower, turned)"),
+        (ANGLES, HEADS, FIRST, factors("0, 1"),
+         HALVES.replace("(turned, lower)", "(lower, turned)"),
          SUM, BACK, MERGED),
         (ANGLES, HEADS, FIRST, factors("0, 1"), HALVES,
          "u = Mul(x, cos) v = Mul(rotated, sin) z = Sub(u, v)", BACK, MERGED),
