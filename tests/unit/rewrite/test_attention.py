@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from graphs import apply, operators
+from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.attention import fuse_attention, why_left

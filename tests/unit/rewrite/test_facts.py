@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from graphs import parse
+from rewriting import parse
 
 from embconvert.rewrite.facts import Facts
 from embconvert.rewrite.sizes import Size

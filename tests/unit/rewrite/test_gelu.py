@@ -1,7 +1,7 @@
 """GELU in all the ways that models write it becomes one operator."""
 
 import pytest
-from graphs import apply, operators
+from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.gelu import fuse_gelu

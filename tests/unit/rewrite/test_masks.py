@@ -1,7 +1,7 @@
 """Masks stay as small as they are."""
 
 import pytest
-from graphs import apply, operators, parse
+from rewriting import apply, operators, parse
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.editing import Editor

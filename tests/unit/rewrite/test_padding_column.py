@@ -1,7 +1,7 @@
 """A padding mask becomes a place of each head; other biases stay."""
 
 import pytest
-from graphs import apply, operators
+from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.padding_column import move_padding_into_heads

@@ -3,7 +3,7 @@
 import onnx
 import onnx_ir as ir
 import onnxruntime
-from graphs import apply, operators
+from rewriting import apply, operators
 
 from embconvert.rewrite.residual import keep_residual_apart
 

@@ -1,7 +1,7 @@
 """RMSNorm in all the ways that models write it becomes one operator."""
 
 import pytest
-from graphs import apply, operators
+from rewriting import apply, operators
 
 from embconvert.rewrite.rms_norm import fuse_rms_norm
 

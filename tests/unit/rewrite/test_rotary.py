@@ -1,7 +1,7 @@
 """Rotary embeddings become one operator, whatever lies where."""
 
 import pytest
-from graphs import apply, operators
+from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.rotary import fuse_rotary_embedding

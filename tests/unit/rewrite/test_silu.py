@@ -1,7 +1,7 @@
 """SiLU and the quick GELU become one operator."""
 
 import pytest
-from graphs import apply, operators
+from rewriting import apply, operators
 
 from embconvert.rewrite.silu import fuse_silu
 

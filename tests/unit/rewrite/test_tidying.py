@@ -1,7 +1,7 @@
 """What does nothing goes; what is computed of constants is computed now."""
 
 import pytest
-from graphs import apply, operators
+from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 
