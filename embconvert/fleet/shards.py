@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 from embconvert.config import BatchRequest, Shard
@@ -80,12 +81,21 @@ def matrix(entries: Sequence[Entry], count: int | None) -> dict[str, list[dict[s
             f"give --shards {MOST_MATRIX_JOBS} or fewer",
         )
     count = min(count or len(entries), len(entries), MOST_MATRIX_JOBS)
-    include = []
-    for index in range(count):
-        shard = Shard(index=index, count=count)
-        models = [entry.model_id for entry in part_of(entries, shard)]
-        more = f" and {len(models) - 1} more" if len(models) > 1 else ""
-        include.append(
-            {"shard": str(shard), "name": f"{models[0]}{more}", "models": ", ".join(models)}
-        )
+    parts = [part_of(entries, Shard(index=i, count=count)) for i in range(count)]
+    include = [
+        {
+            "shard": str(Shard(index=index, count=count)),
+            "id": _stable_id(part) if len(part) == 1 else f"{index + 1}-of-{count}",
+            "name": part[0].model_id + (f" and {len(part) - 1} more" if len(part) > 1 else ""),
+            "models": ", ".join(entry.model_id for entry in part),
+        }
+        for index, part in enumerate(parts)
+    ]
     return {"include": include}
+
+
+def _stable_id(part: Sequence[Entry]) -> str:
+    """Returns a name for files and caches that stays when the list grows."""
+    (entry,) = part
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "--", entry.model_id).strip("-.")
+    return f"{slug}-{hashlib.sha256(entry.key.encode()).hexdigest()[:8]}"

@@ -1,6 +1,7 @@
 """Shards are the same everywhere, equal in size, and steady."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,17 @@ def test_the_matrix_names_the_shards_and_what_is_in_them() -> None:
     assert [job["shard"] for job in made["include"]] == ["1/3", "2/3", "3/3"]
     (one, two) = matrix(listed, 2)["include"]
     assert (one["name"], two["name"].endswith(" and 1 more")) == (one["models"], True)
+    assert two["id"] == "2-of-2"
     assert json.loads(json.dumps(made)) == made
+
+
+def test_a_part_of_one_model_keeps_its_id_when_the_list_grows() -> None:
+    def ids(names: list[str]) -> set[str]:
+        return {job["id"] for job in matrix(entries(names), None)["include"]}
+
+    names = ["org/a", "./local folder/x", "org/b"]
+    assert ids(names) < ids([*names, "org/c"])
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) for name in ids(names))
 
 
 def test_the_matrix_stays_within_what_actions_runs() -> None:

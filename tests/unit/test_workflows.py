@@ -25,6 +25,11 @@ DIGEST = "sha256:" + "a" * 64
 EXPRESSIONS = {
     "matrix.target": "lint",
     "matrix.model": "intfloat/e5-small-v2",
+    "matrix.shard": "2/3",
+    "inputs.list": "models.yaml",
+    "inputs.shards": "3",
+    "inputs.image || format('ghcr.io/{0}:latest', github.repository)": "ghcr.io/ann/embconvert",
+    "secrets.hf_token": "",
     "github.ref_name": f"v{__version__}",
     "github.actor": "ann",
     "github.repository": "ann/embconvert",
@@ -39,6 +44,7 @@ case $* in
   *--password-stdin) echo "stdin $(cat)" >>"$CALLS" ;;
   "image inspect"*) echo "ghcr.io/ann/embconvert@{DIGEST}" ;;
   run*sbom*) echo "{{}}" ;;
+  run*--list_json*) echo '{{"include": []}}' ;;
 esac
 """,
     "cosign": '#!/bin/sh\necho "cosign $*" >>"$CALLS"\n',
@@ -143,3 +149,13 @@ def test_a_tag_that_is_not_the_version_stops_the_release(
 def test_an_artifact_is_named_after_its_model(workspace: Path) -> None:
     outputs, _ = run(script("convert", "Name of the artifact"), workspace)
     assert outputs == {"artifact": "intfloat--e5-small-v2"}
+
+
+def test_a_list_becomes_a_matrix_and_each_job_converts_its_part(workspace: Path) -> None:
+    outputs, (call,) = run(script("convert", "Parts of the list"), workspace)
+    assert outputs == {"matrix": '{"include": []}'}
+    assert call.endswith("ghcr.io/ann/embconvert batch models.yaml --list_json --shards 3")
+    _, calls = run(script("convert", "Convert"), workspace)
+    words = "batch models.yaml --shard 2/3 --output_parent_dir /models --json"
+    assert calls[-1].endswith(f"ghcr.io/ann/embconvert {words}")
+    assert (workspace / "checkout/fleet-models/batch.json").exists()
