@@ -77,7 +77,7 @@ class Watch:
 
     def look(self) -> list[dict[str, Any]]:
         """Notes what is new; returns the pods that run."""
-        for path in self.models.glob("*/embconvert.json"):
+        for path in self.models.glob("[!.]*/embconvert.json"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 states = self.published.setdefault(path.parent.name, set())
