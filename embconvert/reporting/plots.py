@@ -28,9 +28,10 @@ def _nines_label(number: int) -> str:
     return "same" if number >= _MOST_NINES else f"0.{'9' * number}" if number else "0"
 
 
-def _nines_axis(values: Sequence[float]) -> list[dict[str, Any]]:
-    first = max(0, math.floor(min(values)))
-    last = max(first + 1, math.ceil(max(values)))
+def nines_axis(values: Sequence[float]) -> list[dict[str, Any]]:
+    """Returns the labels of an axis that has room for these numbers of nines."""
+    last = max(1, math.ceil(max(values)))
+    first = max(0, min(math.floor(min(values)), last - 1))
     return [{"value": n, "label": _nines_label(n)} for n in range(first, last + 1)]
 
 
@@ -47,7 +48,7 @@ def size_against_fidelity(
     points = {graph: (graph.size_mb, nines(_figures(graph).mean_cosine)) for graph in graphs}
     largest = max(x for x, _ in points.values())
     chart = _chart("XY", xrange=(0, largest * 1.12), include_x_axis=True)
-    chart.y_labels = _nines_axis([y for _, y in points.values()])
+    chart.y_labels = nines_axis([y for _, y in points.values()])
     chart.x_labels = _round_steps(largest * 1.12)
     chart.x_title, chart.y_title = "size, MB", "mean cosine"
     lowest, highest = chart.y_labels[0]["value"], chart.y_labels[-1]["value"]
@@ -133,7 +134,7 @@ def layer_drift(graphs: Sequence[Graph]) -> str:
     values = {g: [nines(layer.cosine) for layer in _figures(g).layers] for g in graphs}
     layers = max((_figures(graph).layers for graph in graphs), key=len)
     chart = _chart("Line", dots_size=3.5)
-    chart.y_labels = _nines_axis([value for column in values.values() for value in column])
+    chart.y_labels = nines_axis([value for column in values.values() for value in column])
     step = math.ceil(len(layers) / 8)
     chart.x_labels = [str(layer.layer) for layer in layers]
     chart.x_labels_major = chart.x_labels[::step]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from examples import graph, published
 
-from embconvert.config import CompareRequest, ReportRequest
+from embconvert.config import CompareRequest, OptimizationLevel, ReportRequest
 from embconvert.model import Fusion
 from embconvert.reporting.compare import compare
 from embconvert.reporting.report import report
@@ -30,7 +30,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     (home / "plain").mkdir()
     whole = graph(home / "plain", "model", 90_000, fidelity=None)
     fusion = Fusion(kind="attention", fused=0, left={"its mask depends on the head": 6})
-    published(home / "plain", whole, graph(home / "plain", "model_opt1", 9, fusions=(fusion,)))
+    level = OptimizationLevel.BASIC
+    optimized = graph(
+        home / "plain", "model_opt1", 80_000, fusions=(fusion,), optimization_level=level,
+        made_from=whole.sha256,
+    )  # fmt: skip
+    published(home / "plain", whole, optimized)
     made = {
         name: Path(report(ReportRequest(folder=home / name, quiet=True)).text)
         for name in ("model", "plain")

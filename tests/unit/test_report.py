@@ -17,7 +17,7 @@ from embconvert.manifest import Manifest
 from embconvert.model import Fusion
 from embconvert.reporting.compare import compare, comparison_page
 from embconvert.reporting.page import report_page
-from embconvert.reporting.plots import nines, used_bins
+from embconvert.reporting.plots import nines, nines_axis, used_bins
 from embconvert.reporting.report import report
 from embconvert.reporting.summary import Conversion
 
@@ -133,6 +133,21 @@ def test_the_frontier_has_the_graphs_that_no_other_beats(tmp_path: Path) -> None
 )
 def test_cosines_are_drawn_by_their_nines(cosine: float, expected: float) -> None:
     assert nines(cosine) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([7.0], ["0.999999", "same"]),
+        ([2.3, 6.1], ["0.99", "0.999", "0.9999", "0.99999", "0.999999", "same"]),
+        ([0.4], ["0", "0.9"]),
+        ([2.0], ["0.9", "0.99"]),
+    ],
+)
+def test_an_axis_of_nines_has_round_ends_and_no_label_twice(
+    values: list[float], labels: list[str]
+) -> None:
+    assert [entry["label"] for entry in nines_axis(values)] == labels
 
 
 @pytest.mark.parametrize("first", [0, 1, 3, 20, 28])
