@@ -205,6 +205,11 @@ class Staging:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def discard(self, file: str) -> None:
+        """Removes a staged graph, with its external data."""
+        for name in (file, f"{file}_data"):
+            (self.folder / name).unlink(missing_ok=True)
+
     def journals(self) -> list[tuple[Manifest, Path]]:
         """Returns what runs that were killed had finished, each with its folder."""
         found = []

@@ -79,6 +79,27 @@ class QuantizeOptions:
     table_bits: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class MaxSize:
+    """The most that a file may take.
+
+    Attributes:
+        text: As the user wrote it.
+        size_bytes: In bytes; None when it is a share.
+        share: Of float32's size; None when it is in bytes.
+    """
+
+    text: str
+    size_bytes: int | None = None
+    share: float | None = None
+
+    def in_bytes(self, float32_bytes: int) -> int:
+        """Returns it in bytes."""
+        return (
+            int((self.share or 0) * float32_bytes) if self.size_bytes is None else self.size_bytes
+        )
+
+
 class OptimizationLevel(IntEnum):
     """ONNX Runtime's graph optimization levels."""
 
@@ -133,6 +154,9 @@ class Request:
         trust_remote_code: Run Python code that comes with the model.
         optimize: The level of the optimized graph.
         quantize: The precisions to make.
+        auto: Search for the best precision instead.
+        max_size: Of the precision that a search chooses.
+        min_speedup: Likewise, over the exported float32 graph.
         per_channel: One weight scale a channel rather than one a tensor.
         reduce_range: 7-bit weights.
         recipes: What is on; None means all that the precision knows.
@@ -163,6 +187,9 @@ class Request:
     trust_remote_code: bool = False
     optimize: OptimizationLevel = OptimizationLevel.BASIC
     quantize: tuple[Precision, ...] = ()
+    auto: bool = False
+    max_size: MaxSize | None = None
+    min_speedup: float | None = None
     per_channel: bool = True
     reduce_range: bool = True
     recipes: tuple[Recipe, ...] | None = None

@@ -12,7 +12,7 @@ from embconvert.config import Request
 from embconvert.fidelity import Fidelity, Floor, shortfall
 from embconvert.ledger import unmade
 from embconvert.manifest import Manifest
-from embconvert.plan import make_steps
+from embconvert.plan import make_search, make_steps
 from embconvert.source import resolve_folder
 from embconvert.texts import calibration_texts
 
@@ -36,6 +36,12 @@ def current_manifest(request: Request, folder: Path, source: str | Path) -> Mani
         return None
     steps = make_steps(request, _calibration_digest(request.calibration_dataset))
     if unmade(steps, manifest.artifacts, str(manifest.source.get("digest"))):
+        return None
+    search = make_search(request, _calibration_digest(request.calibration_dataset))
+    if search is not None and all(
+        unmade((*steps, candidate), manifest.artifacts, str(manifest.source.get("digest")))
+        for candidate in search.candidates
+    ):
         return None
     records = {record.path: record for record in manifest.artifacts}
     if not all(_reaches(step.floor, records[step.file].fidelity) for step in steps):

@@ -128,7 +128,8 @@ OPTIONS: tuple[Option, ...] = (
         parse=values.precisions,
         several=True,
         default="none for all, required for quantize",
-        help="Q8, Q4, QInt8, QUInt8, Float16 or QInt8Static, or several with commas between them.",
+        help="Q8, Q4, QInt8, QUInt8, Float16 or QInt8Static, several with commas, or auto: "
+        "the smallest that keeps the budget.",
     ),
     Option(
         name="model_path",
@@ -207,6 +208,22 @@ OPTIONS: tuple[Option, ...] = (
         parse=values.cosine,
         default="one for each precision",
         help="Floor of the mean cosine to the reference; a file below it is not published.",
+    ),
+    Option(
+        name="max_size",
+        commands=_QUANTIZE,
+        metavar="SIZE",
+        parse=values.size,
+        default="any",
+        help="The budget of --quantize auto: 25MB, 1.5GB, or 30% of float32's size.",
+    ),
+    Option(
+        name="min_speedup",
+        commands=_QUANTIZE,
+        metavar="X",
+        parse=values.speedup,
+        default="any",
+        help="The budget of --quantize auto: throughput here over that of float32.",
     ),
     Option(
         name="pooling",
@@ -379,7 +396,19 @@ def make_request(command: Command, fields: Mapping[str, Any]) -> Request:
             "--model_id is missing",
             f"write: embconvert {command} --model_id org/name, or a local folder",
         )
-    if command is Command.QUANTIZE and not fields.get("quantize"):
+    fields = dict(fields)
+    auto = "quantize" in fields and fields["quantize"] is None
+    if auto:
+        fields |= {"quantize": (), "auto": True}
+        if fields.get("skip_validation"):
+            raise UsageError(
+                "--quantize auto compares what it tries, and --skip_validation forbids it",
+                "leave one of them out",
+            )
+    for name in ("max_size", "min_speedup"):
+        if name in fields and not auto:
+            raise UsageError(f"--{name} is for --quantize auto", "add --quantize auto")
+    if command is Command.QUANTIZE and not auto and not fields.get("quantize"):
         raise UsageError(
             "--quantize is missing",
             f"write: --quantize {'|'.join(QUANTIZED_PRECISIONS)}, or several with commas",

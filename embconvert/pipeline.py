@@ -38,9 +38,16 @@ from embconvert.model import (
     ResolvedModel,
 )
 from embconvert.optimize import Optimizer
-from embconvert.plan import EXPORTED_FILE, Plan, Stage, Step, make_plan
+from embconvert.plan import EXPORTED_FILE, Plan, Search, Stage, Step, make_plan
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.resources import available_memory_bytes, limit_threads, memory_limit_bytes
+from embconvert.search import (
+    FRONTIER_HEADER,
+    Budget,
+    Candidate,
+    frontier_rows,
+    name_of,
+)
 from embconvert.source import CONFIGURATION_FILES
 from embconvert.source_model import check_device
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
@@ -164,6 +171,9 @@ def _describe(plan: Plan, *, as_json: bool) -> str:
         if step.floor is not None:
             floor = f"mean cosine at least {step.floor.mean_cosine:g}"
         lines.append(f"{step.stage:<9} {step.file} ({floor})")
+    if plan.search is not None:
+        names = [name_of(step.precision, step.options.recipes) for step in plan.search.candidates]
+        lines.append(f"auto      the first of {', '.join(names)} that keeps: {plan.search.budget}")
     return "\n".join([*lines, *plan.remarks])
 
 
@@ -220,6 +230,9 @@ class _Run:
             _refuse_too_new(record, self._request)
             self._ledger.records[step.file] = record
             self._staging.write_manifest(self._manifest())
+        if self._plan.search is not None and not failures:
+            record = self._search(self._plan.search)
+            self._ledger.records[record.path] = record
         self._ledger.keep_published()
         manifest = self._manifest()
         if not failures:
@@ -264,6 +277,71 @@ class _Run:
                 self._staging.add(self._resolved.folder / path, file.path)
         if self._old is not None and self._request.command in (Command.OPTIMIZE, Command.QUANTIZE):
             self._ledger.add_files(self._old, self._staging.target)
+
+    def _search(self, search: Search) -> ArtifactRecord:
+        """Makes the smallest candidate that keeps the budget.
+
+        Raises:
+            FidelityError: None keeps it.
+        """
+        for step in search.candidates:
+            found = self._ledger.find(step)
+            if found is not None and found.fidelity is not None:
+                self._console.say(f"auto: {step.file} is there already")
+                return found
+        float32 = self._ledger.source_of(search.candidates[0]).total_size_bytes
+        tried = [Candidate(name=n, outcome=why) for n, why in search.ruled_out.items()]
+        best: ArtifactRecord | None = None
+        for step in search.candidates:
+            name = name_of(step.precision, step.options.recipes)
+            if best is not None:
+                tried.append(Candidate(name=name, outcome="not tried: it would be larger"))
+                continue
+            if search.budget.cannot_fit(step.file_bytes(self._plan.parameters), float32):
+                tried.append(Candidate(name=name, outcome="not tried: it would be too large"))
+                continue
+            self._console.say(f"auto: trying {name}")
+            candidate, record = self._try(step, name, search.budget, float32)
+            tried.append(candidate)
+            if record is not None and candidate.outcome is None:
+                best = record
+            else:
+                self._staging.discard(step.file)
+        self._console.table(
+            f"auto: {search.budget}", FRONTIER_HEADER, frontier_rows(tried, float32)
+        )
+        if best is None:
+            raise FidelityError(
+                f"nothing that was tried keeps the budget: {search.budget}; nothing is published",
+                "the table above shows what there is; ask for less with --min_cosine, --max_size "
+                "or --min_speedup",
+            )
+        return best
+
+    def _try(
+        self, step: Step, name: str, budget: Budget, float32_bytes: int
+    ) -> tuple[Candidate, ArtifactRecord | None]:
+        """Makes and measures a candidate; what fails is an outcome, too."""
+        try:
+            record = self._attempt(step, str(step.precision))
+            _refuse_too_new(record, self._request)
+        except (QuantizeError, FidelityError, UsageError) as failure:
+            return Candidate(name=name, outcome=failure.message), None
+        assert record.fidelity is not None
+        base = self._ledger.records.get(EXPORTED_FILE)
+        speedup = None
+        if base is not None and base.fidelity is not None:
+            speedup = record.fidelity.texts_per_second / base.fidelity.texts_per_second
+        candidate = Candidate(
+            name=name,
+            size_bytes=record.total_size_bytes,
+            fidelity=record.fidelity,
+            speedup=speedup,
+            outcome=budget.violation(
+                record.total_size_bytes, record.fidelity, speedup, float32_bytes
+            ),
+        )
+        return candidate, record
 
     def _reuse(self, step: Step) -> ArtifactRecord | None:
         """Returns the step's outcome from an earlier run, verified, or None.

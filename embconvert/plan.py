@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,7 @@ from embconvert.config import (
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity import Floor, floor_for
 from embconvert.model import ResolvedModel
+from embconvert.search import CANDIDATES, DEFAULT_FLOOR, Budget
 
 EXPORTED_FILE = "onnx/model.onnx"
 #: The graphs that `quantize` prefers, best first; level 99 is bound to a machine.
@@ -101,6 +102,21 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Search:
+    """A file to make whose precision is found out.
+
+    Attributes:
+        candidates: What may be made, the smallest first; each floor lets everything pass.
+        ruled_out: What may not, and why, by name.
+        budget: What the chosen one must keep.
+    """
+
+    candidates: tuple[Step, ...]
+    ruled_out: Mapping[str, str]
+    budget: Budget
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The steps in order, with what the user should know beforehand.
 
@@ -109,6 +125,7 @@ class Plan:
         revision: The hub's commit, or None.
         output_dir: Where it goes.
         steps: In order; a step's source is an earlier step's file or lies there already.
+        search: What is quantized by trial, after the steps; None for nothing.
         remarks: For the user.
         parameters: How many numbers the source's weights are.
     """
@@ -119,6 +136,7 @@ class Plan:
     steps: tuple[Step, ...]
     remarks: tuple[str, ...]
     parameters: int
+    search: Search | None = None
 
     @property
     def whole_graphs_bytes(self) -> int:
@@ -147,13 +165,17 @@ class Plan:
             files: Those that must be made; None means all of the plan.
         """
         steps = [step for step in self.steps if files is None or step.file in files]
+        if self.search is not None:  # one file at a time
+            largest = max(self.search.candidates, key=lambda s: s.file_bytes(self.parameters))
+            steps.append(largest)
         made = sum(step.file_bytes(self.parameters) for step in steps)
         return made + max((step.work_bytes(self.parameters) for step in steps), default=0)
 
     @property
     def graph_processes(self) -> int:
         """How many processes work on graphs: to make all but the export, and to verify."""
-        return sum(
+        searching = 0 if self.search is None else 2  # one candidate at least
+        return searching + sum(
             (step.stage is not Stage.EXPORT) + (step.floor is not None) for step in self.steps
         )
 
@@ -224,6 +246,7 @@ def make_plan(
         steps=steps,
         remarks=tuple(remarks),
         parameters=resolved.parameters,
+        search=make_search(request, calibration_digest, source=source, level=level),
     )
 
 
@@ -322,6 +345,54 @@ def _quantize_step(
         settings=settings,
         options=options,
     )
+
+
+def make_search(
+    request: Request,
+    calibration_digest: str,
+    *,
+    source: str = EXPORTED_FILE,
+    level: OptimizationLevel | None = None,
+) -> Search | None:
+    """Lays out what --quantize auto tries; None when that is not asked for.
+
+    Args:
+        request: What is asked for.
+        calibration_digest: Identifies the calibration texts.
+        source: As of make_steps.
+        level: Likewise.
+
+    Raises:
+        UsageError: The oldest ONNX Runtime asked for runs none of it.
+    """
+    if not request.auto:
+        return None
+    level = request.optimize if level is None else level
+    if request.command is Command.ALL and level is not OptimizationLevel.NONE:
+        source = optimized_file(level)
+    floor = DEFAULT_FLOOR
+    if request.min_cosine is not None:
+        floor = Floor(mean_cosine=request.min_cosine)
+    budget = Budget(floor=floor, max_size=request.max_size, min_speedup=request.min_speedup)
+    candidates: list[Step] = []
+    ruled_out: dict[str, str] = {}
+    for precision, recipes in CANDIDATES:
+        try:
+            step = _quantize_step(
+                replace(request, recipes=recipes if request.recipes is None else request.recipes),
+                source, level, precision, calibration_digest,
+            )  # fmt: skip
+        except UsageError as error:
+            ruled_out[str(precision)] = error.message
+            continue
+        # A file that a search chose is reused for the same search only.
+        settings = {**step.settings, "budget": budget.as_json()}
+        step = replace(step, floor=Floor(mean_cosine=-1.0), settings=settings)
+        if step.settings not in [c.settings for c in candidates]:
+            candidates.append(step)
+    if not candidates:
+        raise UsageError("--min_onnxruntime leaves --quantize auto nothing to try", "leave it out")
+    return Search(candidates=tuple(candidates), ruled_out=ruled_out, budget=budget)
 
 
 def _refuse_too_new(request: Request, precision: Precision) -> None:

@@ -3,6 +3,7 @@
 A parser that needs the option's name for its errors is made by a function that takes it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from embconvert.config import (
     AUTO_SHARD,
     OPSETS,
     QUANTIZED_PRECISIONS,
+    MaxSize,
     Precision,
     Recipe,
     Shard,
@@ -62,11 +64,45 @@ def choice(name: str, known: Mapping[str, Any]) -> Callable[[str], Any]:
     return parse
 
 
-def precisions(word: str) -> tuple[Precision, ...]:
-    """Parses one precision, or several with commas."""
-    parse = choice("quantize", {p.value: p for p in QUANTIZED_PRECISIONS})
+def precisions(word: str) -> tuple[Precision, ...] | None:
+    """Parses one precision, several with commas, or `auto`: None."""
+    if word == "auto":
+        return None
+    parse = choice("quantize", {p.value: p for p in QUANTIZED_PRECISIONS} | {"auto": None})
     parts = [part.strip() for part in word.split(",")]
     return tuple(dict.fromkeys(parse(part) for part in parts))
+
+
+def size(word: str) -> MaxSize:
+    """Parses a file size, as 25MB, 1.5GB or 900kB, or a share of float32's, as 30%."""
+    number, factor = word.strip(), 1
+    share = number.endswith("%")
+    for unit, times in (("%", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9)):
+        if number.lower().endswith(unit.lower()):
+            number, factor = number[: -len(unit)], times
+            break
+    try:
+        value = float(number) * factor
+    except ValueError:
+        value = 0.0
+    if share and 0 < value <= 100:
+        return MaxSize(text=f"{number}% of float32's size", share=value / 100)
+    if not share and 1 <= value < 2**62:
+        return MaxSize(text=word.strip(), size_bytes=int(value))
+    raise UsageError(
+        f"--max_size {word} is no size", "write it as 25MB, 1.5GB, or 30% of float32's size"
+    )
+
+
+def speedup(word: str) -> float:
+    """Parses a factor above 0."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise UsageError(f"--min_speedup {word} is no factor", "give a number above 0, as 1.5")
+    return value
 
 
 def recipes(word: str) -> tuple[Recipe, ...]:

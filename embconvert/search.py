@@ -1,0 +1,139 @@
+"""Which quantization is best under a budget: what is tried in which order, and how it is judged.
+
+The best is the smallest file that keeps the whole budget. Candidates are tried from the smallest
+on, so the first one that holds is the best, and nothing larger need be tried.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from embconvert.config import RECIPES, MaxSize, Precision, Recipe
+from embconvert.fidelity import Fidelity, Floor, shortfall
+
+#: What `--quantize auto` tries, the smallest first; None is all recipes that a precision knows.
+CANDIDATES: tuple[tuple[Precision, tuple[Recipe, ...] | None], ...] = (
+    (Precision.Q4, (Recipe.GPTQ,)),
+    (Precision.Q4, None),
+    (Precision.QINT8, None),
+    (Precision.Q8, None),
+    (Precision.FLOAT16, None),
+)
+#: What `--quantize auto` holds to when nothing is said.
+DEFAULT_FLOOR = Floor(mean_cosine=0.995, min_cosine=0.9)
+# A file may come out smaller than expected, but not by more than this.
+_LEAST_OF_EXPECTED = 0.8
+
+FRONTIER_HEADER = (
+    "candidate", "size", "of float32", "mean cosine", "min cosine", "speed", "outcome",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What the chosen file must keep.
+
+    Attributes:
+        floor: Its fidelity.
+        max_size: Its size; None for any.
+        min_speedup: Its throughput over that of the exported float32 graph; None for any.
+    """
+
+    floor: Floor
+    max_size: MaxSize | None = None
+    min_speedup: float | None = None
+
+    def __str__(self) -> str:
+        parts = [f"mean cosine at least {self.floor.mean_cosine:g}"]
+        if self.max_size is not None:
+            parts.append(f"at most {self.max_size.text}")
+        if self.min_speedup is not None:
+            parts.append(f"at least {self.min_speedup:g} times as fast as float32")
+        return ", ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it as plain JSON values."""
+        return asdict(self)
+
+    def cannot_fit(self, expected_bytes: int, float32_bytes: int) -> bool:
+        """Whether a file of about this size is too large for sure."""
+        if self.max_size is None:
+            return False
+        return _LEAST_OF_EXPECTED * expected_bytes > self.max_size.in_bytes(float32_bytes)
+
+    def violation(
+        self, size_bytes: int, fidelity: Fidelity, speedup: float | None, float32_bytes: int
+    ) -> str | None:
+        """Returns what a file breaks, in words, or None when it keeps all."""
+        most = None if self.max_size is None else self.max_size.in_bytes(float32_bytes)
+        if most is not None and size_bytes > most:
+            return f"larger than {most / 1e6:.1f} MB"
+        problem = shortfall(fidelity, self.floor)
+        if problem is not None:
+            return problem
+        if self.min_speedup is not None and speedup is None:
+            return "no float32 graph to compare its speed with"
+        if self.min_speedup is not None and speedup is not None and speedup < self.min_speedup:
+            return f"{speedup:.2f} times as fast, not {self.min_speedup:g}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One that was tried, or why it was not.
+
+    Attributes:
+        name: Its precision, with its recipes where they are not all.
+        size_bytes: None when it was not made.
+        fidelity: None when it was not made.
+        speedup: Over the exported float32 graph; None when there is none.
+        outcome: What speaks against it, in words; None for the one that is published.
+    """
+
+    name: str
+    size_bytes: int | None = None
+    fidelity: Fidelity | None = None
+    speedup: float | None = None
+    outcome: str | None = None
+
+    def dominates(self, other: "Candidate") -> bool:
+        """Whether it is as small, as near and as fast as another, and in one of them better."""
+        ours, theirs = self._figures(), other._figures()
+        if ours is None or theirs is None:
+            return False
+        return ours != theirs and all(a >= b for a, b in zip(ours, theirs, strict=True))
+
+    def _figures(self) -> tuple[float, ...] | None:
+        """Returns what more is better of; None when it was not made."""
+        if self.size_bytes is None or self.fidelity is None:
+            return None
+        return -self.size_bytes, self.fidelity.mean_cosine, self.speedup or 0.0
+
+
+def frontier_rows(candidates: Sequence[Candidate], float32_bytes: int) -> list[list[str]]:
+    """Returns the rows of the table of what was seen, the smallest first."""
+    rows = []
+    for candidate in candidates:
+        size, figures = candidate.size_bytes, candidate.fidelity
+        outcome = candidate.outcome or "published"
+        for other in candidates:
+            if other.dominates(candidate):
+                outcome += f"; dominated by {other.name}"
+        row = [candidate.name]
+        row += (
+            ["-", "-"] if size is None else [f"{size / 1e6:.1f} MB", f"{size / float32_bytes:.0%}"]
+        )
+        if figures is None:
+            row += ["-", "-", "-"]
+        else:
+            speed = "-" if candidate.speedup is None else f"{candidate.speedup:.2f}x"
+            row += [f"{figures.mean_cosine:.5f}", f"{figures.min_cosine:.5f}", speed]
+        rows.append([*row, outcome])
+    return rows
+
+
+def name_of(precision: Precision, recipes: Sequence[Recipe]) -> str:
+    """Returns what a candidate is called: its precision, with recipes where not all are on."""
+    if tuple(recipes) == RECIPES.get(precision, ()):
+        return str(precision)
+    return f"{precision} ({', '.join(recipes) or 'no recipes'})"
