@@ -7,6 +7,7 @@ import pytest
 from examples import fidelity
 from test_plan import plan
 
+from embconvert.errors import UsageError
 from embconvert.fidelity import Floor
 from embconvert.plan import Search
 from embconvert.search import Budget, Candidate, frontier_rows
