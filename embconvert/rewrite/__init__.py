@@ -14,6 +14,7 @@ from embconvert.rewrite.constants import fold_constants
 from embconvert.rewrite.editing import Editor
 from embconvert.rewrite.gelu import fuse_gelu
 from embconvert.rewrite.masks import shrink_masks
+from embconvert.rewrite.packed_products import unpack_products
 from embconvert.rewrite.padding_column import move_padding_into_heads
 from embconvert.rewrite.residual import keep_residual_apart
 from embconvert.rewrite.rms_norm import fuse_rms_norm
@@ -30,7 +31,7 @@ Rule = Callable[[Editor], bool]
 TIDYING: tuple[Rule, ...] = (fold_constants, drop_needless_nodes, shrink_masks)
 #: What makes one operator of several.
 FUSIONS: tuple[Rule, ...] = (
-    fuse_gelu, fuse_silu, fuse_rms_norm, fuse_rotary_embedding, fuse_attention,
+    unpack_products, fuse_gelu, fuse_silu, fuse_rms_norm, fuse_rotary_embedding, fuse_attention,
     keep_residual_apart,
 )  # fmt: skip
 #: What pays on the CPU provider alone.

@@ -67,15 +67,22 @@ class Editor:
         known = self._constants.get(key)
         if known is not None and known.is_initializer() and known.graph is self.graph:
             return known
-        tensor = ir.Tensor(array, name=self._unused(name))
+        value = self.weight(ir.Tensor(array, name=name))
+        self._constants[key] = value
+        return value
+
+    def weight(self, tensor: "ir.TensorProtocol") -> "ir.Value":
+        """Returns a new initializer, named as the tensor or similarly."""
+        import onnx_ir as ir
+
+        tensor.name = self._unused(str(tensor.name))
         value = ir.Value(
             name=tensor.name,
-            shape=tensor.shape,
+            shape=ir.Shape(tensor.shape),
             type=ir.TensorType(tensor.dtype),
             const_value=tensor,
         )
         self.graph.register_initializer(value)
-        self._constants[key] = value
         return value
 
     def add(
