@@ -153,8 +153,7 @@ def _measure(name: str, rounds: int) -> list[Timing]:
         if graph(name, contender).exists()
     }
     source = _torch_model(name)
-    facts, products = _matrix_products(graph(name, PLAIN))
-    del facts
+    products = _matrix_products(graph(name, PLAIN))
     timings = []
     for batch, seq in SHAPES:
         feed = _feed(batch, seq)
@@ -207,16 +206,18 @@ def _compare(outputs: dict[str, Any], name: str) -> None:
             print(f"warning: {name}, {contender} differs by {difference:.2g}", file=sys.stderr)
 
 
-def _matrix_products(path: Path) -> tuple[Facts, list[Size]]:
+def _matrix_products(path: Path) -> list[Size]:
     """Returns the additions and multiplications of each matrix product of a graph."""
     model = read_model(path)
     facts = Facts(model.graph)
     sizes = []
     for node in model.graph:
-        shapes = [facts.shape(value) for value in (node.outputs[0], node.inputs[0])]
-        if node.op_type == "MatMul" and shapes[0] is not None and shapes[1] is not None:
-            sizes.append(product(shapes[0]) * shapes[1][-1] * 2)
-    return facts, sizes
+        if node.op_type == "MatMul":
+            whole, left = (facts.shape(value) for value in (node.outputs[0], node.inputs[0]))
+            assert whole is not None
+            assert left is not None
+            sizes.append(product(whole) * left[-1] * 2)
+    return sizes
 
 
 def _value(size: Size, batch: int, seq: int) -> int:
