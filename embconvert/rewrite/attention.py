@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embconvert.rewrite.editing import MICROSOFT, Editor, Unreadable, number, only_user, producer
-from embconvert.rewrite.facts import permutation
 from embconvert.rewrite.masks import is_causal
+from embconvert.rewrite.shapes import permutation
 from embconvert.rewrite.sizes import Size
 
 if TYPE_CHECKING:

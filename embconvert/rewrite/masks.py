@@ -8,7 +8,7 @@ goes; an Expand moves behind what it feeds and goes where broadcasting does the 
 from typing import TYPE_CHECKING
 
 from embconvert.rewrite.editing import Editor, number, producer
-from embconvert.rewrite.facts import broadcast
+from embconvert.rewrite.shapes import broadcast
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -19,7 +19,7 @@ from embconvert.rewrite.editing import (
     operands,
     producer,
 )
-from embconvert.rewrite.facts import axes_of
+from embconvert.rewrite.shapes import axes_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -22,7 +22,7 @@ from embconvert.rewrite.editing import (
     operands,
     producer,
 )
-from embconvert.rewrite.facts import axes_of, permutation
+from embconvert.rewrite.shapes import axes_of, permutation
 from embconvert.rewrite.sizes import Size
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ Guarantees: The same values.
 from typing import TYPE_CHECKING
 
 from embconvert.rewrite.editing import Editor, Unreadable, number, producer
-from embconvert.rewrite.facts import axes_of, permutation
+from embconvert.rewrite.shapes import axes_of, permutation
 from embconvert.rewrite.sizes import Size
 
 if TYPE_CHECKING:
