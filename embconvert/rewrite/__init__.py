@@ -19,6 +19,7 @@ from embconvert.rewrite.padding_column import move_padding_into_heads
 from embconvert.rewrite.residual import keep_residual_apart
 from embconvert.rewrite.rms_norm import fuse_rms_norm
 from embconvert.rewrite.rotary import fuse_rotary_embedding
+from embconvert.rewrite.same_row import look_up_rows_once
 from embconvert.rewrite.silu import fuse_silu
 from embconvert.rewrite.tidying import drop_needless_nodes
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 Rule = Callable[[Editor], bool]
 
 #: What leaves operators as they are.
-TIDYING: tuple[Rule, ...] = (fold_constants, drop_needless_nodes, shrink_masks)
+TIDYING: tuple[Rule, ...] = (
+    fold_constants, drop_needless_nodes, look_up_rows_once, shrink_masks,
+)  # fmt: skip
 #: What makes one operator of several.
 FUSIONS: tuple[Rule, ...] = (
     unpack_products, fuse_gelu, fuse_silu, fuse_rms_norm, fuse_rotary_embedding, fuse_attention,

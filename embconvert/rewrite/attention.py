@@ -12,14 +12,21 @@ with capped scores (`tanh(x / cap) * cap`).
 """
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embconvert.rewrite.editing import MICROSOFT, Editor, Unreadable, number, only_user, producer
+from embconvert.rewrite.editing import MICROSOFT, Editor, Unreadable, only_user, producer
 from embconvert.rewrite.masks import is_causal
-from embconvert.rewrite.shapes import permutation
+from embconvert.rewrite.scores import (
+    PASSED,
+    Scores,
+    Unknown,
+    changes_type,
+    is_head_merge,
+    parse_scores,
+)
 from embconvert.rewrite.sizes import Size
 
 if TYPE_CHECKING:
@@ -27,46 +34,13 @@ if TYPE_CHECKING:
 
 # GroupQueryAttention takes heads of a multiple of this size only.
 _GROUPED_SIZES = 8
-_PASSED = ("Cast", "Identity", "Dropout")
-
-
-class Unknown(Exception):  # noqa: N818 - names what the graph is
-    """An attention that the rule does not know; the message says why."""
-
-
-@dataclass
-class _Scores:
-    """What a Softmax is taken of.
-
-    Attributes:
-        query: (batch, heads, seq, size), or heads merged into batch.
-        key: (batch, heads, seq, size), likewise.
-        scale: Of their product.
-        cap: Of the scaled product; None for none.
-        steps: What is done to it afterwards, in order: ("add", value), ("scale", factor),
-            ("where", condition, fill, kept when) and ("reshape", target).
-    """
-
-    query: "ir.Value"
-    key: "ir.Value"
-    scale: float = 1.0
-    cap: float | None = None
-    steps: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def scale_by(self, factor: float) -> None:
-        """Multiplies all so far."""
-        if self.cap is not None:
-            raise Unknown("its capped scores are scaled")
-        self.scale *= factor
-        if self.steps:
-            self.steps.append(("scale", factor))
 
 
 @dataclass(frozen=True)
 class _Attention:
     """One attention, as found."""
 
-    scores: _Scores
+    scores: Scores
     value: "ir.Value"
     product: "ir.Node"
     heads: int
@@ -105,7 +79,7 @@ def _find(editor: Editor, softmax: "ir.Node") -> _Attention:
     if softmax.attributes.get_int("axis", -1) not in (-1, rank - 1):
         raise Unknown("its Softmax is not over a last axis")
     product, value = _product_with_values(editor, softmax)
-    scores = _parse(editor, softmax.inputs[0])
+    scores = parse_scores(editor, softmax.inputs[0])
     if scores is None:
         raise Unknown("its scores are no product of queries and keys")
     query, key = (_heads_apart(editor, v) for v in (scores.query, scores.key))
@@ -132,24 +106,10 @@ def _product_with_values(editor: Editor, softmax: "ir.Node") -> "tuple[ir.Node, 
             raise Unknown("its probabilities are used more than once")
         if user.op_type == "MatMul" and user.inputs[0] is value and user.inputs[1] is not None:
             return user, user.inputs[1]
-        merges = user.op_type == "Reshape" and _is_head_merge(editor, user)
-        if not merges and (user.op_type not in _PASSED or _changes_type(editor, user)):
+        merges = user.op_type == "Reshape" and is_head_merge(editor, user)
+        if not merges and (user.op_type not in PASSED or changes_type(editor, user)):
             raise Unknown(f"its probabilities go to {user.op_type}")
         value = user.outputs[0]
-
-
-def _changes_type(editor: Editor, node: "ir.Node") -> bool:
-    types = editor.facts.dtype(node.inputs[0]), editor.facts.dtype(node.outputs[0])
-    return node.op_type == "Cast" and (None in types or types[0] != types[1])
-
-
-def _is_head_merge(editor: Editor, reshape: "ir.Node") -> bool:
-    """Whether a Reshape is between (batch, heads, a, b) and (batch * heads, a, b)."""
-    ours, theirs = (editor.facts.shape(v) for v in (reshape.inputs[0], reshape.outputs[0]))
-    if ours is None or theirs is None or {len(ours), len(theirs)} != {3, 4}:
-        return False
-    four, three = (ours, theirs) if len(ours) == 4 else (theirs, ours)
-    return four[0] * four[1] == three[0] and four[2:] == three[1:]
 
 
 def _heads_apart(editor: Editor, value: "ir.Value") -> "ir.Value":
@@ -157,102 +117,9 @@ def _heads_apart(editor: Editor, value: "ir.Value") -> "ir.Value":
     if editor.facts.rank(value) == 4:
         return value
     reshape = producer(value, "Reshape")
-    if reshape is None or reshape.inputs[0] is None or not _is_head_merge(editor, reshape):
+    if reshape is None or reshape.inputs[0] is None or not is_head_merge(editor, reshape):
         raise Unknown("its heads are merged with the batch")
     return reshape.inputs[0]
-
-
-def _parse(editor: Editor, value: "ir.Value | None") -> _Scores | None:
-    """Returns how scores are made, or None when no product of queries and keys is in them."""
-    node = value.producer() if value is not None else None
-    if node is None:
-        return None
-    if node.op_type == "MatMul":
-        return _parse_product(editor, node)
-    if node.op_type in ("Mul", "Div"):
-        return _parse_scaled(editor, node)
-    if node.op_type == "Add":
-        found = [(_parse(editor, v), i) for i, v in enumerate(node.inputs)]
-        known = [(scores, i) for scores, i in found if scores is not None]
-        if len(known) > 1:
-            raise Unknown("its scores are a sum of products")
-        if not known:
-            return None
-        total, index = known[0]
-        total.steps.append(("add", node.inputs[1 - index]))
-        return total
-    if node.op_type == "Where":
-        for index, kept in ((1, True), (2, False)):
-            fill = number(node.inputs[3 - index])
-            masked = _parse(editor, node.inputs[index]) if fill is not None else None
-            if masked is not None:
-                masked.steps.append(("where", node.inputs[0], fill, kept))
-                return masked
-        return None
-    passed = node.op_type in _PASSED and not _changes_type(editor, node)
-    merged = node.op_type == "Reshape" and _is_head_merge(editor, node)
-    if not passed and not merged:
-        return None
-    scores = _parse(editor, node.inputs[0])
-    if scores is not None and merged and scores.steps:
-        scores.steps.append(("reshape", node.inputs[1]))
-    return scores
-
-
-def _parse_product(editor: Editor, node: "ir.Node") -> _Scores | None:
-    query, key = node.inputs
-    if query is None or key is None or query.is_initializer() or key.is_initializer():
-        return None
-    query, factor = _unscaled(query)
-    key, by = _unscaled(key)
-    rank = editor.facts.rank(key)
-    if rank not in (3, 4):
-        return None
-    swapped = (*range(rank - 2), rank - 1, rank - 2)
-    transpose = producer(key, "Transpose")
-    if transpose is not None and permutation(transpose, rank) == swapped:
-        key, more = _unscaled(transpose.inputs[0])
-        by *= more
-    else:
-        key = editor.add("Transpose", [key], node, perm=swapped)
-    return _Scores(query, key, scale=factor * by)
-
-
-def _unscaled(value: "ir.Value") -> "tuple[ir.Value, float]":
-    """Returns what a value is a multiple of, and the factor."""
-    factor = 1.0
-    while True:
-        node = producer(value, "Mul", "Div")
-        if node is None:
-            return value, factor
-        by, index = number(node.inputs[1]), 0
-        if by is None and node.op_type == "Mul":
-            by, index = number(node.inputs[0]), 1
-        if by is None or by == 0:
-            return value, factor
-        factor = factor * by if node.op_type == "Mul" else factor / by
-        value = node.inputs[index]
-
-
-def _parse_scaled(editor: Editor, node: "ir.Node") -> _Scores | None:
-    value, factor = _unscaled(node.outputs[0])
-    if value is node.outputs[0]:
-        return None
-    tanh = producer(value, "Tanh")
-    if tanh is None:
-        scores = _parse(editor, value)
-        if scores is not None:
-            scores.scale_by(factor)
-        return scores
-    scores = _parse(editor, tanh.inputs[0])
-    if scores is None:
-        return None
-    if scores.steps or scores.cap is not None:
-        raise Unknown("its scores are capped after a mask")
-    scores.cap = factor
-    # The operator divides by the cap itself.
-    scores.scale *= factor
-    return scores
 
 
 def _build(editor: Editor, attention: _Attention, softmax: "ir.Node") -> "ir.Value":
