@@ -7,12 +7,16 @@ goes; an Expand moves behind what it feeds and goes where broadcasting does the 
 
 from typing import TYPE_CHECKING
 
-from embconvert.rewrite.editing import Editor, number, producer
+import numpy as np
+
+from embconvert.rewrite.editing import Editor, number, operands, producer
 from embconvert.rewrite.shapes import broadcast
+from embconvert.rewrite.sizes import Size
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_ONES = (Size.of(1), Size.of(1))
 _VIEWS = ("Cast", "Expand", "Unsqueeze", "Reshape", "Identity")
 _ELEMENTWISE = ("And", "Or", "Where", "Add", "Mul", "Sub", "Div", "Not", "Cast", "Equal")
 
@@ -24,6 +28,8 @@ def shrink_masks(editor: Editor) -> bool:
         changed |= _drop_truths(editor, node)
     for node in editor.nodes("Expand"):
         changed |= _sink(editor, node)
+    for node in editor.nodes("Gather"):
+        changed |= _read_straight(editor, node)
     return changed
 
 
@@ -95,6 +101,37 @@ def _sink(editor: Editor, expand: "ir.Node") -> bool:
             user.replace_input_with(use.idx, source)
         changed = True
     return changed
+
+
+def _read_straight(editor: Editor, gather: "ir.Node") -> bool:
+    """Replaces a mask that is gathered, flat, by `key + text * seq` by the mask itself."""
+    flat = producer(gather.inputs[0], "Flatten", "Reshape")
+    mask = flat.inputs[0] if flat is not None else None
+    shape, result = editor.facts.shape(mask), editor.facts.shape(gather.outputs[0])
+    if mask is None or shape is None or len(shape) != 2 or result is None:
+        return False
+    if gather.attributes.get_int("axis", 0) != 0 or result[:4] != (shape[0], *_ONES, shape[1]):
+        return False
+    if not _is_place(editor, gather.inputs[1], shape[1]):
+        return False
+    axes = [1, 2, *range(4, len(result))]
+    apart = editor.add("Unsqueeze", [mask, editor.constant(np.array(axes), "axes")], gather)
+    editor.replace(gather.outputs[0], apart)
+    return True
+
+
+def _is_place(editor: Editor, value: "ir.Value | None", width: Size) -> bool:
+    """Whether a value is `key + text * width`, (texts, 1, 1, keys)."""
+    add = producer(value, "Add")
+    for key, start in operands(add) if add is not None else ():
+        product = producer(start, "Mul")
+        for text, by in operands(product) if product is not None else ():
+            size = editor.facts.content(by)
+            if size is None or size.size != 1 or size.flat[0] != width:
+                continue
+            if _counts_along(editor, text, -4) and _counts_along(editor, key, -1):
+                return True
+    return False
 
 
 def is_causal(editor: Editor, bias: "ir.Value") -> bool:

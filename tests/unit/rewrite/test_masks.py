@@ -35,6 +35,21 @@ def test_what_is_always_true_goes_and_nothing_is_expanded() -> None:
     ]  # fmt: skip
 
 
+GATHERED = """flat = Flatten<axis = 2>(seen2) count = Gather(all, i1)
+  texts = Range(i0, b, i1) along = Constant<value = int64[3] {1, 2, 3}>()
+  rows4 = Unsqueeze(texts, along) start = Mul(rows4, WIDTH) place = Add(kv, start)
+  got = Gather(flat, place) four = Shape(place) shown = Reshape(got, four)"""
+
+
+@pytest.mark.parametrize(("width", "gathers"), [("count", 0), ("i1", 1)])
+def test_a_mask_that_is_gathered_in_its_own_order_is_read_straight(
+    width: str, gathers: int
+) -> None:
+    condition = "seen2 = Cast<to = 9>(mask) " + GATHERED.replace("WIDTH", width)
+    found = operators(apply(MASKED.format(condition=condition), *TIDYING))
+    assert (found["Flatten"], found["Gather"] > 0) == (gathers, bool(gathers))
+
+
 def test_a_condition_that_may_be_false_stays() -> None:
     condition = "later = Greater(rows, i0) shown = And(later, seen)"
     assert operators(apply(MASKED.format(condition=condition), *TIDYING))["And"] == 1
