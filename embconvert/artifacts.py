@@ -226,8 +226,14 @@ class Staging:
         temporary.write_text(manifest.as_text(), encoding="utf-8")
         temporary.replace(self.folder / MANIFEST_FILE)
 
-    def adopt(self, record: ArtifactRecord, folder: Path) -> bool:
+    def adopt(self, record: ArtifactRecord, folder: Path, file: str) -> bool:
         """Takes over a finished graph from the journal's or the published folder.
+
+        Args:
+            record: The graph's.
+            folder: Has it at the record's path.
+            file: Where it goes; another path than the record's only without external data,
+                whose name is inside the graph.
 
         Returns:
             Whether its files are there with the hashes that the record says.
@@ -236,12 +242,13 @@ class Staging:
         if record.external_data is not None:
             files.append(record.external_data)
         try:
-            for file in files:
-                path = folder / file.path
-                if not path.is_file() or path.is_symlink() or hash_file(path) != file.sha256:
+            for part in files:
+                path = folder / part.path
+                if not path.is_file() or path.is_symlink() or hash_file(path) != part.sha256:
                     return False
-            for file in files:
-                self._link(folder / file.path, self.path(file.path))
+            self._link(folder / record.path, self.path(file))
+            for part in files[1:]:
+                self._link(folder / part.path, self.path(part.path))
         except FileNotFoundError:  # its run was not dead after all
             return False
         return True
@@ -271,7 +278,8 @@ class Staging:
         found = []
         for path in sorted(self.folder.rglob("*")):
             file = path.relative_to(self.folder).as_posix()
-            if not path.is_file() or file.startswith((".work/", "onnx/")):
+            graph = file.endswith((".onnx", ".onnx_data"))
+            if not path.is_file() or file.startswith(".work/") or graph:
                 continue
             if file in (MANIFEST_FILE, *PAGES):
                 continue

@@ -2,8 +2,8 @@
 
 The opset and IR versions are those of ONNX Runtime's compatibility table
 (https://onnxruntime.ai/docs/reference/compatibility.html); operators of `com.microsoft` came
-with the release named here. ONNX Runtime 1.14 is the oldest that has wheels for Python 3.11, so
-nothing older is claimed.
+with the release named here. ONNX Runtime 1.15 is the oldest that `make test-consumers` can install
+for Python 3.11, so nothing older is claimed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,16 +12,17 @@ from embconvert.config import Precision
 
 Version = tuple[int, int]
 
-OLDEST: Version = (1, 14)
+OLDEST: Version = (1, 15)
 
 _OPSET: Mapping[int, Version] = {
-    18: (1, 14), 19: (1, 15), 20: (1, 17), 21: (1, 18), 22: (1, 21), 23: (1, 23), 24: (1, 24),
+    20: (1, 17), 21: (1, 18), 22: (1, 21), 23: (1, 23), 24: (1, 24),
 }  # fmt: skip
-_IR: Mapping[int, Version] = {9: (1, 15), 10: (1, 18), 11: (1, 23), 12: (1, 24), 13: (1, 25)}
+_IR: Mapping[int, Version] = {10: (1, 18), 11: (1, 23), 12: (1, 24), 13: (1, 25)}
 _OPERATOR: Mapping[str, Version] = {
     # From 1.14, but 1.20 computes something else of a bias that all heads share.
     "com.microsoft.MultiHeadAttention": (1, 21),
-    "com.microsoft.SkipSimplifiedLayerNormalization": (1, 15),
+    # 1.15 runs graphs with static activation scales, and gives other vectors.
+    "QuantizeLinear": (1, 16),
     "com.microsoft.RotaryEmbedding": (1, 17),
     # From 1.17, but with a bias from here on.
     "com.microsoft.GroupQueryAttention": (1, 22),
@@ -54,7 +55,7 @@ def oldest_for_precision(precision: Precision, table_bits: int | None) -> Versio
         table_bits: Of the token table, when not the precision's own.
     """
     if precision not in (Precision.Q8, Precision.Q4):
-        return OLDEST
+        return _OPERATOR["QuantizeLinear"] if precision is Precision.QINT8_STATIC else OLDEST
     bits = table_bits or (8 if precision is Precision.Q8 else 4)
     table = variant("com.microsoft.GatherBlockQuantized", {"bits": bits})
     return max(_OPERATOR[table], _OPERATOR["com.microsoft.MatMulNBits of 8 bits at level 4"])

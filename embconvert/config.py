@@ -120,6 +120,27 @@ class PoolingMode(StrEnum):
     MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
 
 
+class Layout(StrEnum):
+    """How the published folder looks; layouts.py has the rules of each."""
+
+    HUB = "hub"
+    NIXIESEARCH = "nixiesearch"
+    TRANSFORMERSJS = "transformersjs"
+    FASTEMBED = "fastembed"
+    TEI = "tei"
+    VESPA = "vespa"
+    SINGLEFILE = "singlefile"
+
+
+class Output(StrEnum):
+    """What a graph gives."""
+
+    #: last_hidden_state, then sentence_embedding.
+    BOTH = "both"
+    #: sentence_embedding alone.
+    SENTENCE = "sentence"
+
+
 #: The task that embconvert exports, in optimum's words, with the synonyms that
 #: `optimum.exporters.tasks.TasksManager.map_from_synonym` maps to it (a test compares the two).
 TASK = "feature-extraction"
@@ -135,6 +156,21 @@ TASK_SYNONYMS = (
 #: Opsets that the tracing exporter writes and that the pinned ONNX Runtime runs:
 #: LayerNormalization came with 17, torch's tracing exporter ends at 20.
 OPSETS = range(17, 21)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What the user changes on a model's way from token vectors to an embedding.
+
+    Attributes:
+        pooling: In place of the model's own; None keeps it.
+        normalize: End in a Normalize module, whether or not the model has one.
+        dimensions: Cut embeddings after so many components and normalize them; None keeps all.
+    """
+
+    pooling: PoolingMode | None = None
+    normalize: bool = False
+    dimensions: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +201,11 @@ class Request:
         calibration_dataset: UTF-8 text file, one text a line; None means the built-in texts.
         skip_shape_inference: Do not run symbolic shape inference.
         pooling: Overrides the model's own; None keeps it.
+        normalize: End in a Normalize module, whether or not the model has one.
+        dimensions: Cut embeddings after so many components and normalize them; None keeps all.
+        force_dimensions: Cut also embeddings of a model that does not announce that it may be done.
+        output: What the graphs give.
+        layout: How the published folder looks.
         min_cosine: Floor of the mean cosine; None means each precision's default.
         model_path: The ONNX file to work on; None means what `export` left.
         cache_dir: The hub cache; None means huggingface_hub's default.
@@ -198,6 +239,11 @@ class Request:
     calibration_dataset: Path | None = None
     skip_shape_inference: bool = False
     pooling: PoolingMode | None = None
+    normalize: bool = False
+    dimensions: int | None = None
+    force_dimensions: bool = False
+    output: Output = Output.BOTH
+    layout: Layout = Layout.HUB
     min_cosine: float | None = None
     model_path: Path | None = None
     cache_dir: Path | None = None
@@ -206,6 +252,11 @@ class Request:
     json: bool = False
     quiet: bool = False
     debug: bool = False
+
+    @property
+    def overrides(self) -> Overrides:
+        """What it changes of the model."""
+        return Overrides(pooling=self.pooling, normalize=self.normalize, dimensions=self.dimensions)
 
 
 @dataclass(frozen=True, kw_only=True)

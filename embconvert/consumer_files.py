@@ -5,10 +5,15 @@ older or plainer sources don't have.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embconvert.errors import UnsupportedModelError
+from embconvert.layouts import LayoutRules
+from embconvert.manifest import ArtifactRecord
+from embconvert.model import ResolvedModel
+from embconvert.source import read_any_json, read_json
 
 if TYPE_CHECKING:
     from embconvert.source_model import SourceModel
@@ -53,15 +58,33 @@ def save_missing_files(source: "SourceModel", folder: Path) -> None:
         {"tokenizer_class": "PreTrainedTokenizerFast", **special}
         | {"model_max_length": source.max_seq_length, "padding_side": tokenizer.padding_side},
     )
-    _save_modules(source, folder)
+    if source.pooling and not (folder / "modules.json").exists():
+        _save_modules(source, folder)
+    _save_overrides(source, folder)
+
+
+_MODULES = "sentence_transformers.models"
 
 
 def _save_modules(source: "SourceModel", folder: Path) -> None:
+    """Writes the modules that sentence-transformers makes up for a plain transformers folder."""
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{_MODULES}.Pooling"},
+    ]
+    _write_json(folder / "modules.json", modules)
+    _save_pooling(source, folder / "1_Pooling")
+    _write_if_missing(
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": source.max_seq_length, "do_lower_case": False},
+    )
+
+
+def _save_pooling(source: "SourceModel", folder: Path) -> None:
     modes = source.pooling
-    if not modes:
-        return
-    pooling_config = {
-        "word_embedding_dimension": source.dimension,
+    folder.mkdir(exist_ok=True)
+    config = {
+        "word_embedding_dimension": source.token_dimension,
         # The keys that sentence-transformers wrote before 6, and that servers read.
         "pooling_mode_cls_token": "cls" in modes,
         "pooling_mode_mean_tokens": "mean" in modes,
@@ -71,21 +94,73 @@ def _save_modules(source: "SourceModel", folder: Path) -> None:
         "pooling_mode_lasttoken": "lasttoken" in modes,
         "include_prompt": True,
     }
+    _write_json(folder / "config.json", config)
+
+
+def _save_overrides(source: "SourceModel", folder: Path) -> None:
+    """Says in the module files what the user changed, for programs that go by them."""
+    overrides = source.overrides
     if not (folder / "modules.json").exists():
-        prefix = "sentence_transformers.models"
-        modules = [
-            {"idx": 0, "name": "0", "path": "", "type": f"{prefix}.Transformer"},
-            {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{prefix}.Pooling"},
-        ]
-        (folder / "1_Pooling").mkdir()
-        _write_if_missing(folder / "1_Pooling" / "config.json", pooling_config)
-        _write_if_missing(
-            folder / "sentence_bert_config.json",
-            {"max_seq_length": source.max_seq_length, "do_lower_case": False},
+        return
+    modules: list[dict[str, Any]] = read_any_json(folder / "modules.json")
+    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    if overrides.pooling is not None and "Pooling" in kinds:
+        _save_pooling(source, folder / modules[kinds.index("Pooling")]["path"])
+    if overrides.normalize and kinds[-1] != "Normalize":
+        number = len(modules)
+        named = {"idx": number, "name": str(number), "path": f"{number}_Normalize"}
+        _write_json(folder / "modules.json", [*modules, named | {"type": f"{_MODULES}.Normalize"}])
+    if overrides.dimensions is not None:
+        _change_json(
+            folder / "config_sentence_transformers.json", {"truncate_dim": overrides.dimensions}
         )
-        _write_if_missing(folder / "modules.json", modules)
+
+
+def adapt_to_layout(
+    folder: Path,
+    rules: LayoutRules,
+    resolved: ResolvedModel,
+    records: Iterable[ArtifactRecord],
+    max_seq_length: int | None,
+) -> None:
+    """Changes configuration files to what a layout's program reads; again is no change.
+
+    Args:
+        folder: The staged folder.
+        rules: The layout's.
+        resolved: The source.
+        records: The folder's graphs.
+        max_seq_length: Tokens after which the source cuts a text.
+    """
+    architecture = resolved.architecture
+    figures = {
+        "hidden_size": architecture.hidden_size,
+        "num_hidden_layers": architecture.num_layers,
+    }
+    known = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+    config: dict[str, Any] = {name: figures[name] for name in rules.config if name not in known}
+    chunks = {r.path.rpartition("/")[2]: 1 for r in records if r.external_data is not None}
+    if rules.external_data_in_config and chunks:
+        config["transformers.js_config"] = {
+            **known.get("transformers.js_config", {}),
+            "use_external_data_format": chunks,
+        }
+    _change_json(folder / "config.json", config)
+    if rules.model_max_length and max_seq_length is not None:
+        _change_json(folder / "tokenizer_config.json", {"model_max_length": max_seq_length})
+
+
+def _change_json(path: Path, changes: dict[str, Any]) -> None:
+    """Changes fields of a JSON object in a file; makes the file when it is missing."""
+    value = read_json(path) if path.exists() else {}
+    if changes and {**value, **changes} != value:
+        _write_json(path, {**value, **changes})
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_if_missing(path: Path, value: object) -> None:
     if not path.exists():
-        path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        _write_json(path, value)

@@ -16,11 +16,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embconvert.config import Output
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
-from embconvert.model import ExportedModel
+from embconvert.model import TOKENS_OUTPUT, ExportedModel
 from embconvert.onnx_file import write_model
 from embconvert.stored_weights import float32_copies, placeholders, swapped
-from embconvert.tracing import dynamic_strides, shapes_without_weights
+from embconvert.tracing import shapes_without_weights, traceable_operators
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from embconvert.source_model import SourceModel
 
-OUTPUTS = ("last_hidden_state", "sentence_embedding")
+OUTPUTS = (TOKENS_OUTPUT, "sentence_embedding")
 
 
 class Exporter(StrEnum):
@@ -38,7 +39,14 @@ class Exporter(StrEnum):
     TORCH_EXPORT = "torch.export"
 
 
-def export(source: "SourceModel", path: Path, *, opset: int, exporter: Exporter) -> ExportedModel:
+def export(
+    source: "SourceModel",
+    path: Path,
+    *,
+    opset: int,
+    exporter: Exporter,
+    output: Output = Output.BOTH,
+) -> ExportedModel:
     """Writes a model's graph.
 
     Output 0 is `last_hidden_state`, (batch, seq, hidden) float32; output 1 is
@@ -50,6 +58,7 @@ def export(source: "SourceModel", path: Path, *, opset: int, exporter: Exporter)
         path: The file to write.
         opset: The ONNX operator set.
         exporter: Which of torch's exporters traces.
+        output: SENTENCE leaves `last_hidden_state` out.
 
     Raises:
         UnsupportedModelError: torch can't express the model in ONNX.
@@ -81,11 +90,14 @@ def export(source: "SourceModel", path: Path, *, opset: int, exporter: Exporter)
     weights = source.weights()
     source.refuse_made_up(_bind_weights(model, weights))
     _tidy(model)
+    _settle_outputs(model, source, output)
     return ExportedModel(artifact=write_model(model, path))
 
 
 def _trace(
-    module: "torch.nn.Module", features: "Mapping[str, torch.Tensor]", opset: int
+    module: "torch.nn.Module",
+    features: "Mapping[str, torch.Tensor]",
+    opset: int,
 ) -> "ir.Model":
     """Traces with torch's TorchScript exporter, weights left as graph inputs."""
     import onnx
@@ -94,7 +106,7 @@ def _trace(
 
     axes = {name: {0: "batch", 1: "seq"} for name in features}
     buffer = io.BytesIO()
-    with dynamic_strides(), shapes_without_weights():
+    with traceable_operators(), shapes_without_weights():
         torch.onnx.export(
             module,
             tuple(features.values()),
@@ -112,7 +124,9 @@ def _trace(
 
 
 def _torch_export(
-    module: "torch.nn.Module", features: "Mapping[str, torch.Tensor]", opset: int
+    module: "torch.nn.Module",
+    features: "Mapping[str, torch.Tensor]",
+    opset: int,
 ) -> "ir.Model":
     """Traces with torch.export, whose sizes stay symbolic."""
     import torch
@@ -176,6 +190,19 @@ def _lazy_weight(name: str, stored: "torch.Tensor") -> "ir.TensorProtocol":
         return TorchTensor(stored.cpu(), name=name)
     shape = ir.Shape(stored.shape)
     return ir.LazyTensor(read, ir.DataType.FLOAT, shape=shape, name=name)
+
+
+def _settle_outputs(model: "ir.Model", source: "SourceModel", output: Output) -> None:
+    """Leaves the outputs that are wanted, their last size a number where the tracer lost it."""
+    import onnx_ir as ir
+
+    tokens, sentence = model.graph.outputs
+    for value, size in ((tokens, source.token_dimension), (sentence, source.dimension)):
+        if value.shape is not None and size is not None:
+            value.shape = ir.Shape([*value.shape[:-1], size])
+    if output is Output.SENTENCE:
+        # The value keeps its name: Float16 knows by it where the transformer ends.
+        model.graph.outputs.remove(tokens)
 
 
 def _tidy(model: "ir.Model") -> None:

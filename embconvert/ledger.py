@@ -5,7 +5,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from embconvert import __version__
@@ -14,6 +14,7 @@ from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import SourceError
 from embconvert.fidelity import Fidelity
+from embconvert.layouts import LAYOUTS
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.metering import Meter
 from embconvert.model import Fusion, OnnxArtifact, ResolvedModel
@@ -93,15 +94,18 @@ class Ledger:
         for manifest, folder in self._earlier():
             key = self.key(step)
             for record in manifest.artifacts:
-                if record.key != key or record.path != step.file:
+                if record.key != key:
                     continue
-                if not self._staging.adopt(record, folder):
+                moved = record.path != step.file
+                if moved and record.external_data is not None:
+                    continue  # the graph has its name inside
+                if not self._staging.adopt(record, folder, step.file):
                     self._console.warn(f"{step.file} was changed since it was made; made anew")
                     continue
                 if step.stage is Stage.EXPORT:
                     self.source_facts = manifest.source
                     self.add_files(manifest, folder)
-                return record
+                return replace(record, path=step.file)
         return None
 
     def _earlier(self) -> Iterator[tuple[Manifest, Path]]:
@@ -156,7 +160,7 @@ class Ledger:
         if file not in self.records and self._same_source():
             assert self._old is not None
             for record in self._old.artifacts:
-                if record.path == file and self._staging.adopt(record, self._staging.target):
+                if record.path == file and self._staging.adopt(record, self._staging.target, file):
                     self.records[file] = record
                     self._takes_over = True
         return self.records.get(file)
@@ -190,6 +194,9 @@ class Ledger:
         if self._old is None:
             return
         before = {a.sha256 for a in self._old.artifacts}
+        if self._old.layout != self._request.layout:
+            self._tell_of_removed(f"the folder had the layout {self._old.layout}")
+            return
         # An export comes before what is made of it.
         for record in sorted(self._old.artifacts, key=lambda a: a.made_from is not None):
             if record.path in self.records:
@@ -197,8 +204,23 @@ class Ledger:
             now = {r.sha256 for r in self.records.values()}
             belongs = record.made_from is None or record.made_from in now
             belongs = belongs or record.made_from not in before
+            if record.sha256 in now or LAYOUTS[self._request.layout].serves_one:
+                continue
             if not belongs or self.published(record.path) is None:
                 self._console.warn(f"{record.path} is removed: it was made of another export")
+        if LAYOUTS[self._request.layout].serves_one:
+            self._tell_of_removed(f"the layout {self._request.layout} holds one graph to serve")
+
+    def _tell_of_removed(self, reason: str) -> None:
+        """Says which published graphs this run doesn't take over, and which have a new name."""
+        assert self._old is not None
+        now = {record.sha256: record.path for record in self.records.values()}
+        for record in self._old.artifacts:
+            path = now.get(record.sha256)
+            if path is None:
+                self._console.warn(f"{record.path} is removed: {reason}")
+            elif path != record.path:
+                self._console.say(f"{record.path} is now {path}: {reason}")
 
     def adds_to_published(self) -> bool:
         """Whether publishing adds a graph, and neither removes nor replaces one that is there."""
@@ -215,6 +237,7 @@ class Ledger:
         architecture = self._resolved.architecture
         return Manifest(
             tool_version=__version__,
+            layout=self._request.layout,
             source={
                 "model_id": self._resolved.model_id,
                 "revision": self._resolved.revision,
@@ -225,7 +248,11 @@ class Ledger:
                 "max_seq_length": self._resolved.max_seq_length,
                 "pooling": list(self.source_facts.get("pooling", ())),
                 "dimension": self.source_facts.get("dimension"),
+                "modules": list(self.source_facts.get("modules", ())),
                 "pooling_override": self._request.pooling,
+                "normalize_override": self._request.normalize,
+                "dimensions_override": self._request.dimensions,
+                "output": self._request.output,
                 "trust_remote_code": self._request.trust_remote_code,
                 "license": self._resolved.card.license,
                 "license_name": self._resolved.card.license_name,
@@ -266,7 +293,8 @@ def make_record(
     """Returns the manifest's record of a graph; Ledger.artifact is the way back."""
     external = artifact.external_data
     if external is not None:  # in the manifest, relative to the folder
-        external = replace(external, path=f"{step.file.rpartition('/')[0]}/{external.path}")
+        parent = PurePosixPath(step.file).parent
+        external = replace(external, path=(parent / external.path).as_posix())
     return ArtifactRecord(
         path=step.file,
         sha256=artifact.sha256,

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from embconvert.architectures import FUSED_ATTENTION
-from embconvert.config import OptimizationLevel, Precision
+from embconvert.config import Layout, OptimizationLevel, Precision
 from embconvert.fidelity import Fidelity, LayerCosine, TextCosine
 from embconvert.model import FileRecord, Fusion, TensorInfo
 
@@ -120,6 +120,7 @@ class Manifest:
 
     Attributes:
         tool_version: embconvert's.
+        layout: How the folder looks.
         source: Model id, revision and figures of the source.
         source_files: Its files.
         stack: Versions of the libraries.
@@ -133,6 +134,7 @@ class Manifest:
     """
 
     tool_version: str
+    layout: Layout = Layout.HUB
     source: Mapping[str, Any]
     source_files: tuple[FileRecord, ...]
     stack: Mapping[str, str]
@@ -152,6 +154,7 @@ class Manifest:
                 "version": self.tool_version,
                 "commands": list(self.commands),
             },
+            "layout": str(self.layout),
             "source": {**self.source, "files": [asdict(f) for f in self.source_files]},
             "stack": dict(self.stack),
             "machine": dict(self.machine),
@@ -164,6 +167,14 @@ class Manifest:
     def as_text(self) -> str:
         """Returns the manifest as it is written to its file."""
         return json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n"
+
+    def describes_the_same(self, other: "Manifest") -> bool:
+        """Whether another manifest is of a folder with the same files, laid out the same way."""
+        return (self.layout, self.artifacts, self.files) == (
+            other.layout,
+            other.artifacts,
+            other.files,
+        )
 
     def records(self) -> list[FileRecord]:
         """Returns every file that the manifest lists."""
@@ -220,6 +231,7 @@ def _parse_manifest(value: Any) -> Manifest:
     source = {k: v for k, v in value["source"].items() if k != "files"}
     return Manifest(
         tool_version=str(value["tool"]["version"]),
+        layout=Layout(value.get("layout", Layout.HUB)),
         source=source,
         source_files=tuple(_parse_file(f) for f in value["source"]["files"]),
         stack=dict(value["stack"]),

@@ -9,6 +9,13 @@ from typing import Any
 from embconvert.architectures import Architecture
 from embconvert.config import OptimizationLevel, Precision
 
+#: Weights above this go to a file of their own; protobuf's limit is 2 GiB for the whole message.
+EXTERNAL_DATA_THRESHOLD_BYTES = 2**31 - 2**26
+
+
+#: The value, and mostly the output, with the vectors that the transformer makes of tokens.
+TOKENS_OUTPUT = "last_hidden_state"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:

@@ -16,13 +16,15 @@ import numpy as np
 
 from embconvert.compat import oldest_onnxruntime, variant
 from embconvert.lazy_onnx import read_lazily
-from embconvert.model import FileRecord, OnnxArtifact, TensorInfo
+from embconvert.model import (
+    EXTERNAL_DATA_THRESHOLD_BYTES,
+    FileRecord,
+    OnnxArtifact,
+    TensorInfo,
+)
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-#: Weights above this go to a file of their own; protobuf's limit is 2 GiB for the whole message.
-EXTERNAL_DATA_THRESHOLD_BYTES = 2**31 - 2**26
 
 # Tensors below this stay in the graph file even when it has external data: shapes and scalars,
 # which runtimes read while they load the graph.

@@ -15,7 +15,9 @@ from embconvert.config import (
     QUANTIZED_PRECISIONS,
     TASK_SYNONYMS,
     Command,
+    Layout,
     OptimizationLevel,
+    Output,
     PoolingMode,
     Recipe,
     Request,
@@ -234,8 +236,47 @@ OPTIONS: tuple[Option, ...] = (
             {m.value: m for m in PoolingMode} | {"mean_sqrt_len": PoolingMode.MEAN_SQRT_LEN},
         ),
         default="the model's own",
-        help="Pooling of a model that has no sentence-transformers modules: "
+        help="Pooling in place of the model's own: "
         "mean, cls, lasttoken, max, weightedmean or mean_sqrt_len.",
+    ),
+    Option(
+        name="normalize",
+        commands=_EXPORT,
+        parse=values.boolean("normalize"),
+        default="the model's own",
+        help="Give embeddings of length 1, also where the model itself does not.",
+    ),
+    Option(
+        name="dimensions",
+        commands=_EXPORT,
+        metavar="N",
+        parse=values.positive("dimensions"),
+        default="all of the model's",
+        help="Cut embeddings after N components and normalize them, for Matryoshka models.",
+    ),
+    Option(
+        name="force_dimensions",
+        commands=_EXPORT,
+        parse=values.boolean("force_dimensions"),
+        default="off",
+        help="Cut also embeddings of a model that does not say that it was trained for it.",
+    ),
+    Option(
+        name="output",
+        commands=_EXPORT,
+        metavar="OUTPUT",
+        parse=values.choice("output", {o.value: o for o in Output}),
+        default="both",
+        help="both: last_hidden_state, then sentence_embedding; sentence: that alone.",
+    ),
+    Option(
+        name="layout",
+        commands=_EXPORT,
+        metavar="LAYOUT",
+        parse=values.choice("layout", {layout.value: layout for layout in Layout}),
+        default="hub",
+        help="How the folder looks, by the program that will load it: hub, nixiesearch, "
+        "transformersjs, fastembed, tei, vespa or singlefile.",
     ),
     Option(
         name="skip_shape_inference",

@@ -8,11 +8,13 @@ from typing import Any
 
 from embconvert import hub
 from embconvert.artifacts import Staging, is_whole, read_manifest
-from embconvert.config import Command, Finished, PoolingMode, Precision, Request
+from embconvert.config import Command, Finished, Output, PoolingMode, Precision, Request
 from embconvert.console import Console
+from embconvert.consumer_files import adapt_to_layout
 from embconvert.disk import output_errors, refuse_full_disk
 from embconvert.errors import (
     EmbconvertError,
+    ExportError,
     FidelityError,
     OptimizeError,
     QuantizeError,
@@ -21,6 +23,7 @@ from embconvert.errors import (
 )
 from embconvert.export import Exporter
 from embconvert.fidelity import Fidelity, shortfall
+from embconvert.layouts import LAYOUTS, misfit
 from embconvert.ledger import Ledger, make_record
 from embconvert.manifest import (
     TABLE_HEADER,
@@ -48,7 +51,7 @@ from embconvert.search import (
     frontier_rows,
     name_of,
 )
-from embconvert.source import CONFIGURATION_FILES
+from embconvert.source import CONFIGURATION_FILES, dimensions_problem
 from embconvert.source_model import check_device
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
 from embconvert.texts import calibration_texts
@@ -114,6 +117,9 @@ def _prepare(request: Request, target: Path, calibration: str, console: Console)
     if request.command in (Command.OPTIMIZE, Command.QUANTIZE) and old is not None:
         request = _continuing(request, old)
     resolved = hub.resolve(request, console)
+    problem = dimensions_problem(request, resolved)
+    if problem is not None:
+        console.warn(problem)
     plan = make_plan(
         request,
         resolved,
@@ -155,10 +161,18 @@ def _published(target: Path, console: Console) -> Manifest | None:
 
 
 def _continuing(request: Request, old: Manifest) -> Request:
-    """Returns the request for the revision and the pooling that the export was made with."""
+    """Returns the request for the revision, layout and overrides that the export was made with."""
     pooling = old.source.get("pooling_override")
     revision = old.source.get("revision") if hub.local_folder(request.model_id) is None else None
-    return replace(request, revision=revision, pooling=PoolingMode(pooling) if pooling else None)
+    return replace(
+        request,
+        revision=revision,
+        layout=old.layout,
+        output=Output(old.source.get("output", Output.BOTH)),
+        pooling=PoolingMode(pooling) if pooling else None,
+        normalize=bool(old.source.get("normalize_override")),
+        dimensions=old.source.get("dimensions_override"),
+    )
 
 
 def _describe(plan: Plan, *, as_json: bool) -> str:
@@ -234,6 +248,7 @@ class _Run:
             record = self._search(self._plan.search)
             self._ledger.records[record.path] = record
         self._ledger.keep_published()
+        self._adapt_to_layout()
         manifest = self._manifest()
         if not failures:
             return self._publish(manifest)
@@ -249,8 +264,11 @@ class _Run:
     def _publish(self, manifest: Manifest) -> Manifest:
         """Publishes what stands, with its pages; returns the manifest."""
         old, target = self._old, self._staging.target
-        same = old and (manifest.artifacts, manifest.files) == (old.artifacts, old.files)
-        if old and same and is_whole(target, old, contents=True):
+        if (
+            old is not None
+            and manifest.describes_the_same(old)
+            and is_whole(target, old, contents=True)
+        ):
             self._console.say(f"{target} is up to date; nothing was done again")
             manifest = replace(manifest, commands=old.commands, pages=old.pages)
         else:
@@ -267,6 +285,24 @@ class _Run:
             table_rows(manifest.artifacts),
         )
         return manifest
+
+    def _adapt_to_layout(self) -> None:
+        rules = LAYOUTS[self._request.layout]
+        adapt_to_layout(
+            self._staging.folder,
+            rules,
+            self._resolved,
+            self._ledger.records.values(),
+            self._source.max_seq_length,
+        )
+        facts = self._ledger.source_facts
+        modules = set(facts.get("modules", ())) - {"Transformer", "Pooling", "Normalize"}
+        others = (set(facts.get("pooling", ())) - set(rules.pools)) | modules
+        if rules.pools and others:
+            self._console.warn(
+                f"{rules.consumer} pools output 0 itself, by {' or '.join(rules.pools)}; this "
+                f"model does otherwise ({', '.join(sorted(others))}), so its vectors there differ"
+            )
 
     def _copy_source_files(self) -> None:
         """Stages the source's tokenizer, configuration and module files, without its weights."""
@@ -402,6 +438,12 @@ class _Run:
             made, meter = self._run_stage(step, method, path, source)
             artifact = made.artifact
             fusions = made.fusions if isinstance(made, OptimizedModel) else ()
+        problem = misfit(self._request.layout, step.file, artifact)
+        if problem is not None:
+            errors = {Stage.EXPORT: ExportError, Stage.OPTIMIZE: OptimizeError}
+            raise errors.get(step.stage, QuantizeError)(
+                problem, "choose another precision or --optimize level, or --layout hub"
+            )
         fidelity = None
         if step.floor is not None:
             if source is not None:

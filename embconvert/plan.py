@@ -19,6 +19,7 @@ from embconvert.config import (
 )
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity import Floor, floor_for
+from embconvert.layouts import LAYOUTS, LayoutRules, check_layout
 from embconvert.model import ResolvedModel
 from embconvert.search import CANDIDATES, DEFAULT_FLOOR, Budget
 
@@ -221,7 +222,8 @@ def make_plan(
 
     Raises:
         SourceError: `optimize` or `quantize` has nothing to work on.
-        UsageError: The oldest ONNX Runtime asked for cannot run what is asked for.
+        UsageError: The oldest ONNX Runtime asked for cannot run what is asked for, or the layout
+            does not admit it.
     """
     remarks = []
     level = request.optimize
@@ -237,6 +239,8 @@ def make_plan(
         if level is OptimizationLevel.ALL:
             remarks.append("--optimize 99: the optimized file is bound to this kind of CPU")
     steps = make_steps(request, calibration_digest, source=source, level=level)
+    served = () if request.auto else steps[-1:]
+    check_layout(request, max((s.file_bytes(resolved.parameters) for s in served), default=0))
     if request.skip_validation:
         remarks.append("--skip_validation: nothing is compared with the reference")
     return Plan(
@@ -274,7 +278,31 @@ def make_steps(
         source = optimized_file(level)
     for precision in request.quantize:
         steps.append(_quantize_step(request, source, level, precision, calibration_digest))
-    return tuple(steps)
+    served = None if request.auto else steps[-1] if steps else None
+    return _placed(steps, LAYOUTS[request.layout], served)
+
+
+def _placed(steps: Collection[Step], rules: LayoutRules, served: Step | None) -> tuple[Step, ...]:
+    """Returns the steps with the file names of a layout.
+
+    Final names must be known before anything is written: a graph names its external data.
+
+    Args:
+        steps: With the names that `hub` has.
+        rules: Of the layout.
+        served: The step whose graph a program loads that loads one.
+    """
+    names = {
+        step.file: rules.place(step.file, step.precision, last=step is served) for step in steps
+    }
+    return tuple(
+        replace(
+            step,
+            file=names[step.file],
+            source=None if step.source is None else names.get(step.source, step.source),
+        )
+        for step in steps
+    )
 
 
 def _available_source(request: Request, available: Collection[str], output_dir: str) -> str:
@@ -300,7 +328,11 @@ def _export_step(request: Request) -> Step:
         level=OptimizationLevel.NONE,
         precision=Precision.FLOAT32,
         floor=_floor(request, Precision.FLOAT32),
-        settings={"opset": request.opset, "pooling": request.pooling},
+        settings={
+            "opset": request.opset,
+            "output": request.output,
+            **asdict(request.overrides),
+        },
     )
 
 
@@ -376,6 +408,10 @@ def make_search(
     budget = Budget(floor=floor, max_size=request.max_size, min_speedup=request.min_speedup)
     candidates: list[Step] = []
     ruled_out: dict[str, str] = {}
+    rules = LAYOUTS[request.layout]
+    if rules.newest_onnxruntime is not None:  # it is the oldest that must run the outcome
+        asked = request.min_onnxruntime or rules.newest_onnxruntime
+        request = replace(request, min_onnxruntime=min(asked, rules.newest_onnxruntime))
     for precision, recipes in CANDIDATES:
         try:
             step = _quantize_step(
@@ -385,6 +421,7 @@ def make_search(
         except UsageError as error:
             ruled_out[str(precision)] = error.message
             continue
+        (step,) = _placed([step], rules, step)
         # A file that a search chose is reused for the same search only.
         settings = {**step.settings, "budget": budget.as_json()}
         step = replace(step, floor=Floor(mean_cosine=-1.0), settings=settings)

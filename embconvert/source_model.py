@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embconvert.config import PoolingMode
+from embconvert.config import Overrides, PoolingMode
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity import Embeddings, FloatArray
 from embconvert.loading import LoadedModel, load_model
@@ -52,15 +52,17 @@ class SourceModel:
 
     Attributes:
         pooling: The pooling modes, as sentence-transformers names them.
-        dimension: Length of a sentence embedding.
+        overrides: What the user changed of it.
     """
 
-    def __init__(self, loaded: LoadedModel, resolved: ResolvedModel) -> None:
+    def __init__(
+        self, loaded: LoadedModel, resolved: ResolvedModel, overrides: Overrides | None = None
+    ) -> None:
         self._model = loaded.chain
         self._resolved = resolved
         self._made_up = loaded.made_up
         self._casts = loaded.casts
-        self.dimension: int | None = self._model.get_embedding_dimension()
+        self.overrides = overrides or Overrides()
 
     @classmethod
     def load(
@@ -68,7 +70,7 @@ class SourceModel:
         resolved: ResolvedModel,
         *,
         device: str,
-        pooling: PoolingMode | None,
+        overrides: Overrides,
         trust_remote_code: bool,
         warn: Callable[[str], None],
     ) -> "SourceModel":
@@ -79,18 +81,38 @@ class SourceModel:
         Args:
             resolved: The files.
             device: A torch device.
-            pooling: Replaces the model's own pooling; None keeps it.
+            overrides: What the user changes of it.
             trust_remote_code: Run Python code that comes with the model.
             warn: Called with what the user should know.
 
         Raises:
             SourceError: The weights don't fit the configuration, or are not all there.
             UnsupportedModelError: transformers or sentence-transformers can't build the model.
+            UsageError: An override doesn't fit the model.
         """
         loaded = load_model(resolved, device=device, trust_remote_code=trust_remote_code)
-        source = cls(loaded, resolved)
-        source._set_pooling(pooling, warn)
+        source = cls(loaded, resolved, overrides)
+        source._set_pooling(overrides.pooling, warn)
+        if overrides.normalize:
+            source._normalize()
+        if overrides.dimensions is not None:
+            source._truncate(overrides.dimensions)
         return source
+
+    def _normalize(self) -> None:
+        from sentence_transformers.base.modules import Normalize
+
+        if not isinstance(self._model[-1], Normalize):
+            self._model.append(Normalize())
+
+    def _truncate(self, dimensions: int) -> None:
+        full = self.dimension
+        if full is not None and dimensions > full:
+            raise UsageError(
+                f"--dimensions {dimensions} is more than the model's {full}",
+                f"give a number below {full}, or leave --dimensions out",
+            )
+        self._model.truncate_dim = dimensions
 
     def _set_pooling(self, mode: PoolingMode | None, warn: Callable[[str], None]) -> None:
         from sentence_transformers.sentence_transformer.modules import Pooling
@@ -122,6 +144,17 @@ class SourceModel:
             )
 
     @property
+    def dimension(self) -> int | None:
+        """Length of a sentence embedding."""
+        dimension: int | None = self._model.get_embedding_dimension()
+        return dimension
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of the classes of its modules, in order."""
+        return tuple(type(module).__name__ for module in self._model)
+
+    @property
     def tokenizer(self) -> Any:
         """Transformers' tokenizer."""
         return self._model.tokenizer
@@ -134,6 +167,12 @@ class SourceModel:
             if mode is not None:
                 return (mode,) if isinstance(mode, str) else tuple(mode)
         return ()
+
+    @property
+    def token_dimension(self) -> int | None:
+        """Length of a token vector, as it is pooled; None without a pooling module."""
+        dimensions = (getattr(m, "embedding_dimension", None) for m in self._model)
+        return next((d for d in dimensions if d is not None), None)
 
     @property
     def max_seq_length(self) -> int | None:
@@ -187,7 +226,7 @@ class SourceModel:
         import torch
 
         source, names = self._model, list(self.sample_features())
-        truncate_dim = source.truncate_dim
+        finish = self._finish
 
         class Traced(torch.nn.Module):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -196,14 +235,28 @@ class SourceModel:
 
             def forward(self, *inputs: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
                 features = self.source(dict(zip(names, inputs, strict=True)))
-                sentence = features["sentence_embedding"]
-                if truncate_dim is not None:  # encode() cuts outside of the modules
-                    sentence = sentence[:, :truncate_dim]
-                return features["token_embeddings"], sentence
+                return features["token_embeddings"], finish(features["sentence_embedding"])
 
         # The exporter restores the training flag that it finds; without eval() of the wrapper
         # itself, dropout would be in what is encoded afterwards.
         return Traced().eval()
+
+    def _finish(self, sentence: "torch.Tensor") -> "torch.Tensor":
+        """Does what encode() does outside of the modules.
+
+        It cuts to truncate_dim, and normalizes again where `normalize_embeddings` asks for it,
+        as --dimensions does.
+
+        Args:
+            sentence: (batch, dim) float32, as the modules give it.
+        """
+        import torch
+
+        if self._model.truncate_dim is not None:
+            sentence = sentence[:, : self._model.truncate_dim]
+        if self.overrides.dimensions is not None:
+            sentence = torch.nn.functional.normalize(sentence, p=2, dim=1)
+        return sentence
 
     def encode(
         self,
@@ -244,6 +297,8 @@ class SourceModel:
             self._casts.are_kept = False
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:
+        import torch
+
         items = self._model.encode(
             list(texts),
             output_value=None,
@@ -251,8 +306,10 @@ class SourceModel:
             prompt="",
             show_progress_bar=False,
         )
+        # With output_value=None it cuts, and does not normalize.
+        sentence = self._finish(torch.stack([item["sentence_embedding"] for item in items]))
         return Embeddings(
-            sentence=np.stack([_as_numpy(item["sentence_embedding"]) for item in items]),
+            sentence=_as_numpy(sentence),
             token_mean=np.stack(
                 [
                     _token_mean(_as_numpy(i["token_embeddings"]), _as_numpy(i["attention_mask"]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import OptimizationLevel, PoolingMode, Precision, QuantizeOptions
+from embconvert.config import OptimizationLevel, Output, Overrides, Precision, QuantizeOptions
 from embconvert.consumer_files import save_missing_files, save_tokenizer
 from embconvert.export import Exporter, export
 from embconvert.fidelity import Embeddings, LayerCosine
@@ -40,11 +40,13 @@ class SourceFacts:
 
     Attributes:
         pooling: Its pooling modes.
+        modules: The classes of its modules.
         dimension: Length of a sentence embedding.
         max_seq_length: Tokens after which it truncates.
     """
 
     pooling: tuple[str, ...]
+    modules: tuple[str, ...]
     dimension: int | None
     max_seq_length: int | None
 
@@ -55,14 +57,14 @@ def load_source(
     folder: Path,
     *,
     device: str,
-    pooling: PoolingMode | None,
+    overrides: Overrides,
     trust_remote_code: bool,
 ) -> SourceFacts:
     """Loads the source model and adds the files that it lacks to the staged folder."""
     source = SourceModel.load(
         resolved,
         device=device,
-        pooling=pooling,
+        overrides=overrides,
         trust_remote_code=trust_remote_code,
         warn=reporter.warn,
     )
@@ -70,6 +72,7 @@ def load_source(
     _loaded[:] = [source]
     return SourceFacts(
         pooling=source.pooling,
+        modules=source.modules,
         dimension=source.dimension,
         max_seq_length=source.max_seq_length,
     )
@@ -88,12 +91,12 @@ def save_source_tokenizer(reporter: Reporter, folder: Path) -> None:
 
 
 def export_source(
-    reporter: Reporter, path: Path, *, opset: int, exporter: Exporter
+    reporter: Reporter, path: Path, *, opset: int, exporter: Exporter, output: Output
 ) -> tuple[OnnxArtifact, Meter]:
     """Exports the loaded source."""
     del reporter
     with metered() as meter:
-        artifact = export(_loaded[0], path, opset=opset, exporter=exporter).artifact
+        artifact = export(_loaded[0], path, opset=opset, exporter=exporter, output=output).artifact
     return artifact, meter
 
 

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from torch.overrides import TorchFunctionMode
 
 
-def dynamic_strides() -> "TorchFunctionMode":
-    """Returns a context in which `as_strided` is traced as a gather with computed indices.
+def traceable_operators() -> "TorchFunctionMode":
+    """Returns a context in which the tracer is given operators that it can follow.
+
+    `squeeze` of an axis whose size it doesn't know becomes a condition with two branches, which
+    no rule sees through; here it is the axis's one element. `as_strided` becomes a gather with
+    computed indices.
 
     Each stride asked for is expressed by one of the tensor's own strides, times or divided by a
     whole number, and those by its sizes, which the tracer does follow. Verification on shapes
@@ -27,16 +31,27 @@ def dynamic_strides() -> "TorchFunctionMode":
     import torch
     from torch.overrides import TorchFunctionMode
 
-    class DynamicStrides(TorchFunctionMode):  # type: ignore[misc]
+    class TraceableOperators(TorchFunctionMode):  # type: ignore[misc]
         def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             kwargs = kwargs or {}
             if func in (torch.Tensor.as_strided, torch.as_strided) and torch.jit.is_tracing():
                 return _gather_strided(*args, **kwargs)
+            if func in (torch.Tensor.squeeze, torch.squeeze) and torch.jit.is_tracing():
+                return _squeeze(func, *args, **kwargs)
             return func(*args, **kwargs)
 
-    return DynamicStrides()
+    return TraceableOperators()
+
+
+def _squeeze(func: Any, tensor: "torch.Tensor", *args: Any, **kwargs: Any) -> "torch.Tensor":
+    dim = args[0] if args else kwargs.get("dim")
+    # No axis that may vary has one element in a trace.
+    if isinstance(dim, int) and int(tensor.shape[dim]) == 1:
+        return tensor.select(dim, 0)
+    squeezed: torch.Tensor = func(tensor, *args, **kwargs)
+    return squeezed
 
 
 def _gather_strided(

@@ -144,6 +144,17 @@ def cosine(word: str) -> float:
     return value
 
 
+def positive(name: str) -> Callable[[str], int]:
+    """Returns a parser of whole numbers from 1."""
+
+    def parse(word: str) -> int:
+        if not word.isascii() or not word.isdigit() or not 0 < int(word) < 1 << 31:
+            raise UsageError(f"--{name} {word} is no number of them", f"write --{name} 256, say")
+        return int(word)
+
+    return parse
+
+
 def device(word: str) -> str:
     """Parses a torch device."""
     kind, _, index = word.partition(":")

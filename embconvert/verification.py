@@ -62,7 +62,7 @@ class Source:
                 self._resolved,
                 self._folder,
                 device=self._request.device,
-                pooling=self._request.pooling,
+                overrides=self._request.overrides,
                 trust_remote_code=self._request.trust_remote_code,
             )
         return self.facts
@@ -81,7 +81,7 @@ class Source:
         """Writes the model's graph; see export.export."""
         self.load()
         result: tuple[OnnxArtifact, Meter] = self._call(
-            export_source, path, opset=opset, exporter=exporter
+            export_source, path, opset=opset, exporter=exporter, output=self._request.output
         )
         return result
 

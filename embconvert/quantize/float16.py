@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embconvert.hollow import fill, hollow_out
+from embconvert.model import TOKENS_OUTPUT
 from embconvert.onnx_file import read_model
 from embconvert.quantize.settings import QuantizeSettings
 
@@ -154,7 +155,8 @@ def _body(model: Any, types: dict[str, int]) -> set[str]:
     nodes = list(model.graph.node)
     floats = {name for name, kind in types.items() if kind == TensorProto.FLOAT}
     fed = _reached(nodes, weights & floats, floats, forward=True)
-    last = next(o.name for o in model.graph.output)
+    made = {name for node in nodes for name in node.output}
+    last = TOKENS_OUTPUT if TOKENS_OUTPUT in made else next(o.name for o in model.graph.output)
     feeding = _reached(nodes, {last}, floats, forward=False)
     return {n.name for n in nodes if n.name in fed and n.name in feeding}
 

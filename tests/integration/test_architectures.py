@@ -7,6 +7,7 @@ import pytest
 import zoo
 from conftest import embconvert
 
+from embconvert.config import Overrides
 from embconvert.source import resolve_folder
 from embconvert.source_model import SourceModel
 
@@ -79,7 +80,7 @@ def load(model: Path) -> SourceModel:
     return SourceModel.load(
         resolve_folder(model, model_id="test"),
         device="cpu",
-        pooling=None,
+        overrides=Overrides(),
         trust_remote_code=False,
         warn=lambda _: None,
     )

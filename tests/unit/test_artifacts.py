@@ -14,7 +14,7 @@ import pytest
 from conftest import files_in
 
 from embconvert.artifacts import Staging, read_manifest
-from embconvert.config import OptimizationLevel, Precision
+from embconvert.config import Layout, OptimizationLevel, Precision
 from embconvert.disk import output_errors, refuse_full_disk
 from embconvert.errors import OutputError
 from embconvert.manifest import (
@@ -55,6 +55,7 @@ def record(path: Path, file: str, **changes: Any) -> ArtifactRecord:
 def manifest(staging: Staging, *records: ArtifactRecord) -> Manifest:
     return Manifest(
         tool_version="0",
+        layout=Layout.HUB,
         source={"model_id": "m"},
         source_files=(FileRecord(path="config.json", sha256="0" * 64, size_bytes=1),),
         stack={},
@@ -199,7 +200,7 @@ with Staging(Path({str(tmp_path / "model")!r}), print) as staging:
     with Staging(tmp_path / "model", print) as staging:
         ((journal, folder),) = staging.journals()
         assert [a.path for a in journal.artifacts] == ["onnx/model.onnx"]
-        assert staging.adopt(journal.artifacts[0], folder)
+        assert staging.adopt(journal.artifacts[0], folder, journal.artifacts[0].path)
         assert staging.path("onnx/model.onnx").read_text() == "done"
     assert list(tmp_path.iterdir()) == []
 
@@ -234,7 +235,7 @@ def test_a_changed_file_is_not_adopted(tmp_path: Path) -> None:
     made = publish(tmp_path / "model", model="graph")
     (tmp_path / "model" / "onnx" / "model.onnx").write_text("GRAPH")
     with Staging(tmp_path / "model", print) as staging:
-        assert not staging.adopt(made.artifacts[0], tmp_path / "model")
+        assert not staging.adopt(made.artifacts[0], tmp_path / "model", made.artifacts[0].path)
 
 
 @pytest.mark.parametrize("number", [28, 30, 13])

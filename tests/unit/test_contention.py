@@ -39,7 +39,7 @@ def publish_for_ever(target: Path, swapping: bool) -> None:
             records = {}
             # What it takes of another run's folder is whole, whatever that run does.
             for journal, folder in staging.journals():
-                records = {r.path: r for r in journal.artifacts if staging.adopt(r, folder)}
+                records = {r.path: r for r in journal.artifacts if staging.adopt(r, folder, r.path)}
             for file in (graph for graph in GRAPHS if graph not in records):
                 staging.path(file).unlink(missing_ok=True)
                 staging.path(file).write_text(f"{os.getpid()} {number} {file}" * 100)

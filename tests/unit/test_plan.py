@@ -147,7 +147,7 @@ def test_a_config_without_a_model_type_is_refused() -> None:
 
 
 def test_the_oldest_runtime_is_that_of_the_newest_part() -> None:
-    assert oldest_onnxruntime(17, 8, []) == "1.14"
+    assert oldest_onnxruntime(17, 8, []) == "1.15"
     assert oldest_onnxruntime(20, 8, []) == "1.17"
     assert oldest_onnxruntime(17, 8, ["com.microsoft.RotaryEmbedding"]) == "1.17"
     with pytest.raises(ValueError, match="no ONNX Runtime"):

@@ -50,7 +50,7 @@ def test_the_readme_documents_every_other_command_as_the_help_does(name: str) ->
 def test_no_file_names_a_registry_host() -> None:
     root = Path(__file__).parents[2]
     hosts = ("pypi" + ".org", "pythonhosted" + ".org", "download.pytorch" + ".org")
-    for pattern in ("requirements/*", "*.md", "Makefile", "pyproject.toml", ".ci/*"):
+    for pattern in ("requirements/**/*.*", "*.md", "Makefile", "pyproject.toml", ".ci/*"):
         for file in root.glob(pattern):
             text = file.read_text(encoding="utf-8")
             assert not [host for host in hosts if host in text], file
