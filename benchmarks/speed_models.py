@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines import MODEL, ROOT
 
-from embconvert.config import OptimizationLevel
+from embconvert.config import OptimizationLevel, Overrides
 from embconvert.export import Exporter, export
 from embconvert.model import ExportedModel
 from embconvert.optimize import Optimizer, optimize
@@ -110,7 +110,7 @@ def _make_plain(name: str, path: Path) -> None:
     source = SourceModel.load(
         resolve_folder(source_folder(name), model_id=name),
         device="cpu",
-        pooling=None,
+        overrides=Overrides(),
         trust_remote_code=False,
         warn=lambda _: None,
     )

@@ -1,0 +1,215 @@
+"""The published folder in the programs that load it, each in an environment of its own.
+
+`make test-consumers` makes the environments, `.venv-<name>` beside the product's.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, embconvert
+
+from embconvert.config import Layout
+from embconvert.fidelity import cosines
+from embconvert.manifest import parse_manifest
+from embconvert.reporting.snippets import Snippet, snippets
+from embconvert.texts import verification_texts
+
+CLIENTS = Path(__file__).parent / "clients"
+LOWERED = str(Path(__file__).parents[1] / "lowered")
+#: Of all kinds and lengths, among them some that are cut.
+TEXTS = list(verification_texts().texts[::6])
+PRECISIONS = "QInt8,QUInt8,QInt8Static,Float16,Q8,Q4"
+#: Least mean cosine to sentence-transformers' own vectors.
+FLOORS = {
+    "Float32": 0.999999, "Float16": 0.99999, "Q8": 0.999,
+    "QInt8": 0.98, "QUInt8": 0.98, "QInt8Static": 0.98, "Q4": 0.95,
+}  # fmt: skip
+
+#: What --layout makes of it, converted from one folder to the next.
+Folder = Callable[[Layout], Path]
+
+
+def environment(name: str) -> Path:
+    path = ROOT / f".venv-{name}"
+    assert path.is_dir(), f"{path} is missing: run `make test-consumers`"
+    return path
+
+
+def run(command: Sequence[object], texts: Sequence[str] = (), cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        list(map(str, command)), input=json.dumps(list(texts)), capture_output=True, text=True,
+        cwd=cwd, timeout=300, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def client(env: str, script: str, *arguments: object) -> np.ndarray:
+    """Embeds TEXTS with a client in its environment."""
+    python = environment(env) / "bin" / "python"
+    vectors = json.loads(run([python, CLIENTS / script, *arguments], TEXTS))
+    return np.asarray(vectors, np.float32)
+
+
+def with_transformers_js(folder: Path, dtype: str) -> np.ndarray:
+    script = environment("transformersjs") / "embed.mjs"
+    return np.asarray(json.loads(run(["node", script, folder, dtype, "mean"], TEXTS)), np.float32)
+
+
+@pytest.fixture(scope="session")
+def reference(minilm: Path) -> np.ndarray:
+    from sentence_transformers import SentenceTransformer
+
+    vectors: np.ndarray = SentenceTransformer(str(minilm), device="cpu").encode(TEXTS)
+    return vectors
+
+
+@pytest.fixture(scope="session")
+def hub(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    parent = tmp_path_factory.mktemp("hub")
+    outcome = embconvert(
+        "all", "--model_id", minilm, "--output_parent_dir", parent,
+        "--quantize", PRECISIONS, "--skip_validation",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    return Path(outcome.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def laid_out(hub: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    made: dict[Layout, Path] = {Layout.HUB: hub}
+
+    def lay_out(layout: Layout) -> Path:
+        if layout not in made:
+            parent = tmp_path_factory.mktemp(str(layout))
+            shutil.copytree(hub, parent / hub.name)
+            serves_one = layout in (Layout.NIXIESEARCH, Layout.TEI, Layout.VESPA)
+            outcome = embconvert(
+                "all", "--model_id", minilm, "--output_parent_dir", parent, "--layout", layout,
+                "--quantize", "QInt8" if serves_one else PRECISIONS, "--skip_validation",
+            )  # fmt: skip
+            assert outcome.code == 0, outcome.stderr
+            assert "loading" not in outcome.stderr  # all is there already, under other names
+            made[layout] = Path(outcome.stdout.strip())
+        return made[layout]
+
+    return lay_out
+
+
+def assert_near(ours: np.ndarray, reference: np.ndarray, precision: str) -> None:
+    assert ours.shape == reference.shape
+    found = cosines(ours, reference)
+    assert found.mean() > FLOORS[precision], f"{precision}: {found.mean()}"
+
+
+def test_tokenizers_and_onnxruntime_at_each_oldest_version_that_is_stamped(
+    hub: Path, reference: np.ndarray
+) -> None:
+    manifest = json.loads((hub / "embconvert.json").read_text())
+    graphs = [a for a in manifest["artifacts"] if a["kind"] == "onnx"]
+    assert {a["precision"] for a in graphs} == set(FLOORS)
+    for graph in graphs:
+        oldest = f"onnxruntime-{graph['min_onnxruntime']}"
+        ours = client(oldest, "with_onnxruntime.py", hub, graph["path"])
+        assert_near(ours, reference, graph["precision"])
+
+
+@pytest.mark.parametrize("output", ["sentence_embedding", "last_hidden_state"])
+@pytest.mark.parametrize("precision", ["Float32", "QInt8"])
+def test_fastembed(laid_out: Folder, reference: np.ndarray, output: str, precision: str) -> None:
+    file = {"Float32": "onnx/model.onnx", "QInt8": "onnx/model_opt1_QInt8.onnx"}[precision]
+    folder = laid_out(Layout.FASTEMBED)
+    ours = client("fastembed", "with_fastembed.py", folder, file, output, 384)
+    assert_near(ours, reference, precision)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [
+    ("default", "Float32"), ("fp32", "Float32"), ("fp16", "Float16"), ("q8", "QInt8"),
+    ("uint8", "QUInt8"), ("int8", "QInt8Static"), ("q4", "Q4"),
+])  # fmt: skip
+def test_transformers_js(
+    laid_out: Folder, reference: np.ndarray, dtype: str, precision: str
+) -> None:
+    assert_near(with_transformers_js(laid_out(Layout.TRANSFORMERSJS), dtype), reference, precision)
+
+
+def test_external_data(minilm: Path, reference: np.ndarray, tmp_path: Path) -> None:
+    """What models over 2 GB have; transformers.js must be told, and fastembed named the file."""
+    outcome = embconvert(
+        "export", "--model_id", minilm, "--output_parent_dir", tmp_path, "--skip_validation",
+        "--layout", "transformersjs", env={"PYTHONPATH": LOWERED},
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    folder = Path(outcome.stdout.strip())
+    assert (folder / "onnx" / "model.onnx_data").stat().st_size > 80e6
+    assert_near(with_transformers_js(folder, "fp32"), reference, "Float32")
+    arguments = (folder, "onnx/model.onnx", "sentence_embedding", 384)
+    assert_near(client("fastembed", "with_fastembed.py", *arguments), reference, "Float32")
+
+
+@pytest.mark.parametrize("precision", ["Float32", "QInt8", "Q8"])
+def test_sentence_transformers(hub: Path, reference: np.ndarray, precision: str) -> None:
+    name = "model.onnx" if precision == "Float32" else f"model_opt1_{precision}.onnx"
+    ours = client("peers", "with_sentence_transformers.py", hub, f"onnx/{name}")
+    assert_near(ours, reference, precision)
+
+
+def test_nixiesearch_by_its_rules(laid_out: Folder, reference: np.ndarray) -> None:
+    folder = laid_out(Layout.NIXIESEARCH)
+    ours = client("onnxruntime-1.23", "like_nixiesearch.py", folder, "mean", 256)
+    assert_near(ours, reference, "QInt8")
+
+
+def test_text_embeddings_inference_by_its_rules(laid_out: Folder, reference: np.ndarray) -> None:
+    ours = client("onnxruntime-1.22", "like_tei.py", laid_out(Layout.TEI))
+    assert_near(ours, reference, "QInt8")
+
+
+@pytest.mark.parametrize(("key", "env"), [
+    ("fastembed", "fastembed"),
+    ("onnxruntime", "onnxruntime-1.23"),
+    ("sentence-transformers", "peers"),
+    ("transformers.js", "transformersjs"),
+])  # fmt: skip
+def test_the_code_on_the_model_card(hub: Path, minilm: Path, key: str, env: str) -> None:
+    """It runs as it stands, in the folder's parent, and says what is alike."""
+    from sentence_transformers import SentenceTransformer
+
+    snippet = snippet_of(hub, key)
+    assert snippet.code in (hub / "README.md").read_text(encoding="utf-8")
+    texts = texts_in(snippet.code)
+    if snippet.language == "javascript":
+        script = environment(env) / "card.mjs"
+        report = "console.log(JSON.stringify(sentence_embedding.tolist()))"
+        command: list[object] = ["node", script]
+    else:
+        script = hub.parent / f"{key}.py"
+        report = "import json; print(json.dumps([list(map(float, e)) for e in embeddings]))"
+        command = [environment(env) / "bin" / "python", script]
+    script.write_text(f"{snippet.code}\n{report}\n", encoding="utf-8")
+    last = run(command, cwd=hub.parent).strip().splitlines()[-1]
+    theirs = SentenceTransformer(str(minilm), device="cpu").encode(texts)
+    assert_near(np.asarray(json.loads(last), np.float32), theirs, "QInt8")
+
+
+def snippet_of(folder: Path, key: str) -> Snippet:
+    manifest = parse_manifest(json.loads((folder / "embconvert.json").read_text()))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for graph in manifest.artifacts:  # the card shows one of them
+        for snippet in snippets(manifest, graph, folder, name=folder.name):
+            if snippet.key == key and snippet.code in card:
+                return snippet
+    raise AssertionError(f"the card has no code for {key}")
+
+
+def texts_in(code: str) -> list[str]:
+    """The texts that the code embeds: its one list of strings."""
+    inside = code[code.index("[\n") + 1 :].split("]", maxsplit=1)[0].rstrip().removesuffix(",")
+    texts: list[str] = json.loads(f"[{inside}]")
+    return texts
