@@ -23,7 +23,7 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-container lock clean
+.PHONY: help demo test test-unit test-integration test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-fleet bench-container lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -94,6 +94,10 @@ bench-speed: $(VENV)/.dev $(DEMO_MODEL) ## measure how fast graphs run, beside t
 
 bench-kernels: $(VENV)/.dev ## measure the ONNX Runtime kernels that the rewrite rules choose between
 	PYTHONPATH=. $(BIN)/python benchmarks/kernels.py
+
+bench-fleet: $(VENV)/.dev ## measure what a fleet costs, by models, processes and size; draws docs/fleet-*.svg
+	$(BIN)/python benchmarks/fleet.py
+	$(BIN)/python benchmarks/plot_fleet.py
 
 bench-container: $(VENV)/.dev ## measure how much memory containers need (make image before)
 	PYTHONPATH=. $(BIN)/python benchmarks/container_memory.py

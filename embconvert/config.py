@@ -303,6 +303,7 @@ class BatchRequest:
         shards: How many parts there are, for AUTO_SHARD and list_json.
         list_json: Print the parts only.
         fail_fast: Stop at the first failure.
+        remove_downloads: Remove what was converted from the hub cache.
         output_parent_dir: For models that don't say it themselves; None leaves it to the list.
         cache_dir: Likewise.
         offline: Open no connection.
@@ -317,6 +318,7 @@ class BatchRequest:
     shards: int | None = None
     list_json: bool = False
     fail_fast: bool = False
+    remove_downloads: bool = False
     output_parent_dir: Path | None = None
     cache_dir: Path | None = None
     offline: bool = False

@@ -1,7 +1,7 @@
 """Whether a published folder is what a request would make, found out without making it.
 
 Made of the same source, with the same options, libraries and version, reaching the floors that are
-asked for now, and with files of the right size. Contents are not read: `embconvert verify` does.
+asked for now, and with files of the right size. Contents are not read.
 """
 
 import functools

@@ -171,6 +171,8 @@ class _Batch:
             status = Status.CONVERTED if changed else Status.UP_TO_DATE
             manifest = read_manifest(entry.folder)
             outcome = Outcome(entry=entry, status=status, manifest=manifest)
+            if self._request.remove_downloads and hub.local_folder(entry.model_id) is None:
+                hub.remove_download(entry.request)
         return replace(outcome, duration_s=time.monotonic() - start)
 
     def _fail(self, entry: Entry, error: EmbconvertError) -> Outcome:

@@ -45,6 +45,13 @@ BATCH_OPTIONS: tuple[Option, ...] = (
         help="Stop at the first model that fails.",
     ),
     Option(
+        name="remove_downloads",
+        parse=values.boolean("remove_downloads"),
+        default="off",
+        help="Remove each hub model from the cache when it is converted; the next run needs only "
+        "what has changed.",
+    ),
+    Option(
         name="output_parent_dir",
         metavar="DIR",
         parse=values.path("output_parent_dir"),

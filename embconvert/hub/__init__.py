@@ -6,11 +6,12 @@ from pathlib import Path
 from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import UsageError
+from embconvert.hub.cache import remove_download
 from embconvert.hub.client import fetch, find_commits
 from embconvert.model import ResolvedModel
 from embconvert.source import resolve_folder
 
-__all__ = ["check", "find_commits", "local_folder", "output_folder", "resolve"]
+__all__ = ["check", "find_commits", "local_folder", "output_folder", "remove_download", "resolve"]
 
 # Names as the hub has them: huggingface_hub.utils.validate_repo_id.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)

@@ -4,11 +4,13 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from embconvert.config import Request
 from embconvert.manifest import CARD_FILE
 from embconvert.onnx_file import hash_file
 from embconvert.source import CONFIGURATION_FILES
@@ -108,6 +110,17 @@ def forget(pointer: Path) -> None:
     """Removes a file from the cache: the entry of the snapshot, and what it points to."""
     pointer.resolve().unlink(missing_ok=True)
     pointer.unlink(missing_ok=True)
+
+
+def remove_download(request: Request) -> None:
+    """Removes a hub model from the cache, all its revisions; it need not be there."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    cache = request.cache_dir or Path(constants.HF_HUB_CACHE)
+    name = repo_folder_name(repo_id=request.model_id, repo_type="model")
+    for folder in (cache / name, cache / ".locks" / name):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_stale_parts(blobs: Path) -> None:

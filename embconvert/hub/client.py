@@ -21,7 +21,7 @@ from embconvert.hub.cache import (
     note_revision,
     remove_stale_parts,
 )
-from embconvert.hub.http import use_patient_client
+from embconvert.hub.http import LONGEST_WAIT_S, use_patient_client
 from embconvert.hub.refusals import translated_errors
 from embconvert.source import parse_modules, read_any_json
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 # A hub answers a few at once without complaint; each takes about a tenth of a second.
 _REQUESTS_AT_ONCE = 8
+# It counts requests in windows of five minutes, and a long list takes several:
+# https://huggingface.co/docs/hub/rate-limits
+_RATE_WINDOW_S = 330.0
 # Only weights are larger.
 _MAX_OTHER_FILE_BYTES = 1 << 29
 
@@ -84,7 +87,7 @@ def find_commits(
     """
     if not requests:
         return []
-    _prepare(requests[0], console)
+    _prepare(requests[0], console, longest_wait_s=_RATE_WINDOW_S)
 
     def find(request: Request) -> str | EmbconvertError:
         try:
@@ -99,7 +102,7 @@ def find_commits(
         return list(pool.map(find, requests))
 
 
-def _prepare(request: Request, console: Console) -> None:
+def _prepare(request: Request, console: Console, *, longest_wait_s: float = LONGEST_WAIT_S) -> None:
     """Sets the client library up.
 
     Raises:
@@ -116,7 +119,7 @@ def _prepare(request: Request, console: Console) -> None:
     if not request.debug:
         # Its warnings repeat what is said here, with addresses that may carry signatures.
         huggingface_hub.logging.set_verbosity_error()
-    use_patient_client(console.say)
+    use_patient_client(console.say, longest_wait_s=longest_wait_s)
 
 
 class _Client:

@@ -25,7 +25,7 @@ _PASSING = (408, 429, 500, 502, 503, 504)
 _WAITS_S: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
 # Where nobody listens, nobody is busy either.
 _WAITS_WITHOUT_CONNECTION = 2
-_LONGEST_WAIT_S = 60.0
+LONGEST_WAIT_S = 60.0
 _HINT = "check the network and HF_ENDPOINT and try again; with a warm cache, use --offline"
 
 #: Empty while impatient().
@@ -42,11 +42,14 @@ def impatient() -> Iterator[None]:
         _patient.append(True)
 
 
-def use_patient_client(say: Callable[[str], None]) -> None:
+def use_patient_client(
+    say: Callable[[str], None], *, longest_wait_s: float = LONGEST_WAIT_S
+) -> None:
     """Makes huggingface_hub send its requests through a client of this kind.
 
     Args:
         say: Told of every wait.
+        longest_wait_s: What asks for more is given up.
     """
     import httpx2
     import huggingface_hub
@@ -86,7 +89,7 @@ def use_patient_client(say: Callable[[str], None]) -> None:
                     raise NetworkError(f"{problem}, after {attempt + 1} tries", _HINT)
                 wait = waits[attempt] if asked is None else asked
                 attempt += 1
-                if wait > _LONGEST_WAIT_S:
+                if wait > longest_wait_s:
                     raise NetworkError(
                         f"{problem} and asks to wait {wait:.0f} s",
                         "try again after that time; a token in HF_TOKEN has higher limits",

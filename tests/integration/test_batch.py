@@ -86,15 +86,20 @@ def test_a_fleet_is_converted_once_and_then_again_where_it_changed(
     models = json.loads(third.stdout)["models"]
     assert models[0]["revision"] == commit
 
+    cache = home / "home/hub/models--somebody--one"
+    assert cache.is_dir()
+
     # A file that is cut off is noticed; so is one that is gone.
     (home / "models/tiny-bert/onnx/model.onnx").write_bytes(b"half")
     (home / "models/somebody/one/config.json").unlink()
     fourth = batch(home, hub, tiny_bert, "--json", "--dry_run", opset=18)
     assert statuses(fourth) == ["to_do", "to_do", "to_do"]
 
-    offline = batch(home, hub, tiny_bert, "--json", "--offline", opset=18)
+    words = ("--json", "--offline", "--remove_downloads")
+    offline = batch(home, hub, tiny_bert, *words, opset=18)
     assert statuses(offline) == ["converted", "failed", "converted"]
     assert hub.requests == []
+    assert not cache.exists()
 
 
 def start(folder: Path, models: list[Path]) -> "subprocess.Popen[str]":
