@@ -147,10 +147,10 @@ PARTS: dict[str, Callable[[Path], Points]] = {
 def main() -> None:
     """Measures the parts that are named, or all."""
     adopt_orphans()
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for part in sys.argv[1:] or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             points = PARTS[part](Path(folder))
+        results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         results |= {"machine": machine(), part: points}
         for point in points:
             print(json.dumps(point), flush=True)
