@@ -5,6 +5,7 @@ asked for now, and with files of the right size. Contents are not read.
 """
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 from embconvert.artifacts import is_whole, read_manifest
@@ -12,7 +13,7 @@ from embconvert.config import Request
 from embconvert.fidelity import Fidelity, Floor, shortfall
 from embconvert.ledger import unmade
 from embconvert.manifest import Manifest
-from embconvert.plan import make_search, make_steps
+from embconvert.plan import Step, make_search, make_steps
 from embconvert.source import resolve_folder
 from embconvert.texts import calibration_texts
 
@@ -34,19 +35,22 @@ def current_manifest(request: Request, folder: Path, source: str | Path) -> Mani
         return None
     if manifest is None or not _same_source(request, manifest, source):
         return None
-    steps = make_steps(request, _calibration_digest(request.calibration_dataset))
-    if unmade(steps, manifest.artifacts, str(manifest.source.get("digest"))):
-        return None
-    search = make_search(request, _calibration_digest(request.calibration_dataset))
-    if search is not None and all(
-        unmade((*steps, candidate), manifest.artifacts, str(manifest.source.get("digest")))
-        for candidate in search.candidates
-    ):
-        return None
-    records = {record.path: record for record in manifest.artifacts}
-    if not all(_reaches(step.floor, records[step.file].fidelity) for step in steps):
+    digest = _calibration_digest(request.calibration_dataset)
+    steps = make_steps(request, digest)
+    search = make_search(request, digest)
+    # Of what a search may end with, any one will do: it ended with that.
+    ends = [(*steps, end) for end in search.candidates] if search else [steps]
+    if not any(_stand(end, manifest) for end in ends):
         return None
     return manifest if is_whole(folder, manifest, contents=False) else None
+
+
+def _stand(steps: Sequence[Step], manifest: Manifest) -> bool:
+    """Whether a manifest has the outcome of every step, and it reaches the step's floor."""
+    if unmade(steps, manifest.artifacts, str(manifest.source.get("digest"))):
+        return False
+    records = {record.path: record for record in manifest.artifacts}
+    return all(_reaches(step.floor, records[step.file].fidelity) for step in steps)
 
 
 def _same_source(request: Request, manifest: Manifest, source: str | Path) -> bool:

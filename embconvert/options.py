@@ -176,6 +176,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=_QUANTIZE,
         metavar="NAMES",
         parse=values.recipes,
+        several=True,
         default="all that the precision knows",
         help=f"What betters a precision: none, or some of {', '.join(Recipe)}, with commas.",
     ),

@@ -12,6 +12,7 @@ from embconvert.fleet import yaml_tree
 from embconvert.fleet.options import ENTRY_OPTIONS
 from embconvert.fleet.yaml_tree import Node, NotYamlError, Place, Scalar, parse_yaml
 from embconvert.options import Option, make_request, parse_options
+from embconvert.plan import make_search, make_steps
 from embconvert.source_model import check_device
 from embconvert.texts import calibration_texts
 
@@ -178,7 +179,9 @@ class _List:
             request = make_request(Command.ALL, {**self._run, **fields})
             hub.check(request)
             check_device(request.device)
-            calibration_texts(request.calibration_dataset)
+            calibration = calibration_texts(request.calibration_dataset).digest
+            make_steps(request, calibration)
+            make_search(request, calibration)
             folder = hub.output_folder(request)
         except UsageError as error:
             hint = error.hint
