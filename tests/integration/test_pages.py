@@ -1,0 +1,95 @@
+"""The report and the model card of real conversions."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Outcome, embconvert
+from hub_server import HubServer
+
+pytestmark = pytest.mark.integration
+
+
+def convert(model: object, parent: Path, *options: object, **env: str) -> Outcome:
+    outcome = embconvert(
+        "export", "--model_id", model, "--output_parent_dir", parent, *options, env=env
+    )
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+def front_matter(card: Path) -> dict[str, Any]:
+    _, front, _ = card.read_text(encoding="utf-8").split("---\n", 2)
+    values: dict[str, Any] = yaml.safe_load(front)
+    return values
+
+
+def test_a_conversion_leaves_pages_and_what_people_wrote(tiny_bert: Path, tmp_path: Path) -> None:
+    outcome = convert(tiny_bert, tmp_path, "--skip_validation")
+    folder = tmp_path / tiny_bert.name
+    pages = {page["path"]: page["sha256"] for page in outcome.manifest["pages"]}
+    assert set(pages) == {"report.html", "README.md"}
+    for file, digest in pages.items():
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
+    assert outcome.manifest["tool"]["commands"] == [
+        f"embconvert export --model_id {tiny_bert} --skip_validation"
+    ]
+
+    # A card that somebody has changed is his; a report that is gone comes back.
+    (folder / "README.md").write_text("# Mine\n")
+    (folder / "report.html").unlink()
+    again = convert(tiny_bert, tmp_path, "--skip_validation")
+    assert "README.md is yours and stays as it is" in again.stderr
+    assert (folder / "README.md").read_text() == "# Mine\n"
+    assert (folder / "report.html").is_file()
+    assert [page["path"] for page in again.manifest["pages"]] == ["report.html"]
+
+    # It was not verified, so no hub may have it.
+    refused = embconvert("push", folder, "--repo_id", "org/model", env={"HF_TOKEN": "hf_x"})
+    assert refused.code == 8
+    assert "onnx/model.onnx not verified" in refused.stderr
+
+
+def test_a_readme_that_was_there_before_stays(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = tmp_path / tiny_bert.name
+    folder.mkdir()
+    (folder / "README.md").write_text("# Mine\n")
+    convert(tiny_bert, tmp_path, "--skip_validation")
+    assert (folder / "README.md").read_text() == "# Mine\n"
+    assert (folder / "report.html").is_file()
+
+
+def test_the_hubs_licence_goes_with_the_model(tiny_bert: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_bert, model)
+    (model / "README.md").write_text(
+        "---\nlicense: other\nlicense_name: gemma\nlanguage: [en, de]\n---\n# A model\n"
+    )
+    with HubServer() as hub:
+        commit = hub.add_model("somebody/model", model)
+        env = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hf")}
+        outcome = convert("somebody/model", tmp_path, "--skip_validation", **env)
+    values = front_matter(tmp_path / "somebody" / "model" / "README.md")
+    assert values["license"] == "other"
+    assert values["license_name"] == "gemma"
+    assert values["language"] == ["en", "de"]
+    assert values["base_model"] == "somebody/model"
+    assert outcome.manifest["source"]["license"] == "other"
+    assert outcome.manifest["tool"]["commands"] == [
+        f"embconvert export --model_id somebody/model --revision {commit} --skip_validation"
+    ]
+
+
+def test_an_earlier_command_is_told_while_its_graphs_stand(tiny_bert: Path, tmp_path: Path) -> None:
+    convert(tiny_bert, tmp_path, "--skip_validation")
+    outcome = embconvert(
+        "quantize", "--model_id", tiny_bert, "--output_parent_dir", tmp_path,
+        "--quantize", "QInt8", "--skip_validation",
+    )  # fmt: skip
+    assert outcome.manifest["tool"]["commands"] == [
+        f"embconvert export --model_id {tiny_bert} --skip_validation",
+        f"embconvert quantize --model_id {tiny_bert} --quantize QInt8 --skip_validation",
+    ]
