@@ -81,6 +81,8 @@ class Ledger:
         self._journals = staging.journals()
         self._console = console
         self._takes_over = False
+        #: What --quantize auto tried: now, or earlier for a graph of the same source.
+        self.search: Mapping[str, Any] | None = old.search if old and self._same_source() else None
         self.records: dict[str, ArtifactRecord] = {}
         self.source_facts: Mapping[str, Any] = old.source if old else {}
 
@@ -270,6 +272,7 @@ class Ledger:
             artifacts=tuple(sorted(self.records.values(), key=lambda r: (len(r.path), r.path))),
             files=self._staging.other_files(),
             commands=self._commands(),
+            search=self.search,
         )
 
     def _commands(self) -> tuple[str, ...]:

@@ -129,6 +129,7 @@ class Manifest:
         artifacts: The graphs.
         files: The other files of the folder.
         commands: The command lines that made the graphs, the first first.
+        search: What `--quantize auto` tried, and for what; None where it was not asked for.
         pages: What people look at, the report and the model card: made of the rest of the
             manifest, times and machine included, so they may differ between equal runs.
     """
@@ -143,6 +144,7 @@ class Manifest:
     artifacts: tuple[ArtifactRecord, ...]
     files: tuple[FileRecord, ...]
     commands: tuple[str, ...] = ()
+    search: Mapping[str, Any] | None = None
     pages: tuple[FileRecord, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -161,6 +163,7 @@ class Manifest:
             "verification": dict(self.verification),
             "artifacts": [entry for a in self.artifacts for entry in a.as_json()],
             "files": [asdict(f) for f in self.files],
+            "search": dict(self.search) if self.search else None,
             "pages": [asdict(f) for f in self.pages],
         }
 
@@ -242,6 +245,7 @@ def _parse_manifest(value: Any) -> Manifest:
         ),
         files=tuple(_parse_file(f) for f in value["files"]),
         commands=tuple(map(str, value["tool"]["commands"])),
+        search=dict(value["search"]) if value["search"] else None,
         pages=tuple(_parse_file(f) for f in value["pages"]),
     )
 

@@ -16,6 +16,7 @@ from embconvert.config import (
     TASK_SYNONYMS,
     Command,
     Layout,
+    MaxSize,
     OptimizationLevel,
     Output,
     PoolingMode,
@@ -382,6 +383,8 @@ def command_line(request: Request, *, revision: str | None) -> str:
     words = ["embconvert", str(request.command)]
     for option in options_of(request.command).values():
         value = getattr(pinned, option.request_field)
+        if option.name == "quantize" and request.auto:
+            value = "auto"
         if option.name in _NOT_REPEATED or value == getattr(usual, option.request_field):
             continue
         if not option.is_flag:
@@ -392,8 +395,11 @@ def command_line(request: Request, *, revision: str | None) -> str:
 
 
 def _as_word(value: Any) -> str:
+    if isinstance(value, MaxSize):
+        return value.text if value.share is None else f"{100 * value.share:g}%"
     if isinstance(value, tuple):
-        return ",".join(map(_as_word, value))
+        is_version = bool(value) and all(type(part) is int for part in value)
+        return ("." if is_version else ",").join(map(_as_word, value)) or "none"
     return str(int(value) if isinstance(value, IntEnum) else value)
 
 

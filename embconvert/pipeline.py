@@ -50,6 +50,7 @@ from embconvert.search import (
     Candidate,
     frontier_rows,
     name_of,
+    search_record,
 )
 from embconvert.source import CONFIGURATION_FILES, dimensions_problem
 from embconvert.source_model import check_device
@@ -352,6 +353,7 @@ class _Run:
                 "the table above shows what there is; ask for less with --min_cosine, --max_size "
                 "or --min_speedup",
             )
+        self._ledger.search = search_record(search.budget, tried)
         return best
 
     def _try(

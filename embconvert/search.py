@@ -110,6 +110,26 @@ class Candidate:
         return -self.size_bytes, self.fidelity.mean_cosine, self.speedup or 0.0
 
 
+def search_record(budget: Budget, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """Returns what was tried and for what, as the manifest keeps it."""
+    entries = []
+    for candidate in candidates:
+        figures = candidate.fidelity
+        made = figures is not None and candidate.size_bytes is not None
+        entries.append(
+            {
+                "name": candidate.name,
+                "size_bytes": candidate.size_bytes,
+                "mean_cosine": figures.mean_cosine if figures else None,
+                "min_cosine": figures.min_cosine if figures else None,
+                "speedup": candidate.speedup,
+                "outcome": candidate.outcome,
+                "on_frontier": made and not any(c.dominates(candidate) for c in candidates),
+            }
+        )
+    return {"budget": str(budget), "candidates": entries}
+
+
 def frontier_rows(candidates: Sequence[Candidate], float32_bytes: int) -> list[list[str]]:
     """Returns the rows of the table of what was seen, the smallest first."""
     rows = []

@@ -16,6 +16,10 @@ from embconvert.options import command_line
         "optimize --model_id org/m --optimize 99 --skip_shape_inference",
         "quantize --model_id org/m --quantize QInt8,Float16 --no_per_channel --min_cosine 0.9",
         "all --model_id org/m --revision main --optimize 2 --no_reduce_range --skip_validation",
+        "all --model_id org/m --quantize auto --max_size 30% --min_cosine 0.99",
+        "quantize --model_id org/m --quantize auto --max_size 1.5GB --min_speedup 1.2",
+        "all --model_id org/m --quantize Q4 --recipes none --table_bits 8 --full_validation",
+        "all --model_id org/m --quantize Q4,Q8 --recipes gptq --min_onnxruntime 1.23",
         "all --model_id 'a folder/m' --calibration_dataset texts.txt",
     ],
 )

@@ -1,5 +1,6 @@
 """The page of a conversion, and the page that compares several."""
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,14 +13,15 @@ from examples import fidelity, graph, published
 from embconvert.artifacts import published_manifest
 from embconvert.config import CompareRequest, Precision, ReportRequest
 from embconvert.errors import SourceError, UsageError
-from embconvert.fidelity import HISTOGRAM_EDGES
-from embconvert.manifest import Manifest
+from embconvert.fidelity import HISTOGRAM_EDGES, Floor
+from embconvert.manifest import Manifest, parse_manifest
 from embconvert.model import Fusion
 from embconvert.reporting.compare import compare, comparison_page
 from embconvert.reporting.page import report_page
 from embconvert.reporting.plots import nines, nines_axis, used_bins
 from embconvert.reporting.report import report
 from embconvert.reporting.summary import Conversion
+from embconvert.search import Budget, Candidate, search_record
 
 
 class Page(HTMLParser):
@@ -107,6 +109,24 @@ def test_what_was_not_fused_is_told_with_its_reason(tmp_path: Path) -> None:
     optimized = replace(manifest.artifacts[1], fusions=(fusion,))
     manifest = replace(manifest, artifacts=(manifest.artifacts[0], optimized))
     assert "attention 6 5 1: its mask depends on the head" in Page(page(tmp_path, manifest)).text
+
+
+def test_what_auto_tried_is_told_with_its_frontier(tmp_path: Path) -> None:
+    small = fidelity(0.05, bin_number=22, speed=3)
+    near = fidelity(0.001, bin_number=15, speed=2)
+    tried = [
+        Candidate(name="Q4", size_bytes=900_000, fidelity=small, speedup=3, outcome="too far"),
+        Candidate(name="Q8", size_bytes=2_000_000, fidelity=near, speedup=2),
+        Candidate(name="Float16", outcome="not tried: it would be larger"),
+    ]
+    budget = Budget(floor=Floor(mean_cosine=0.995), min_speedup=1.5)
+    manifest = replace(published(tmp_path), search=search_record(budget, tried))
+    assert parse_manifest(json.loads(manifest.as_text())) == manifest
+    text = Page(page(tmp_path, manifest)).text
+    assert "mean cosine at least 0.995, at least 1.5 times as fast as float32" in text
+    assert "● Q4 900.0 kB 0.95000 0.85000 3.00× too far" in text
+    assert "● Q8 2.0 MB 0.99900 0.99700 2.00× published" in text
+    assert "Float16 – – – – not tried: it would be larger" in text
 
 
 def test_a_folder_that_was_not_verified_says_so(tmp_path: Path) -> None:
