@@ -37,3 +37,21 @@ def table_and_products() -> ir.Model:
     graph = ir.Graph([ids], [y], nodes=nodes, initializers=list(values.values()),
                      opset_imports={"": 17}, name="g")  # fmt: skip
     return ir.Model(graph, ir_version=8)
+
+
+def two_layers(square: np.ndarray) -> ir.Model:
+    """y = (x @ square) @ square, (1, n, 64)."""
+    x = ir.val("x", dtype=ir.DataType.FLOAT, shape=[1, "n", 64])
+    tensor = ir.tensor(square, name="square")
+    weight = ir.Value(
+        name="square", shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+    )
+    first = ir.node("MatMul", [x, weight])
+    second = ir.node("MatMul", [first.outputs[0], weight])
+    y = second.outputs[0]
+    y.name, y.shape, y.dtype = "y", ir.Shape([1, "n", 64]), ir.DataType.FLOAT
+    first.outputs[0].name = "between"
+    graph = ir.Graph(
+        [x], [y], nodes=[first, second], initializers=[weight], opset_imports={"": 17}, name="g"
+    )
+    return ir.Model(graph, ir_version=8)

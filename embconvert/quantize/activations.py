@@ -1,6 +1,6 @@
 """What a graph's activations look like on the calibration texts."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,32 @@ def second_moments(
     for moment in moments.values():
         for window in moment.windows:
             np.divide(window, max(1, tokens), out=window)
-    return moments
+    return _joined(moments, products)
+
+
+def _joined(moments: Mapping[str, Moments], products: Sequence[Product]) -> dict[str, Moments]:
+    """Returns the moments with those of activations that multiply one matrix averaged.
+
+    albert's layers share their weights: what is done to a matrix for one of its activations holds
+    for all of them.
+    """
+    groups = {name: {name} for name in moments}
+    first_use: dict[str, str] = {}
+    for product in products:
+        other = first_use.setdefault(product.matrix.name, product.activation)
+        group = groups[other] | groups[product.activation]
+        groups |= dict.fromkeys(group, group)
+    return {
+        name: moments[name]
+        if len(group) == 1
+        else Moments(
+            tuple(
+                np.mean([moments[member].windows[index] for member in sorted(group)], axis=0)
+                for index in range(len(moments[name].windows))
+            )
+        )
+        for name, group in groups.items()
+    }
 
 
 def _probing_session(surgery: Surgery, names: Collection[str], work: Path) -> Any:

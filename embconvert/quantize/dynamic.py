@@ -8,7 +8,7 @@ kernel sees a scale of one. That is ordinary ONNX around the kernel's operator, 
 is needed.
 """
 
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,22 +54,42 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
         moments = second_moments(surgery, products, settings)
     factors: dict[str, FloatArray] = {}
     if Recipe.SMOOTH in recipes:
-        sharing: defaultdict[str, list[Matrix]] = defaultdict(list)
-        for product in products:
-            sharing[product.activation].append(product.matrix)
-        factors = {
-            name: smoothing(moments[name], (matrix.rows() for matrix in matrices))
-            for name, matrices in sharing.items()
-            if is_worth_smoothing(moments[name], sum(matrix.shape[0] for matrix in matrices))
-        }
+        for activations, matrices in _sharing(products):
+            known = moments[activations[0]]
+            if is_worth_smoothing(known, sum(matrix.shape[0] for matrix in matrices)):
+                found = smoothing(known, (matrix.rows() for matrix in matrices))
+                factors |= dict.fromkeys(activations, found)
     operators = _Operators(surgery, settings, signed=signed)
     for product in products:
         name = product.activation
-        known = moments[name] if Recipe.GPTQ in recipes else None
-        operators.replace_product(product, factors.get(name), known)
+        operators.replace_product(
+            product, factors.get(name), moments[name] if Recipe.GPTQ in recipes else None
+        )
     for lookup in surgery.lookups():
         operators.replace_lookup(lookup, row_scales=Recipe.ROW_TABLE in recipes)
     return surgery.finished()
+
+
+def _sharing(products: Sequence[Product]) -> list[tuple[list[str], list[Matrix]]]:
+    """Returns the activations and matrices that are tied together, each of them once.
+
+    One activation goes to several matrices, as queries, keys and values; and where layers share
+    their weights, one matrix has several activations.
+    """
+    groups: list[tuple[set[str], dict[str, Matrix]]] = []
+    for product in products:
+        tied = [
+            group
+            for group in groups
+            if product.activation in group[0] or product.matrix.name in group[1]
+        ]
+        activations, matrices = {product.activation}, {product.matrix.name: product.matrix}
+        for group in tied:
+            groups.remove(group)
+            activations |= group[0]
+            matrices |= group[1]
+        groups.append((activations, matrices))
+    return [(sorted(names), [found[n] for n in sorted(found)]) for names, found in groups]
 
 
 class _Activation(NamedTuple):
