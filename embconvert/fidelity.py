@@ -73,7 +73,7 @@ class Fidelity:
         texts_per_second: Throughput over the verification texts, in batches of 32 of similar
             length.
         layers: After each layer, the distance from the exported graph; empty when that was not
-            measured.
+            measured, or nothing is lost.
     """
 
     texts: int
@@ -89,6 +89,11 @@ class Fidelity:
     histogram: tuple[int, ...]
     texts_per_second: float
     layers: tuple[LayerCosine, ...] = ()
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the embeddings are the reference's but for float32 rounding."""
+        return 1 - self.min_cosine < HISTOGRAM_EDGES[0]
 
     @property
     def worst_text(self) -> str:

@@ -218,15 +218,17 @@ class Verifier:
                 )
                 if isinstance(run, str):
                     raise ValueError(run)
+                fidelity = compare(
+                    reference,
+                    run.embeddings,
+                    text_ids=ids,
+                    batch_cosine=run.batch_cosine,
+                    texts_per_second=run.texts_per_second,
+                )
+                if baseline is None or fidelity.is_same:
+                    return fidelity
                 layers = self._layers(worker, baseline, artifact, tokens)
-            fidelity = compare(
-                reference,
-                run.embeddings,
-                text_ids=ids,
-                batch_cosine=run.batch_cosine,
-                texts_per_second=run.texts_per_second,
-            )
-            return replace(fidelity, layers=layers)
+                return replace(fidelity, layers=layers)
         except (ValueError, WorkerCrashed) as error:
             raise FidelityError(
                 f"{name} is not published: {error}",
@@ -236,13 +238,11 @@ class Verifier:
     def _layers(
         self,
         worker: Worker,
-        baseline: OnnxArtifact | None,
+        baseline: OnnxArtifact,
         artifact: OnnxArtifact,
         tokens: TokenizedTexts,
     ) -> tuple[LayerCosine, ...]:
         """Returns how far each layer is from the exported graph's; a failure is told, no more."""
-        if baseline is None:
-            return ()
         try:
             layers: tuple[LayerCosine, ...] | str = worker.call(
                 compare_layers, baseline, artifact, tokens

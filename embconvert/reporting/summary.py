@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from embconvert.config import OptimizationLevel, Precision
-from embconvert.fidelity import Fidelity, LayerCosine
+from embconvert.fidelity import HISTOGRAM_EDGES, Fidelity, LayerCosine
 from embconvert.manifest import ArtifactRecord, Manifest
 
 #: Float32 rounding; below this distance (1 - cosine) embeddings count as the same.
-SAME = 1e-7
+SAME = HISTOGRAM_EDGES[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Graph:
     @property
     def is_same(self) -> bool:
         """Whether it gives the reference's embeddings but for rounding."""
-        return self.fidelity is not None and 1 - self.fidelity.min_cosine < SAME
+        return self.fidelity is not None and self.fidelity.is_same
 
     @cached_property
     def losses(self) -> list[tuple[LayerCosine, float]]:

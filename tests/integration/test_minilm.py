@@ -82,11 +82,9 @@ def test_the_manifest_tells_where_a_precision_loses(converted: Outcome) -> None:
     assert all(0.98 < entry["cosine"] < 0.9999 for entry in figures["layers"])
     assert figures["worst_texts"][0]["cosine"] == pytest.approx(figures["min_cosine"])
     assert sum(figures["histogram"]) == figures["texts"]
-    assert all(
-        entry["cosine"] > 0.999999
-        for entry in converted.graph("model_opt1.onnx")["fidelity"]["layers"]
-    )
-    assert converted.graph("model.onnx")["fidelity"]["layers"] == []
+    # They lose nothing.
+    for file in ("model.onnx", "model_opt1.onnx"):
+        assert converted.graph(file)["fidelity"]["layers"] == []
 
 
 def test_quantized_graphs_are_near_and_small(converted: Outcome) -> None:
