@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,16 @@ from pipelines import OUR_BIN, Step  # noqa: E402
 RESULTS = ROOT / "build/fleet-cost.json"
 EMBCONVERT = str(OUR_BIN / "embconvert")
 ARCHITECTURES = ("bert", "distilbert", "roberta", "modernbert")
-MODEL_COUNTS = (1, 2, 4, 8, 16)
+MODEL_COUNTS = (1, 2, 4, 8)
+#: Models that are also converted one by one.
+ONE_BY_ONE = 2
 POD_COUNTS = (1, 2, 4)
-FLEET = 16
+FLEET = 8
 UP_TO_DATE = 1000
 #: Names of benchmarks/shapes.py that this measures by itself.
-SIZES = ("minilm-l6", "bert-base", "bert-large")
+SIZES = ("minilm-l6", "bert-base", "bert-large", "bge-m3")
 
-Points = list[dict[str, Any]]
+Points = Iterator[dict[str, Any]]
 
 
 def tiny_models(folder: Path, count: int) -> list[Path]:
@@ -69,43 +71,45 @@ def run(folder: Path, *command: str, sample: bool = True) -> Figures:
 def by_models(folder: Path) -> Points:
     """One batch of more and more models; and one by one."""
     names = [str(path) for path in tiny_models(folder, max(MODEL_COUNTS))]
-    points: Points = []
     for count in MODEL_COUNTS:
         listed = write_list(folder, names[:count])
-        points.append({"how": "batch", "models": count})
-        points[-1] |= asdict(run(folder, EMBCONVERT, "batch", str(listed), "--quiet"))
+        yield {
+            "how": "batch",
+            "models": count,
+            **asdict(run(folder, EMBCONVERT, "batch", str(listed), "--quiet")),
+        }
     script = f'for m in "$@"; do {EMBCONVERT} all --quiet --quantize QInt8 --model_id "$m" \\\n'
     script += f"  --output_parent_dir {folder}/single || exit; done"
-    points.append({"how": "one by one", "models": 4})
-    points[-1] |= asdict(run(folder, "bash", "-c", script, "-", *names[:4]))
-    return points
+    yield {
+        "how": "one by one",
+        "models": ONE_BY_ONE,
+        **asdict(run(folder, "bash", "-c", script, "-", *names[:ONE_BY_ONE])),
+    }
 
 
 def by_pods(folder: Path) -> Points:
     """The same models over more and more processes."""
     names = [str(path) for path in tiny_models(folder, FLEET)]
-    points: Points = []
     for pods in POD_COUNTS:
         listed = write_list(folder, names)
         script = f"for i in $(seq {pods}); do {EMBCONVERT} batch {listed} --quiet"
         script += f" --shard $i/{pods} & done; for job in $(jobs -p); do wait $job || exit; done"
-        points.append({"pods": pods, "models": FLEET})
-        points[-1] |= asdict(run(folder, "bash", "-c", script))
-    return points
+        yield {"pods": pods, "models": FLEET, **asdict(run(folder, "bash", "-c", script))}
 
 
 def by_sizes(folder: Path) -> Points:
     """Models of real shape."""
-    points: Points = []
     for name in SIZES:
         model = folder / name
         subprocess.run([sys.executable, ROOT / "benchmarks/shapes.py", name, model], check=True)
         listed = write_list(folder, [str(model)], min_cosine=0.1)
         weights = sum(path.stat().st_size for path in model.glob("*.safetensors"))
-        points.append({"shape": name, "parameters": weights // 4})
-        points[-1] |= asdict(run(folder, EMBCONVERT, "batch", str(listed), "--quiet"))
+        yield {
+            "shape": name,
+            "parameters": weights // 4,
+            **asdict(run(folder, EMBCONVERT, "batch", str(listed), "--quiet")),
+        }
         shutil.rmtree(model)
-    return points
 
 
 def again(folder: Path) -> Points:
@@ -136,7 +140,7 @@ def again(folder: Path) -> Points:
         wall_s = time.perf_counter() - start
         counts = json.loads(done.stdout)["counts"]
         assert counts["up_to_date"] == UP_TO_DATE, counts
-        return [{"models": UP_TO_DATE, "wall_s": wall_s, "requests": len(hub.requests)}]
+        yield {"models": UP_TO_DATE, "wall_s": wall_s, "requests": len(hub.requests)}
 
 
 PARTS: dict[str, Callable[[Path], Points]] = {
@@ -148,14 +152,19 @@ def main() -> None:
     """Measures the parts that are named, or all."""
     adopt_orphans()
     for part in sys.argv[1:] or PARTS:
+        points = []
         with tempfile.TemporaryDirectory() as folder:
-            points = PARTS[part](Path(folder))
-        results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        results |= {"machine": machine(), part: points}
-        for point in points:
-            print(json.dumps(point), flush=True)
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+            for point in PARTS[part](Path(folder)):
+                print(json.dumps(point), flush=True)
+                points.append(point)
+                note({"machine": machine(), part: points})
+
+
+def note(found: dict[str, Any]) -> None:
+    """Adds to the figures of the other parts."""
+    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(before | found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

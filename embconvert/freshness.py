@@ -33,24 +33,30 @@ def current_manifest(request: Request, folder: Path, source: str | Path) -> Mani
         manifest = read_manifest(folder)
     except ValueError:
         return None
-    if manifest is None or not _same_source(request, manifest, source):
+    if manifest is None or manifest.layout != request.layout:
+        return None
+    if not _same_source(request, manifest, source):
         return None
     digest = _calibration_digest(request.calibration_dataset)
     steps = make_steps(request, digest)
     search = make_search(request, digest)
     # Of what a search may end with, any one will do: it ended with that.
     ends = [(*steps, end) for end in search.candidates] if search else [steps]
-    if not any(_stand(end, manifest) for end in ends):
+    if not any(_stand(end, manifest, request) for end in ends):
         return None
     return manifest if is_whole(folder, manifest, contents=False) else None
 
 
-def _stand(steps: Sequence[Step], manifest: Manifest) -> bool:
-    """Whether a manifest has the outcome of every step, and it reaches the step's floor."""
+def _stand(steps: Sequence[Step], manifest: Manifest, request: Request) -> bool:
+    """Whether a manifest has the outcome of every step, and it is what is asked for now."""
     if unmade(steps, manifest.artifacts, str(manifest.source.get("digest"))):
         return False
     records = {record.path: record for record in manifest.artifacts}
-    return all(_reaches(step.floor, records[step.file].fidelity) for step in steps)
+    return all(
+        _reaches(step.floor, records[step.file].fidelity)
+        and records[step.file].runs_on(request.min_onnxruntime)
+        for step in steps
+    )
 
 
 def _same_source(request: Request, manifest: Manifest, source: str | Path) -> bool:

@@ -68,6 +68,11 @@ class ArtifactRecord:
     peak_memory_bytes: int
     min_onnxruntime: str
 
+    def runs_on(self, onnxruntime: tuple[int, int] | None) -> bool:
+        """Whether a release of ONNX Runtime runs it; None stands for the newest."""
+        major, minor = map(int, self.min_onnxruntime.split("."))
+        return onnxruntime is None or (major, minor) <= onnxruntime
+
     @property
     def digest(self) -> str:
         """As OnnxArtifact.digest."""

@@ -537,8 +537,7 @@ class _Run:
 def _refuse_too_new(record: ArtifactRecord, request: Request) -> None:
     """Raises UsageError when --min_onnxruntime cannot run a file."""
     oldest = request.min_onnxruntime
-    major, minor = map(int, record.min_onnxruntime.split("."))
-    if oldest is not None and (major, minor) > oldest:
+    if oldest is not None and not record.runs_on(oldest):
         raise UsageError(
             f"{record.path} needs ONNX Runtime {record.min_onnxruntime}, and --min_onnxruntime is "
             f"{oldest[0]}.{oldest[1]}",

@@ -11,6 +11,7 @@ from embconvert.errors import SeveralErrors, UsageError
 from embconvert.fleet import yaml_tree
 from embconvert.fleet.options import ENTRY_OPTIONS
 from embconvert.fleet.yaml_tree import Node, NotYamlError, Place, Scalar, parse_yaml
+from embconvert.layouts import check_layout
 from embconvert.options import Option, make_request, parse_options
 from embconvert.plan import make_search, make_steps
 from embconvert.source_model import check_device
@@ -180,6 +181,7 @@ class _List:
             hub.check(request)
             check_device(request.device)
             calibration = calibration_texts(request.calibration_dataset).digest
+            check_layout(request, 0)
             make_steps(request, calibration)
             make_search(request, calibration)
             folder = hub.output_folder(request)
