@@ -52,7 +52,7 @@ from embconvert.search import (
     name_of,
     search_record,
 )
-from embconvert.source import CONFIGURATION_FILES, dimensions_problem
+from embconvert.source import CONFIGURATION_FILES, check_kind, dimensions_problem
 from embconvert.source_model import check_device
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
 from embconvert.texts import calibration_texts
@@ -118,6 +118,7 @@ def _prepare(request: Request, target: Path, calibration: str, console: Console)
     if request.command in (Command.OPTIMIZE, Command.QUANTIZE) and old is not None:
         request = _continuing(request, old)
     resolved = hub.resolve(request, console)
+    check_kind(request, resolved)
     problem = dimensions_problem(request, resolved)
     if problem is not None:
         console.warn(problem)
