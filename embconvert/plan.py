@@ -365,7 +365,7 @@ def _quantize_step(
         settings |= {"per_channel": options.per_channel, "reduce_range": options.reduce_range}
     if precision in (Precision.Q8, Precision.Q4):
         settings |= {"table_bits": options.table_bits}
-    if precision is Precision.QINT8_STATIC or options.recipes:
+    if precision in (Precision.QINT8_STATIC, Precision.FLOAT16) or options.recipes:
         settings |= {"calibration": calibration_digest}
     return Step(
         stage=Stage.QUANTIZE,

@@ -215,7 +215,7 @@ def quantize_graph(
     source: Any = ExportedModel(artifact=artifact)
     if level is not OptimizationLevel.NONE:
         source = OptimizedModel(artifact=artifact, level=level)
-    settings = QuantizeSettings(options=options, calibration=feeds, work=work)
+    settings = QuantizeSettings(options=options, calibration=feeds, work=work, warn=reporter.warn)
     with metered() as meter:
         quantized = quantize(source, path, precision=precision, settings=settings)
     return quantized, meter

@@ -6,7 +6,7 @@ precision counts exactly to 2048 and ends at 65504), so they stay float32.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ import numpy as np
 
 from embconvert.hollow import fill, hollow_out
 from embconvert.model import TOKENS_OUTPUT
-from embconvert.onnx_file import read_model
+from embconvert.onnx_file import read_model, write_model
 from embconvert.quantize.settings import QuantizeSettings
+from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Masks add float32's lowest number, which is minus infinity in half precision, and a fully masked
 # row of those is not a number. This is what onnxconverter-common clips weights to as well.
 _LOWEST = -1e4
+_LARGEST = 65504.0
 
 _INT64_RESULTS = {"Shape", "Size", "NonZero", "ArgMax", "ArgMin"}
 _BOOL_RESULTS = {
@@ -38,14 +40,20 @@ def float16(path: Path, settings: QuantizeSettings) -> "ir.Model":
     import onnx
     from onnxconverter_common.float16 import convert_float_to_float16
 
-    del settings
     model, weights = hollow_out(read_model(path))
     _raise_lowest_constants(model)
     outputs = _detach_outputs(model)
     types = _element_types(model)
     _note_types(model, types)
     body = _body(model, types)
-    _separate_constants(model, body)
+    loud = out_of_range(model, weights, types, body, settings)
+    if loud:
+        settings.warn(
+            f"Float16: {len(loud)} nodes stay float32, because their values leave half precision's "
+            f"range: {', '.join(sorted(loud)[:5])}{', ...' if len(loud) > 5 else ''}"
+        )
+        body -= loud
+    _separate_constants(model, weights, body)
     for node in model.graph.node:
         if node.op_type == "Cast" and node.name in body:
             for attribute in node.attribute:
@@ -161,7 +169,65 @@ def _body(model: Any, types: dict[str, int]) -> set[str]:
     return {n.name for n in nodes if n.name in fed and n.name in feeding}
 
 
-def _separate_constants(model: Any, body: set[str]) -> None:
+def out_of_range(
+    model: Any,
+    weights: "Mapping[str, ir.TensorProtocol]",
+    types: Mapping[str, int],
+    nodes: Collection[str],
+    settings: QuantizeSettings,
+) -> set[str]:
+    """Returns the nodes that read or make values too large for half precision.
+
+    Weights are looked at; activations are measured on the calibration texts, and half of the
+    range is left to other texts.
+
+    Args:
+        model: A hollow onnx.ModelProto, every node named; it is not changed.
+        weights: What was taken out of it.
+        types: The element type of every value.
+        nodes: The nodes to look at, by name.
+        settings: Has the calibration texts.
+    """
+    from onnx import ModelProto, TensorProto, helper
+
+    made = [
+        name
+        for node in model.graph.node
+        if node.name in nodes
+        for name in node.output
+        if name and types.get(name) == TensorProto.FLOAT
+    ]
+    probe = ModelProto()
+    probe.CopyFrom(model)
+    for name in made:
+        size = f"{name}/size"
+        probe.graph.node.append(helper.make_node("Abs", [name], [size]))
+        largest = f"{name}/largest"
+        probe.graph.node.append(helper.make_node("ReduceMax", [size], [largest], keepdims=0))
+        probe.graph.output.append(helper.make_tensor_value_info(largest, TensorProto.FLOAT, []))
+    path = settings.work / "range.onnx"
+    write_model(fill(probe, weights), path, external_data_threshold_bytes=0)
+    session = open_session(path, session_options(**NO_SECOND_COPY))
+    wanted = [f"{name}/largest" for name in made]
+    highest = np.zeros(len(made), np.float32)
+    for feed in settings.calibration([i.name for i in session.get_inputs()]):
+        highest = np.maximum(highest, session.run(wanted, feed))
+    loud = {name for name, value in zip(made, highest, strict=True) if value > _LARGEST / 2}
+    loud |= {name for name, tensor in weights.items() if _largest(tensor) > _LARGEST}
+    return {n.name for n in model.graph.node if loud & {*n.input, *n.output}} & set(nodes)
+
+
+def _largest(tensor: "ir.TensorProtocol") -> float:
+    """Returns the largest absolute value of a weight; 0 when it holds no floats."""
+    values = tensor.numpy()
+    if values.dtype.kind != "f" or not values.size:
+        return 0.0
+    return max(float(values.max()), -float(values.min()))
+
+
+def _separate_constants(
+    model: Any, weights: "dict[str, ir.TensorProtocol]", body: set[str]
+) -> None:
     """Gives what stays float32 its own copy of the constants that it shares with the body."""
     users: dict[str, list[Any]] = {}
     for node in model.graph.node:
@@ -174,6 +240,8 @@ def _separate_constants(model: Any, body: set[str]) -> None:
         copy = model.graph.initializer.add()
         copy.CopyFrom(tensor)
         copy.name = f"{tensor.name}_float32"
+        if tensor.name in weights:
+            weights[copy.name] = weights[tensor.name]
         for node in outside:
             node.input[:] = [copy.name if n == tensor.name else n for n in node.input]
 

@@ -19,9 +19,11 @@ class QuantizeSettings:
     Attributes:
         options: What the user can choose.
         calibration: Yields inputs, each (texts, seq) int64, given the graph's input names.
+        warn: Tells the user what is done otherwise than expected.
         work: A folder for temporary files on the output's file system.
     """
 
     options: QuantizeOptions
     calibration: Callable[[list[str]], Iterator[Feed]]
     work: Path
+    warn: Callable[[str], None] = lambda _: None

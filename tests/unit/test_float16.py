@@ -1,0 +1,71 @@
+"""Half precision where values fit into it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+from graphs import table_and_products
+
+from embconvert.config import QuantizeOptions
+from embconvert.onnx_file import write_model
+from embconvert.quantize.float16 import float16
+from embconvert.quantize.settings import QuantizeSettings
+
+IDS = np.arange(300, dtype=np.int64)
+
+
+def converted(folder: Path, *, square: float = 1.0) -> tuple[Path, Path, list[str]]:
+    """Converts a graph whose square matrix, which is used twice, was multiplied."""
+    model = table_and_products()
+    value = model.graph.initializers["square"]
+    assert value.const_value is not None
+    value.const_value = ir.tensor(value.const_value.numpy() * np.float32(square), name="square")
+    # What makes the last of the values small again, so that float16 could hold the results.
+    batched = model.graph.initializers["batched"]
+    assert batched.const_value is not None
+    batched.const_value = ir.tensor(
+        batched.const_value.numpy() / np.float32(square**2), name="batched"
+    )
+    source = write_model(model, folder / "a.onnx")
+    said: list[str] = []
+    feed: dict[str, Any] = {"ids": IDS}
+    settings = QuantizeSettings(
+        options=QuantizeOptions(),
+        calibration=lambda _: iter([feed]),
+        work=folder,
+        warn=said.append,
+    )
+    result = write_model(float16(source.path, settings), folder / "b.onnx")
+    return source.path, result.path, said
+
+
+def results(path: Path) -> np.ndarray:
+    return np.asarray(onnxruntime.InferenceSession(str(path)).run(None, {"ids": IDS})[0])
+
+
+def test_values_that_fit_are_all_half_precision(tmp_path: Path) -> None:
+    source, path, said = converted(tmp_path)
+    np.testing.assert_allclose(results(path), results(source), rtol=0.05, atol=5)
+    assert path.stat().st_size < 0.55 * source.stat().st_size
+    assert said == []
+
+
+def test_values_that_would_overflow_stay_float32_and_are_said(tmp_path: Path) -> None:
+    source, path, said = converted(tmp_path, square=100.0)
+    expected, found = results(source), results(path)
+    assert (expected * found).sum() / np.linalg.norm(expected) / np.linalg.norm(found) > 0.9999
+    assert len(said) == 1
+    assert "stay float32" in said[0]
+    # ONNX Runtime's CPU kernels compute in float32 in any case; other providers do not.
+    assert kinds(path)["gemm"] == "FLOAT"
+    _, quiet, _ = converted(tmp_path)
+    assert kinds(quiet)["gemm"] == "FLOAT16"
+
+
+def kinds(path: Path) -> dict[str, str]:
+    """Returns the type of each weight."""
+    model = onnx.load(str(path))
+    return {t.name: onnx.TensorProto.DataType.Name(t.data_type) for t in model.graph.initializer}
