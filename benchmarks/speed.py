@@ -1,6 +1,10 @@
 """Measures graphs beside each other, in one process, by turns; `make bench-speed` runs it.
 
-    python benchmarks/speed.py [--models NAME ...] [--rounds N] [--json FILE] [--prepare]
+    python benchmarks/speed.py [--models NAME ...] [--rounds N] [--one_thread] [--json FILE]
+                               [--prepare]
+
+With `--one_thread` every contender has one thread, and its processor time is measured: other work
+on the machine then counts little. Without, all cores and the time that passes.
 
 A turn is a run that is not counted, which lets the threads of the one before go to sleep, and one
 that is; the median of the turns is reported. The roofline is the best rate of a large float32
@@ -83,11 +87,17 @@ def main() -> int:
             print(f"warning: {name}, {contender}: {reason}", file=sys.stderr)
     if options.prepare:
         return 0
-    peak = _peak_gflops()
-    timings = [t for name in options.models for t in _measure(name, options.rounds)]
-    print(_as_text(timings, peak, options.rounds))
+    clock = _Clock.of(one_thread=options.one_thread)
+    peak = _peak_gflops(clock)
+    timings = [t for name in options.models for t in _measure(name, options.rounds, clock)]
+    print(_as_text(timings, peak, options.rounds, clock))
     if options.json:
-        content = {"machine": machine(), "peak_gflops": peak, "timings": list(map(asdict, timings))}
+        content = {
+            "machine": machine(),
+            "threads": clock.threads,
+            "peak_gflops": peak,
+            "timings": list(map(asdict, timings)),
+        }
         options.json.write_text(json.dumps(content, indent=2) + "\n")
     return 0
 
@@ -97,11 +107,51 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--rounds", type=int, default=9, help="turns that count (default: 9)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    parser.add_argument("--one_thread", action="store_true", help="processor time of one thread")
     parser.add_argument("--prepare", action="store_true", help="make the graphs, measure nothing")
     return parser.parse_args()
 
 
-def _peak_gflops() -> float:
+@dataclass(frozen=True)
+class _Clock:
+    """What is measured.
+
+    Attributes:
+        threads: Of every contender.
+        now: Gives the time.
+        words: For the table.
+    """
+
+    threads: int
+    now: Callable[[], float]
+    words: str
+
+    @staticmethod
+    def of(*, one_thread: bool) -> "_Clock":
+        import torch
+
+        threads = 1 if one_thread else cpus()
+        torch.set_num_threads(threads)
+        if one_thread:
+            return _Clock(1, time.thread_time, "one thread, its processor time")
+        return _Clock(threads, time.perf_counter, f"{threads} threads")
+
+    def options(self) -> Any:
+        """Returns ONNX Runtime's options."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        return options
+
+    def seconds(self, run: Callable[[], Any]) -> float:
+        """Returns what a run takes."""
+        start = self.now()
+        run()
+        return self.now() - start
+
+
+def _peak_gflops(clock: _Clock) -> float:
     """Returns the machine's rate in float32 matrix products, in 10^9 operations a second."""
     import onnx
     import onnxruntime
@@ -120,35 +170,21 @@ def _peak_gflops() -> float:
     )
     opsets = [helper.make_opsetid("", 17)]
     model = helper.make_model(graph_of_one, opset_imports=opsets, ir_version=8)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), _session_options())
+    session = onnxruntime.InferenceSession(model.SerializeToString(), clock.options())
     feed = {"a": a.numpy()}
     best = min(
-        _seconds(run)
+        clock.seconds(run)
         for run in (lambda: torch.mm(a, b), lambda: session.run(None, feed))
         for _ in range(10)
     )
     return 2 * n**3 / best / 1e9
 
 
-def _session_options() -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpus()
-    return options
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def _measure(name: str, rounds: int) -> list[Timing]:
+def _measure(name: str, rounds: int, clock: _Clock) -> list[Timing]:
     import onnxruntime
 
     sessions = {
-        contender: onnxruntime.InferenceSession(str(graph(name, contender)), _session_options())
+        contender: onnxruntime.InferenceSession(str(graph(name, contender)), clock.options())
         for contender in GRAPHS
         if graph(name, contender).exists()
     }
@@ -166,7 +202,7 @@ def _measure(name: str, rounds: int) -> list[Timing]:
         for _ in range(rounds):
             for contender, run in runs.items():
                 run()
-                times[contender].append(_seconds(run))
+                times[contender].append(clock.seconds(run))
         gflop = sum(_value(size, batch, seq) for size in products) / 1e9
         medians = {contender: statistics.median(t) for contender, t in times.items()}
         timings.append(Timing(name, batch, seq, gflop, medians))
@@ -230,11 +266,12 @@ def _value(size: Size, batch: int, seq: int) -> int:
     return total
 
 
-def _as_text(timings: list[Timing], peak: float, rounds: int) -> str:
+def _as_text(timings: list[Timing], peak: float, rounds: int, clock: _Clock) -> str:
     contenders = (TORCH, *GRAPHS)
     where = machine()
     lines = [
-        f"{where['cpu']}, {where['cores']} cores; medians of {rounds} turns, milliseconds. "
+        f"{where['cpu']}, {where['cores']} cores; {clock.words}; medians of {rounds} turns, "
+        "milliseconds. "
         f"Peak in float32 matrix products: {peak:.0f} GFLOP/s.",
         "",
         "| model | batch x seq | " + " | ".join(contenders)
