@@ -178,6 +178,36 @@ def attentions(batch: int, seq: int, heads: int, size: int) -> None:
     )  # fmt: skip
 
 
+def projected_attention(batch: int, seq: int, heads: int, size: int) -> None:
+    """Attention with the products before it, within the operator or outside."""
+    width = heads * size
+    weight, bias = tensor(width, 3 * width) / np.float32(width**0.5), tensor(3 * width)
+    parts = {f"w{i}": weight[:, i * width : (i + 1) * width] for i in range(3)}
+    parts |= {f"b{i}": bias[i * width : (i + 1) * width] for i in range(3)}
+    feed = {
+        "x": tensor(batch, seq, width),
+        "mask": np.ones((batch, seq), np.int32),
+        "bias": np.zeros((batch, 1, seq, seq), np.float32),
+    }
+    outside = [
+        each
+        for i in range(3)
+        for each in (node("MatMul", f"x w{i}", f"m{i}"), node("Add", f"m{i} b{i}", f"p{i}"))
+    ]
+    compare(
+        f"Q, K, V and attention, {batch} x {seq}, {heads} heads of {size}",
+        feed,
+        {
+            "Attention": (node("Attention", "x w b mask", "y", ours=True, num_heads=heads),),
+            "MatMuls, Adds, MultiHeadAttention": (
+                *outside,
+                node("MultiHeadAttention", "p0 p1 p2 - - bias", "y", ours=True, num_heads=heads),
+            ),
+        },
+        w=weight, b=bias, **parts,
+    )  # fmt: skip
+
+
 def main() -> int:
     """Prints a line for each way."""
     print(f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}", file=sys.stderr)
@@ -190,6 +220,8 @@ def main() -> int:
     attentions(16, 128, 12, 32)
     attentions(4, 512, 12, 64)
     attentions(32, 32, 12, 32)
+    projected_attention(4, 512, 12, 32)
+    projected_attention(32, 32, 12, 32)
     return 0
 
 
