@@ -199,14 +199,16 @@ def _measure(name: str, rounds: int, clock: _Clock) -> list[Timing]:
             runs[contender] = lambda session=session, named=named: session.run(None, named)  # type: ignore[misc]
         _compare({c: run()[0] for c, run in runs.items() if c != TORCH}, name)
         times: dict[str, list[float]] = {contender: [] for contender in runs}
-        for _ in range(rounds):
+        for turn in range(rounds):
             for contender, run in runs.items():
-                run()
+                if clock.threads > 1 or turn == 0:
+                    run()
                 times[contender].append(clock.seconds(run))
         gflop = sum(_value(size, batch, seq) for size in products) / 1e9
         medians = {contender: statistics.median(t) for contender, t in times.items()}
         timings.append(Timing(name, batch, seq, gflop, medians))
-        print(f"{name} {batch}x{seq} measured", file=sys.stderr, flush=True)
+        milliseconds = {c: round(1e3 * t, 1) for c, t in medians.items()}
+        print(f"{name} {batch}x{seq}: {milliseconds}", file=sys.stderr, flush=True)
     return timings
 
 

@@ -2,8 +2,8 @@
 
 Needs: `LayerNormalization(a + b)`.
 Guarantees: The same numbers. ONNX Runtime would fuse the two into `SkipLayerNormalization` as it
-loads the graph; on its CPU provider (1.32) that kernel takes four times as long as the two apart
-(benchmarks/README.md), and it knows no fusion of `Sum`.
+loads the graph; on its CPU provider (1.32) that kernel takes 2.5 to 4.5 times as long as the two
+apart (benchmarks/README.md), and it knows no fusion of `Sum`.
 """
 
 from embconvert.rewrite.editing import Editor, producer

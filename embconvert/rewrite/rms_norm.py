@@ -4,8 +4,8 @@ Needs: `w * x / sqrt(mean(x^2) + epsilon)`, as a product with a reciprocal or a 
 last axis, `w` a constant vector.
 Guarantees: The same function, `SimplifiedLayerNormalization`.
 
-`SkipSimplifiedLayerNormalization`, which adds a residual first, is 1.3 times as slow on ONNX
-Runtime 1.32's CPU provider as an Add before this one (benchmarks/README.md), so it is not used.
+`SkipSimplifiedLayerNormalization`, which adds a residual first, takes 1.2 to 1.7 times as long on
+ONNX Runtime 1.32's CPU provider as an Add before this one (benchmarks/README.md): it is not used.
 """
 
 from typing import TYPE_CHECKING
