@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from embconvert.rewrite import Rule, rewrite
-from embconvert.rewrite.editing import Editor
+from embconvert.rewrite.editing import OLDEST_OPSET, Editor
 
 #: Rows and tokens to run with; also one of each, which hides what broadcasts wrongly.
 SIZES = ((2, 7), (3, 5), (1, 4), (1, 1))
@@ -28,7 +28,8 @@ def apply(text: str, *rules: Rule, opset: int = 17, tolerance: float = 1e-5) -> 
     plain, model = parse(text, opset), parse(text, opset)
     editor = rewrite(model, rules)
     assert_same(plain, model, tolerance)
-    assert not any(rule(Editor(model)) for rule in rules), "a second time changed something"
+    if editor.opset >= OLDEST_OPSET:
+        assert not any(rule(Editor(model)) for rule in rules), "a second time changed something"
     return editor
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from embconvert.config import OptimizationLevel
 from embconvert.rewrite.attention import fuse_attention
 from embconvert.rewrite.constants import fold_constants
-from embconvert.rewrite.editing import Editor
+from embconvert.rewrite.editing import OLDEST_OPSET, Editor
 from embconvert.rewrite.gelu import fuse_gelu
 from embconvert.rewrite.masks import shrink_masks
 from embconvert.rewrite.packed_products import unpack_products
@@ -62,7 +62,7 @@ def rewrite(model: "ir.Model", rules: tuple[Rule, ...], *, infer_sizes: bool = T
 
     Args:
         model: Its constants become initializers.
-        rules: In order.
+        rules: In order; none runs on a graph of an operator set that they don't know.
         infer_sizes: Follow sizes through the graph; without, few rules find what they need.
 
     Returns:
@@ -75,6 +75,8 @@ def rewrite(model: "ir.Model", rules: tuple[Rule, ...], *, infer_sizes: bool = T
 
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     editor = Editor(model, infer_sizes=infer_sizes)
+    if editor.opset < OLDEST_OPSET:
+        return editor
     for _ in range(_ROUNDS):
         changed = False
         for rule in rules:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 MICROSOFT = "com.microsoft"
+#: Older operator sets have axes elsewhere, and another Softmax.
+OLDEST_OPSET = 13
 
 
 class Unreadable(Exception):  # noqa: N818 - names what the size is

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from embconvert.architectures import FUSED_ATTENTION
 from embconvert.model import Fusion
 from embconvert.rewrite.attention import why_left
-from embconvert.rewrite.editing import Editor, only_user, producer
+from embconvert.rewrite.editing import OLDEST_OPSET, Editor, only_user, producer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,10 +27,12 @@ _FUSED = {
 
 def describe_fusions(editor: Editor) -> tuple[Fusion, ...]:
     """Counts what is fused and what is left, the kinds that the graph has."""
+    too_old = editor.opset < OLDEST_OPSET
+    reason = f"the rules need opset {OLDEST_OPSET}, and the graph is of {editor.opset}"
     operators = Counter(node.op_type for node in editor.graph)
     fusions = []
     for kind, names in _FUSED.items():
-        left = Counter(_LEFT[kind](editor))
+        left = Counter(reason if too_old else why for why in _LEFT[kind](editor))
         fusion = Fusion(kind=kind, fused=sum(operators[n] for n in names), left=dict(left))
         if fusion.found:
             fusions.append(fusion)

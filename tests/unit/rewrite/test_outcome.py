@@ -67,6 +67,16 @@ def test_a_graph_that_no_rule_knows_passes_and_nothing_is_claimed(tmp_path: Path
     assert made.artifact.operators == {"Elu": 1, "Softplus": 1}
 
 
+def test_a_graph_of_an_old_operator_set_passes_and_the_reason_is_told() -> None:
+    text = """g (float[batch, seq, 8] x) => (float[batch, seq, 8] y) {
+      s = Sigmoid(x) a = Mul(s, x) y = Softmax<axis = 2>(a)
+    }"""
+    editor = apply(text, *TIDYING, *FUSIONS, opset=12)
+    assert [node.op_type for node in editor.graph] == ["Sigmoid", "Mul", "Softmax"]
+    reason = "the rules need opset 13, and the graph is of 12"
+    assert [fusion.left for fusion in describe_fusions(editor)] == [{reason: 1}, {reason: 1}]
+
+
 def test_without_fusions_operators_stay_and_what_does_nothing_goes(tmp_path: Path) -> None:
     text = """g (float[batch, seq, 8] x) => (float[batch, seq, 8] y) {
       same = Identity(x) s = Sigmoid(same) y = Mul(s, same)
