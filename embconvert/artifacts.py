@@ -23,12 +23,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from embconvert.disk import entries, exchange, is_folder, output_errors, sync, uninterrupted
-from embconvert.errors import OutputError, SourceError, UsageError
+from embconvert.disk import (
+    entries,
+    exchange,
+    full_disk,
+    is_folder,
+    output_errors,
+    sync,
+    uninterrupted,
+)
+from embconvert.errors import (
+    FidelityError,
+    OutputError,
+    SourceError,
+    UnsupportedModelError,
+    UsageError,
+)
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest, parse_manifest
 from embconvert.model import FileRecord
 from embconvert.onnx_file import hash_file
 
+# What a full disk never is the reason of.
+_NOT_OF_THE_DISK = (OutputError, UsageError, UnsupportedModelError, FidelityError)
 _MAX_MANIFEST_BYTES = 1 << 26
 #: What flock(2) says where there are no locks; NFS without a lock server among them.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
@@ -181,7 +197,20 @@ class Staging:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        refusal = self._refusal(error)
         self._close(failed=kind is not None)
+        if refusal is not None:
+            raise refusal from error
+
+    def _refusal(self, error: BaseException | None) -> OutputError | None:
+        """Returns what is wrong with the disk; libraries that fail of it tell so in many ways."""
+        if not isinstance(error, Exception) or isinstance(error, _NOT_OF_THE_DISK):
+            return None
+        if not self.folder.is_dir():
+            return OutputError(
+                f"{self.folder} was removed while the run worked in it", "run it again"
+            )
+        return full_disk(self.target)
 
     def _close(self, *, failed: bool) -> None:
         with uninterrupted():
@@ -364,4 +393,6 @@ class Staging:
         return self.target.parent / f"{_prefix(self.target, kind)}{secrets.token_hex(4)}"
 
     def _siblings(self, kind: str) -> list[Path]:
+        if not os.access(self.target.parent, os.R_OK | os.X_OK):
+            return []
         return sorted(self.target.parent.glob(glob.escape(_prefix(self.target, kind)) + "*"))

@@ -1,6 +1,7 @@
 """The command line: Fire parses, one error boundary decides the exit code."""
 
 import inspect
+import locale
 import os
 import signal
 import sys
@@ -196,8 +197,32 @@ def run(words: Sequence[str]) -> int:
     return finished.exit_code
 
 
+def _speak_utf_8() -> None:
+    """Starts this process again in Python's UTF-8 mode where the locale has another encoding.
+
+    The libraries read files in the locale's encoding, and some take paths in UTF-8 only.
+    """
+    if locale.getpreferredencoding(False).lower().replace("-", "") != "utf8":
+        os.environ["PYTHONUTF8"] = "1"  # of the workers
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def _open_closed_streams() -> None:
+    """Opens standard streams that are closed: else files get their numbers, and what is said."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.set_inheritable(number, True)  # the workers need it no less
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+
+
 def main() -> NoReturn:
     """The console script."""
+    _open_closed_streams()
+    _speak_utf_8()
     code = run(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

@@ -18,7 +18,7 @@ def mend_permission(path: Path, *, root: Path = Path("/")) -> str:
     """
     user = os.getuid()
     if not inside_container():
-        own = "chown -R" if path.exists() else "install -d -o"
+        own = "chown -R" if os.access(path, os.F_OK) else "install -d -o"
         return f"run: sudo {own} {user} {path}; or choose another --output_parent_dir"
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return "set securityContext.fsGroup of the pod to the group of its user"

@@ -15,6 +15,8 @@ from embconvert.errors import OutputError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+# Less than a file system gives to the last file.
+_NOTHING_BYTES = 1 << 14
 
 
 @contextlib.contextmanager
@@ -32,11 +34,7 @@ def output_errors(
     except OSError as error:
         where = error.filename or folder
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(_existing(folder)).free
-            raise OutputError(
-                f"no room left on the disk of {folder}: {free / 1e6:.0f} MB are free",
-                f"free some room, or {elsewhere}",
-            ) from error
+            raise _no_room(folder, elsewhere) from error
         if error.errno in (errno.EBUSY, errno.EXDEV):
             raise OutputError(
                 f"{where} cannot be replaced: something is mounted there",
@@ -51,6 +49,26 @@ def output_errors(
             f"{where} cannot be written: {error.strerror or error}",
             elsewhere,
         ) from error
+
+
+def full_disk(folder: Path) -> OutputError | None:
+    """Returns the error for a disk that has nothing left; None while it has."""
+    figures = os.statvfs(_existing(folder))
+    # Some file systems have no fixed number of files, and say 0 of 0.
+    without_inodes = figures.f_files > 0 and figures.f_favail == 0
+    full = figures.f_bavail * figures.f_frsize < _NOTHING_BYTES
+    return _no_room(folder) if full or without_inodes else None
+
+
+def _no_room(folder: Path, elsewhere: str = ELSEWHERE) -> OutputError:
+    figures = os.statvfs(_existing(folder))
+    free = f"{figures.f_bavail * figures.f_frsize / 1e6:.1f} MB are free"
+    if figures.f_files > 0:
+        free += f", and {figures.f_favail} more files are allowed"
+    return OutputError(
+        f"no room left on the disk of {folder}: {free}",
+        f"free some room, or {elsewhere}",
+    )
 
 
 def refuse_full_disk(folder: Path, need_bytes: int) -> None:
@@ -69,7 +87,7 @@ def refuse_full_disk(folder: Path, need_bytes: int) -> None:
 
 
 def _existing(path: Path) -> Path:
-    return next((p for p in (path, *path.parents) if p.exists()), Path("/"))
+    return next((p for p in (path, *path.parents) if os.access(p, os.F_OK)), Path("/"))
 
 
 def entries(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ cgroup-v1/{memory,sched-bwc} (memory.limit_in_bytes, cpu.cfs_quota_us).
 
 import math
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def available_memory_bytes(root: Path = Path("/")) -> int:
     # Not Linux: no figure, so nothing is said to be short.
     system = int(fields[0]) * 1024 if fields else _UNLIMITED_BYTES
     return min(system, memory_limit_bytes(root) or system)
+
+
+def address_space_limit_bytes() -> int | None:
+    """Returns what `ulimit -v` allows a process, or None when it has no limit."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def limit_threads() -> None:

@@ -78,9 +78,13 @@ def read_any_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path.name} is no JSON: {error}", "download the model again") from error
     except OSError as error:
-        raise SourceError(
-            f"{path} cannot be read: {error.strerror}", "check the path and its permissions"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    return SourceError(
+        f"{path} cannot be read: {error.strerror}", "check the path and its permissions"
+    )
 
 
 def parse_modules(entries: object) -> tuple[ModuleEntry, ...]:
@@ -354,6 +358,10 @@ def _count_parameters(path: Path) -> int:
     """
     from safetensors import SafetensorError, safe_open
 
+    try:
+        path.open("rb").close()  # safetensors calls what it may not read absent
+    except OSError as error:
+        raise _unreadable(path, error) from error
     try:
         with safe_open(path, framework="np") as weights:
             names = list(weights.keys())

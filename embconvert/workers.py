@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -21,6 +22,7 @@ from embconvert.console import Console
 from embconvert.errors import EmbconvertError
 from embconvert.processes import die_with
 from embconvert.zygote import Forked, Zygote
+from embconvert.resources import address_space_limit_bytes
 
 #: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
 _PATIENCE_S = 5.0
@@ -52,13 +54,17 @@ class WorkerCrashed(Exception):  # noqa: N818 - it is not this program's error
 
     def __init__(self, exit_code: int | None) -> None:
         killed_by = -(exit_code or 0)
-        self.out_of_memory = killed_by == signal.SIGKILL
         name = signal.Signals(killed_by).name if killed_by > 0 else f"exit code {exit_code}"
-        super().__init__(
-            "the system killed it, most likely for lack of memory"
-            if self.out_of_memory
-            else f"a library crashed ({name})"
-        )
+        reason = f"a library crashed ({name})"
+        limit = address_space_limit_bytes()
+        self.out_of_memory = killed_by == signal.SIGKILL
+        if self.out_of_memory:
+            reason = "the system killed it, most likely for lack of memory"
+        elif limit is not None and killed_by > 0:
+            # Few libraries look whether they got what they asked for.
+            self.out_of_memory = True
+            reason += f", most likely for lack of memory: `ulimit -v` allows {limit / 1e9:.1f} GB"
+        super().__init__(reason)
 
 
 class _PipeReporter:
@@ -263,6 +269,7 @@ def _serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequ
     # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(parent)
+    _be_killed_first()
     Console(quiet=False, debug=debug)
     reporter = _PipeReporter(pipe)
     for name in preload:
@@ -288,3 +295,9 @@ def _portable(error: BaseException) -> BaseException:
         with contextlib.suppress(Exception):
             return pickle.loads(pickle.dumps(error))  # type: ignore[no-any-return]
     return RuntimeError("".join(traceback.format_exception(error)))
+
+
+def _be_killed_first() -> None:
+    """Asks the system, should memory run out, to spare the parent, which tells what happened."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")

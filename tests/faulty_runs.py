@@ -17,8 +17,19 @@ class Run:
     """What a run left: its exit status (negative for a signal), its words, its events."""
 
     code: int
+    stdout: str
     stderr: str
     events: list[str]
+
+    @property
+    def manifest(self) -> Any:
+        """What was printed with --json."""
+        return json.loads(self.stdout)
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines that say what is wrong."""
+        return [line for line in self.stderr.splitlines() if line.startswith("error: ")]
 
 
 class Runner:
@@ -44,34 +55,41 @@ class Runner:
         parent: Path,
         *words: object,
         left: int | None = None,
-        signal: str = "SIGKILL",
+        act: str = "SIGKILL",
         whom: str = "main",
         can_swap: bool = True,
+        user: int | None = None,
+        clock_jumps: bool = False,
     ) -> Run:
         """Runs a command line.
 
         Args:
             parent: The output folder's parent, where events count.
             words: The command line.
-            left: How many events happen before the signal; None for no signal.
-            signal: Its name.
-            whom: Gets it: "main", or "self" for the worker that the event happens in.
+            left: How many events happen before the act; None for no act.
+            act: What happens then; see faults/events.py.
+            whom: Gets a signal: "main", or "self" for the worker that the event happens in.
             can_swap: Whether the file system can swap two folders.
+            user: Whose process it is, without a home; None for this one's.
+            clock_jumps: Whether the wall clock jumps back and forth.
         """
         files = {name: self._scratch / name for name in ("stdout", "stderr", "log")}
         files["log"].unlink(missing_ok=True)
         job: dict[str, Any] = {
             "words": [str(word) for word in words],
             "parent": str(parent),
-            "fault": {"left": left, "signal": signal, "whom": whom},
+            "fault": {"left": left, "act": act, "whom": whom},
             "can_swap": can_swap,
+            "user": user,
+            "clock_jumps": clock_jumps,
             **{name: str(path) for name, path in files.items()},
         }
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
         code = int(self._answer())
-        return Run(code, files["stderr"].read_text(), files["log"].read_text().splitlines())
+        said, events = files["stderr"].read_text(), files["log"].read_text().splitlines()
+        return Run(code, files["stdout"].read_text(), said, events)
 
     def close(self) -> None:
         """Ends the server."""

@@ -1,4 +1,4 @@
-"""Counts what a run does to the disk, in all its processes, and ends it at a chosen moment.
+"""Counts what a run does to the disk, in all its processes, and acts at a chosen moment.
 
 Installed by fork_server.py in the process that is to run; its workers are forked from it, so they
 have it too. The product knows nothing of it: Python's audit events tell of every open, rename,
@@ -6,7 +6,9 @@ link, removal and new folder, and a few functions are wrapped for what has no ev
 weights, fsync, the swap of two folders, the start and the end of a task).
 """
 
+import errno
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ _PATHS = {
     "os.rename": ("src", "dst"), "os.link": ("src", "dst"), "os.symlink": ("src", "dst"),
     "os.remove": ("path",), "os.rmdir": ("path",), "os.mkdir": ("path",), "os.chmod": ("path",),
 }  # fmt: skip
+_TAKES_ROOM = ("open", "os.mkdir", "os.link", "write", "fsync")
 # Bytes of weights between two events: what Python hands over to the system at once.
 _WRITE_BYTES = 1 << 14
 
@@ -27,17 +30,16 @@ class Events:
     Args:
         parent: Only what happens below this folder counts.
         log: Gets a line for each event.
-        left: How many events may happen; at the next one the signal is sent. None for all.
-        number: The signal.
-        whom: "main", or "self" for the process that the event happens in.
+        left: How many events may happen before the act; None for no act.
+        act: What happens then: a signal (`SIGKILL`), an error of the disk from then on (`ENOSPC`),
+            or "remove", which removes the folder.
+        whom: Who gets a signal: "main", or "self" for the worker that the event happens in.
     """
 
-    def __init__(
-        self, parent: Path, log: Path, *, left: int | None, number: int, whom: str
-    ) -> None:
+    def __init__(self, parent: Path, log: Path, *, left: int | None, act: str, whom: str) -> None:
         self._parent = str(parent)
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._number = number
+        self._act = act
         self._main = os.getpid()
         self._whom = whom
         self._tokens: int | None = None
@@ -48,17 +50,31 @@ class Events:
             os.set_blocking(self._tokens, False)
 
     def happened(self, what: str) -> None:
-        """Notes an event, or ends the run."""
+        """Notes an event, or acts.
+
+        Raises:
+            OSError: That is the act.
+        """
         where = "main" if os.getpid() == self._main else "worker"
+        due = False
         if self._tokens is not None and (self._whom == "main" or where == "worker"):
             try:
                 os.read(self._tokens, 1)
             except BlockingIOError:
-                os.write(self._log, f"{where} {what} <- here\n".encode())
-                self._tokens = None
-                os.kill(self._main if self._whom == "main" else os.getpid(), self._number)
-                return
-        os.write(self._log, f"{where} {what}\n".encode())
+                due = True
+        os.write(self._log, f"{where} {what}{' <- here' * due}\n".encode())
+        if not due:
+            return
+        if self._act.startswith("SIG"):
+            self._tokens = None
+            number = getattr(signal, self._act)
+            os.kill(self._main if self._whom == "main" else os.getpid(), number)
+        elif self._act == "remove":
+            self._tokens = None
+            shutil.rmtree(self._parent)
+        elif what.split(maxsplit=1)[0] in _TAKES_ROOM:
+            number = getattr(errno, self._act)
+            raise OSError(number, os.strerror(number), self._parent)
 
     def install(self) -> None:
         """Starts to listen, for the rest of this process's life."""
@@ -120,8 +136,3 @@ class Events:
         os.fsync = counted_fsync  # type: ignore[assignment]
         onnx_file.HashingFile.write = counted_write  # type: ignore[method-assign]
         workers.Worker.call = counted_call  # type: ignore[method-assign]
-
-
-def number_of(name: str) -> int:
-    """Returns a signal's number by its name."""
-    return int(getattr(signal, name))
