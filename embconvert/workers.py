@@ -60,7 +60,7 @@ class WorkerCrashed(Exception):  # noqa: N818 - it is not this program's error
         self.out_of_memory = killed_by == signal.SIGKILL
         if self.out_of_memory:
             reason = "the system killed it, most likely for lack of memory"
-        elif limit is not None and killed_by > 0:
+        elif limit is not None:
             # Few libraries look whether they got what they asked for.
             self.out_of_memory = True
             reason += f", most likely for lack of memory: `ulimit -v` allows {limit / 1e9:.1f} GB"

@@ -6,6 +6,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,8 @@ def memory_group(limit_bytes: int) -> Iterator[Path]:
         (version_1 if version_1.exists() else group / "memory.max").write_text(str(limit_bytes))
         yield group
     finally:
+        while (group / "cgroup.procs").read_text():
+            time.sleep(0.1)  # workers end a moment after their parent
         group.rmdir()
 
 
