@@ -17,12 +17,11 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 # Less than a file system gives to the last file.
 _NOTHING_BYTES = 1 << 14
+_ELSEWHERE = "choose another --output_parent_dir"
 
 
 @contextlib.contextmanager
-def output_errors(
-    folder: Path, elsewhere: str = "choose another --output_parent_dir"
-) -> Iterator[None]:
+def output_errors(folder: Path, elsewhere: str = _ELSEWHERE) -> Iterator[None]:
     """Turns what the operating system refuses into an OutputError that says what to do.
 
     Args:
@@ -60,7 +59,7 @@ def full_disk(folder: Path) -> OutputError | None:
     return _no_room(folder) if full or without_inodes else None
 
 
-def _no_room(folder: Path, elsewhere: str = ELSEWHERE) -> OutputError:
+def _no_room(folder: Path, elsewhere: str = _ELSEWHERE) -> OutputError:
     figures = os.statvfs(_existing(folder))
     free = f"{figures.f_bavail * figures.f_frsize / 1e6:.1f} MB are free"
     if figures.f_files > 0:

@@ -21,8 +21,8 @@ from typing import Any, Protocol, Self
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError
 from embconvert.processes import die_with
-from embconvert.zygote import Forked, Zygote
 from embconvert.resources import address_space_limit_bytes
+from embconvert.zygote import Forked, Zygote
 
 #: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
 _PATIENCE_S = 5.0
