@@ -135,6 +135,7 @@ class Staging:
         self._lock: int | None = None
         self._leftovers: list[Path] = []
         self._made_parents: list[Path] = []
+        self._published = False
 
     def __enter__(self) -> Self:
         try:
@@ -204,7 +205,9 @@ class Staging:
 
     def _refusal(self, error: BaseException | None) -> OutputError | None:
         """Returns what is wrong with the disk; libraries that fail of it tell so in many ways."""
-        if not isinstance(error, Exception) or isinstance(error, _NOT_OF_THE_DISK):
+        if self._published or not isinstance(error, Exception):
+            return None
+        if isinstance(error, _NOT_OF_THE_DISK):
             return None
         if not self.folder.is_dir():
             return OutputError(
@@ -340,6 +343,7 @@ class Staging:
                     self._link(path, self.path(file))
             shutil.copymode(self.target, self.folder)
         sync(self.folder)
+        self._published = True
         if self._rename():
             return
         if exchange(self.folder, self.target):

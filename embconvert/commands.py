@@ -16,9 +16,11 @@ from embconvert.reporting.options import (
     COMPARE_OPTIONS,
     PUSH_OPTIONS,
     REPORT_OPTIONS,
+    VERIFY_OPTIONS,
     make_compare_request,
     make_push_request,
     make_report_request,
+    make_verify_request,
 )
 
 
@@ -120,6 +122,19 @@ _ALL = (
         make_request=make_batch_request,
         function="embconvert.fleet.batch:batch",
         operands=Operands(metavar="LIST", help="YAML or JSON file that lists the models."),
+    ),
+    CommandSpec(
+        name="verify",
+        summary="Check a folder: its manifest, every file, and that every graph still gives the "
+        "embeddings of its source.",
+        examples=(
+            "embconvert verify models/all-MiniLM-L6-v2",
+            "embconvert verify models/intfloat/e5-small-v2 --against intfloat/e5-small-v2",
+        ),
+        options=_by_name(*VERIFY_OPTIONS),
+        make_request=make_verify_request,
+        function="embconvert.audit:verify",
+        operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
     ),
     CommandSpec(
         name="report",

@@ -386,6 +386,33 @@ class PushRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VerifyRequest:
+    """What `embconvert verify` asks for.
+
+    Attributes:
+        folder: A published folder.
+        against: The source, a hub id or a local folder; None compares with no source.
+        min_cosine: Floor of the mean cosine; None means what the manifest says, less a little.
+        trust_remote_code: Run Python code that comes with the source.
+        cache_dir: The hub cache; None means huggingface_hub's default.
+        offline: Open no connection.
+        json: Print all figures as JSON.
+        quiet: No progress and no messages but warnings and errors.
+        debug: Add tracebacks and the libraries' own warnings.
+    """
+
+    folder: Path
+    against: str | None = None
+    min_cosine: float | None = None
+    trust_remote_code: bool = False
+    cache_dir: Path | None = None
+    offline: bool = False
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     """How a command ended that did its work.
 

@@ -30,6 +30,12 @@ class Embeddings:
     sentence: FloatArray | None
     token_mean: FloatArray | None
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all of it are numbers."""
+        arrays = (self.sentence, self.token_mean)
+        return all(bool(np.isfinite(array).all()) for array in arrays if array is not None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextCosine:

@@ -172,20 +172,7 @@ class Ledger:
 
     def artifact(self, record: ArtifactRecord) -> OnnxArtifact:
         """Returns the staged graph of a record."""
-        external = record.external_data
-        if external is not None:  # the graph names it relative to itself
-            external = replace(external, path=external.path.rpartition("/")[2])
-        return OnnxArtifact(
-            path=self._staging.folder / record.path,
-            sha256=record.sha256,
-            size_bytes=record.size_bytes,
-            external_data=external,
-            opset=record.opset,
-            inputs=record.inputs,
-            outputs=record.outputs,
-            operators=record.operators,
-            min_onnxruntime=record.min_onnxruntime,
-        )
+        return record.artifact(self._staging.folder)
 
     def keep_published(self) -> None:
         """Takes over published graphs that this run did not make and that still belong.
@@ -293,7 +280,7 @@ def make_record(
     meter: Meter,
     fusions: tuple[Fusion, ...],
 ) -> ArtifactRecord:
-    """Returns the manifest's record of a graph; Ledger.artifact is the way back."""
+    """Returns the manifest's record of a graph; ArtifactRecord.artifact is the way back."""
     external = artifact.external_data
     if external is not None:  # in the manifest, relative to the folder
         parent = PurePosixPath(step.file).parent

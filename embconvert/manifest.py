@@ -5,13 +5,14 @@ The format is versioned; `data/manifest.schema.json` is its JSON Schema.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from embconvert.architectures import FUSED_ATTENTION
 from embconvert.config import Layout, OptimizationLevel, Precision
 from embconvert.fidelity import Fidelity, LayerCosine, TextCosine
-from embconvert.model import FileRecord, Fusion, TensorInfo
+from embconvert.model import FileRecord, Fusion, OnnxArtifact, TensorInfo
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "embconvert.json"
@@ -82,6 +83,23 @@ class ArtifactRecord:
     def total_size_bytes(self) -> int:
         """Graph and external data together."""
         return self.size_bytes + (self.external_data.size_bytes if self.external_data else 0)
+
+    def artifact(self, folder: Path) -> OnnxArtifact:
+        """Returns the graph in a folder; ledger.make_record is the way back."""
+        external = self.external_data
+        if external is not None:  # the graph names it relative to itself
+            external = replace(external, path=external.path.rpartition("/")[2])
+        return OnnxArtifact(
+            path=folder / self.path,
+            sha256=self.sha256,
+            size_bytes=self.size_bytes,
+            external_data=external,
+            opset=self.opset,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            operators=self.operators,
+            min_onnxruntime=self.min_onnxruntime,
+        )
 
     @property
     def fused_operators(self) -> dict[str, int]:

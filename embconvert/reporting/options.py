@@ -1,10 +1,10 @@
-"""The options of the commands on published folders: `report`, `compare` and `push`."""
+"""The options of the commands on published folders: `verify`, `report`, `compare`, `push`."""
 
 from pathlib import Path
 from typing import Any
 
 from embconvert import values
-from embconvert.config import CompareRequest, PushRequest, ReportRequest
+from embconvert.config import CompareRequest, PushRequest, ReportRequest, VerifyRequest
 from embconvert.errors import UsageError
 from embconvert.options import Option, shared
 
@@ -19,6 +19,38 @@ COMPARE_OPTIONS: tuple[Option, ...] = (
         help="The page to write; what is there is replaced.",
     ),
     *shared("debug"),
+)
+
+
+VERIFY_OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="against",
+        metavar="ID",
+        parse=values.text("against"),
+        default="no source: that every graph runs is all that is checked",
+        help="The source, a hub id or a local folder: compare the embeddings with it again.",
+    ),
+    Option(
+        name="min_cosine",
+        metavar="X",
+        parse=values.cosine,
+        default="what the manifest says, less 0.005 (float32: 0.0001)",
+        help="Floor of the mean cosine to the source.",
+    ),
+    Option(
+        name="trust_remote_code",
+        parse=values.boolean("trust_remote_code"),
+        default="off",
+        help="Run Python code that comes with the source.",
+    ),
+    *shared("cache_dir", "offline"),
+    Option(
+        name="json",
+        parse=values.boolean("json"),
+        default="off",
+        help="Print all figures as JSON.",
+    ),
+    *shared("quiet", "debug"),
 )
 
 
@@ -81,6 +113,11 @@ def make_compare_request(*, operands: tuple[str, ...], **fields: Any) -> Compare
         raise UsageError("there is one folder to compare", "give two or more")
     folders = dict.fromkeys(Path(word).expanduser() for word in operands)
     return CompareRequest(folders=tuple(folders), **fields)
+
+
+def make_verify_request(*, operands: tuple[str, ...], **fields: Any) -> VerifyRequest:
+    """Returns the request of a check."""
+    return VerifyRequest(folder=Path(operands[0]).expanduser(), **fields)
 
 
 def make_push_request(*, operands: tuple[str, ...], **fields: Any) -> PushRequest:

@@ -29,7 +29,8 @@ def parse(words: list[str]) -> Request:
     [
         (
             "",
-            "write one of: export, optimize, quantize, all, batch, report, compare, push, version",
+            "write one of: export, optimize, quantize, all, batch, verify, report, compare, push, "
+            "version",
         ),
         ("exprot --model_id m", "did you mean export?"),
         ("all m", "write --model_id m"),

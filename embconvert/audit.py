@@ -1,0 +1,244 @@
+"""Checking a published folder: `embconvert verify`."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from embconvert import hub
+from embconvert.artifacts import published_manifest
+from embconvert.config import Command, Finished, PoolingMode, Precision, Request, VerifyRequest
+from embconvert.console import Console
+from embconvert.disk import output_errors
+from embconvert.errors import FidelityError, SourceError
+from embconvert.fidelity import Fidelity, Floor, floor_for, shortfall
+from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest
+from embconvert.model import FileRecord
+from embconvert.onnx_file import hash_file
+from embconvert.resources import limit_threads
+from embconvert.source import read_json
+from embconvert.tasks import embed_with_graph
+from embconvert.texts import verification_texts
+from embconvert.tokenization import tokenize
+from embconvert.verification import Source, Verifier
+from embconvert.verify import WorkloadRun, make_workload
+from embconvert.workers import WorkerCrashed, Workers
+
+# What a cosine may lose on another kind of CPU: int8 kernels add up in another order.
+_TOLERANCE = 0.005
+_FLOAT32_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """What was found of one graph.
+
+    Attributes:
+        record: What the manifest says of it.
+        fidelity: To the source, measured now; None without a source.
+    """
+
+    record: ArtifactRecord
+    fidelity: Fidelity | None
+
+
+def verify(request: VerifyRequest) -> Finished:
+    """Checks a folder: manifest, hashes, that every graph runs, and its fidelity to a source.
+
+    Nothing in the folder is changed.
+
+    Returns:
+        For stdout a line for each graph; with `json` all figures.
+
+    Raises:
+        UsageError: No conversion published the folder.
+        SourceError: The manifest breaks its schema, or a file is missing or changed; or the
+            source cannot be had.
+        FidelityError: A graph does not load, does not run, gives values that are not numbers, or
+            is further from the source than the manifest says.
+    """
+    console = Console(quiet=request.quiet, debug=request.debug)
+    manifest = published_manifest(request.folder)
+    _check_schema(request.folder)
+    _check_files(request.folder, manifest, console)
+    if not manifest.artifacts:
+        raise SourceError(f"{request.folder} has no graph", "convert the model again")
+    limit_threads()
+    with Workers(console, expected=len(manifest.artifacts)) as workers:
+        if request.against is None:
+            checked = _run_graphs(request.folder, manifest, workers, console)
+        else:
+            checked = _compare_with_source(request, manifest, workers, console)
+    return Finished(text=_as_json(request, checked) if request.json else _as_lines(checked))
+
+
+def _check_schema(folder: Path) -> None:
+    import jsonschema
+
+    text = resources.files("embconvert").joinpath("data", "manifest.schema.json").read_text("utf-8")
+    validator = jsonschema.Draft202012Validator(json.loads(text))
+    error = jsonschema.exceptions.best_match(
+        validator.iter_errors(read_json(folder / MANIFEST_FILE))
+    )
+    if error is not None:
+        raise SourceError(
+            f"{folder / MANIFEST_FILE} breaks its schema at {error.json_path}: "
+            f"{error.message[:200]}",
+            "convert the model again",
+        )
+
+
+def _check_files(folder: Path, manifest: Manifest, console: Console) -> None:
+    """Compares every file with the manifest; a model card may be the user's own."""
+    records = [record for record in manifest.records() if record.path != CARD_FILE]
+    total = round(sum(record.size_bytes for record in records) / 1e6)
+    with console.progress(f"checking {folder} (MB)", total) as advance:
+        damaged = []
+        for record in records:
+            damaged += _problem(folder, record)
+            advance(round(record.size_bytes / 1e6))
+    if damaged:
+        more = f", and {len(damaged) - 1} more files" if len(damaged) > 1 else ""
+        raise SourceError(
+            f"{folder} is damaged: {damaged[0]}{more}",
+            "convert the model again; what is whole is kept",
+        )
+    listed = manifest.paths()
+    for path in sorted((folder / "onnx").glob("*")):
+        if path.relative_to(folder).as_posix() not in listed:
+            console.warn(f"{path} is in no manifest: embconvert did not make it")
+
+
+def _problem(folder: Path, record: FileRecord) -> list[str]:
+    path = folder / record.path
+    if path.is_symlink() or not path.is_file():
+        return [f"{record.path} is missing"]
+    if path.stat().st_size != record.size_bytes or hash_file(path) != record.sha256:
+        return [f"{record.path} is not the file that the manifest lists"]
+    return []
+
+
+def _run_graphs(
+    folder: Path, manifest: Manifest, workers: Workers, console: Console
+) -> list[_Checked]:
+    """Runs every graph on the built-in texts, as a consumer would: without any source."""
+    length = manifest.source.get("max_seq_length")
+    tokens = tokenize(folder, verification_texts().texts, max_length=length)
+    tokens = tokens.subset([i for i, count in enumerate(tokens.lengths) if count])
+    workload = make_workload(tokens.lengths)
+    for record in manifest.artifacts:
+        with (
+            console.progress(f"running {record.path}", workload.size) as advance,
+            workers.take() as worker,
+        ):
+            try:
+                run: WorkloadRun | str = worker.call(
+                    embed_with_graph, record.artifact(folder), tokens, workload, advance=advance
+                )
+            except WorkerCrashed as crash:
+                run = str(crash)
+        if isinstance(run, str):
+            raise _drifted(record, run)
+        if not run.embeddings.is_finite:
+            raise _drifted(record, "it gives values that are not numbers")
+    return [_Checked(record=record, fidelity=None) for record in manifest.artifacts]
+
+
+def _compare_with_source(
+    request: VerifyRequest, manifest: Manifest, workers: Workers, console: Console
+) -> list[_Checked]:
+    conversion = _conversion(request, manifest)
+    resolved = hub.resolve(conversion, console)
+    if resolved.digest != manifest.source["digest"]:
+        console.warn(f"{request.against} is not the source as it was when this was converted")
+    # The source adds what its files lack, and must not do so here.
+    with tempfile.TemporaryDirectory() as name, output_errors(Path(name)):
+        scratch = Path(name)
+        for file in manifest.files:
+            (scratch / file.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(request.folder / file.path, scratch / file.path)
+        source = Source(conversion, resolved, scratch, workers, console)
+        verifier = Verifier(source, workers, console, skipped=False)
+        checked = []
+        for record in manifest.artifacts:
+            try:
+                fidelity = verifier.verify(record.artifact(request.folder), record.path)
+            except FidelityError as error:
+                raise _drifted(record, error.message.partition(": ")[2] or error.message) from error
+            problem = shortfall(fidelity, _floor(record, request.min_cosine))
+            if problem is not None:
+                raise _drifted(record, problem)
+            checked.append(_Checked(record=record, fidelity=fidelity))
+        if any(_problem(scratch, file) for file in manifest.files):
+            raise FidelityError(
+                "the published tokenizer.json gives other tokens than the source",
+                "convert the model again",
+            )
+    return checked
+
+
+def _conversion(request: VerifyRequest, manifest: Manifest) -> Request:
+    """Returns the request that loads the source as the conversion did."""
+    assert request.against is not None
+    pooling = manifest.source.get("pooling_override")
+    local = hub.local_folder(request.against) is not None
+    return Request(
+        command=Command.EXPORT,
+        model_id=request.against,
+        revision=None if local else manifest.source.get("revision"),
+        pooling=PoolingMode(pooling) if pooling else None,
+        trust_remote_code=request.trust_remote_code,
+        cache_dir=request.cache_dir,
+        offline=request.offline,
+        quiet=request.quiet,
+        debug=request.debug,
+    )
+
+
+def _floor(record: ArtifactRecord, min_cosine: float | None) -> Floor:
+    """Returns what a graph must reach: what it reached when it was made, less a little."""
+    if min_cosine is not None or record.fidelity is None:
+        return floor_for(record.precision, min_cosine)
+    exact = record.precision is Precision.FLOAT32
+    return Floor(
+        mean_cosine=record.fidelity.mean_cosine - (_FLOAT32_TOLERANCE if exact else _TOLERANCE)
+    )
+
+
+def _drifted(record: ArtifactRecord, problem: str) -> FidelityError:
+    return FidelityError(
+        f"{record.path} is not what it was: {problem}",
+        "convert the model again, or look for what changed: its source, the libraries, the CPU",
+    )
+
+
+def _as_lines(checked: list[_Checked]) -> str:
+    lines = []
+    for graph in checked:
+        figure = "loads and runs; not compared with its source"
+        if graph.fidelity is not None:
+            figure = f"mean cosine {graph.fidelity.mean_cosine:.5f}"
+            if graph.record.fidelity is not None:
+                figure += f" (when converted {graph.record.fidelity.mean_cosine:.5f})"
+        lines.append(f"{graph.record.path}: {figure}")
+    return "\n".join(lines)
+
+
+def _as_json(request: VerifyRequest, checked: list[_Checked]) -> str:
+    graphs = [
+        {
+            "path": graph.record.path,
+            "sha256": graph.record.sha256,
+            "fidelity": asdict(graph.fidelity) if graph.fidelity else None,
+        }
+        for graph in checked
+    ]
+    value: dict[str, Any] = {
+        "folder": str(request.folder),
+        "against": request.against,
+        "graphs": graphs,
+    }
+    return json.dumps(value, indent=2)

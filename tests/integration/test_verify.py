@@ -1,0 +1,128 @@
+"""`embconvert verify`: a published folder is what its manifest says, and still of its source."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zoo
+from conftest import Outcome, embconvert, files_in
+
+from embconvert.onnx_file import hash_file
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="session")
+def published(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    parent = tmp_path_factory.mktemp("published")
+    outcome = embconvert(
+        "all", "--model_id", tiny_bert, "--output_parent_dir", parent, "--quantize", "QInt8"
+    )
+    assert outcome.code == 0, outcome.stderr
+    return parent / "tiny-bert"
+
+
+@pytest.fixture
+def folder(published: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(published, tmp_path / "tiny-bert"))
+
+
+def test_a_whole_folder_passes_and_is_not_changed(folder: Path, tiny_bert: Path) -> None:
+    before = {name: hash_file(folder / name) for name in files_in(folder)}
+    alone = embconvert("verify", folder)
+    assert alone.code == 0, alone.stderr
+    assert alone.stdout.splitlines() == [
+        f"onnx/{name}.onnx: loads and runs; not compared with its source"
+        for name in ("model", "model_opt1", "model_opt1_QInt8")
+    ]
+    against = embconvert("verify", folder, "--against", tiny_bert, "--json")
+    assert against.code == 0, against.stderr
+    graphs = json.loads(against.stdout)["graphs"]
+    assert [graph["path"] for graph in graphs] == [
+        "onnx/model.onnx", "onnx/model_opt1.onnx", "onnx/model_opt1_QInt8.onnx",
+    ]  # fmt: skip
+    assert graphs[0]["fidelity"]["mean_cosine"] > 0.99999
+    assert {name: hash_file(folder / name) for name in files_in(folder)} == before
+
+
+def change_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / "embconvert.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def without_a_graph(folder: Path) -> None:
+    (folder / "onnx" / "model.onnx").unlink()
+
+
+def with_a_changed_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def with_a_link(folder: Path) -> None:
+    graph = folder / "onnx" / "model.onnx"
+    graph.rename(folder / "elsewhere")
+    graph.symlink_to("../elsewhere")
+
+
+def with_half_a_manifest(folder: Path) -> None:
+    (folder / "embconvert.json").write_text('{"schema_version": 1')
+
+
+def against_the_schema(folder: Path) -> None:
+    change_manifest(folder, lambda manifest: manifest.update(comment="mine"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (without_a_graph, "is damaged: onnx/model.onnx is missing"),
+        (with_a_link, "is damaged: onnx/model.onnx is missing"),
+        (with_a_changed_tokenizer, "tokenizer.json is not the file that the manifest lists"),
+        (with_half_a_manifest, "embconvert.json"),
+        (against_the_schema, "embconvert.json breaks its schema at $"),
+    ],
+)
+def test_a_damaged_folder_is_named(
+    spoil: Callable[[Path], None], message: str, folder: Path
+) -> None:
+    spoil(folder)
+    assert_refused(embconvert("verify", folder), 3, message)
+
+
+def test_a_folder_that_is_none_of_ours_is_a_usage_error(tmp_path: Path) -> None:
+    assert_refused(embconvert("verify", tmp_path), 2, "has no embconvert.json")
+    assert_refused(embconvert("verify", tmp_path / "absent"), 2, "there is no folder")
+
+
+def test_a_graph_that_drifted_from_its_source_is_found(folder: Path, tmp_path: Path) -> None:
+    other = zoo.build_model("bert", tmp_path / "other", seed=1)
+    outcome = embconvert("verify", folder, "--against", other)
+    assert_refused(outcome, 8, "onnx/model.onnx is not what it was: mean cosine")
+    assert "is not the source as it was" in outcome.stderr
+
+
+def test_a_graph_that_does_not_run_is_found_though_its_hash_is_right(folder: Path) -> None:
+    """As if the manifest had been made for it."""
+    graph = folder / "onnx" / "model_opt1.onnx"
+    graph.write_bytes(b"no graph at all")
+
+    def vouch(manifest: dict[str, Any]) -> None:
+        entry = next(a for a in manifest["artifacts"] if a["path"] == "onnx/model_opt1.onnx")
+        entry.update(sha256=hash_file(graph), size_bytes=graph.stat().st_size)
+
+    change_manifest(folder, vouch)
+    assert_refused(embconvert("verify", folder), 8, "onnx/model_opt1.onnx is not what it was")
+
+
+def assert_refused(outcome: Outcome, code: int, message: str) -> None:
+    assert outcome.code == code, outcome.stderr
+    *_, error, hint = outcome.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert message in error
+    assert hint.startswith("hint: ")
+    assert outcome.stdout == ""
