@@ -63,7 +63,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             raise ValueError(f"{path} is absurdly large")
         return parse_manifest(json.loads(path.read_text(encoding="utf-8")))
-    except (RecursionError, OSError) as error:
+    except (RecursionError, OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
@@ -127,10 +127,11 @@ class Staging:
     """
 
     def __init__(self, target: Path, say: Callable[[str], None]) -> None:
-        self.target = target
+        # What a link points to is replaced, not the link.
+        self.target = target.resolve() if target.is_symlink() else target
         self.folder = self._sibling("staging")
         self.work = self.folder / ".work"
-        self._lock_file = target.parent / f".{target.name}.embconvert-lock"
+        self._lock_file = self.target.parent / f".{self.target.name}.embconvert-lock"
         self._say = say
         self._lock: int | None = None
         self._leftovers: list[Path] = []

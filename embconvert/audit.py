@@ -18,7 +18,7 @@ from embconvert.fidelity import Fidelity, Floor, floor_for, shortfall
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.model import FileRecord
 from embconvert.onnx_file import hash_file
-from embconvert.resources import limit_threads
+from embconvert.resources import available_memory_bytes, limit_threads
 from embconvert.source import read_json
 from embconvert.tasks import embed_with_graph
 from embconvert.texts import verification_texts
@@ -128,7 +128,9 @@ def _run_graphs(
     length = manifest.source.get("max_seq_length")
     tokens = tokenize(folder, verification_texts().texts, max_length=length)
     tokens = tokens.subset([i for i, count in enumerate(tokens.lengths) if count])
-    workload = make_workload(tokens.lengths)
+    # Two operations for each weight, which is at most four bytes in the largest file.
+    largest = max(record.total_size_bytes for record in manifest.artifacts)
+    workload = make_workload(tokens.lengths, largest / 2)
     for record in manifest.artifacts:
         with (
             console.progress(f"running {record.path}", workload.size) as advance,
@@ -136,7 +138,12 @@ def _run_graphs(
         ):
             try:
                 run: WorkloadRun | str = worker.call(
-                    embed_with_graph, record.artifact(folder), tokens, workload, advance=advance
+                    embed_with_graph,
+                    record.artifact(folder),
+                    tokens,
+                    workload,
+                    layer_by_layer=_is_short_of_memory(manifest),
+                    advance=advance,
                 )
             except WorkerCrashed as crash:
                 run = str(crash)
@@ -145,6 +152,12 @@ def _run_graphs(
         if not run.embeddings.is_finite:
             raise _drifted(record, "it gives values that are not numbers")
     return [_Checked(record=record, fidelity=None) for record in manifest.artifacts]
+
+
+def _is_short_of_memory(manifest: Manifest) -> bool:
+    """Whether the largest graph would not fit twice: ONNX Runtime holds a part of it twice."""
+    largest = max(record.total_size_bytes for record in manifest.artifacts)
+    return available_memory_bytes() < 2 * largest
 
 
 def _compare_with_source(
@@ -161,7 +174,14 @@ def _compare_with_source(
             (scratch / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(request.folder / file.path, scratch / file.path)
         source = Source(conversion, resolved, scratch, workers, console)
-        verifier = Verifier(source, workers, console, skipped=False)
+        verifier = Verifier(
+            source,
+            workers,
+            console,
+            skipped=False,
+            layer_by_layer=_is_short_of_memory(manifest),
+            flop_per_token=resolved.flop_per_token,
+        )
         checked = []
         for record in manifest.artifacts:
             try:

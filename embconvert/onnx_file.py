@@ -175,8 +175,12 @@ def _write_external_data(
     return FileRecord(path=path.name, sha256=file.sha256, size_bytes=file.size_bytes)
 
 
-def read_model(path: Path) -> "ir.Model":
+def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
     """Reads a model; its large weights stay memory-mapped on disk.
+
+    Args:
+        path: The file.
+        refuse_links: Whether its external data may be no hard link; staging's is one.
 
     Raises:
         ValueError: It is no ONNX, or its external data points out of its folder or is missing.
@@ -191,6 +195,7 @@ def read_model(path: Path) -> "ir.Model":
         raise ValueError(f"{path.name} is no ONNX file: {error}") from error
     if not model.graph.outputs or not model.graph.inputs:
         raise ValueError(f"{path.name} is no ONNX file: it has no inputs or no outputs")
+    _refuse_hidden_references(model, path)
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if not isinstance(tensor, ir.ExternalTensor) or tensor.location == str(path.absolute()):
@@ -199,6 +204,11 @@ def read_model(path: Path) -> "ir.Model":
         file = path.parent / location
         if location.name != str(location) or file.is_symlink() or not file.is_file():
             raise ValueError(f"{path.name} needs {location}, which is not a file beside it")
+        if refuse_links and file.stat().st_nlink > 1:
+            raise ValueError(f"{location} is a hard link; copy the file itself beside {path.name}")
+        end = (tensor.offset or 0) + tensor.nbytes
+        if end > file.stat().st_size or (tensor.length or tensor.nbytes) != tensor.nbytes:
+            raise ValueError(f"the tensor {tensor.name} is not all in {location}")
         # What matters of containment is checked above; onnx_ir also refuses hard links, which
         # staging makes.
         value.const_value = ir.ExternalTensor(
@@ -210,6 +220,23 @@ def read_model(path: Path) -> "ir.Model":
             name=tensor.name or "",
         )
     return model
+
+
+def _refuse_hidden_references(model: "ir.Model", path: Path) -> None:
+    """Refuses references to files where no weights belong: in subgraphs, attributes, functions.
+
+    Raises:
+        ValueError: There are some.
+    """
+    import onnx_ir as ir
+
+    graphs = [model.graph, *model.functions.values()]
+    for node in (node for graph in graphs for node in graph.all_nodes()):
+        tensors = [a.value for a in node.attributes.values() if a.type == ir.AttributeType.TENSOR]
+        if isinstance(node.graph, ir.Graph) and node.graph is not model.graph:
+            tensors += [value.const_value for value in node.graph.initializers.values()]
+        if any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors):
+            raise ValueError(f"{path.name} refers to another file from inside of a node")
 
 
 def reference_weights(proto: Any, weights: "Mapping[str, ir.TensorProtocol]") -> None:
@@ -278,14 +305,14 @@ def _tensor_info(value: "ir.Value") -> TensorInfo:
 
 
 def read_artifact(path: Path) -> OnnxArtifact:
-    """Reads and describes a file.
+    """Reads and describes a file of the user's; its external data may be no link of any kind.
 
     Raises:
         ValueError: As read_model.
     """
     import onnx_ir as ir
 
-    model = read_model(path)
+    model = read_model(path, refuse_links=True)
     locations = {
         Path(value.const_value.location).name
         for value in model.graph.initializers.values()

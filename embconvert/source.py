@@ -10,6 +10,12 @@ from typing import Any
 
 from embconvert.architectures import read_architecture
 from embconvert.config import Request
+from embconvert.distrust import (
+    refuse_absurd_sizes,
+    refuse_activation,
+    refuse_escapes,
+    refuse_other_weights,
+)
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.model import FileRecord, ResolvedModel
 from embconvert.onnx_file import hash_file
@@ -75,7 +81,7 @@ def read_any_json(path: Path) -> Any:
                 f"{path.name} is over {_MAX_JSON_BYTES >> 20} MiB", "no model needs that; check it"
             )
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise SourceError(f"{path.name} is no JSON: {error}", "download the model again") from error
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -175,8 +181,16 @@ def resolve_folder(
             f"{root} has no tokenizer",
             f"put the model's tokenizer files beside config.json, as {TOKENIZER_FILES[0]}",
         )
+    if not trust_remote_code:
+        refuse_other_weights(config)
+        for module in modules[1:]:
+            file = folder / module.path / "config.json"
+            if module.path and file.is_file():
+                refuse_activation(read_json(file), f"{module.path}/config.json")
     files = list(_model_files(folder, root, modules, trust_remote_code=trust_remote_code))
+    refuse_escapes(folder, files)
     parameters = sum(_count_parameters(f) for f in files if f.suffix == ".safetensors")
+    refuse_absurd_sizes(config, parameters)
     return ResolvedModel(
         model_id=model_id,
         revision=revision,
@@ -322,6 +336,8 @@ def _weight_files(root: Path) -> list[Path]:
                     f"{index.name} names {name!r}, outside the model's folder",
                     "do not use this model; it reaches for files that are not its own",
                 )
+            if not name.endswith(".safetensors"):
+                raise _pickle_error(name)
             if not (root / name).is_file():
                 raise SourceError(
                     f"{name} is missing, one of {len(shards)} files of weights",

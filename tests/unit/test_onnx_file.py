@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embconvert.hollow import fill, hollow_out, weights_on_demand
@@ -91,6 +91,7 @@ def test_a_hollow_model_gets_its_weights_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(tmp_path / "again.onnx"), WEIGHT[:3] + WEIGHT[0])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_refused(content: bytes) -> None:
     import tempfile
@@ -102,6 +103,7 @@ def test_arbitrary_bytes_are_refused(content: bytes) -> None:
             read_model(path)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_a_flipped_byte_never_gives_another_error_than_a_clear_one(place: int, flip: int) -> None:
     import tempfile

@@ -1,0 +1,232 @@
+"""Whatever a parser of ours is fed, it returns a value or raises an error with a next step.
+
+A few hundred inputs each in CI; `make fuzz` feeds them for an hour.
+"""
+
+import json
+import os
+import string
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from safetensors.numpy import save
+
+from embconvert.architectures import read_architecture
+from embconvert.cli import parse
+from embconvert.commands import COMMANDS
+from embconvert.distrust import refuse_absurd_sizes
+from embconvert.errors import EmbconvertError
+from embconvert.manifest import parse_manifest
+from embconvert.onnx_file import read_artifact
+from embconvert.source import parse_modules, read_any_json, resolve_folder
+from embconvert.texts import calibration_texts
+
+EXAMPLES = int(os.environ.get("EMBCONVERT_FUZZ_EXAMPLES", "150"))
+fuzz = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn, value: Any) -> Any:
+    """A JSON value with one part of it replaced, removed or doubled."""
+    if isinstance(value, dict) and value and draw(st.integers(0, 5)):
+        key = draw(st.sampled_from(sorted(value)))
+        if draw(st.integers(0, 9)) == 0:
+            return {k: v for k, v in value.items() if k != key}
+        return value | {key: draw(mutated(value[key]))}
+    if isinstance(value, list) and value and draw(st.integers(0, 5)):
+        index = draw(st.integers(0, len(value) - 1))
+        return [*value[:index], draw(mutated(value[index])), *value[index + 1 :]]
+    return draw(JSON)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+    """Bytes of which some are changed, inserted or cut off."""
+    data = bytearray(content)
+    for _ in range(draw(st.integers(1, 6))):
+        place = draw(st.integers(0, max(0, len(data) - 1)))
+        act = draw(st.integers(0, 3))
+        if act == 0:
+            data[place : place + 1] = draw(st.binary(min_size=1, max_size=1))
+        elif act == 1:
+            data[place:place] = draw(st.binary(min_size=1, max_size=9))
+        elif act == 2:
+            data[place : place + draw(st.integers(1, 9))] = b""
+        else:
+            data[place:place] = b"\xff" * draw(st.integers(1, 10))
+    return bytes(data)
+
+
+def is_refused(call: Callable[[], Any], *errors: type[Exception]) -> None:
+    """Calls; an error must be one that says what to do next, or one of these."""
+    try:
+        call()
+    except EmbconvertError as error:
+        assert error.message
+        assert error.hint
+    except errors:
+        pass
+
+
+@pytest.fixture(scope="module")
+def scratch() -> Path:
+    return Path(tempfile.mkdtemp(prefix="embconvert-fuzz-"))
+
+
+WORDS = st.one_of(
+    st.sampled_from(
+        [*COMMANDS, "--model_id", "m", "--quantize", "QInt8", "--json", "--", "-h=", "="]
+    ),
+    st.builds(
+        lambda name, value: f"--{name}={value}",
+        st.sampled_from(sorted({name for spec in COMMANDS.values() for name in spec.options})),
+        st.text(max_size=12),
+    ),
+    st.text(alphabet=string.printable, max_size=12),
+    st.text(max_size=8),
+)
+
+
+@fuzz
+@given(st.sampled_from([*COMMANDS, ""]), st.lists(WORDS, max_size=6))
+def test_the_command_line(command: str, words: list[str]) -> None:
+    is_refused(lambda: parse([command, *words]))
+
+
+MANIFEST = {
+    "schema_version": 1,
+    "tool": {"name": "embconvert", "version": "0"},
+    "source": {"model_id": "m", "digest": "0" * 64, "files": []},
+    "stack": {"torch": "2"},
+    "machine": {"cpus": 2},
+    "verification": {"texts": 288},
+    "files": [{"path": "config.json", "sha256": "0" * 64, "size_bytes": 1}],
+    "artifacts": [
+        {"kind": "external_data", "path": "onnx/d", "sha256": "0" * 64, "size_bytes": 1},
+        {
+            "kind": "onnx", "path": "onnx/model.onnx", "sha256": "0" * 64, "size_bytes": 1,
+            "external_data": "onnx/d", "precision": "Float32", "optimization_level": 0, "opset": 17,
+            "inputs": [{"name": "i", "dtype": "int64", "shape": ["b", 1]}], "outputs": [],
+            "operators": {"Softmax": 1}, "fused_operators": {}, "method": "trace", "key": "0" * 64,
+            "made_from": None, "validation": "skipped", "fidelity": None, "duration_s": 1.0,
+            "peak_memory_bytes": 1, "min_onnxruntime": "1.14",
+        },
+    ],
+}  # fmt: skip
+
+
+@fuzz
+@given(mutated(MANIFEST))
+def test_the_manifest(value: Any) -> None:
+    is_refused(lambda: parse_manifest(value), ValueError)
+
+
+MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+]
+
+
+@fuzz
+@given(mutated(MODULES))
+def test_modules(value: Any) -> None:
+    is_refused(lambda: parse_modules(value))
+
+
+CONFIG = {
+    "model_type": "bert", "hidden_size": 4, "num_attention_heads": 2, "num_hidden_layers": 1,
+    "vocab_size": 4, "max_position_embeddings": 8,
+}  # fmt: skip
+
+
+@fuzz
+@given(mutated(CONFIG), mutated(MODULES), mutated({"model_max_length": 8, "max_seq_length": 8}))
+def test_the_files_of_a_model(scratch: Path, config: Any, modules: Any, lengths: Any) -> None:
+    for name, value in (("config", config), ("modules", modules), ("tokenizer_config", lengths),
+                        ("sentence_bert_config", lengths), ("tokenizer", {})):  # fmt: skip
+        (scratch / f"{name}.json").write_text(json.dumps(value))
+    (scratch / "model.safetensors").write_bytes(save({"w": np.zeros((4, 4), np.float32)}))
+    is_refused(lambda: resolve_folder(scratch, model_id="m"))
+
+
+@fuzz
+@given(mutated(CONFIG))
+def test_the_configuration(value: Any) -> None:
+    if isinstance(value, dict):
+        is_refused(lambda: refuse_absurd_sizes(value, 16))
+        is_refused(lambda: read_architecture(value), ValueError)
+
+
+@fuzz
+@given(st.binary(max_size=200) | damaged(json.dumps(CONFIG).encode()))
+def test_json(scratch: Path, content: bytes) -> None:
+    (scratch / "any.json").write_bytes(content)
+    is_refused(lambda: read_any_json(scratch / "any.json"))
+
+
+@fuzz
+@given(st.binary(max_size=300) | st.text(max_size=99).map(str.encode))
+def test_the_calibration_file(scratch: Path, content: bytes) -> None:
+    (scratch / "texts.txt").write_bytes(content)
+    is_refused(lambda: calibration_texts(scratch / "texts.txt"))
+
+
+WEIGHTS = save({"a": np.zeros((2, 3), np.float32), "b": np.ones(5, np.int64)}, {"format": "pt"})
+
+
+@fuzz
+@given(damaged(WEIGHTS) | st.binary(max_size=64))
+def test_safetensors(scratch: Path, content: bytes) -> None:
+    folder = scratch / "weights"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"vocab_size": 1}))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(content)
+    is_refused(lambda: resolve_folder(folder, model_id="m"))
+
+
+def small_graph() -> bytes:
+    """A graph with a weight that is read lazily."""
+    weight = onnx.numpy_helper.from_array(np.zeros((1100, 2), np.float32), "w")
+    node = helper.make_node("Gather", ["w", "input_ids"], ["last_hidden_state"])
+    ids = helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["b", "s"])
+    out = helper.make_tensor_value_info("last_hidden_state", onnx.TensorProto.FLOAT, ["b", "s", 2])
+    graph = helper.make_graph([node], "g", [ids], [out], initializer=[weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+GRAPH = small_graph()
+# Damage in the weights is no damage to the parser.
+HEAD, TAIL = GRAPH[:120], GRAPH[-200:]
+
+
+@fuzz
+@given(
+    st.binary(max_size=99)
+    | damaged(HEAD).map(lambda head: head + GRAPH[120:])
+    | damaged(TAIL).map(lambda tail: GRAPH[:-200] + tail)
+)
+def test_onnx(scratch: Path, content: bytes) -> None:
+    (scratch / "graph.onnx").write_bytes(content)
+    is_refused(lambda: read_artifact(scratch / "graph.onnx"), ValueError)
