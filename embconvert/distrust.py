@@ -25,7 +25,7 @@ _LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_
 
 
 def refuse_escapes(folder: Path, files: Iterable[Path]) -> None:
-    """Refuses files that are none, or links that lead out of the model's folder.
+    """Refuses links that lead out of the model's folder.
 
     A folder of the hub's cache is all links, to the `blobs` folder beside it.
 
@@ -34,7 +34,7 @@ def refuse_escapes(folder: Path, files: Iterable[Path]) -> None:
         files: What will be read.
 
     Raises:
-        SourceError: One is a device, a pipe or a link to elsewhere, or is absurdly large.
+        SourceError: One is a link to elsewhere, or is absurdly large.
     """
     own = [folder.resolve()]
     if folder.parent.name == "snapshots":
@@ -46,14 +46,28 @@ def refuse_escapes(folder: Path, files: Iterable[Path]) -> None:
                 f"{file.name} is a link to {real}, outside the model's folder",
                 "if you made it, put the file itself there; else do not use this model",
             )
-        about = real.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise SourceError(f"{file.name} is no ordinary file", _REACHES_OUT)
-        if about.st_size > _MAX_OTHER_FILE_BYTES and file.suffix != ".safetensors":
+        size = real.stat().st_size
+        if size > _MAX_OTHER_FILE_BYTES and file.suffix != ".safetensors":
             raise SourceError(
-                f"{file.name} is {about.st_size / 1e6:.0f} MB, which no model needs",
-                "do not use this model",
+                f"{file.name} is {size / 1e6:.0f} MB, which no model needs", "do not use this model"
             )
+
+
+def refuse_special_files(folder: Path) -> None:
+    """Refuses a folder with pipes, sockets or devices: who opens one may wait forever.
+
+    The libraries open whatever has a name that they know, so that nothing is read is no excuse.
+
+    Raises:
+        SourceError: It has one.
+    """
+    for path in folder.iterdir():
+        try:
+            mode = path.stat().st_mode
+        except OSError:  # a link to nowhere, which nobody can open
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise SourceError(f"{path.name} is no ordinary file", _REACHES_OUT)
 
 
 def refuse_absurd_sizes(config: Mapping[str, Any], parameters: int) -> None:

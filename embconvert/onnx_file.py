@@ -312,6 +312,8 @@ def read_artifact(path: Path) -> OnnxArtifact:
     """
     import onnx_ir as ir
 
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path.name} is no ordinary file")
     model = read_model(path, refuse_links=True)
     locations = {
         Path(value.const_value.location).name

@@ -15,6 +15,7 @@ from embconvert.distrust import (
     refuse_activation,
     refuse_escapes,
     refuse_other_weights,
+    refuse_special_files,
 )
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.model import FileRecord, ResolvedModel
@@ -160,11 +161,15 @@ def resolve_folder(
         SourceError: A file is missing or broken, or the weights come only as a pickle.
         UnsupportedModelError: The model needs remote code, or has no transformer.
     """
+    refuse_special_files(folder)
     modules: tuple[ModuleEntry, ...] = ()
     if (folder / "modules.json").exists():
         modules = parse_modules(read_any_json(folder / "modules.json"))
         check_modules(modules, trust_remote_code=trust_remote_code)
     root = folder / (modules[0].path if modules else "")
+    for module in modules:
+        if (folder / module.path).is_dir():
+            refuse_special_files(folder / module.path)
     if not (root / "config.json").is_file():
         raise SourceError(
             f"{folder} is no model: it has no config.json",

@@ -219,10 +219,16 @@ CORPUS: dict[str, Hostile] = {
     "module outside": Hostile(module_outside, 3, "outside the model's"),
     "tokenizer linked to a secret": Hostile(link_outside("tokenizer.json"), 3, "is a link to"),
     "weights linked to elsewhere": Hostile(link_outside("model.safetensors"), 3, "is a link to"),
-    "configuration that is a pipe": Hostile(pipe("config.json"), 3, "no config.json"),
-    "weights that are a pipe": Hostile(pipe("model.safetensors"), 3, "no weights"),
-    "modules that are a pipe": Hostile(pipe("modules.json"), 3, "modules.json"),
-    "settings that are a pipe": Hostile(pipe("tokenizer_config.json"), 3, "tokenizer_config.json"),
+    "configuration that is a pipe": Hostile(
+        pipe("config.json"), 3, "config.json is no ordinary file"
+    ),
+    "weights that are a pipe": Hostile(
+        pipe("model.safetensors"), 3, "model.safetensors is no ordinary file"
+    ),
+    "modules that are a pipe": Hostile(pipe("modules.json"), 3, "modules.json is no ordinary file"),
+    "settings that are a pipe": Hostile(
+        pipe("tokenizer_config.json"), 3, "tokenizer_config.json is no ordinary file"
+    ),
     "deep JSON": Hostile(json_file("config.json", DEEP), 3, "no JSON"),
     "deep tokenizer": Hostile(json_file("tokenizer.json", DEEP), 3, ""),
     "large JSON": Hostile(sparse("config.json", 1 << 30), 3, "over 16 MiB"),
