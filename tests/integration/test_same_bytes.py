@@ -60,7 +60,14 @@ def test_twice_in_a_row_gives_the_same_bytes_and_the_same_manifest(
     )
     assert hashes(first) == hashes(second)
     names = may_differ(SCHEMA)
-    assert names == {"machine", "pages", "duration_s", "peak_memory_bytes", "texts_per_second", "speedup"}
+    assert names == {
+        "machine",
+        "pages",
+        "duration_s",
+        "peak_memory_bytes",
+        "texts_per_second",
+        "speedup",
+    }
     assert what_must_agree(first.manifest, names) == what_must_agree(second.manifest, names)
     assert first.manifest != second.manifest
 
