@@ -16,9 +16,9 @@ _REACHES_OUT = "do not use this model; it reaches for files that are not its own
 _MAX_OTHER_FILE_BYTES = 1 << 29
 _MAX_LAYERS = 10_000
 _MAX_POSITIONS = 1 << 24
-# Every model has a matrix of the first by the smallest of the second.
-_TABLE_ROWS = "vocab_size"
-_TABLE_COLUMNS = (
+# Every model that names one of the first has a matrix of it by at least the smallest of the second.
+_ROWS = ("vocab_size", "intermediate_size", "d_ff", "hidden_dim")
+_COLUMNS = (
     "hidden_size", "embedding_size", "d_model", "dim", "d_embed", "n_embd", "emb_dim",
 )  # fmt: skip
 _LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_blocks")
@@ -84,14 +84,15 @@ def refuse_absurd_sizes(config: Mapping[str, Any], parameters: int) -> None:
     for key, value in config.items():
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 1 << 53:
             raise SourceError(f"config.json asks for {key} {value:.3g}", hint)
-    rows = config.get(_TABLE_ROWS)
-    columns = [n for key in _TABLE_COLUMNS if isinstance(n := config.get(key), int) and n > 0]
-    if isinstance(rows, int) and columns and rows * min(columns) > parameters:
-        raise SourceError(
-            f"config.json asks for a token table of {rows} x {min(columns)} numbers, and all "
-            f"weights together are {parameters}",
-            hint,
-        )
+    columns = [n for key in _COLUMNS if isinstance(n := config.get(key), int) and n > 0]
+    for key in _ROWS:
+        rows = config.get(key)
+        if isinstance(rows, int) and columns and rows * min(columns) > parameters:
+            raise SourceError(
+                f"config.json asks for a matrix of {key} {rows} x {min(columns)} numbers, and all "
+                f"weights together are {parameters}",
+                hint,
+            )
     for keys, limit in (
         (_LAYER_COUNTS, _MAX_LAYERS),
         (("max_position_embeddings",), _MAX_POSITIONS),

@@ -13,9 +13,12 @@
 | 130, 143 | Interrupted | SIGINT, SIGTERM |
 """
 
+import re
 import signal
 from collections.abc import Sequence
 from typing import ClassVar, NoReturn
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class EmbconvertError(Exception):
@@ -32,8 +35,9 @@ class EmbconvertError(Exception):
     def __init__(self, message: str, hint: str) -> None:
         # Both are arguments of the base class, so that the error can cross between processes.
         super().__init__(message, hint)
-        self.message = " ".join(message.split())
-        self.hint = " ".join(hint.split())
+        # What is quoted may be a stranger's: it must not steer the terminal.
+        self.message = _CONTROL.sub("?", " ".join(message.split()))
+        self.hint = _CONTROL.sub("?", " ".join(hint.split()))
 
     def __str__(self) -> str:
         return self.message

@@ -166,7 +166,7 @@ def _load_error(resolved: ResolvedModel, error: Exception) -> SourceError | Unsu
             f"{model_type} needs remote code: {reason}",
             "read the model's Python files, and if you trust them add --trust_remote_code",
         )
-    if "does not recognize this architecture" in text or "unrecognized" in text:
+    if "does not recognize this architecture" in text or "unrecognized model in" in text:
         return UnsupportedModelError(
             f"transformers does not know the architecture {model_type}",
             "check config.json's model_type; a newer embconvert may know it",

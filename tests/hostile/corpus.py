@@ -204,7 +204,7 @@ CORRUPT = "model.safetensors is truncated or corrupt"
 CORPUS: dict[str, Hostile] = {
     "remote model": Hostile(remote_model, 4, "remote code"),
     "native model with code beside it": Hostile(native_model_with_code, 0, ""),
-    "remote tokenizer": Hostile(remote_tokenizer, 4, "remote code"),
+    "remote tokenizer": Hostile(remote_tokenizer, 0, ""),
     "module of the system's": Hostile(module_type("os.system"), 4, "remote code"),
     "module of its own": Hostile(module_type("evil.Module"), 4, "remote code"),
     "trust in its own settings": Hostile(trust_in_its_own_settings, 4, "remote code"),
@@ -235,11 +235,17 @@ CORPUS: dict[str, Hostile] = {
     "large tokenizer": Hostile(sparse("tokenizer.json", 1 << 34), 3, "which no model needs"),
     "huge number": Hostile(json_file("config.json", b'{"a":' + b"9" * 10_000 + b"}"), 3, "no JSON"),
     "no UTF-8": Hostile(json_file("config.json", b"\xff\xfe"), 3, "no JSON"),
-    "vocabulary of a billion": Hostile(config(vocab_size=10**9), 3, "asks for a token table"),
+    "vocabulary of a billion": Hostile(
+        config(vocab_size=10**9), 3, "asks for a matrix of vocab_size"
+    ),
     "a million layers": Hostile(config(num_hidden_layers=10**6), 3, "num_hidden_layers"),
-    "positions without end": Hostile(config(max_position_embeddings=10**12), 3, "positions"),
+    "positions without end": Hostile(
+        config(max_position_embeddings=10**12), 3, "max_position_embeddings"
+    ),
     "size beyond counting": Hostile(config(hidden_size=10**30), 3, "hidden_size"),
-    "other sizes than the weights": Hostile(config(intermediate_size=10**8), 3, ""),
+    "other sizes than the weights": Hostile(
+        config(intermediate_size=10**8), 3, "asks for a matrix of intermediate_size"
+    ),
     "no sizes": Hostile(config(hidden_size="many", num_attention_heads=None), 3, ""),
     "header of gigabytes": Hostile(safetensors({}, length=1 << 33), 3, CORRUPT),
     "header beyond counting": Hostile(safetensors({}, length=(1 << 64) - 1), 3, CORRUPT),

@@ -169,7 +169,8 @@ def test_a_manifest_that_names_files_outside_is_no_manifest(
         tmp_path,
         "--skip_validation",
     )
-    assert hostile_runner.run(tmp_path, *words).code == 0
+    first = hostile_runner.run(tmp_path, *words)
+    assert first.code == 0, first.stderr
     (tmp_path / "mine").write_text("the user's own")
     path = tmp_path / "tiny-bert" / "embconvert.json"
     manifest = json.loads(path.read_text())
