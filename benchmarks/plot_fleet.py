@@ -37,7 +37,8 @@ def draw(name: str, title: str, x_title: str, points: Points, x: str) -> None:
     """
     chart = pygal.XY(
         style=STYLE, width=760, height=420, title=title, x_title=x_title, js=[],
-        show_y_guides=True, legend_at_bottom=True, dots_size=4, include_x_axis=True,
+        show_y_guides=True, legend_at_bottom=True, truncate_legend=-1, dots_size=4,
+        include_x_axis=True,
         xrange=None, x_value_formatter=lambda value: f"{value:,.0f}",
     )  # fmt: skip
     chart.x_labels = [point[x] for point in points]
