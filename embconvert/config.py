@@ -186,6 +186,7 @@ class Request:
         opset: The ONNX operator set of the exported graph.
         device: The torch device that traces the model.
         skip_validation: Do not compare with the reference; the manifest says so.
+        no_float32: Write quantized files only; the graphs that they are made of keep no weights.
         full_validation: Compare a large model on all texts, too.
         trust_remote_code: Run Python code that comes with the model.
         optimize: The level of the optimized graph.
@@ -224,6 +225,7 @@ class Request:
     opset: int = 17
     device: str = "cpu"
     skip_validation: bool = False
+    no_float32: bool = False
     full_validation: bool = False
     trust_remote_code: bool = False
     optimize: OptimizationLevel = OptimizationLevel.BASIC

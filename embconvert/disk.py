@@ -81,7 +81,8 @@ def refuse_full_disk(folder: Path, need_bytes: int) -> None:
         raise OutputError(
             f"the disk of {folder} is too small: this needs about {need_bytes / 1e9:.1f} GB, "
             f"{free_bytes / 1e9:.1f} GB are free",
-            "free some room, or choose another --output_parent_dir; `--dry_run` lists the files",
+            "free some room, choose another --output_parent_dir, or add --no_float32, which writes "
+            "the quantized files only",
         )
 
 

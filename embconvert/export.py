@@ -20,6 +20,7 @@ from embconvert.config import Output
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
 from embconvert.model import TOKENS_OUTPUT, ExportedModel
 from embconvert.onnx_file import write_model
+from embconvert.source_tensors import mark, marked, place_of, transposed
 from embconvert.stored_weights import float32_copies, placeholders, swapped
 from embconvert.tracing import shapes_without_weights, traceable_operators
 
@@ -46,6 +47,7 @@ def export(
     opset: int,
     exporter: Exporter,
     output: Output = Output.BOTH,
+    keep_weights_apart: bool = False,
 ) -> ExportedModel:
     """Writes a model's graph.
 
@@ -59,6 +61,7 @@ def export(
         opset: The ONNX operator set.
         exporter: Which of torch's exporters traces.
         output: SENTENCE leaves `last_hidden_state` out.
+        keep_weights_apart: Leave the weights in the source's files; see source_tensors.
 
     Raises:
         UnsupportedModelError: torch can't express the model in ONNX.
@@ -91,7 +94,8 @@ def export(
     source.refuse_made_up(_bind_weights(model, weights))
     _tidy(model)
     _settle_outputs(model, source, output)
-    return ExportedModel(artifact=write_model(model, path))
+    artifact = write_model(model, path, keep_weights_apart=keep_weights_apart)
+    return ExportedModel(artifact=artifact)
 
 
 def _trace(
@@ -189,7 +193,8 @@ def _lazy_weight(name: str, stored: "torch.Tensor") -> "ir.TensorProtocol":
     if not stored.is_floating_point():
         return TorchTensor(stored.cpu(), name=name)
     shape = ir.Shape(stored.shape)
-    return ir.LazyTensor(read, ir.DataType.FLOAT, shape=shape, name=name)
+    lazy = ir.LazyTensor(read, ir.DataType.FLOAT, shape=shape, name=name)
+    return mark(lazy, place_of(stored))
 
 
 def _settle_outputs(model: "ir.Model", source: "SourceModel", output: Output) -> None:
@@ -269,9 +274,10 @@ def _transposed(tensor: Any, permutation: tuple[int, ...], name: str) -> "ir.Val
     import numpy as np
     import onnx_ir as ir
 
-    def transposed() -> "ir.Tensor":
+    def transpose() -> "ir.Tensor":
         return ir.Tensor(np.transpose(tensor.numpy(), permutation), dtype=tensor.dtype)
 
     shape = ir.Shape([tensor.shape[axis] for axis in permutation])
-    lazy = ir.LazyTensor(transposed, tensor.dtype, shape=shape, name=name)
+    lazy = ir.LazyTensor(transpose, tensor.dtype, shape=shape, name=name)
+    mark(lazy, transposed(marked(tensor), permutation))
     return ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=lazy)

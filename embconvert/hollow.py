@@ -107,3 +107,15 @@ def weights_on_demand(weights: "Mapping[str, ir.TensorProtocol]") -> Iterator[No
         yield
     finally:
         numpy_helper.to_array = original
+
+
+def reads_of(node: Any) -> Iterator[str]:
+    """Yields the names that a node reads, those that its subgraphs take from outside included."""
+    yield from filter(None, node.input)
+    for attribute in node.attribute:
+        for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+            own = {value.name for value in (*graph.input, *graph.initializer)}
+            for inner in graph.node:
+                yield from (name for name in reads_of(inner) if name not in own)
+                own |= set(inner.output)
+            yield from (value.name for value in graph.output if value.name not in own)

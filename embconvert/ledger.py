@@ -2,7 +2,7 @@
 
 import functools
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ from embconvert.metering import Meter
 from embconvert.model import Fusion, OnnxArtifact, ResolvedModel
 from embconvert.onnx_file import read_artifact
 from embconvert.options import command_line
-from embconvert.plan import Stage, Step
+from embconvert.plan import WORK_FOLDER, Stage, Step
 from embconvert.resources import cpus
 
 _STACK = (
@@ -35,10 +35,22 @@ def versions() -> Mapping[str, str]:
     return {**{name: metadata.version(name) for name in _STACK}, "embconvert": __version__}
 
 
+def intermediate_keys(steps: Iterable[Step], source_digest: str) -> dict[str, str]:
+    """Returns what identifies the outcome of each step that is not published, by file.
+
+    Such a graph names its weights only, so its bytes would not tell them.
+    """
+    keys: dict[str, str] = {}
+    for step in steps:
+        if not step.is_published:
+            keys[step.file] = step.key(keys.get(step.source or "", source_digest), versions())
+    return keys
+
+
 def unmade(
-    steps: Iterable[Step], records: Iterable[ArtifactRecord], source_digest: str
+    steps: Sequence[Step], records: Iterable[ArtifactRecord], source_digest: str
 ) -> set[str]:
-    """Returns the files of steps whose outcome is not among records; reads no graph.
+    """Returns the files of steps that are needed and not among records; reads no graph.
 
     Args:
         steps: In order.
@@ -46,15 +58,20 @@ def unmade(
         source_digest: Of the model that an export would be made of.
     """
     noted = {record.path: record for record in records}
+    intermediate = intermediate_keys(steps, source_digest)
     missing: set[str] = set()
     for step in steps:
         record, source = noted.get(step.file), noted.get(step.source or "")
         digest = source_digest
         if step.source is not None:
             digest = source.digest if source is not None else ""
+            digest = intermediate.get(step.source, digest)
         key = step.key(digest, versions())
-        if record is None or record.key != key or step.source in missing:
+        if step.is_published and (record is None or record.key != key or step.source in missing):
             missing.add(step.file)
+    for step in reversed(steps):
+        if step.file in missing and step.source in intermediate:
+            missing.add(step.source)
     return missing
 
 
@@ -83,12 +100,18 @@ class Ledger:
         self._takes_over = False
         #: What --quantize auto tried: now, or earlier for a graph of the same source.
         self.search: Mapping[str, Any] | None = old.search if old and self._same_source() else None
+        self._intermediate_keys: dict[str, str] = {}
         self.records: dict[str, ArtifactRecord] = {}
         self.source_facts: Mapping[str, Any] = old.source if old else {}
 
     def key(self, step: Step) -> str:
         """Returns what identifies a step's outcome."""
-        digest = self._resolved.digest if step.source is None else self.source_of(step).digest
+        if step.source is None:
+            digest = self._resolved.digest
+        elif step.source in self._intermediate_keys:
+            digest = self._intermediate_keys[step.source]
+        else:
+            digest = self.source_of(step).digest
         return step.key(digest, versions())
 
     def find(self, step: Step) -> ArtifactRecord | None:
@@ -115,8 +138,12 @@ class Ledger:
         if self._old is not None:
             yield self._old, self._staging.target
 
-    def unmade(self, steps: Iterable[Step]) -> set[str]:
-        """Returns the files of steps whose outcome no earlier run has left; find() decides."""
+    def unmade(self, steps: Sequence[Step]) -> set[str]:
+        """Returns the files of steps whose outcome is needed and that no earlier run has left.
+
+        find() decides.
+        """
+        self._intermediate_keys = intermediate_keys(steps, self._resolved.digest)
         noted = [record for manifest, _ in self._earlier() for record in manifest.artifacts]
         return unmade(steps, noted, self._resolved.digest)
 
@@ -213,7 +240,8 @@ class Ledger:
 
     def adds_to_published(self) -> bool:
         """Whether publishing adds a graph, and neither removes nor replaces one that is there."""
-        now = {(r.path, r.sha256) for r in self.records.values()}
+        records = (r for r in self.records.values() if not r.path.startswith(WORK_FOLDER))
+        now = {(r.path, r.sha256) for r in records}
         before = {(a.path, a.sha256) for a in self._old.artifacts} if self._old else set()
         return before < now
 
@@ -224,6 +252,7 @@ class Ledger:
             verification: What the graphs were compared on.
         """
         architecture = self._resolved.architecture
+        published = [r for r in self.records.values() if not r.path.startswith(WORK_FOLDER)]
         return Manifest(
             tool_version=__version__,
             layout=self._request.layout,
@@ -256,7 +285,7 @@ class Ledger:
                 "cpus": cpus(),
             },
             verification=verification,
-            artifacts=tuple(sorted(self.records.values(), key=lambda r: (len(r.path), r.path))),
+            artifacts=tuple(sorted(published, key=lambda r: (len(r.path), r.path))),
             files=self._staging.other_files(),
             commands=self._commands(),
             search=self.search,

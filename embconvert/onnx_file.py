@@ -22,6 +22,7 @@ from embconvert.model import (
     OnnxArtifact,
     TensorInfo,
 )
+from embconvert.source_tensors import marked, places_file, read_places, write_places
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -96,6 +97,7 @@ def write_model(
     path: Path,
     *,
     external_data_threshold_bytes: int = EXTERNAL_DATA_THRESHOLD_BYTES,
+    keep_weights_apart: bool = False,
 ) -> OnnxArtifact:
     """Writes a model, streaming its weights.
 
@@ -103,6 +105,8 @@ def write_model(
         model: Its initializers may be lazy or external tensors; each is materialized once.
         path: The file to write; must not be a file that the model's weights are mapped from.
         external_data_threshold_bytes: Weights above this go to `<path>_data`.
+        keep_weights_apart: Do not write weights that lie in the source's files; only read_model
+            reads the result.
 
     Returns:
         The file written.
@@ -126,9 +130,13 @@ def write_model(
     graph = proto.graph.SerializeToString(deterministic=True)
     proto.ClearField("graph")
 
+    headers: dict[str, Any] = {n: _tensor_header(n, t) for n, t in tensors.items()}
+    if keep_weights_apart:
+        places = {n: place for n, t in tensors.items() if (place := marked(t)) is not None}
+        write_places(path, places)
+        tensors = {n: t for n, t in tensors.items() if n not in places}
     total_bytes = sum(tensor.nbytes for tensor in tensors.values())
     external: FileRecord | None = None
-    headers: dict[str, Any] = {n: _tensor_header(n, t) for n, t in tensors.items()}
     inline = dict(tensors)
     if total_bytes > external_data_threshold_bytes:
         outside = {n: t for n, t in tensors.items() if t.nbytes >= _INLINE_BYTES}
@@ -196,6 +204,8 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
     if not model.graph.outputs or not model.graph.inputs:
         raise ValueError(f"{path.name} is no ONNX file: it has no inputs or no outputs")
     _refuse_hidden_references(model, path)
+    for name, elsewhere in read_places(path).items():
+        model.graph.initializers[name].const_value = elsewhere
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if not isinstance(tensor, ir.ExternalTensor) or tensor.location == str(path.absolute()):
@@ -314,6 +324,8 @@ def read_artifact(path: Path) -> OnnxArtifact:
 
     if path.exists() and not path.is_file():
         raise ValueError(f"{path.name} is no ordinary file")
+    if places_file(path).exists():
+        raise ValueError(f"{path.name} is an intermediate file of embconvert, without weights")
     model = read_model(path, refuse_links=True)
     locations = {
         Path(value.const_value.location).name

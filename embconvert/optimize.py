@@ -42,6 +42,7 @@ def optimize(
     optimizer: Optimizer,
     skip_shape_inference: bool,
     work: Path,
+    keep_weights_apart: bool = False,
 ) -> OptimizedModel:
     """Writes a faster graph.
 
@@ -52,6 +53,7 @@ def optimize(
         optimizer: Which of them are.
         skip_shape_inference: Rely on the sizes that the file declares alone.
         work: A folder for temporary files on the output's file system.
+        keep_weights_apart: As write_model.
 
     Raises:
         OptimizeError: A rule or ONNX Runtime fails on the graph.
@@ -77,7 +79,8 @@ def optimize(
         ) from error
     RemoveUnusedOpsetsPass()(model)
     _check_interface(model, source)
-    return OptimizedModel(artifact=write_model(model, path), level=level, fusions=fusions)
+    artifact = write_model(model, path, keep_weights_apart=keep_weights_apart)
+    return OptimizedModel(artifact=artifact, level=level, fusions=fusions)
 
 
 def _run_passes(model: "ir.Model", work: Path) -> "ir.Model":

@@ -295,6 +295,14 @@ OPTIONS: tuple[Option, ...] = (
         help="Do not compare with the reference; the manifest says so.",
     ),
     Option(
+        name="no_float32",
+        commands=(Command.ALL,),
+        parse=values.boolean("no_float32"),
+        default="off",
+        help="Publish the quantized files only, and write no float32 file on the way: "
+        "for models whose float32 weights are too large for the disk.",
+    ),
+    Option(
         name="full_validation",
         commands=_ALL_COMMANDS,
         parse=values.boolean("full_validation"),
@@ -460,5 +468,16 @@ def make_request(command: Command, fields: Mapping[str, Any]) -> Request:
         raise UsageError(
             "--quantize is missing",
             f"write: --quantize {'|'.join(QUANTIZED_PRECISIONS)}, or several with commas",
+        )
+    if fields.get("no_float32") and not fields.get("quantize"):
+        raise UsageError(
+            "--no_float32 leaves no file to publish",
+            f"add --quantize {'|'.join(QUANTIZED_PRECISIONS)} (auto needs the float32 graphs), "
+            "or leave --no_float32 out",
+        )
+    if fields.get("no_float32") and fields.get("optimize") is OptimizationLevel.ALL:
+        raise UsageError(
+            "--no_float32 does not go with --optimize 99, which writes the weights on the way",
+            "use --optimize 1",
         )
     return Request(command=command, **fields)

@@ -183,7 +183,7 @@ def _describe(plan: Plan, *, as_json: bool) -> str:
     lines = [f"model     {plan.model_id}" + (f" at {plan.revision}" if plan.revision else "")]
     lines.append(f"folder    {plan.output_dir}")
     for step in plan.steps:
-        floor = "not verified"
+        floor = "not verified" if step.is_published else "not published"
         if step.floor is not None:
             floor = f"mean cosine at least {step.floor.mean_cosine:g}"
         lines.append(f"{step.stage:<9} {step.file} ({floor})")
@@ -230,12 +230,13 @@ class _Run:
             FidelityError: A graph drifted past its floor. Likewise.
             EmbconvertError: The export failed; nothing is published.
         """
-        refuse_full_disk(
-            self._staging.target, self._plan.disk_need_bytes(self._ledger.unmade(self._plan.steps))
-        )
+        unmade = self._ledger.unmade(self._plan.steps)
+        refuse_full_disk(self._staging.target, self._plan.disk_need_bytes(unmade))
         self._copy_source_files()
         failures: list[EmbconvertError] = []
         for step in self._plan.steps:
+            if not step.is_published and step.file not in unmade:
+                continue
             try:
                 record = self._reuse(step) or self._make(step)
             except (OptimizeError, QuantizeError, FidelityError) as failure:
@@ -435,7 +436,10 @@ class _Run:
         fusions: tuple[Fusion, ...] = ()
         if source is None:
             artifact, meter = self._source.export(
-                path, opset=int(step.settings["opset"]), exporter=Exporter(method)
+                path,
+                opset=int(step.settings["opset"]),
+                exporter=Exporter(method),
+                keep_weights_apart=not step.is_published,
             )
         else:
             made, meter = self._run_stage(step, method, path, source)
@@ -453,6 +457,8 @@ class _Run:
                 self._refresh_baseline()
             fidelity = self._verify(artifact, step.file)
             _refuse_shortfall(step, fidelity)
+        elif not (step.is_published or self._request.skip_validation):
+            self._verifier.prepare()
         if source is None and self._source.facts is not None:
             self._ledger.source_facts = asdict(self._source.facts)
             self._source.close()
@@ -485,6 +491,7 @@ class _Run:
         if step.stage is Stage.OPTIMIZE:
             named |= {
                 "optimizer": Optimizer(method),
+                "keep_weights_apart": not step.is_published,
                 "skip_shape_inference": self._request.skip_shape_inference,
             }
         else:

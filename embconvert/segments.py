@@ -6,6 +6,8 @@ values cross. Each piece is a session of its own, whose weights ONNX Runtime map
 own files; what crosses is kept for every batch.
 """
 
+import contextlib
+import ctypes
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.hollow import Weights, hollow_out
+from embconvert.hollow import Weights, hollow_out, reads_of
 from embconvert.onnx_file import read_model, reference_weights
 from embconvert.runtime import open_session, session_options
 
@@ -114,7 +116,7 @@ class PiecewiseGraph:
         self.inputs = [value.name for value in graph.input]
         self.outputs = [value.name for value in graph.output]
         nodes = [
-            ([n for n in _reads(node) if n not in self._constants], [n for n in node.output if n])
+            ([n for n in reads_of(node) if n not in self._constants], [n for n in node.output if n])
             for node in graph.node
         ]
         self._pieces = cut(
@@ -125,7 +127,7 @@ class PiecewiseGraph:
         )
 
     def _node_bytes(self, node: Any) -> int:
-        names = list(_reads(node))
+        names = list(reads_of(node))
         if node.op_type in _ROW_READERS:
             names = names[1:]
         return sum(self._weights[name].nbytes for name in names if name in self._weights)
@@ -146,6 +148,9 @@ class PiecewiseGraph:
         seconds = [0.0] * len(feeds)
         for number, piece in enumerate(self._pieces):
             needed = {n for p in self._pieces[number + 1 :] for n in p.inputs} | set(self.outputs)
+            # What the piece before has freed would stay with the C library.
+            with contextlib.suppress(AttributeError, OSError):
+                ctypes.CDLL(None).malloc_trim(0)
             for index, (made, duration) in enumerate(self._run_piece(piece, values)):
                 known = values[index] | made
                 values[index] = {name: known[name] for name in known if name in needed}
@@ -179,7 +184,7 @@ class PiecewiseGraph:
             graph.ClearField(field)
         nodes = self._proto.graph.node[piece.start : piece.end]
         graph.node.extend(nodes)
-        used = dict.fromkeys(n for node in nodes for n in _reads(node) if n in self._constants)
+        used = dict.fromkeys(n for node in nodes for n in reads_of(node) if n in self._constants)
         graph.initializer.extend(self._constants[name] for name in used)
         for name in piece.inputs:
             kind = onnx.helper.np_dtype_to_tensor_dtype(values[name].dtype)
@@ -208,15 +213,3 @@ def mapped_beside(proto: Any, weights: Weights, path: Path) -> Iterator[Path]:
         yield copy
     finally:
         copy.unlink(missing_ok=True)
-
-
-def _reads(node: Any) -> Iterator[str]:
-    """Yields the names that a node reads, those that its subgraphs take from outside included."""
-    yield from filter(None, node.input)
-    for attribute in node.attribute:
-        for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-            own = {value.name for value in (*graph.input, *graph.initializer)}
-            for inner in graph.node:
-                yield from (name for name in _reads(inner) if name not in own)
-                own |= set(inner.output)
-            yield from (value.name for value in graph.output if value.name not in own)

@@ -91,13 +91,26 @@ def save_source_tokenizer(reporter: Reporter, folder: Path) -> None:
 
 
 def export_source(
-    reporter: Reporter, path: Path, *, opset: int, exporter: Exporter, output: Output
+    reporter: Reporter,
+    path: Path,
+    *,
+    opset: int,
+    exporter: Exporter,
+    output: Output,
+    keep_weights_apart: bool,
 ) -> tuple[OnnxArtifact, Meter]:
     """Exports the loaded source."""
     del reporter
     with metered() as meter:
-        artifact = export(_loaded[0], path, opset=opset, exporter=exporter, output=output).artifact
-    return artifact, meter
+        exported = export(
+            _loaded[0],
+            path,
+            opset=opset,
+            exporter=exporter,
+            output=output,
+            keep_weights_apart=keep_weights_apart,
+        )
+    return exported.artifact, meter
 
 
 def embed_with_source(
@@ -161,6 +174,7 @@ def optimize_graph(
     optimizer: Optimizer,
     skip_shape_inference: bool,
     work: Path,
+    keep_weights_apart: bool,
 ) -> tuple[OptimizedModel, Meter]:
     """Optimizes an exported graph."""
     del reporter
@@ -172,6 +186,7 @@ def optimize_graph(
             optimizer=optimizer,
             skip_shape_inference=skip_shape_inference,
             work=work,
+            keep_weights_apart=keep_weights_apart,
         )
     return optimized, meter
 

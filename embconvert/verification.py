@@ -77,11 +77,18 @@ class Source:
         """Tokens after which the model truncates."""
         return self.facts.max_seq_length if self.facts else self._resolved.max_seq_length
 
-    def export(self, path: Path, *, opset: int, exporter: Exporter) -> tuple[OnnxArtifact, Meter]:
+    def export(
+        self, path: Path, *, opset: int, exporter: Exporter, keep_weights_apart: bool
+    ) -> tuple[OnnxArtifact, Meter]:
         """Writes the model's graph; see export.export."""
         self.load()
         result: tuple[OnnxArtifact, Meter] = self._call(
-            export_source, path, opset=opset, exporter=exporter, output=self._request.output
+            export_source,
+            path,
+            opset=opset,
+            exporter=exporter,
+            output=self._request.output,
+            keep_weights_apart=keep_weights_apart,
         )
         return result
 
@@ -253,6 +260,10 @@ class Verifier:
             self._console.warn(f"the layers of {artifact.path.name} were not compared: {layers}")
             return ()
         return layers
+
+    def prepare(self) -> None:
+        """Embeds the texts with the source now, while it is loaded."""
+        self._prepare()
 
     def _prepare(self) -> tuple[list[str], TokenizedTexts, Workload, Embeddings]:
         """Returns ids, tokens, batches and the reference; made at the first call."""

@@ -18,7 +18,7 @@ from embconvert.tokenization import TokenizedTexts
 
 # ONNX Runtime packs a piece's weights, and makes float32 ones of half-precision ones: several times
 # their size; the process with the source is there, too.
-_PIECE_SHARE = 1 / 8
+_PIECE_SHARE = 1 / 20
 
 # What the comparison of one graph may cost: all texts up to the first figure, which a model of 100
 # million parameters (BERT base) stays below; else a sample for about the second, some twenty

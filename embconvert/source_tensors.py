@@ -1,0 +1,130 @@
+"""Weights of a graph that stay in the source's own files: a graph file of kilobytes for any model.
+
+Between stages that end in smaller weights, a float32 file of them would be written only to be
+read again. Such an intermediate graph has a file beside it that says where each weight lies in the
+source, in which precision, and whether it is transposed. It is never published.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+_KEY = "embconvert.place"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a weight lies.
+
+    Attributes:
+        file: The absolute path.
+        offset: In bytes.
+        dtype: float32, float16 or bfloat16.
+        shape: As it lies there.
+        permutation: Of its axes in the graph; None leaves them.
+    """
+
+    file: str
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+    permutation: tuple[int, ...] | None = None
+
+    def read(self) -> npt.NDArray[np.float32]:
+        """Returns the weight in float32; mapped where it lies so."""
+        kind = np.uint16 if self.dtype == "bfloat16" else np.dtype(self.dtype)
+        array: Any = np.memmap(self.file, kind, "r", self.offset, self.shape)
+        if self.dtype == "bfloat16":  # the upper half of a float32
+            wide = array.astype(np.uint32)
+            wide <<= 16
+            array = wide.view(np.float32)
+        values: npt.NDArray[np.float32] = np.asarray(array).astype(np.float32, copy=False)
+        return values if self.permutation is None else values.transpose(self.permutation)
+
+
+def place_of(stored: "torch.Tensor") -> Place | None:
+    """Returns where a mapped tensor lies, or None when it is not mapped from a file as it is.
+
+    It asks the kernel (proc_pid_maps(5)), so it holds however transformers renamed or split what
+    its file has.
+    """
+    if not stored.is_contiguous() or stored.device.type != "cpu":
+        return None
+    address = stored.data_ptr()
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        fields = line.split(maxsplit=5)
+        start, end = (int(number, 16) for number in fields[0].split("-"))
+        if start <= address < end and len(fields) == 6 and fields[5].endswith(".safetensors"):
+            return Place(
+                file=fields[5],
+                offset=int(fields[2], 16) + address - start,
+                dtype=str(stored.dtype).removeprefix("torch."),
+                shape=tuple(stored.shape),
+            )
+    return None
+
+
+def transposed(place: Place | None, permutation: tuple[int, ...]) -> Place | None:
+    """Returns the place of a weight whose axes the graph permutes."""
+    if place is None or place.permutation is not None:
+        return None
+    return Place(**{**asdict(place), "permutation": permutation})
+
+
+def mark(tensor: "ir.LazyTensor", place: Place | None) -> "ir.LazyTensor":
+    """Notes where a tensor's data comes from."""
+    if place is not None:
+        tensor.meta[_KEY] = place
+    return tensor
+
+
+def marked(tensor: Any) -> Place | None:
+    """Returns what mark() noted."""
+    place: Place | None = getattr(tensor, "meta", {}).get(_KEY)
+    return place
+
+
+def places_file(path: Path) -> Path:
+    """Returns the file beside a graph that says where its weights lie."""
+    return path.with_name(path.name + ".places.json")
+
+
+def write_places(path: Path, places: Mapping[str, Place]) -> None:
+    """Writes it."""
+    content = {name: asdict(place) for name, place in places.items()}
+    places_file(path).write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_places(path: Path) -> "dict[str, ir.LazyTensor]":
+    """Returns the weights that lie elsewhere, by name; none where nothing lies elsewhere."""
+    import onnx_ir as ir
+
+    if not places_file(path).is_file():
+        return {}
+    tensors = {}
+    for name, fields in json.loads(places_file(path).read_text(encoding="utf-8")).items():
+        permutation = fields["permutation"]
+        place = Place(
+            file=fields["file"],
+            offset=fields["offset"],
+            dtype=fields["dtype"],
+            shape=tuple(fields["shape"]),
+            permutation=None if permutation is None else tuple(permutation),
+        )
+        shape = [place.shape[axis] for axis in place.permutation or range(len(place.shape))]
+
+        def read(place: Place = place) -> ir.Tensor:
+            return ir.Tensor(place.read())
+
+        lazy = ir.LazyTensor(read, ir.DataType.FLOAT, shape=ir.Shape(shape), name=name)
+        tensors[name] = mark(lazy, place)
+    return tensors
