@@ -23,7 +23,7 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-fleet bench-container bench-memory lock clean
+.PHONY: help demo test test-unit test-integration test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-fleet bench-container bench-memory bench-quality lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -98,6 +98,9 @@ bench-kernels: $(VENV)/.dev ## measure the ONNX Runtime kernels that the rewrite
 bench-fleet: $(VENV)/.dev ## measure what a fleet costs, by models, processes and size; draws docs/fleet-*.svg
 	$(BIN)/python benchmarks/fleet.py
 	$(BIN)/python benchmarks/plot_fleet.py
+
+bench-quality: $(VENV)/.dev $(DEMO_MODEL) ## measure what each precision keeps of a model's quality
+	mkdir -p build && $(BIN)/python benchmarks/quality.py
 
 bench-container: $(VENV)/.dev ## measure how much memory containers need (make image before)
 	PYTHONPATH=. $(BIN)/python benchmarks/container_memory.py
