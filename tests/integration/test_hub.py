@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 TOKEN = "hf_secretOfTheTests"
 UNWANTED = (
     "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "onnx/model.onnx", "train.py",
-    "openvino/openvino_model.xml", "README.md", "model.fp16.safetensors", "1_Pooling/extra.bin",
+    "openvino/openvino_model.xml", "model.fp16.safetensors", "1_Pooling/extra.bin",
     "checkpoint-5/model.safetensors", "training_args.bin", ".gitattributes", "rust_model.ot",
 )  # fmt: skip
 
