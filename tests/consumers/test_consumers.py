@@ -59,7 +59,20 @@ def client(env: str, script: str, *arguments: object) -> np.ndarray:
 
 def with_transformers_js(folder: Path, dtype: str) -> np.ndarray:
     script = environment("transformersjs") / "embed.mjs"
-    return np.asarray(json.loads(run(["node", script, folder, dtype, "mean"], TEXTS)), np.float32)
+    vectors = json.loads(run(["node", script, folder, dtype, "mean"], TEXTS))
+    return np.asarray(vectors, np.float32)
+
+
+@pytest.fixture(scope="session")
+def uncut(minilm: Path) -> np.ndarray:
+    """Which texts are whole: transformers.js 4.3 cuts the closing [SEP] of a long one off, too."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(minilm / "tokenizer.json"))
+    tokenizer.no_truncation()
+    whole = np.array([len(tokenizer.encode(text).ids) <= 256 for text in TEXTS])
+    assert 0 < (~whole).sum() < 10
+    return whole
 
 
 @pytest.fixture(scope="session")
@@ -134,12 +147,17 @@ def test_fastembed(laid_out: Folder, reference: np.ndarray, output: str, precisi
     ("uint8", "QUInt8"), ("int8", "QInt8Static"), ("q4", "Q4"),
 ])  # fmt: skip
 def test_transformers_js(
-    laid_out: Folder, reference: np.ndarray, dtype: str, precision: str
+    laid_out: Folder, reference: np.ndarray, uncut: np.ndarray, dtype: str, precision: str
 ) -> None:
-    assert_near(with_transformers_js(laid_out(Layout.TRANSFORMERSJS), dtype), reference, precision)
+    ours = with_transformers_js(laid_out(Layout.TRANSFORMERSJS), dtype)
+    assert_near(ours[uncut], reference[uncut], precision)
+    # What is cut is cut at the same place.
+    assert cosines(ours, reference).min() > (0.9 if precision == "Q4" else 0.95)
 
 
-def test_external_data(minilm: Path, reference: np.ndarray, tmp_path: Path) -> None:
+def test_external_data(
+    minilm: Path, reference: np.ndarray, uncut: np.ndarray, tmp_path: Path
+) -> None:
     """What models over 2 GB have; transformers.js must be told, and fastembed named the file."""
     outcome = embconvert(
         "export", "--model_id", minilm, "--output_parent_dir", tmp_path, "--skip_validation",
@@ -148,7 +166,8 @@ def test_external_data(minilm: Path, reference: np.ndarray, tmp_path: Path) -> N
     assert outcome.code == 0, outcome.stderr
     folder = Path(outcome.stdout.strip())
     assert (folder / "onnx" / "model.onnx_data").stat().st_size > 80e6
-    assert_near(with_transformers_js(folder, "fp32"), reference, "Float32")
+    ours = with_transformers_js(folder, "fp32")
+    assert_near(ours[uncut], reference[uncut], "Float32")
     arguments = (folder, "onnx/model.onnx", "sentence_embedding", 384)
     assert_near(client("fastembed", "with_fastembed.py", *arguments), reference, "Float32")
 
@@ -181,7 +200,7 @@ def test_the_code_on_the_model_card(hub: Path, minilm: Path, key: str, env: str)
     """It runs as it stands, in the folder's parent, and says what is alike."""
     from sentence_transformers import SentenceTransformer
 
-    snippet = snippet_of(hub, key)
+    snippet, precision = snippet_of(hub, key)
     assert snippet.code in (hub / "README.md").read_text(encoding="utf-8")
     texts = texts_in(snippet.code)
     if snippet.language == "javascript":
@@ -189,22 +208,23 @@ def test_the_code_on_the_model_card(hub: Path, minilm: Path, key: str, env: str)
         report = "console.log(JSON.stringify(sentence_embedding.tolist()))"
         command: list[object] = ["node", script]
     else:
-        script = hub.parent / f"{key}.py"
+        script = hub.parent / "card.py"
         report = "import json; print(json.dumps([list(map(float, e)) for e in embeddings]))"
         command = [environment(env) / "bin" / "python", script]
     script.write_text(f"{snippet.code}\n{report}\n", encoding="utf-8")
     last = run(command, cwd=hub.parent).strip().splitlines()[-1]
     theirs = SentenceTransformer(str(minilm), device="cpu").encode(texts)
-    assert_near(np.asarray(json.loads(last), np.float32), theirs, "QInt8")
+    assert_near(np.asarray(json.loads(last), np.float32), theirs, precision)
 
 
-def snippet_of(folder: Path, key: str) -> Snippet:
+def snippet_of(folder: Path, key: str) -> tuple[Snippet, str]:
+    """The card's code for a program, and the precision of the graph that it loads."""
     manifest = parse_manifest(json.loads((folder / "embconvert.json").read_text()))
     card = (folder / "README.md").read_text(encoding="utf-8")
     for graph in manifest.artifacts:  # the card shows one of them
         for snippet in snippets(manifest, graph, folder, name=folder.name):
             if snippet.key == key and snippet.code in card:
-                return snippet
+                return snippet, str(graph.precision)
     raise AssertionError(f"the card has no code for {key}")
 
 
