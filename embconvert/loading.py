@@ -1,15 +1,12 @@
 """Loading the source model through optimum and sentence-transformers, quickly and checked."""
 
 import contextlib
-import importlib
-import importlib.machinery
-import sys
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
+from embconvert.light_imports import importing_what_is_used
 from embconvert.model import ResolvedModel
 from embconvert.stored_weights import Casts, keeping_stored_precision, present_as_float32
 
@@ -47,7 +44,7 @@ def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool)
     """
     import torch
 
-    with _deferring_sklearn():
+    with importing_what_is_used():
         import sentence_transformers  # noqa: F401 - what the TasksManager would import
         from optimum.exporters.tasks import TasksManager
 
@@ -77,40 +74,6 @@ def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool)
     casts = present_as_float32(model)
     model.eval().requires_grad_(False)
     return LoadedModel(chain=model, made_up=frozenset(made_up), casts=casts)
-
-
-@contextlib.contextmanager
-def _deferring_sklearn() -> Iterator[None]:
-    """Lets sentence-transformers be imported without scikit-learn and SciPy.
-
-    It imports metrics for its training evaluators at the top of its modules; that takes as long
-    as importing torch, and 100 MB. A metric that is called after all is imported then.
-    """
-    names = ("sklearn", "sklearn.metrics")
-    if any(name in sys.modules for name in names):
-        yield
-        return
-
-    def deferred(name: str) -> Callable[..., Any]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            return getattr(importlib.import_module("sklearn.metrics"), name)(*arguments, **named)
-
-        return call
-
-    package, metrics = (types.ModuleType(name) for name in names)
-    # find_spec(), by which libraries look for it, wants one.
-    package.__spec__ = importlib.machinery.ModuleSpec("sklearn", None)
-    package.__path__ = []
-    metrics.__getattr__ = deferred  # type: ignore[method-assign]
-    sys.modules |= {"sklearn": package, "sklearn.metrics": metrics}
-    try:
-        yield
-    finally:
-        for name in names:
-            del sys.modules[name]
 
 
 @contextlib.contextmanager

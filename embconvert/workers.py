@@ -5,7 +5,6 @@ held is given back to the system when it ends, and a run can be stopped at any m
 """
 
 import contextlib
-import importlib
 import multiprocessing
 import os
 import pickle
@@ -20,6 +19,7 @@ from typing import Any, Protocol, Self
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError
+from embconvert.light_imports import import_all
 from embconvert.processes import die_with
 from embconvert.resources import address_space_limit_bytes
 from embconvert.zygote import Forked, Zygote
@@ -272,8 +272,7 @@ def _serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequ
     _be_killed_first()
     Console(quiet=False, debug=debug)
     reporter = _PipeReporter(pipe)
-    for name in preload:
-        importlib.import_module(name)
+    import_all(preload)
     # Without its parent it is of no use. An orderly end would wait for children, and takes torch
     # most of a second.
     with contextlib.suppress(EOFError, OSError):

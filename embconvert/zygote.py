@@ -6,7 +6,6 @@ its memory back when it ends.
 """
 
 import contextlib
-import importlib
 import multiprocessing
 import os
 import signal
@@ -15,6 +14,7 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
+from embconvert.light_imports import import_all
 from embconvert.processes import die_with
 
 Serve = Callable[["Connection[Any, Any]", bool, int, Sequence[str]], None]
@@ -104,8 +104,7 @@ def _run(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(parent)
-    for name in preload:
-        importlib.import_module(name)
+    import_all(preload)
     context = multiprocessing.get_context("fork")
     workers: dict[int, Any] = {}
     while True:

@@ -1,0 +1,91 @@
+"""Lets transformers and sentence-transformers be imported without what a conversion never uses.
+
+They import, at the top of their modules, training metrics, sparse matrices, tensors that are spread
+over machines, and torch's compiler for its decorators: most of the time that the two take to
+import, and 100 MB. All of it can still be imported afterwards.
+"""
+
+import contextlib
+import importlib
+import importlib.machinery
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+# Asked before scipy's solver for losses and torch's distributed tensors are imported
+# (transformers 5.23, utils/import_utils.py); a conversion computes no loss, in one process.
+_ABSENT = ("is_scipy_available", "is_torch_distributed_available")
+
+
+def import_all(names: Iterable[str]) -> None:
+    """Imports modules ahead of need."""
+    for name in names:
+        heavy = name.partition(".")[0] in ("transformers", "sentence_transformers")
+        with importing_what_is_used() if heavy else contextlib.nullcontext():
+            importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def importing_what_is_used() -> Iterator[None]:
+    """Returns a context to import the two libraries in, and what they import."""
+    import transformers.utils
+    from transformers.utils import import_utils
+
+    for name in _ABSENT:
+        for module in (transformers.utils, import_utils):
+            setattr(module, name, lambda: False)
+    stand_ins = {
+        # find_spec(), by which libraries look for it, wants a package with a spec.
+        "sklearn": _package("sklearn"),
+        "sklearn.metrics": _module("sklearn.metrics", _deferred("sklearn.metrics")),
+        "scipy": _package("scipy"),
+        "scipy.sparse": _module("scipy.sparse", _deferred("scipy.sparse")),
+        "torch._dynamo": _module("torch._dynamo", lambda _: _decorator),
+    }
+    if any(name in sys.modules for name in stand_ins):
+        yield
+        return
+    sys.modules |= stand_ins
+    try:
+        yield
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
+
+
+def _package(name: str) -> types.ModuleType:
+    package = types.ModuleType(name)
+    package.__spec__ = importlib.machinery.ModuleSpec(name, None)
+    package.__path__ = []
+    return package
+
+
+def _module(name: str, attribute: Callable[[str], Any]) -> types.ModuleType:
+    """Returns a module that has whatever it is asked for."""
+    module = types.ModuleType(name)
+
+    def get(wanted: str) -> Any:
+        if wanted.startswith("__"):
+            raise AttributeError(wanted)
+        return attribute(wanted)
+
+    module.__getattr__ = get  # type: ignore[method-assign]
+    return module
+
+
+def _deferred(module: str) -> Callable[[str], Callable[..., Any]]:
+    """Returns what gives a module's functions, which is imported when one of them is called."""
+
+    def attribute(name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            return getattr(importlib.import_module(module), name)(*arguments, **named)
+
+        return call
+
+    return attribute
+
+
+def _decorator(function: Any = None, *_arguments: Any, **_named: Any) -> Any:
+    """Takes the place of the decorators that tell torch's compiler what to leave alone."""
+    return function if callable(function) else lambda decorated: decorated
