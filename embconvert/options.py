@@ -178,7 +178,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="NAMES",
         parse=values.recipes,
         several=True,
-        default="all that the precision knows",
+        default="all but gptq for 8 bits, all for Q4",
         help=f"What betters a precision: none, or some of {', '.join(Recipe)}, with commas.",
     ),
     Option(

@@ -9,6 +9,7 @@ from typing import Any
 
 from embconvert.compat import oldest_for_precision
 from embconvert.config import (
+    DEFAULT_RECIPES,
     QUANTIZED_PRECISIONS,
     RECIPES,
     Command,
@@ -472,7 +473,8 @@ def _refuse_too_new(request: Request, precision: Precision) -> None:
 
 def _quantize_options(request: Request, precision: Precision) -> QuantizeOptions:
     known = RECIPES.get(precision, ())
-    wanted = known if request.recipes is None else request.recipes
+    usual = DEFAULT_RECIPES.get(precision, ())
+    wanted = usual if request.recipes is None else request.recipes
     return QuantizeOptions(
         per_channel=request.per_channel,
         reduce_range=request.reduce_range,

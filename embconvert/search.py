@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from embconvert.config import RECIPES, MaxSize, Precision, Recipe
+from embconvert.config import DEFAULT_RECIPES, MaxSize, Precision, Recipe
 from embconvert.fidelity import Fidelity, Floor, shortfall
 
 #: What `--quantize auto` tries, the smallest first; None is all recipes that a precision knows.
@@ -154,6 +154,6 @@ def frontier_rows(candidates: Sequence[Candidate], float32_bytes: int) -> list[l
 
 def name_of(precision: Precision, recipes: Sequence[Recipe]) -> str:
     """Returns what a candidate is called: its precision, with recipes where not all are on."""
-    if tuple(recipes) == RECIPES.get(precision, ()):
+    if tuple(recipes) == DEFAULT_RECIPES.get(precision, ()):
         return str(precision)
     return f"{precision} ({', '.join(recipes) or 'no recipes'})"

@@ -1,6 +1,6 @@
 """What a graph's activations look like on the calibration texts."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from embconvert.hollow import fill
 from embconvert.onnx_file import write_model
+from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.products import Product
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.surgery import Surgery
@@ -48,6 +49,26 @@ class Moments:
         return total
 
 
+def mean_squares(
+    surgery: Surgery, products: Sequence[Product], settings: QuantizeSettings
+) -> dict[str, FloatArray]:
+    """Returns E[x_i^2], on the calibration texts, of what products multiply, by name.
+
+    Rows of padding do not count.
+    """
+    totals = {p.activation: np.zeros(p.matrix.shape[1], np.float32) for p in products}
+    tokens = 0
+    for count, rows in _activations(surgery, products, settings):
+        tokens += count
+        for name, values in rows.items():
+            totals[name] += np.einsum("ij,ij->j", values, values)
+    squares = {name: total / max(1, tokens) for name, total in totals.items()}
+    return {
+        name: np.mean([squares[member] for member in sorted(group)], axis=0)
+        for name, group in _tied(squares, products).items()
+    }
+
+
 def second_moments(
     surgery: Surgery, products: Sequence[Product], settings: QuantizeSettings
 ) -> dict[str, Moments]:
@@ -55,51 +76,32 @@ def second_moments(
 
     Rows of padding do not count. The moments lie in the settings' folder for temporary files.
     """
-    work = settings.work
     widths = {product.activation: product.matrix.shape[1] for product in products}
-    names = sorted(widths)
-    session = _probing_session(surgery, names, work)
     moments = {
         name: Moments(
             tuple(
-                np.memmap(work / f"moments_{number}_{start}", np.float32, "w+", shape=(size, size))
+                np.memmap(
+                    settings.work / f"moments_{number}_{start}",
+                    np.float32,
+                    "w+",
+                    shape=(size, size),
+                )
                 for start in range(0, widths[name], _WINDOW)
                 for size in [min(_WINDOW, widths[name] - start)]
             )
         )
-        for number, name in enumerate(names)
+        for number, name in enumerate(sorted(widths))
     }
     tokens = 0
-    wanted = [*(i.name for i in session.get_inputs()), "attention_mask"]
-    for feed in settings.calibration(list(dict.fromkeys(wanted))):
-        for part in _parts(feed):
-            real = part["attention_mask"].astype(bool)
-            tokens += int(real.sum())
-            inputs = {i.name: part[i.name] for i in session.get_inputs()}
-            for name, values in zip(names, session.run(names, inputs), strict=True):
-                rows = values[real] if values.shape[:2] == real.shape else values
-                rows = rows.reshape(-1, widths[name])
-                for index, window in enumerate(moments[name].windows):
-                    piece = rows[:, index * _WINDOW :][:, : len(window)]
-                    np.add(window, piece.T @ piece, out=window)
+    for count, rows in _activations(surgery, products, settings):
+        tokens += count
+        for name, values in rows.items():
+            for index, window in enumerate(moments[name].windows):
+                piece = values[:, index * _WINDOW :][:, : len(window)]
+                np.add(window, piece.T @ piece, out=window)
     for moment in moments.values():
         for window in moment.windows:
             np.divide(window, max(1, tokens), out=window)
-    return _joined(moments, products)
-
-
-def _joined(moments: Mapping[str, Moments], products: Sequence[Product]) -> dict[str, Moments]:
-    """Returns the moments with those of activations that multiply one matrix averaged.
-
-    albert's layers share their weights: what is done to a matrix for one of its activations holds
-    for all of them.
-    """
-    groups = {name: {name} for name in moments}
-    first_use: dict[str, str] = {}
-    for product in products:
-        other = first_use.setdefault(product.matrix.name, product.activation)
-        group = groups[other] | groups[product.activation]
-        groups |= dict.fromkeys(group, group)
     return {
         name: moments[name]
         if len(group) == 1
@@ -109,8 +111,47 @@ def _joined(moments: Mapping[str, Moments], products: Sequence[Product]) -> dict
                 for index in range(len(moments[name].windows))
             )
         )
-        for name, group in groups.items()
+        for name, group in _tied(moments, products).items()
     }
+
+
+def _activations(
+    surgery: Surgery, products: Sequence[Product], settings: QuantizeSettings
+) -> Iterator[tuple[int, dict[str, FloatArray]]]:
+    """Runs the calibration texts.
+
+    Yields:
+        For some texts, how many tokens they have, and what products multiply, by name, each
+        (tokens, channels) float32 without rows of padding.
+    """
+    widths = {product.activation: product.matrix.shape[1] for product in products}
+    names = sorted(widths)
+    session = _probing_session(surgery, names, settings.work)
+    inputs = [i.name for i in session.get_inputs()]
+    for feed in settings.calibration(list(dict.fromkeys([*inputs, "attention_mask"]))):
+        for part in _parts(feed):
+            real = part["attention_mask"].astype(bool)
+            rows = {}
+            outputs = session.run(names, {name: part[name] for name in inputs})
+            for name, values in zip(names, outputs, strict=True):
+                kept = values[real] if values.shape[:2] == real.shape else values
+                rows[name] = kept.reshape(-1, widths[name])
+            yield int(real.sum()), rows
+
+
+def _tied(names: Iterable[str], products: Sequence[Product]) -> dict[str, set[str]]:
+    """Returns, for each activation, all that multiply a matrix which it multiplies.
+
+    albert's layers share their weights: what is done to a matrix for one of its activations holds
+    for all of them, so they are averaged.
+    """
+    groups = {name: {name} for name in names}
+    first_use: dict[str, str] = {}
+    for product in products:
+        other = first_use.setdefault(product.matrix.name, product.activation)
+        group = groups[other] | groups[product.activation]
+        groups |= dict.fromkeys(group, group)
+    return groups
 
 
 def _probing_session(surgery: Surgery, names: Collection[str], work: Path) -> Any:

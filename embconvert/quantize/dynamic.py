@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embconvert.config import Recipe
-from embconvert.quantize.activations import Moments, second_moments
+from embconvert.quantize.activations import Moments, mean_squares, second_moments
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.gptq import gptq_channels
 from embconvert.quantize.products import Lookup, Matrix, Product
@@ -50,21 +50,23 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
     surgery = Surgery(path)
     products = surgery.products()
     moments: dict[str, Moments] = {}
-    if Recipe.GPTQ in recipes or Recipe.SMOOTH in recipes:
+    squares: dict[str, FloatArray] = {}
+    if Recipe.GPTQ in recipes:
         moments = second_moments(surgery, products, settings)
+        squares = {name: known.squares for name, known in moments.items()}
+    elif Recipe.SMOOTH in recipes:
+        squares = mean_squares(surgery, products, settings)
     factors: dict[str, FloatArray] = {}
     if Recipe.SMOOTH in recipes:
         for activations, matrices in _sharing(products):
-            known = moments[activations[0]]
+            known = squares[activations[0]]
             if is_worth_smoothing(known, sum(matrix.shape[0] for matrix in matrices)):
                 found = smoothing(known, (matrix.rows() for matrix in matrices))
                 factors |= dict.fromkeys(activations, found)
     operators = _Operators(surgery, settings, signed=signed)
     for product in products:
         name = product.activation
-        operators.replace_product(
-            product, factors.get(name), moments[name] if Recipe.GPTQ in recipes else None
-        )
+        operators.replace_product(product, factors.get(name), moments.get(name))
     for lookup in surgery.lookups():
         operators.replace_lookup(lookup, row_scales=Recipe.ROW_TABLE in recipes)
     return surgery.finished()

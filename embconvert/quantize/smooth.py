@@ -19,7 +19,7 @@ _LEAST = 0.125
 _DWARFING = 0.25
 
 
-def is_worth_smoothing(moments: Moments, results: int) -> bool:
+def is_worth_smoothing(squares: FloatArray, results: int) -> bool:
     """Whether an activation gains more by smoothing than the pass over it costs.
 
     One that is wider than all that its products give, as inside a feed-forward layer, costs most
@@ -27,24 +27,22 @@ def is_worth_smoothing(moments: Moments, results: int) -> bool:
     others.
 
     Args:
-        moments: Of the activation.
+        squares: The activation's mean squares, (channels,) float32.
         results: Channels of all products with it together.
     """
-    squares = moments.squares
     return results >= len(squares) or bool(squares.max() > _DWARFING * squares.sum())
 
 
-def smoothing(moments: Moments, matrices: Iterable[FloatArray]) -> FloatArray:
+def smoothing(squares: FloatArray, matrices: Iterable[FloatArray]) -> FloatArray:
     """Returns what to divide an activation by, and to multiply its weights with.
 
     Args:
-        moments: Of the activation.
+        squares: The activation's mean squares, (channels,) float32.
         matrices: All that it multiplies, each (rows, channels) float32.
 
     Returns:
         (channels,) float32.
     """
-    squares = moments.squares
     reach = np.zeros(squares.shape, np.float32)
     for matrix in matrices:
         reach = np.maximum(reach, np.abs(matrix).max(axis=0))

@@ -81,16 +81,12 @@ def test_reduced_weights_have_seven_bits(limit: int, tmp_path: Path) -> None:
     assert [int(np.abs(w.astype(int)).max()) for w in weights] == [limit]
 
 
-def of_channels(squares: np.ndarray) -> Moments:
-    return Moments((np.diag(squares).astype(np.float32),))
-
-
 def test_smoothing_changes_no_product_and_evens_the_channels_out() -> None:
     activation = RANDOM.standard_normal((100, 16), dtype=np.float32)
     activation[:, 3] *= 100
     weights = RANDOM.standard_normal((8, 16), dtype=np.float32)
     moments = Moments(((activation.T @ activation / 100).astype(np.float32),))
-    factors = smoothing(moments, [weights])
+    factors = smoothing(moments.squares, [weights])
     np.testing.assert_allclose(
         (activation / factors) @ (weights * factors).T, activation @ weights.T, rtol=1e-3, atol=1e-2
     )
@@ -103,16 +99,16 @@ def test_smoothing_changes_no_product_and_evens_the_channels_out() -> None:
 def test_a_channel_that_was_silent_is_not_made_loud() -> None:
     squares = np.ones(64, np.float32)
     squares[0], squares[1] = 0, 1e-12
-    factors = smoothing(of_channels(squares), [np.ones((4, 64), np.float32)])
+    factors = smoothing(squares, [np.ones((4, 64), np.float32)])
     assert factors.min() >= 0.125
 
 
 def test_a_wide_activation_is_smoothed_only_when_a_channel_dwarfs_the_others() -> None:
     squares = np.ones(64, np.float32)
-    assert is_worth_smoothing(of_channels(squares), 64)
-    assert not is_worth_smoothing(of_channels(squares), 16)
+    assert is_worth_smoothing(squares, 64)
+    assert not is_worth_smoothing(squares, 16)
     squares[5] = 40
-    assert is_worth_smoothing(of_channels(squares), 16)
+    assert is_worth_smoothing(squares, 16)
 
 
 def test_layers_that_share_a_matrix_are_smoothed_alike(tmp_path: Path) -> None:
