@@ -1,6 +1,6 @@
 """8-bit weights and activations, their scales fixed by calibration on texts."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,7 @@ def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     model, weights = hollow_out(read_model(path))
     expose_attention_weights(model)
     nodes = set(nodes_with_matrices(model))
-    activations = {n.input[0] for n in model.graph.node if n.op_type == "MatMul"}
-    activations &= {name for n in model.graph.node if n.name in nodes for name in n.input}
+    activations = _give_products_inputs_of_their_own(model, nodes)
     session = _calibration_session(model, weights, sorted(activations), settings.work)
     ranges = _ranges(session, settings.calibration([i.name for i in session.get_inputs()]))
     quantizer = QDQQuantizer(
@@ -55,6 +54,36 @@ def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     with weights_on_demand(weights):
         quantizer.quantize_model()
     return fill(quantizer.model.model, weights)
+
+
+def _give_products_inputs_of_their_own(model: Any, nodes: Collection[str]) -> set[str]:
+    """Puts an Identity between what products multiply and the products, in place.
+
+    The quantizer rounds a tensor for all that read it, the residual beside a product too, which
+    needs no rounding. Runtimes remove an Identity when they load a graph.
+
+    Args:
+        model: An onnx.ModelProto.
+        nodes: The names of the nodes that are quantized.
+
+    Returns:
+        The names of the products' new inputs.
+    """
+    from onnx import helper
+
+    copies: dict[str, str] = {}
+    ordered = []
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and node.name in nodes:
+            name = node.input[0]
+            if name not in copies:
+                copies[name] = f"{name}_multiplied"
+                ordered.append(helper.make_node("Identity", [name], [copies[name]]))
+            node.input[0] = copies[name]
+        ordered.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+    return set(copies.values())
 
 
 def _calibration_session(
