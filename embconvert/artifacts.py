@@ -128,7 +128,8 @@ class Staging:
 
     def __init__(self, target: Path, say: Callable[[str], None]) -> None:
         # What a link points to is replaced, not the link.
-        self.target = target.resolve() if target.is_symlink() else target
+        with output_errors(target):
+            self.target = target.resolve() if target.is_symlink() else target
         self.folder = self._sibling("staging")
         self.work = self.folder / ".work"
         self._lock_file = self.target.parent / f".{self.target.name}.embconvert-lock"

@@ -165,10 +165,12 @@ class Plan:
     def memory_need_bytes(self) -> int:
         """About how much memory a container needs for this plan, page cache left out.
 
-        A line above what `make bench-memory` and `make bench-container` measure: the libraries of
-        the processes alive at once, and the largest weights in work.
+        An estimate on the safe side: the libraries of the processes alive at once, and a part of
+        the float32 weights, which are read in pieces when memory is short.
         """
-        return int(1.2e9 + 0.1 * 4 * self.parameters)
+        verified = any(step.floor is not None for step in self.steps)
+        weights = self.parameters * 4
+        return int(1.2e9 + 0.5 * weights) if verified else int(0.6e9 + 0.25 * weights)
 
     def disk_need_bytes(self, files: Collection[str] | None = None) -> int:
         """About how much room the output's disk must have before this plan starts.
