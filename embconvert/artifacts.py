@@ -277,12 +277,15 @@ class Staging:
             files.append(record.external_data)
         try:
             for part in files:
-                path = folder / part.path
-                if not path.is_file() or path.is_symlink() or hash_file(path) != part.sha256:
+                source = folder / part.path
+                if not source.is_file() or source.is_symlink():
                     return False
-            self._link(folder / record.path, self.path(file))
-            for part in files[1:]:
-                self._link(folder / part.path, self.path(part.path))
+                staged = self.path(file if part is files[0] else part.path)
+                self._link(source, staged)
+                # What was linked is compared: another run may have replaced the source meanwhile.
+                if hash_file(staged) != part.sha256:
+                    staged.unlink()
+                    return False
         except FileNotFoundError:  # its run was not dead after all
             return False
         return True

@@ -64,7 +64,10 @@ def problem(target: Path) -> str | None:
         assert {a.path for a in made.artifacts} == set(GRAPHS)
         assert all(hash_file(here / a.path) == a.sha256 for a in made.artifacts)
     except (AssertionError, ValueError, FileNotFoundError) as error:
-        replaced = not target.exists() or target.stat().st_ino != os.fstat(folder).st_ino
+        try:
+            replaced = target.stat().st_ino != os.fstat(folder).st_ino
+        except FileNotFoundError:
+            replaced = True
         return "replaced while it was read" if replaced else repr(error)
     finally:
         os.close(folder)
