@@ -9,6 +9,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
-    from embconvert.cli import main
+    from embconvert.cli.main import main
 
     main()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embconvert.texts import verification_texts
+from embconvert.fidelity.texts import verification_texts
 
 _OUTPUT = "sentence_embedding"
 

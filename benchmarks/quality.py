@@ -22,10 +22,10 @@ import numpy.typing as npt
 from machine import machine, our_versions
 from pipelines import MODEL, OUR_BIN, ROOT
 
-from embconvert.fidelity import FloatArray, cosines, spearman
-from embconvert.runtime import open_session, session_options
-from embconvert.texts import batches
-from embconvert.tokenization import TokenizedTexts, tokenize
+from embconvert.fidelity.figures import FloatArray, cosines, spearman
+from embconvert.fidelity.texts import batches
+from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
+from embconvert.graph.runtime import open_session, session_options
 
 _PRECISIONS = "Q4,Q8,QInt8,QUInt8,QInt8Static,Float16"
 _RESAMPLES = 1000

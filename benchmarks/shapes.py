@@ -173,7 +173,7 @@ def _save_tokenizer(shape: Shape, folder: Path) -> None:
     import tokenizers as tk
     from transformers import PreTrainedTokenizerFast
 
-    from embconvert.texts import calibration_texts, verification_texts
+    from embconvert.fidelity.texts import calibration_texts, verification_texts
 
     bpe = tk.Tokenizer(tk.models.BPE())
     bpe.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -36,8 +36,8 @@ from speed_models import (
     source_folder,
 )
 
-from embconvert.onnx_file import read_model
-from embconvert.resources import cpus, limit_threads
+from embconvert.graph.onnx_file import read_model
+from embconvert.processes.resources import cpus, limit_threads
 from embconvert.rewrite.facts import Facts
 from embconvert.rewrite.sizes import Size, product
 

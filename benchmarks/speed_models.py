@@ -17,8 +17,8 @@ from embconvert.config import OptimizationLevel, Overrides
 from embconvert.export import Exporter, export
 from embconvert.model import ExportedModel
 from embconvert.optimize import Optimizer, optimize
-from embconvert.source import resolve_folder
-from embconvert.source_model import SourceModel
+from embconvert.source.folder import resolve_folder
+from embconvert.source.torch_model import SourceModel
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -118,7 +118,7 @@ def _make_plain(name: str, path: Path) -> None:
 
 
 def _make_optimized(name: str, path: Path, level: OptimizationLevel) -> None:
-    from embconvert.onnx_file import read_artifact
+    from embconvert.graph.onnx_file import read_artifact
 
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         optimize(

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.config import Output
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
+from embconvert.graph.onnx_file import write_model
+from embconvert.graph.source_tensors import mark, marked, place_of, transposed
 from embconvert.model import TOKENS_OUTPUT, ExportedModel
-from embconvert.onnx_file import write_model
-from embconvert.source_tensors import mark, marked, place_of, transposed
-from embconvert.stored_weights import float32_copies, placeholders, swapped
+from embconvert.source.stored_weights import float32_copies, placeholders, swapped
 from embconvert.tracing import shapes_without_weights, traceable_operators
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
-    from embconvert.source_model import SourceModel
+    from embconvert.source.torch_model import SourceModel
 
 OUTPUTS = (TOKENS_OUTPUT, "sentence_embedding")
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from embconvert.compat import Version, oldest_for_precision
-from embconvert.config import QUANTIZED_PRECISIONS, Command, Layout, Output, Precision, Request
+from embconvert.config import QUANTIZED_PRECISIONS, Command, Layout, Output, Precision
 from embconvert.errors import UsageError
 from embconvert.model import EXTERNAL_DATA_THRESHOLD_BYTES, OnnxArtifact
+from embconvert.requests import Request
 
 #: The graph of a program that loads one.
 SERVED_FILE = "model.onnx"

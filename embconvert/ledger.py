@@ -9,19 +9,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from embconvert import __version__
-from embconvert.artifacts import Staging
-from embconvert.config import Request
+from embconvert.cli.options import command_line
 from embconvert.console import Console
 from embconvert.errors import SourceError
-from embconvert.fidelity import Fidelity
+from embconvert.fidelity.figures import Fidelity
+from embconvert.folder.staging import Staging
+from embconvert.graph.onnx_file import read_artifact
 from embconvert.layouts import LAYOUTS
 from embconvert.manifest import ArtifactRecord, Manifest
-from embconvert.metering import Meter
 from embconvert.model import Fusion, OnnxArtifact, ResolvedModel
-from embconvert.onnx_file import read_artifact
-from embconvert.options import command_line
 from embconvert.plan import WORK_FOLDER, Stage, Step
-from embconvert.resources import cpus
+from embconvert.processes.metering import Meter
+from embconvert.processes.resources import cpus
+from embconvert.requests import Request
 
 _STACK = (
     "torch", "transformers", "sentence-transformers", "optimum", "onnx", "onnx-ir", "onnxruntime",

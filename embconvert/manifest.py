@@ -11,7 +11,7 @@ from typing import Any
 
 from embconvert.architectures import FUSED_ATTENTION
 from embconvert.config import Layout, OptimizationLevel, Precision
-from embconvert.fidelity import Fidelity, LayerCosine, TextCosine
+from embconvert.fidelity.figures import Fidelity, LayerCosine, TextCosine
 from embconvert.model import FileRecord, Fusion, OnnxArtifact, TensorInfo
 
 SCHEMA_VERSION = 1

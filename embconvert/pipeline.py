@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.artifacts import Staging, is_whole, read_manifest
-from embconvert.config import Command, Finished, Output, PoolingMode, Precision, Request
+from embconvert.config import Command, Output, PoolingMode, Precision
 from embconvert.console import Console
-from embconvert.consumer_files import adapt_to_layout
-from embconvert.disk import output_errors, refuse_full_disk
 from embconvert.errors import (
     EmbconvertError,
     ExportError,
@@ -22,7 +19,12 @@ from embconvert.errors import (
     UsageError,
 )
 from embconvert.export import Exporter
-from embconvert.fidelity import Fidelity, shortfall
+from embconvert.fidelity.figures import Fidelity, shortfall
+from embconvert.fidelity.texts import calibration_texts
+from embconvert.fidelity.verifier import Source, Verifier
+from embconvert.folder.consumer_files import adapt_to_layout
+from embconvert.folder.disk import output_errors, refuse_full_disk
+from embconvert.folder.staging import Staging, is_whole, read_manifest
 from embconvert.layouts import LAYOUTS, misfit
 from embconvert.ledger import Ledger, make_record
 from embconvert.manifest import (
@@ -32,7 +34,6 @@ from embconvert.manifest import (
     fused_words,
     table_rows,
 )
-from embconvert.metering import Meter
 from embconvert.model import (
     Fusion,
     OnnxArtifact,
@@ -42,8 +43,11 @@ from embconvert.model import (
 )
 from embconvert.optimize import Optimizer
 from embconvert.plan import EXPORTED_FILE, Plan, Search, Stage, Step, make_plan
+from embconvert.processes.metering import Meter
+from embconvert.processes.resources import available_memory_bytes, limit_threads, memory_limit_bytes
+from embconvert.processes.workers import WorkerCrashed, Workers, Zygotes
 from embconvert.reporting.pages import users_pages, write_pages
-from embconvert.resources import available_memory_bytes, limit_threads, memory_limit_bytes
+from embconvert.requests import Finished, Request
 from embconvert.search import (
     FRONTIER_HEADER,
     Budget,
@@ -52,12 +56,9 @@ from embconvert.search import (
     name_of,
     search_record,
 )
-from embconvert.source import CONFIGURATION_FILES, check_kind, dimensions_problem
-from embconvert.source_model import check_device
+from embconvert.source.folder import CONFIGURATION_FILES, check_kind, dimensions_problem
+from embconvert.source.torch_model import check_device
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
-from embconvert.texts import calibration_texts
-from embconvert.verification import Source, Verifier
-from embconvert.workers import WorkerCrashed, Workers, Zygotes
 
 
 def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:

@@ -16,12 +16,12 @@ from embconvert.config import (
     OptimizationLevel,
     Precision,
     QuantizeOptions,
-    Request,
 )
 from embconvert.errors import SourceError, UsageError
-from embconvert.fidelity import Floor, floor_for
+from embconvert.fidelity.figures import Floor, floor_for
 from embconvert.layouts import LAYOUTS, LayoutRules, check_layout
 from embconvert.model import ResolvedModel
+from embconvert.requests import Request
 from embconvert.search import CANDIDATES, DEFAULT_FLOOR, Budget
 
 EXPORTED_FILE = "onnx/model.onnx"

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from embconvert.config import DEFAULT_RECIPES, MaxSize, Precision, Recipe
-from embconvert.fidelity import Fidelity, Floor, shortfall
+from embconvert.fidelity.figures import Fidelity, Floor, shortfall
 
 #: What `--quantize auto` tries, the smallest first; None is all recipes that a precision knows.
 CANDIDATES: tuple[tuple[Precision, tuple[Recipe, ...] | None], ...] = (

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.config import OptimizationLevel, Output, Overrides, Precision, QuantizeOptions
-from embconvert.consumer_files import save_missing_files, save_tokenizer
 from embconvert.export import Exporter, export
-from embconvert.fidelity import Embeddings, LayerCosine
-from embconvert.layers import layer_cosines
-from embconvert.metering import Meter, metered
+from embconvert.fidelity.embedding import Workload, WorkloadRun, run_graph
+from embconvert.fidelity.figures import Embeddings, LayerCosine
+from embconvert.fidelity.layers import layer_cosines
+from embconvert.fidelity.texts import batches, calibration_texts
+from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
+from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
 from embconvert.model import (
     ExportedModel,
     OnnxArtifact,
@@ -19,13 +21,11 @@ from embconvert.model import (
     ResolvedModel,
 )
 from embconvert.optimize import Optimizer, optimize
+from embconvert.processes.metering import Meter, metered
+from embconvert.processes.workers import Reporter
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import Feed, QuantizeSettings
-from embconvert.source_model import SourceModel
-from embconvert.texts import batches, calibration_texts
-from embconvert.tokenization import TokenizedTexts, tokenize
-from embconvert.verify import Workload, WorkloadRun, run_graph
-from embconvert.workers import Reporter
+from embconvert.source.torch_model import SourceModel
 
 # Calibration learns ranges; longer texts show no others and take much longer.
 _CALIBRATION_TOKENS = 128

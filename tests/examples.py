@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.config import OptimizationLevel, Precision
-from embconvert.fidelity import HISTOGRAM_EDGES, Fidelity, LayerCosine, TextCosine
+from embconvert.fidelity.figures import HISTOGRAM_EDGES, Fidelity, LayerCosine, TextCosine
+from embconvert.graph.onnx_file import hash_file
 from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.model import FileRecord, TensorInfo
-from embconvert.onnx_file import hash_file
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 

@@ -11,8 +11,8 @@ from typing import Any
 from conftest import files_in
 from faulty_runs import Run, Runner
 
-from embconvert.artifacts import read_manifest
-from embconvert.onnx_file import hash_file
+from embconvert.folder.staging import read_manifest
+from embconvert.graph.onnx_file import hash_file
 
 EVERY = os.environ.get("EMBCONVERT_FAULTS") == "all"
 SAMPLE = 6

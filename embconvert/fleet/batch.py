@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from embconvert import hub
-from embconvert.artifacts import read_manifest, was_killed
-from embconvert.config import BatchRequest, Finished, Shard
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, Interrupted, NetworkError
 from embconvert.fleet.entries import Entry, read_entries
@@ -22,9 +20,11 @@ from embconvert.fleet.summary import (
     counted,
     worst_code,
 )
-from embconvert.freshness import current_manifest
+from embconvert.folder.freshness import current_manifest
+from embconvert.folder.staging import read_manifest, was_killed
 from embconvert.manifest import MANIFEST_FILE
-from embconvert.workers import WorkerCrashed
+from embconvert.processes.workers import WorkerCrashed
+from embconvert.requests import BatchRequest, Finished, Shard
 
 
 def batch(request: BatchRequest) -> Finished:

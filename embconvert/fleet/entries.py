@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.config import BatchRequest, Command, Request, nearest
+from embconvert.cli.options import Option, make_request, parse_options
+from embconvert.config import Command, nearest
 from embconvert.errors import SeveralErrors, UsageError
+from embconvert.fidelity.texts import calibration_texts
 from embconvert.fleet import yaml_tree
 from embconvert.fleet.options import ENTRY_OPTIONS
 from embconvert.fleet.yaml_tree import Node, NotYamlError, Place, Scalar, parse_yaml
 from embconvert.layouts import check_layout
-from embconvert.options import Option, make_request, parse_options
 from embconvert.plan import make_search, make_steps
-from embconvert.source_model import check_device
-from embconvert.texts import calibration_texts
+from embconvert.requests import BatchRequest, Request
+from embconvert.source.torch_model import check_device
 
 _MAX_BYTES = 1 << 24
 # Who has more to mend than this mends the first and looks again.

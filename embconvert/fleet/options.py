@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from embconvert import values
-from embconvert.config import BatchRequest, Command
+from embconvert.cli import values
+from embconvert.cli.options import Option, options_of, shared
+from embconvert.config import Command
 from embconvert.errors import UsageError
-from embconvert.options import Option, options_of, shared
+from embconvert.requests import BatchRequest
 
 #: What is the whole run's: one process has one network, one stdout and one stderr.
 _OF_THE_RUN = ("offline", "dry_run", "json", "quiet", "debug")

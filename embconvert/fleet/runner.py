@@ -7,11 +7,11 @@ reach neither the batch nor the next model; and what every conversion imports is
 import functools
 import signal
 
-from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import raise_interrupted
 from embconvert.pipeline import convert
-from embconvert.workers import Reporter, Worker, WorkerCrashed, Zygotes
+from embconvert.processes.workers import Reporter, Worker, WorkerCrashed, Zygotes
+from embconvert.requests import Request
 
 _LIBRARIES = ("embconvert.fleet.runner", "huggingface_hub", "tokenizers")
 

@@ -5,9 +5,9 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from embconvert.config import BatchRequest, Shard
 from embconvert.errors import UsageError
 from embconvert.fleet.entries import Entry
+from embconvert.requests import BatchRequest, Shard
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 COUNT_VARIABLE = "JOB_COMPLETIONS"

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from embconvert import __version__, errors
-from embconvert.config import Shard
 from embconvert.fleet.entries import Entry
 from embconvert.manifest import Manifest
+from embconvert.requests import Shard
 
 SCHEMA_VERSION = 1
 

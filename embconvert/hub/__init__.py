@@ -3,13 +3,13 @@
 import re
 from pathlib import Path
 
-from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import UsageError
 from embconvert.hub.cache import remove_download
 from embconvert.hub.client import fetch, find_commits
 from embconvert.model import ResolvedModel
-from embconvert.source import resolve_folder
+from embconvert.requests import Request
+from embconvert.source.folder import resolve_folder
 
 __all__ = ["check", "find_commits", "local_folder", "output_folder", "remove_download", "resolve"]
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from embconvert.config import Request
+from embconvert.graph.onnx_file import hash_file
 from embconvert.manifest import CARD_FILE
-from embconvert.onnx_file import hash_file
-from embconvert.source import CONFIGURATION_FILES
+from embconvert.requests import Request
+from embconvert.source.folder import CONFIGURATION_FILES
 
 #: A commit's sha.
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, OutputError, SourceError
 from embconvert.hub.cache import (
@@ -23,7 +22,8 @@ from embconvert.hub.cache import (
 )
 from embconvert.hub.http import LONGEST_WAIT_S, use_patient_client
 from embconvert.hub.refusals import translated_errors
-from embconvert.source import parse_modules, read_any_json
+from embconvert.requests import Request
+from embconvert.source.folder import parse_modules, read_any_json
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

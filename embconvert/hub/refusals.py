@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from embconvert.config import Request, nearest
+from embconvert.config import nearest
 from embconvert.errors import EmbconvertError, NetworkError, OutputError, SourceError, UsageError
 from embconvert.hub.http import impatient
+from embconvert.requests import Request
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError
+from embconvert.graph.onnx_file import write_model
 from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, QuantizedModel
-from embconvert.onnx_file import write_model
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
 from embconvert.quantize.float16 import float16

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.hollow import fill
-from embconvert.onnx_file import write_model
+from embconvert.graph.hollow import fill
+from embconvert.graph.onnx_file import write_model
+from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.products import Product
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.surgery import Surgery
-from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
 
 # Channels further apart than this count as uncorrelated, so that the matrix of a wide activation
 # stays small.

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embconvert.hollow import fill, hollow_out
+from embconvert.graph.hollow import fill, hollow_out
+from embconvert.graph.onnx_file import read_model, write_model
+from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
 from embconvert.model import TOKENS_OUTPUT
-from embconvert.onnx_file import read_model, write_model
 from embconvert.quantize.settings import QuantizeSettings
-from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
 
 if TYPE_CHECKING:
     import onnx_ir as ir

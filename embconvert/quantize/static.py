@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embconvert.hollow import fill, hollow_out, weights_on_demand
-from embconvert.onnx_file import read_model, write_model
+from embconvert.graph.hollow import fill, hollow_out, weights_on_demand
+from embconvert.graph.onnx_file import read_model, write_model
+from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
 from embconvert.quantize.attention import expose_attention_weights
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.weights import nodes_with_matrices
-from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
 
 if TYPE_CHECKING:
     import onnx_ir as ir

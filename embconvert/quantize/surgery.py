@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.hollow import fill, hollow_out
-from embconvert.onnx_file import read_model
+from embconvert.graph.hollow import fill, hollow_out
+from embconvert.graph.onnx_file import read_model
 from embconvert.quantize.attention import expose_attention_weights
 from embconvert.quantize.products import Lookup, Product, find_lookups, find_products
 from embconvert.rewrite.editing import Editor

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import __version__
-from embconvert.artifacts import published_manifest
-from embconvert.config import CompareRequest, Finished
-from embconvert.disk import output_errors
 from embconvert.errors import OutputError
+from embconvert.folder.disk import output_errors
+from embconvert.folder.staging import published_manifest
 from embconvert.manifest import Manifest
 from embconvert.reporting import plots
 from embconvert.reporting.summary import Conversion, Graph, frontier
 from embconvert.reporting.templates import markup, page_style, render
+from embconvert.requests import CompareRequest, Finished
 
 
 def compare(request: CompareRequest) -> Finished:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from embconvert import values
-from embconvert.config import CompareRequest, PushRequest, ReportRequest, VerifyRequest
+from embconvert.cli import values
+from embconvert.cli.options import Option, shared
 from embconvert.errors import UsageError
-from embconvert.options import Option, shared
+from embconvert.requests import CompareRequest, PushRequest, ReportRequest, VerifyRequest
 
 REPORT_OPTIONS: tuple[Option, ...] = shared("quiet", "debug")
 

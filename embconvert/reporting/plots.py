@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from embconvert.fidelity import HISTOGRAM_EDGES
+from embconvert.fidelity.figures import HISTOGRAM_EDGES
 from embconvert.reporting.summary import SAME, Graph
 from embconvert.reporting.words import cosine_text
 

@@ -1,11 +1,11 @@
 """Making a published folder's pages again: `embconvert report`."""
 
-from embconvert.artifacts import published_manifest
-from embconvert.config import Finished, ReportRequest
 from embconvert.console import Console
-from embconvert.disk import output_errors
+from embconvert.folder.disk import output_errors
+from embconvert.folder.staging import published_manifest
 from embconvert.manifest import MANIFEST_FILE, REPORT_FILE
 from embconvert.reporting.pages import users_pages, write_pages
+from embconvert.requests import Finished, ReportRequest
 
 
 def report(request: ReportRequest) -> Finished:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from embconvert.config import OptimizationLevel, Precision
-from embconvert.fidelity import HISTOGRAM_EDGES, Fidelity, LayerCosine
+from embconvert.fidelity.figures import HISTOGRAM_EDGES, Fidelity, LayerCosine
 from embconvert.manifest import ArtifactRecord, Manifest
 
 #: Float32 rounding; below this distance (1 - cosine) embeddings count as the same.

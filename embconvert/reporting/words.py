@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from embconvert.texts import verification_texts
+from embconvert.fidelity.texts import verification_texts
 
 _BEGINNING = 140
 

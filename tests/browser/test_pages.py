@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from examples import graph, published
 
-from embconvert.config import CompareRequest, OptimizationLevel, ReportRequest
+from embconvert.config import OptimizationLevel
 from embconvert.model import Fusion
 from embconvert.reporting.compare import compare
 from embconvert.reporting.report import report
+from embconvert.requests import CompareRequest, ReportRequest
 
 LOOK = Path(sys.prefix) / "browser" / "look.mjs"
 #: A desktop and a phone.

@@ -15,10 +15,10 @@ import pytest
 from conftest import ROOT, embconvert
 
 from embconvert.config import Layout
-from embconvert.fidelity import cosines
+from embconvert.fidelity.figures import cosines
+from embconvert.fidelity.texts import verification_texts
 from embconvert.manifest import parse_manifest
 from embconvert.reporting.snippets import Snippet, snippets
-from embconvert.texts import verification_texts
 
 CLIENTS = Path(__file__).parent / "clients"
 LOWERED = str(Path(__file__).parents[1] / "lowered")

@@ -111,7 +111,8 @@ class Events:
             self.happened(f"{event} {' '.join(shown)}")
 
     def _wrap(self) -> None:
-        from embconvert import onnx_file, workers
+        from embconvert.graph import onnx_file
+        from embconvert.processes import workers
 
         events = self
         write, call = onnx_file.HashingFile.write, workers.Worker.call

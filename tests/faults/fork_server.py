@@ -27,7 +27,7 @@ def run(job: dict[str, Any]) -> NoReturn:
     context = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda *_: context  # type: ignore[assignment]
     if not job["can_swap"]:
-        from embconvert import artifacts
+        from embconvert.folder import staging as artifacts
 
         artifacts.exchange = lambda *_: False  # type: ignore[attr-defined]
     Events(Path(job["parent"]), Path(job["log"]), **job["fault"]).install()
@@ -41,7 +41,7 @@ def run(job: dict[str, Any]) -> NoReturn:
     os.environ.pop("HOME" if job["user"] is not None else "", None)
     sys.argv = ["embconvert", *job["words"]]
 
-    from embconvert.cli import main
+    from embconvert.cli.main import main
 
     main()
 

@@ -20,14 +20,14 @@ from onnx import helper
 from safetensors.numpy import save
 
 from embconvert.architectures import read_architecture
-from embconvert.cli import parse
-from embconvert.commands import COMMANDS
-from embconvert.distrust import refuse_absurd_sizes
+from embconvert.cli.commands import COMMANDS
+from embconvert.cli.main import parse
 from embconvert.errors import EmbconvertError
+from embconvert.fidelity.texts import calibration_texts
+from embconvert.graph.onnx_file import read_artifact
 from embconvert.manifest import parse_manifest
-from embconvert.onnx_file import read_artifact
-from embconvert.source import parse_modules, read_any_json, resolve_folder
-from embconvert.texts import calibration_texts
+from embconvert.source.distrust import refuse_absurd_sizes
+from embconvert.source.folder import parse_modules, read_any_json, resolve_folder
 
 EXAMPLES = int(os.environ.get("EMBCONVERT_FUZZ_EXAMPLES", "150"))
 fuzz = settings(

@@ -128,7 +128,7 @@ def test_a_signal_in_the_first_moment_counts_too() -> None:
 import runpy, sys, threading, os
 class Killer:
     def find_spec(self, name, path=None, target=None):
-        if name == "embconvert.cli":
+        if name == "embconvert.cli.main":
             os.kill(1, 15)
 sys.meta_path.insert(0, Killer())
 sys.argv = ["entrypoint.py", "--help"]
@@ -151,7 +151,7 @@ def test_limits_of_the_container_are_seen(tiny_source: Path, models: Path) -> No
     )
     assert manifest(models / "tiny")["machine"]["cpus"] == 1
     threads = """
-from embconvert.resources import limit_threads, session_threads
+from embconvert.processes.resources import limit_threads, session_threads
 limit_threads()
 import torch
 print(torch.get_num_threads(), session_threads())

@@ -8,8 +8,8 @@ import zoo
 from conftest import embconvert
 
 from embconvert.config import Overrides
-from embconvert.source import resolve_folder
-from embconvert.source_model import SourceModel
+from embconvert.source.folder import resolve_folder
+from embconvert.source.torch_model import SourceModel
 
 pytestmark = pytest.mark.integration
 

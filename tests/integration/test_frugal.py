@@ -8,8 +8,8 @@ import zoo
 from conftest import ROOT, embconvert, files_in
 from test_architectures import export, load, random_feed
 
-from embconvert.runtime import open_session, session_options
-from embconvert.segments import PiecewiseGraph
+from embconvert.graph.runtime import open_session, session_options
+from embconvert.graph.segments import PiecewiseGraph
 
 pytestmark = pytest.mark.integration
 

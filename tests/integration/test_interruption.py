@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import embconvert, files_in
 
-from embconvert.artifacts import read_manifest
-from embconvert.onnx_file import hash_file
+from embconvert.folder.staging import read_manifest
+from embconvert.graph.onnx_file import hash_file
 
 pytestmark = pytest.mark.integration
 

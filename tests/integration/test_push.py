@@ -14,8 +14,8 @@ from examples import graph, published
 from hub_server import refuse
 from hub_upload_server import UploadServer
 
-from embconvert.config import ReportRequest
 from embconvert.reporting.report import report
+from embconvert.requests import ReportRequest
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,8 @@ import zoo
 from test_architectures import export, load, random_feed
 
 from embconvert.config import OptimizationLevel
+from embconvert.graph.onnx_file import read_artifact, read_model
 from embconvert.model import ExportedModel, OptimizedModel
-from embconvert.onnx_file import read_artifact, read_model
 from embconvert.optimize import Optimizer, optimize
 from embconvert.rewrite import rewrite, rules_for
 

@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from test_architectures import export, load
 
 from embconvert.errors import SourceError
-from embconvert.onnx_file import read_model
+from embconvert.graph.onnx_file import read_model
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ import pytest
 import zoo
 from conftest import Outcome, embconvert, files_in
 
-from embconvert.onnx_file import hash_file
+from embconvert.graph.onnx_file import hash_file
 
 pytestmark = pytest.mark.integration
 

@@ -6,7 +6,8 @@ process also believes to have a megabyte.
 
 import os
 
-from embconvert import onnx_file, resources
+from embconvert.graph import onnx_file
+from embconvert.processes import resources
 
 defaults = onnx_file.write_model.__kwdefaults__
 assert defaults is not None

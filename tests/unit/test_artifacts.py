@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from conftest import files_in
 
-from embconvert.artifacts import Staging, read_manifest
 from embconvert.config import Layout, OptimizationLevel, Precision
-from embconvert.disk import output_errors, refuse_full_disk
 from embconvert.errors import OutputError
+from embconvert.folder.disk import output_errors, refuse_full_disk
+from embconvert.folder.staging import Staging, read_manifest
+from embconvert.graph.onnx_file import hash_file
 from embconvert.manifest import (
     ArtifactRecord,
     Manifest,
@@ -25,7 +26,6 @@ from embconvert.manifest import (
     table_rows,
 )
 from embconvert.model import FileRecord, Fusion, TensorInfo
-from embconvert.onnx_file import hash_file
 
 
 def record(path: Path, file: str, **changes: Any) -> ArtifactRecord:
@@ -104,7 +104,7 @@ def test_an_old_folder_is_replaced_and_the_users_own_files_stay(tmp_path: Path) 
 @pytest.fixture
 def no_swapping(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system such as NFS."""
-    monkeypatch.setattr("embconvert.artifacts.exchange", lambda *_: False)
+    monkeypatch.setattr("embconvert.folder.staging.exchange", lambda *_: False)
 
 
 @pytest.mark.usefixtures("no_swapping")

@@ -10,7 +10,7 @@ from graphs import table_and_products, weights
 from onnx import TensorProto, helper, numpy_helper
 
 from embconvert.config import QuantizeOptions
-from embconvert.onnx_file import read_artifact, write_model
+from embconvert.graph.onnx_file import read_artifact, write_model
 from embconvert.quantize.blocks import BlockFormat, Blocks, dequantize_blocks, quantize_blocks
 from embconvert.quantize.blockwise import blockwise_8
 from embconvert.quantize.settings import QuantizeSettings

@@ -12,7 +12,7 @@ from embconvert.model import SourceCard
 from embconvert.reporting.card import model_card
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.reporting.snippets import snippets
-from embconvert.source_card import read_card
+from embconvert.source.card import read_card
 
 
 def card(folder: Path, manifest: Manifest) -> str:

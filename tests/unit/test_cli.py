@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embconvert import cli
-from embconvert.cli import run
-from embconvert.commands import COMMANDS
-from embconvert.config import Command, OptimizationLevel, PoolingMode, Precision, Request
+from embconvert.cli import main as cli
+from embconvert.cli.commands import COMMANDS
+from embconvert.cli.main import run
+from embconvert.config import Command, OptimizationLevel, PoolingMode, Precision
 from embconvert.errors import UsageError
+from embconvert.requests import Request
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from embconvert.cli import parse
-from embconvert.options import command_line
+from embconvert.cli.main import parse
+from embconvert.cli.options import command_line
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embconvert.container import mend_permission
+from embconvert.processes.container import mend_permission
 
 MOUNTS = """\
 22 1 0:21 / / rw - overlay overlay rw

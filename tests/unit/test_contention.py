@@ -15,9 +15,9 @@ import pytest
 from conftest import files_in
 from test_artifacts import manifest, record
 
-from embconvert.artifacts import Staging, read_manifest
 from embconvert.errors import OutputError
-from embconvert.onnx_file import hash_file
+from embconvert.folder.staging import Staging, read_manifest
+from embconvert.graph.onnx_file import hash_file
 
 SECONDS = 3.0
 GRAPHS = ("onnx/model.onnx", "onnx/model_opt1.onnx", "onnx/model_opt1_QInt8.onnx")
@@ -27,7 +27,7 @@ def publish_for_ever(target: Path, swapping: bool) -> None:
     """Publishes other content each time, as one run after another would."""
     import fcntl
 
-    from embconvert import artifacts
+    from embconvert.folder import staging as artifacts
 
     fcntl.flock = lambda *_: None
     if not swapping:

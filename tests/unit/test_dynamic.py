@@ -9,7 +9,7 @@ import pytest
 from graphs import table_and_products, two_layers
 
 from embconvert.config import RECIPES, Precision, QuantizeOptions, Recipe
-from embconvert.onnx_file import write_model
+from embconvert.graph.onnx_file import write_model
 from embconvert.quantize.activations import Moments
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
 from embconvert.quantize.settings import Feed, QuantizeSettings

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embconvert.config import Precision
-from embconvert.fidelity import (
+from embconvert.fidelity.figures import (
     HISTOGRAM_EDGES,
     Embeddings,
     Fidelity,

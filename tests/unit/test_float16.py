@@ -10,7 +10,7 @@ import onnxruntime
 from graphs import table_and_products
 
 from embconvert.config import QuantizeOptions
-from embconvert.onnx_file import write_model
+from embconvert.graph.onnx_file import write_model
 from embconvert.quantize.float16 import float16
 from embconvert.quantize.settings import QuantizeSettings
 

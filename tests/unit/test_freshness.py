@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from examples import fidelity, graph, published
 
-from embconvert.config import Command, Layout, PoolingMode, Precision, Request
-from embconvert.freshness import current_manifest
+from embconvert.config import Command, Layout, PoolingMode, Precision
+from embconvert.fidelity.texts import calibration_texts
+from embconvert.folder.freshness import current_manifest
 from embconvert.ledger import versions
 from embconvert.manifest import ArtifactRecord
 from embconvert.plan import make_search, make_steps
-from embconvert.texts import calibration_texts
+from embconvert.requests import Request
 
 COMMIT = "1234567890" * 4
 REQUEST = Request(

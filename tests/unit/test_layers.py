@@ -1,6 +1,6 @@
 """Which tensors of a graph are the ends of its layers."""
 
-from embconvert.layers import group_layers
+from embconvert.fidelity.layers import group_layers
 
 
 def test_the_last_tensors_of_each_layer_are_found_by_their_path() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_plan import RESOLVED, plan
 
-from embconvert.cli import parse
+from embconvert.cli.main import parse
 from embconvert.config import Layout
 from embconvert.errors import UsageError
 from embconvert.layouts import LAYOUTS, misfit

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from embconvert.lockstep import run_in_lockstep
+from embconvert.source.lockstep import run_in_lockstep
 
 
 class Layer:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embconvert.hollow import fill, hollow_out, weights_on_demand
-from embconvert.onnx_file import hash_file, read_artifact, read_model, write_model
+from embconvert.graph.hollow import fill, hollow_out, weights_on_demand
+from embconvert.graph.onnx_file import hash_file, read_artifact, read_model, write_model
 
 WEIGHT = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) / 4096
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from embconvert.architectures import read_architecture
-from embconvert.cli import parse
+from embconvert.cli.main import parse
 from embconvert.compat import oldest_onnxruntime
 from embconvert.errors import SourceError, UsageError
 from embconvert.model import ResolvedModel

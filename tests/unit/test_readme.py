@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from embconvert.commands import COMMANDS
+from embconvert.cli.commands import COMMANDS
+from embconvert.cli.options import OPTIONS
 from embconvert.config import Command
-from embconvert.options import OPTIONS
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `--(\w+)( [A-Z]+)?` \| ([^|]+) \| ([^|]+) \| ([^|]*) \|$", re.MULTILINE)

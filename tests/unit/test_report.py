@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 from examples import fidelity, graph, published
 
-from embconvert.artifacts import published_manifest
-from embconvert.config import CompareRequest, Precision, ReportRequest
+from embconvert.config import Precision
 from embconvert.errors import SourceError, UsageError
-from embconvert.fidelity import HISTOGRAM_EDGES, Floor
+from embconvert.fidelity.figures import HISTOGRAM_EDGES, Floor
+from embconvert.folder.staging import published_manifest
 from embconvert.manifest import Manifest, parse_manifest
 from embconvert.model import Fusion
 from embconvert.reporting.compare import compare, comparison_page
@@ -21,6 +21,7 @@ from embconvert.reporting.page import report_page
 from embconvert.reporting.plots import nines, nines_axis, used_bins
 from embconvert.reporting.report import report
 from embconvert.reporting.summary import Conversion
+from embconvert.requests import CompareRequest, ReportRequest
 from embconvert.search import Budget, Candidate, search_record
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embconvert.resources import available_memory_bytes, cpus, memory_limit_bytes
+from embconvert.processes.resources import available_memory_bytes, cpus, memory_limit_bytes
 
 GIB = 1 << 30
 

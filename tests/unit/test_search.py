@@ -7,11 +7,11 @@ import pytest
 from examples import fidelity
 from test_plan import plan
 
+from embconvert.cli.values import size
 from embconvert.errors import UsageError
-from embconvert.fidelity import Floor
+from embconvert.fidelity.figures import Floor
 from embconvert.plan import Search
 from embconvert.search import Budget, Candidate, frontier_rows
-from embconvert.values import size
 
 MB = 10**6
 

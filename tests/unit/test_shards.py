@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embconvert import cli
-from embconvert.config import AUTO_SHARD, BatchRequest, Command, Request, Shard
+from embconvert.cli import main as cli
+from embconvert.config import Command
 from embconvert.errors import UsageError
 from embconvert.fleet.entries import Entry
 from embconvert.fleet.shards import chosen_shard, matrix, part_of
+from embconvert.requests import AUTO_SHARD, BatchRequest, Request, Shard
 
 
 def entries(names: list[str]) -> list[Entry]:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from embconvert.config import Command, PoolingMode, Request
+from embconvert.config import Command, PoolingMode
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.hub import local_folder
 from embconvert.hub.cache import needed_files
-from embconvert.source import check_kind, parse_modules, resolve_folder
+from embconvert.requests import Request
+from embconvert.source.folder import check_kind, parse_modules, resolve_folder
 
 
 @pytest.fixture

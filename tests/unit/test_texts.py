@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from embconvert.config import TASK_SYNONYMS
 from embconvert.errors import SourceError, UsageError
-from embconvert.texts import batches, calibration_texts, verification_texts
-from embconvert.tokenization import tokenize
-from embconvert.verify import make_workload
+from embconvert.fidelity.embedding import make_workload
+from embconvert.fidelity.texts import batches, calibration_texts, verification_texts
+from embconvert.fidelity.tokenization import tokenize
 
 
 def test_verification_texts_are_many_and_varied() -> None:

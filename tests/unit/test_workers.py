@@ -10,8 +10,8 @@ import pytest
 
 from embconvert.console import Console
 from embconvert.errors import SourceError
-from embconvert.workers import Reporter, Worker, WorkerCrashed, _serve
-from embconvert.zygote import Zygote
+from embconvert.processes.workers import Reporter, Worker, WorkerCrashed, _serve
+from embconvert.processes.zygote import Zygote
 
 _seen: list[str] = []
 

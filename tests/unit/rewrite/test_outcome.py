@@ -8,8 +8,8 @@ from rewriting import apply, parse
 
 from embconvert.config import OptimizationLevel
 from embconvert.errors import OptimizeError
+from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.model import ExportedModel, Fusion, OptimizedModel
-from embconvert.onnx_file import read_model, write_model
 from embconvert.optimize import Optimizer, optimize
 from embconvert.rewrite import FUSIONS, TIDYING, rules_for
 from embconvert.rewrite.outcome import describe_fusions

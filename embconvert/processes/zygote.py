@@ -14,8 +14,8 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
-from embconvert.light_imports import import_all
-from embconvert.processes import die_with
+from embconvert.processes.child import die_with
+from embconvert.processes.light_imports import import_all
 
 Serve = Callable[["Connection[Any, Any]", bool, int, Sequence[str]], None]
 

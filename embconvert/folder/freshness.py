@@ -8,14 +8,14 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from embconvert.artifacts import is_whole, read_manifest
-from embconvert.config import Request
-from embconvert.fidelity import Fidelity, Floor, shortfall
+from embconvert.fidelity.figures import Fidelity, Floor, shortfall
+from embconvert.fidelity.texts import calibration_texts
+from embconvert.folder.staging import is_whole, read_manifest
 from embconvert.ledger import unmade
 from embconvert.manifest import Manifest
 from embconvert.plan import Step, make_search, make_steps
-from embconvert.source import resolve_folder
-from embconvert.texts import calibration_texts
+from embconvert.requests import Request
+from embconvert.source.folder import resolve_folder
 
 
 def current_manifest(request: Request, folder: Path, source: str | Path) -> Manifest | None:

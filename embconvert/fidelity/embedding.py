@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from embconvert.fidelity import Embeddings, FloatArray, cosines
+from embconvert.fidelity.figures import Embeddings, FloatArray, cosines
+from embconvert.fidelity.texts import batches
+from embconvert.fidelity.tokenization import TokenizedTexts
+from embconvert.graph.runtime import open_session, session_options
+from embconvert.graph.segments import PiecewiseGraph
 from embconvert.model import OnnxArtifact
-from embconvert.resources import available_memory_bytes
-from embconvert.runtime import open_session, session_options
-from embconvert.segments import PiecewiseGraph
-from embconvert.texts import batches
-from embconvert.tokenization import TokenizedTexts
+from embconvert.processes.resources import available_memory_bytes
 
 # ONNX Runtime packs a piece's weights, and makes float32 ones of half-precision ones: several times
 # their size; the process with the source is there, too.

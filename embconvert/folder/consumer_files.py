@@ -13,10 +13,10 @@ from embconvert.errors import UnsupportedModelError
 from embconvert.layouts import LayoutRules
 from embconvert.manifest import ArtifactRecord
 from embconvert.model import ResolvedModel
-from embconvert.source import read_any_json, read_json
+from embconvert.source.folder import read_any_json, read_json
 
 if TYPE_CHECKING:
-    from embconvert.source_model import SourceModel
+    from embconvert.source.torch_model import SourceModel
 
 
 def save_tokenizer(source: "SourceModel", folder: Path) -> None:

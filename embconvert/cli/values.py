@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.config import (
-    AUTO_SHARD,
     OPSETS,
     QUANTIZED_PRECISIONS,
     MaxSize,
     Precision,
     Recipe,
-    Shard,
     unknown_value,
 )
 from embconvert.errors import UsageError
+from embconvert.requests import AUTO_SHARD, Shard
 
 _MAX_COUNT = 100_000
 

@@ -9,18 +9,18 @@ from types import MappingProxyType
 from typing import Any
 
 from embconvert.architectures import read_architecture
-from embconvert.config import Request
-from embconvert.distrust import (
+from embconvert.errors import SourceError, UnsupportedModelError, UsageError
+from embconvert.graph.onnx_file import hash_file
+from embconvert.model import FileRecord, ResolvedModel
+from embconvert.requests import Request
+from embconvert.source.card import read_card
+from embconvert.source.distrust import (
     refuse_absurd_sizes,
     refuse_activation,
     refuse_escapes,
     refuse_other_weights,
     refuse_special_files,
 )
-from embconvert.errors import SourceError, UnsupportedModelError, UsageError
-from embconvert.model import FileRecord, ResolvedModel
-from embconvert.onnx_file import hash_file
-from embconvert.source_card import read_card
 
 #: Any one of these lets transformers make a tokenizer.
 TOKENIZER_FILES = (

@@ -19,10 +19,10 @@ from typing import Any, Protocol, Self
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError
-from embconvert.light_imports import import_all
-from embconvert.processes import die_with
-from embconvert.resources import address_space_limit_bytes
-from embconvert.zygote import Forked, Zygote
+from embconvert.processes.child import die_with
+from embconvert.processes.light_imports import import_all
+from embconvert.processes.resources import address_space_limit_bytes
+from embconvert.processes.zygote import Forked, Zygote
 
 #: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
 _PATIENCE_S = 5.0

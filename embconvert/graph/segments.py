@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.hollow import Weights, hollow_out, reads_of
-from embconvert.onnx_file import read_model, reference_weights
-from embconvert.runtime import open_session, session_options
+from embconvert.graph.hollow import Weights, hollow_out, reads_of
+from embconvert.graph.onnx_file import read_model, reference_weights
+from embconvert.graph.runtime import open_session, session_options
 
 #: Operators that read some rows of their first input only.
 _ROW_READERS = {"Gather", "GatherBlockQuantized"}

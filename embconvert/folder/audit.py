@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.artifacts import published_manifest
-from embconvert.config import Command, Finished, PoolingMode, Precision, Request, VerifyRequest
+from embconvert.config import Command, PoolingMode, Precision
 from embconvert.console import Console
-from embconvert.disk import output_errors
 from embconvert.errors import FidelityError, SourceError
-from embconvert.fidelity import Fidelity, Floor, floor_for, shortfall
+from embconvert.fidelity.embedding import WorkloadRun, make_workload
+from embconvert.fidelity.figures import Fidelity, Floor, floor_for, shortfall
+from embconvert.fidelity.texts import verification_texts
+from embconvert.fidelity.tokenization import tokenize
+from embconvert.fidelity.verifier import Source, Verifier
+from embconvert.folder.disk import output_errors
+from embconvert.folder.staging import published_manifest
+from embconvert.graph.onnx_file import hash_file
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.model import FileRecord
-from embconvert.onnx_file import hash_file
-from embconvert.resources import available_memory_bytes, limit_threads
-from embconvert.source import read_json
+from embconvert.processes.resources import available_memory_bytes, limit_threads
+from embconvert.processes.workers import WorkerCrashed, Workers
+from embconvert.requests import Finished, Request, VerifyRequest
+from embconvert.source.folder import read_json
 from embconvert.tasks import embed_with_graph
-from embconvert.texts import verification_texts
-from embconvert.tokenization import tokenize
-from embconvert.verification import Source, Verifier
-from embconvert.verify import WorkloadRun, make_workload
-from embconvert.workers import WorkerCrashed, Workers
 
 # What a cosine may lose on another kind of CPU: int8 kernels add up in another order.
 _TOLERANCE = 0.005

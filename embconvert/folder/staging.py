@@ -23,7 +23,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from embconvert.disk import (
+from embconvert.errors import (
+    FidelityError,
+    OutputError,
+    SourceError,
+    UnsupportedModelError,
+    UsageError,
+)
+from embconvert.folder.disk import (
     entries,
     exchange,
     full_disk,
@@ -32,16 +39,9 @@ from embconvert.disk import (
     sync,
     uninterrupted,
 )
-from embconvert.errors import (
-    FidelityError,
-    OutputError,
-    SourceError,
-    UnsupportedModelError,
-    UsageError,
-)
+from embconvert.graph.onnx_file import hash_file
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest, parse_manifest
 from embconvert.model import FileRecord
-from embconvert.onnx_file import hash_file
 
 # What a full disk never is the reason of.
 _NOT_OF_THE_DISK = (OutputError, UsageError, UnsupportedModelError, FidelityError)

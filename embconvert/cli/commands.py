@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embconvert import values
-from embconvert.config import Command, Finished, VersionRequest
+from embconvert.cli import values
+from embconvert.cli.options import Option, make_request, options_of, shared
+from embconvert.config import Command
 from embconvert.fleet.options import BATCH_OPTIONS, make_batch_request
-from embconvert.options import Option, make_request, options_of, shared
 from embconvert.reporting.options import (
     COMPARE_OPTIONS,
     PUSH_OPTIONS,
@@ -22,6 +22,7 @@ from embconvert.reporting.options import (
     make_report_request,
     make_verify_request,
 )
+from embconvert.requests import Finished, VersionRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ _ALL = (
         ),
         options=_by_name(*VERIFY_OPTIONS),
         make_request=make_verify_request,
-        function="embconvert.audit:verify",
+        function="embconvert.folder.audit:verify",
         operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
     ),
     CommandSpec(
@@ -168,7 +169,7 @@ _ALL = (
         ),
         options=_by_name(*PUSH_OPTIONS),
         make_request=make_push_request,
-        function="embconvert.push:push",
+        function="embconvert.folder.push:push",
         operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
     ),
     CommandSpec(

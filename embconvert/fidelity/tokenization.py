@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embconvert.errors import SourceError
-from embconvert.source import read_json
+from embconvert.source.folder import read_json
 
 IntArray = npt.NDArray[np.int64]
 

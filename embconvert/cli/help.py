@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from embconvert.commands import COMMANDS, CommandSpec
+from embconvert.cli.commands import COMMANDS, CommandSpec
 
 _EXIT_CODES = (
     "0 done, 2 usage, 3 source model, 4 unsupported model, 5 export, 6 optimize, 7 quantize, "

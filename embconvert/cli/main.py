@@ -9,11 +9,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from embconvert.commands import COMMANDS, CommandSpec
+from embconvert.cli.commands import COMMANDS, CommandSpec
+from embconvert.cli.help import help_for
+from embconvert.cli.options import Option, parse_options
 from embconvert.config import nearest, unknown_value
 from embconvert.errors import EmbconvertError, Interrupted, UsageError, raise_interrupted
-from embconvert.help import help_for
-from embconvert.options import Option, parse_options
 
 ISSUES_PAGE = "the project's issue tracker"
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from embconvert.compat import oldest_onnxruntime, variant
-from embconvert.lazy_onnx import read_lazily
+from embconvert.graph.lazy_onnx import read_lazily
+from embconvert.graph.source_tensors import marked, places_file, read_places, write_places
 from embconvert.model import (
     EXTERNAL_DATA_THRESHOLD_BYTES,
     FileRecord,
     OnnxArtifact,
     TensorInfo,
 )
-from embconvert.source_tensors import marked, places_file, read_places, write_places
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from embconvert.container import mend_permission
 from embconvert.errors import OutputError
+from embconvert.processes.container import mend_permission
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

@@ -8,11 +8,11 @@ import numpy as np
 
 from embconvert.config import Overrides, PoolingMode
 from embconvert.errors import SourceError, UsageError
-from embconvert.fidelity import Embeddings, FloatArray
-from embconvert.loading import LoadedModel, load_model
-from embconvert.lockstep import layers_of, run_in_lockstep
+from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.model import ResolvedModel
-from embconvert.stored_weights import as_stored
+from embconvert.source.loading import LoadedModel, load_model
+from embconvert.source.lockstep import layers_of, run_in_lockstep
+from embconvert.source.stored_weights import as_stored
 
 if TYPE_CHECKING:
     import torch

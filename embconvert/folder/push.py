@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from embconvert.artifacts import published_manifest
-from embconvert.config import Finished, PushRequest
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
+from embconvert.folder.staging import published_manifest
+from embconvert.graph.onnx_file import hash_file
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, Manifest
-from embconvert.onnx_file import hash_file
+from embconvert.requests import Finished, PushRequest
 
 
 def push(request: PushRequest) -> Finished:

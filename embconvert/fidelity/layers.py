@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from embconvert.fidelity import LayerCosine, cosines
-from embconvert.hollow import hollow_out
+from embconvert.fidelity.figures import LayerCosine, cosines
+from embconvert.fidelity.tokenization import TokenizedTexts
+from embconvert.graph.hollow import hollow_out
+from embconvert.graph.onnx_file import read_model
+from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
+from embconvert.graph.segments import mapped_beside
 from embconvert.model import OnnxArtifact
-from embconvert.onnx_file import read_model
-from embconvert.runtime import NO_SECOND_COPY, open_session, session_options
-from embconvert.segments import mapped_beside
-from embconvert.tokenization import TokenizedTexts
 
 #: Texts of usual length; they show where accuracy goes, other texts lose it in the same layers.
 _TEXTS = 8

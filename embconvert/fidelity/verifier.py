@@ -5,13 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import Request
 from embconvert.console import Console
 from embconvert.errors import ExportError, FidelityError
 from embconvert.export import Exporter
-from embconvert.fidelity import Embeddings, Fidelity, LayerCosine, compare
-from embconvert.metering import Meter
+from embconvert.fidelity.embedding import Workload, WorkloadRun, join, make_workload
+from embconvert.fidelity.figures import Embeddings, Fidelity, LayerCosine, compare
+from embconvert.fidelity.texts import verification_texts
+from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
 from embconvert.model import OnnxArtifact, ResolvedModel
+from embconvert.processes.metering import Meter
+from embconvert.processes.workers import Worker, WorkerCrashed, Workers
+from embconvert.requests import Request
 from embconvert.tasks import (
     SourceFacts,
     compare_layers,
@@ -22,10 +26,6 @@ from embconvert.tasks import (
     save_source_tokenizer,
     source_token_ids,
 )
-from embconvert.texts import verification_texts
-from embconvert.tokenization import TokenizedTexts, tokenize
-from embconvert.verify import Workload, WorkloadRun, join, make_workload
-from embconvert.workers import Worker, WorkerCrashed, Workers
 
 
 class Source:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from embconvert import values
+from embconvert.cli import values
 from embconvert.config import (
     OPSETS,
     QUANTIZED_PRECISIONS,
@@ -21,9 +21,9 @@ from embconvert.config import (
     Output,
     PoolingMode,
     Recipe,
-    Request,
 )
 from embconvert.errors import UsageError
+from embconvert.requests import Request
 
 _ALL_COMMANDS = tuple(Command)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from embconvert.resources import session_threads
+from embconvert.processes.resources import session_threads
 
 #: Entries for session_options(): packed weights would be a second copy of them all.
 NO_SECOND_COPY = {"session.disable_prepacking": "1"}

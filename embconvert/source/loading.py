@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
-from embconvert.light_imports import importing_what_is_used
 from embconvert.model import ResolvedModel
-from embconvert.stored_weights import Casts, keeping_stored_precision, present_as_float32
+from embconvert.processes.light_imports import importing_what_is_used
+from embconvert.source.stored_weights import Casts, keeping_stored_precision, present_as_float32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The output folder: staged, published in one step, checked and uploaded."""

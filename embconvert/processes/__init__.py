@@ -1,0 +1,1 @@
+"""Child processes that do the heavy work, and what this machine lets them use."""

@@ -1,0 +1,1 @@
+"""The source model: its files checked, then loaded in torch with its weights mapped."""
