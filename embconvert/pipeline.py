@@ -90,7 +90,7 @@ def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:
         limit_threads()
         with (
             output_errors(target),
-            Workers(console, expected=prepared.plan.graph_processes, zygotes=zygotes) as workers,
+            Workers(console, zygotes=zygotes) as workers,
         ):
             manifest = _Run(prepared, staging, workers, console).execute()
     text = json.dumps(manifest.as_json(), indent=2) if request.json else str(target)

@@ -187,14 +187,6 @@ class Plan:
         made = sum(step.file_bytes(self.parameters) for step in steps)
         return made + max((step.work_bytes(self.parameters) for step in steps), default=0)
 
-    @property
-    def graph_processes(self) -> int:
-        """How many processes work on graphs: to make all but the export, and to verify."""
-        searching = 0 if self.search is None else 2  # one candidate at least
-        return searching + sum(
-            (step.stage is not Stage.EXPORT) + (step.floor is not None) for step in self.steps
-        )
-
     def as_json(self) -> dict[str, Any]:
         """Returns the plan as plain JSON values."""
         return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]

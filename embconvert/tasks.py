@@ -219,12 +219,14 @@ def quantize_graph(
 ) -> tuple[QuantizedModel, Meter]:
     """Quantizes an exported or optimized graph."""
 
-    def feeds(inputs: list[str]) -> Iterator[Feed]:
+    def feeds(inputs: list[str], tokens: int | None = None) -> Iterator[Feed]:
         texts = calibration_texts(calibration.dataset)
         limit = min(calibration.max_seq_length or _CALIBRATION_TOKENS, _CALIBRATION_TOKENS)
-        tokens = tokenize(calibration.folder, texts.texts, max_length=limit)
-        for group in batches(tokens.lengths, texts=16):
-            yield tokens.batch(group, inputs)
+        tokenized = tokenize(calibration.folder, texts.texts, max_length=limit)
+        if tokens is not None:
+            tokenized = tokenized.sample(tokens)
+        for group in batches(tokenized.lengths, texts=16):
+            yield tokenized.batch(group, inputs)
             reporter.advance(len(group))
 
     source: Any = ExportedModel(artifact=artifact)

@@ -47,6 +47,11 @@ class TokenizedTexts:
             type_ids=tuple(self.type_ids[i] for i in indices),
         )
 
+    def sample(self, tokens: int) -> "TokenizedTexts":
+        """Returns every so manieth of the texts, by length: about so many tokens, or all."""
+        by_length = sorted(range(len(self.ids)), key=lambda i: len(self.ids[i]))
+        return self.subset(by_length[:: max(1, round(sum(self.lengths) / tokens))])
+
     def batch(self, indices: Sequence[int], inputs: Collection[str]) -> dict[str, IntArray]:
         """Pads some texts into a graph's inputs, each (texts, longest) int64.
 

@@ -68,7 +68,7 @@ def verify(request: VerifyRequest) -> Finished:
     if not manifest.artifacts:
         raise SourceError(f"{request.folder} has no graph", "convert the model again")
     limit_threads()
-    with Workers(console, expected=len(manifest.artifacts)) as workers:
+    with Workers(console) as workers:
         if request.against is None:
             checked = _run_graphs(request.folder, manifest, workers, console)
         else:

@@ -81,21 +81,33 @@ class _PipeReporter:
 class Zygotes:
     """The two kinds of processes that workers are forked from: with torch, and without.
 
-    They end with the process that has them. For models that run no code of their own.
+    They end with the process that has them.
     """
 
     def __init__(self, *, debug: bool) -> None:
         self._debug = debug
         self._made: dict[Sequence[str], Zygote] = {}
 
-    def of(self, preload: Sequence[str]) -> Zygote:
-        """Returns the one that has these libraries; both are started when one is asked for."""
-        for libraries in (preload, _SOURCE_LIBRARIES, _GRAPH_LIBRARIES):
-            if libraries not in self._made or not self._made[libraries].is_alive:
-                # Workers have the model's files; the network is for who fetches them.
-                with _environment(HF_HUB_OFFLINE="1"):
-                    self._made[libraries] = Zygote(_serve, libraries, debug=self._debug)
-        return self._made[preload]
+    def for_source(self) -> Zygote:
+        """Returns the one that loads models; not for a model that runs code of its own."""
+        self.for_graphs()  # it imports meanwhile
+        return self._of(_SOURCE_LIBRARIES)
+
+    def for_graphs(self) -> Zygote:
+        """Returns the one without torch."""
+        return self._of(_GRAPH_LIBRARIES)
+
+    def _of(self, libraries: Sequence[str]) -> Zygote:
+        if libraries not in self._made or not self._made[libraries].is_alive:
+            # Workers have the model's files; the network is for who fetches them.
+            with _environment(HF_HUB_OFFLINE="1"):
+                self._made[libraries] = Zygote(_serve, libraries, debug=self._debug)
+        return self._made[libraries]
+
+    def close(self) -> None:
+        """Ends them, and all workers with them."""
+        for zygote in self._made.values():
+            zygote.close()
 
 
 @contextlib.contextmanager
@@ -113,44 +125,38 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 class Workers:
-    """Starts child processes ahead of need: while one works, the next imports its libraries.
+    """Starts child processes; a context manager that ends all of them.
 
-    A context manager that ends all of them.
+    Those for graphs are forks of one process that has imported their libraries.
 
     Args:
         console: Where their warnings go.
-        expected: How many take() will likely be asked for; further ones start when asked for.
-        zygotes: What to fork them from; None starts each anew.
+        zygotes: What to fork them from, and who works on the source, too; None makes one for this
+            run.
     """
 
-    def __init__(self, console: Console, *, expected: int, zygotes: Zygotes | None = None) -> None:
+    def __init__(self, console: Console, *, zygotes: Zygotes | None = None) -> None:
         self._console = console
         self._zygotes = zygotes
-        self._expected = expected
-        self._spare: Worker | None = None
+        self._own_zygotes = Zygotes(debug=console.debug)
         self._started: list[Worker] = []
 
     def start_for_source(self) -> "Worker":
         """Starts the process that is to load the source model."""
-        return self._start(_SOURCE_LIBRARIES)
-
-    def _start(self, preload: Sequence[str]) -> "Worker":
-        zygote = self._zygotes.of(preload) if self._zygotes else None
-        worker = Worker(self._console, preload, zygote=zygote)
-        self._started.append(worker)
-        return worker
+        zygote = self._zygotes.for_source() if self._zygotes else None
+        return self._start(_SOURCE_LIBRARIES, zygote)
 
     def prepare(self) -> None:
-        """Starts the process that the next take() returns, if one is expected."""
-        if self._spare is None and self._expected > 0:
-            self._spare = self._start(_GRAPH_LIBRARIES)
+        """Has the libraries for graphs imported by the time that take() is called."""
+        (self._zygotes or self._own_zygotes).for_graphs()
 
     def take(self) -> "Worker":
         """Returns a fresh process for work on a graph."""
-        worker = self._spare or self._start(_GRAPH_LIBRARIES)
-        self._spare = None
-        self._expected -= 1
-        self.prepare()
+        return self._start((), (self._zygotes or self._own_zygotes).for_graphs())
+
+    def _start(self, preload: Sequence[str], zygote: Zygote | None) -> "Worker":
+        worker = Worker(self._console, preload, zygote=zygote)
+        self._started.append(worker)
         return worker
 
     def __enter__(self) -> Self:
@@ -164,6 +170,7 @@ class Workers:
     ) -> None:
         for worker in self._started:
             worker.kill()
+        self._own_zygotes.close()
 
 
 class Worker:

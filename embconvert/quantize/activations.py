@@ -21,6 +21,8 @@ from embconvert.quantize.surgery import Surgery
 _WINDOW = 1024
 # Tokens of one run: every activation that is looked at is in memory for them.
 _RUN_TOKENS = 512
+# Means of squares are settled after these; matrices of moments want more.
+_MEAN_TOKENS = 2048
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def mean_squares(
     """
     totals = {p.activation: np.zeros(p.matrix.shape[1], np.float32) for p in products}
     tokens = 0
-    for count, rows in _activations(surgery, products, settings):
+    for count, rows in _activations(surgery, products, settings, tokens=_MEAN_TOKENS):
         tokens += count
         for name, values in rows.items():
             totals[name] += np.einsum("ij,ij->j", values, values)
@@ -116,9 +118,12 @@ def second_moments(
 
 
 def _activations(
-    surgery: Surgery, products: Sequence[Product], settings: QuantizeSettings
+    surgery: Surgery,
+    products: Sequence[Product],
+    settings: QuantizeSettings,
+    tokens: int | None = None,
 ) -> Iterator[tuple[int, dict[str, FloatArray]]]:
-    """Runs the calibration texts.
+    """Runs the calibration texts, or about so many tokens of them.
 
     Yields:
         For some texts, how many tokens they have, and what products multiply, by name, each
@@ -128,7 +133,7 @@ def _activations(
     names = sorted(widths)
     session = _probing_session(surgery, names, settings.work)
     inputs = [i.name for i in session.get_inputs()]
-    for feed in settings.calibration(list(dict.fromkeys([*inputs, "attention_mask"]))):
+    for feed in settings.calibration(list(dict.fromkeys([*inputs, "attention_mask"])), tokens):
         for part in _parts(feed):
             real = part["attention_mask"].astype(bool)
             rows = {}

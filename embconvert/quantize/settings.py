@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +13,30 @@ from embconvert.config import QuantizeOptions
 Feed = dict[str, npt.NDArray[np.int64]]
 
 
+class Calibration(Protocol):
+    """The texts that show what activations look like."""
+
+    def __call__(self, inputs: list[str], tokens: int | None = None) -> Iterator[Feed]:
+        """Yields inputs of a graph, each (texts, seq) int64.
+
+        Args:
+            inputs: The graph's names of them.
+            tokens: About how many are enough: a part of the texts then, of all lengths.
+        """
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuantizeSettings:
     """What every recipe is told.
 
     Attributes:
         options: What the user can choose.
-        calibration: Yields inputs, each (texts, seq) int64, given the graph's input names.
+        calibration: Yields inputs.
         warn: Tells the user what is done otherwise than expected.
         work: A folder for temporary files on the output's file system.
     """
 
     options: QuantizeOptions
-    calibration: Callable[[list[str]], Iterator[Feed]]
+    calibration: Calibration
     work: Path
     warn: Callable[[str], None] = lambda _: None

@@ -111,7 +111,7 @@ def test_4_bits_are_nearer_in_every_block_than_with_their_tool(inner: int) -> No
 
 SETTINGS = QuantizeSettings(
     options=QuantizeOptions(),
-    calibration=lambda _: iter(()),
+    calibration=lambda *_, **__: iter(()),
     work=Path("unused"),
 )
 

@@ -1,5 +1,6 @@
 """Eight-bit weights and activations, and what betters them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,14 @@ def quantized(
 ) -> tuple[Path, Path]:
     """Writes a graph and its quantized form."""
 
-    def calibration(inputs: list[str]) -> "list[Feed]":
+    def calibration(inputs: list[str], tokens: int | None = None) -> "Iterator[Feed]":
         assert inputs == ["ids", "attention_mask"]
-        return [{"ids": IDS, "attention_mask": np.ones((1, 300), np.int64)}]
+        assert tokens is None or tokens > 300
+        yield {"ids": IDS, "attention_mask": np.ones((1, 300), np.int64)}
 
     settings = QuantizeSettings(
         options=QuantizeOptions(recipes=recipes, **options),
-        calibration=lambda inputs: iter(calibration(inputs)),
+        calibration=calibration,
         work=folder,
     )
     source = write_model(table_and_products(), folder / "a.onnx")
@@ -122,7 +124,7 @@ def test_layers_that_share_a_matrix_are_smoothed_alike(tmp_path: Path) -> None:
     feed: dict[str, Any] = {"x": x, "attention_mask": np.ones((1, 20), np.int64)}
     settings = QuantizeSettings(
         options=QuantizeOptions(recipes=ALL),
-        calibration=lambda _: iter([feed]),
+        calibration=lambda *_, **__: iter([feed]),
         work=tmp_path,
     )
     found = write_model(dynamic_int8(path, settings), tmp_path / "b.onnx").path

@@ -34,7 +34,7 @@ def converted(folder: Path, *, square: float = 1.0) -> tuple[Path, Path, list[st
     feed: dict[str, Any] = {"ids": IDS}
     settings = QuantizeSettings(
         options=QuantizeOptions(),
-        calibration=lambda _: iter([feed]),
+        calibration=lambda *_, **__: iter([feed]),
         work=folder,
         warn=said.append,
     )

@@ -1,5 +1,6 @@
 """Rounding with regard to activations."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -65,13 +66,14 @@ def test_q4_with_any_recipes_keeps_a_graph_runnable(
     source = write_model(table_and_products(), tmp_path / "a.onnx")
     ids = np.arange(300, dtype=np.int64)
 
-    def calibration(inputs: list[str]) -> "list[Feed]":
+    def calibration(inputs: list[str], tokens: int | None = None) -> "Iterator[Feed]":
         assert inputs == ["ids", "attention_mask"]
-        return [{"ids": ids, "attention_mask": np.ones((1, 300), np.int64)}]
+        assert tokens is None or tokens > 300
+        yield {"ids": ids, "attention_mask": np.ones((1, 300), np.int64)}
 
     settings = QuantizeSettings(
         options=QuantizeOptions(recipes=recipes),
-        calibration=lambda inputs: iter(calibration(inputs)),
+        calibration=calibration,
         work=tmp_path,
     )
     written = write_model(blockwise_4(source.path, settings), tmp_path / "b.onnx")
