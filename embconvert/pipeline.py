@@ -81,17 +81,16 @@ def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:
     if request.dry_run:
         plan = _prepare(request, target, calibration.digest, console).plan
         return Finished(text=_describe(plan, as_json=request.json))
-    with Staging(target, console.say) as staging:
+    limit_threads()
+    with Staging(target, console.say) as staging, Workers(console, zygotes=zygotes) as workers:
+        if request.command in (Command.EXPORT, Command.ALL) and not target.exists():
+            workers.prepare_for_source()
         # Only now, because a run that this one waited for may have published.
         prepared = _prepare(request, target, calibration.digest, console)
         for remark in prepared.plan.remarks:
             console.say(remark)
         _warn_of_memory(prepared.plan, console)
-        limit_threads()
-        with (
-            output_errors(target),
-            Workers(console, zygotes=zygotes) as workers,
-        ):
+        with output_errors(target):
             manifest = _Run(prepared, staging, workers, console).execute()
     text = json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
     return Finished(text=text)

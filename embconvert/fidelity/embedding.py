@@ -28,8 +28,10 @@ _SAMPLE_FLOP = 3e12
 _SMALLEST_SAMPLE = 16
 _SHORT_TEXT = 48
 
-# So many texts of all lengths are embedded once more in one mixed batch, and alone.
+# So many texts of all lengths up to this one are embedded once more in one mixed batch, and alone;
+# padded to a longer one they would cost as much as all others.
 _MIXED_BATCH = 12
+_MIXED_TOKENS = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +73,10 @@ def make_workload(lengths: Sequence[int], flop_per_token: float = 0.0) -> Worklo
         flop_per_token: That one token costs in the model.
     """
     by_length = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    mixable = [i for i in by_length if lengths[i] <= _MIXED_TOKENS] or by_length[:1]
     complete = Workload(
         similar=tuple(tuple(group) for group in batches(lengths)),
-        mixed=tuple(_evenly(by_length, _MIXED_BATCH)),
+        mixed=tuple(_evenly(mixable, _MIXED_BATCH)),
     )
     if _padded_tokens(complete, lengths) * flop_per_token <= _COMPLETE_FLOP:
         return complete

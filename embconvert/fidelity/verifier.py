@@ -55,7 +55,7 @@ class Source:
         """
         if self._worker is None or self.facts is None:
             self._console.say(f"loading {self._resolved.model_id}")
-            self._worker = self._workers.start_for_source()
+            self._worker = self._workers.take_for_source()
             self._workers.prepare()
             self.facts = self._call(
                 load_source,

