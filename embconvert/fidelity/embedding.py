@@ -31,7 +31,7 @@ _SHORT_TEXT = 48
 # So many texts of all lengths up to this one are embedded once more in one mixed batch, and alone;
 # padded to a longer one they would cost as much as all others.
 _MIXED_BATCH = 12
-_MIXED_TOKENS = 128
+_MIXED_TOKENS = 96
 
 
 @dataclass(frozen=True, kw_only=True)
