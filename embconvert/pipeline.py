@@ -24,7 +24,8 @@ from embconvert.fidelity.texts import calibration_texts
 from embconvert.fidelity.verifier import Source, Verifier
 from embconvert.folder.consumer_files import adapt_to_layout
 from embconvert.folder.disk import output_errors, refuse_full_disk
-from embconvert.folder.staging import Staging, is_whole, read_manifest
+from embconvert.folder.published import is_whole, read_manifest
+from embconvert.folder.staging import Staging
 from embconvert.layouts import LAYOUTS, misfit
 from embconvert.ledger import Ledger, make_record
 from embconvert.manifest import (

@@ -11,7 +11,7 @@ from typing import Any
 from conftest import files_in
 from faulty_runs import Run, Runner
 
-from embconvert.folder.staging import read_manifest
+from embconvert.folder.published import read_manifest
 from embconvert.graph.onnx_file import hash_file
 
 EVERY = os.environ.get("EMBCONVERT_FAULTS") == "all"

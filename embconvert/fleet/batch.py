@@ -21,7 +21,8 @@ from embconvert.fleet.summary import (
     worst_code,
 )
 from embconvert.folder.freshness import current_manifest
-from embconvert.folder.staging import read_manifest, was_killed
+from embconvert.folder.published import read_manifest
+from embconvert.folder.staging import was_killed
 from embconvert.manifest import MANIFEST_FILE
 from embconvert.processes.workers import WorkerCrashed
 from embconvert.requests import BatchRequest, Finished, Shard

@@ -18,7 +18,7 @@ from embconvert.fidelity.texts import verification_texts
 from embconvert.fidelity.tokenization import tokenize
 from embconvert.fidelity.verifier import Source, Verifier
 from embconvert.folder.disk import output_errors
-from embconvert.folder.staging import published_manifest
+from embconvert.folder.published import published_manifest
 from embconvert.graph.onnx_file import hash_file
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.model import FileRecord

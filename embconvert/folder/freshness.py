@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embconvert.fidelity.figures import Fidelity, Floor, shortfall
 from embconvert.fidelity.texts import calibration_texts
-from embconvert.folder.staging import is_whole, read_manifest
+from embconvert.folder.published import is_whole, read_manifest
 from embconvert.ledger import unmade
 from embconvert.manifest import Manifest
 from embconvert.plan import Step, make_search, make_steps

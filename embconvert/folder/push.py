@@ -4,7 +4,7 @@ from pathlib import Path
 
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
-from embconvert.folder.staging import published_manifest
+from embconvert.folder.published import published_manifest
 from embconvert.graph.onnx_file import hash_file
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, Manifest
 from embconvert.requests import Finished, PushRequest

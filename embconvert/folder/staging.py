@@ -12,9 +12,7 @@ folder, what it takes from there it checks and never changes, and publishing is 
 
 import contextlib
 import errno
-import fcntl
 import glob
-import json
 import os
 import secrets
 import shutil
@@ -23,13 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from embconvert.errors import (
-    FidelityError,
-    OutputError,
-    SourceError,
-    UnsupportedModelError,
-    UsageError,
-)
+from embconvert.errors import FidelityError, OutputError, UnsupportedModelError, UsageError
 from embconvert.folder.disk import (
     entries,
     exchange,
@@ -39,32 +31,14 @@ from embconvert.folder.disk import (
     sync,
     uninterrupted,
 )
+from embconvert.folder.lock import FolderLock
+from embconvert.folder.published import read_manifest
 from embconvert.graph.onnx_file import hash_file
-from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest, parse_manifest
+from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
 from embconvert.model import FileRecord
 
 # What a full disk never is the reason of.
 _NOT_OF_THE_DISK = (OutputError, UsageError, UnsupportedModelError, FidelityError)
-_MAX_MANIFEST_BYTES = 1 << 26
-#: What flock(2) says where there are no locks; NFS without a lock server among them.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """Returns the manifest of a folder, or None when it has none.
-
-    Raises:
-        ValueError: It is broken.
-    """
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
-        return None
-    try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise ValueError(f"{path} is absurdly large")
-        return parse_manifest(json.loads(path.read_text(encoding="utf-8")))
-    except (RecursionError, OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def was_killed(target: Path) -> bool:
@@ -74,46 +48,6 @@ def was_killed(target: Path) -> bool:
 
 def _prefix(target: Path, kind: str) -> str:
     return f".{target.name}.embconvert-{kind}-"
-
-
-def is_whole(folder: Path, manifest: Manifest, *, contents: bool) -> bool:
-    """Whether the files that a manifest lists are there, each of its size; pages of any.
-
-    Args:
-        folder: Of the manifest.
-        manifest: What to compare with.
-        contents: Compare the hashes too, but for the graphs, which are large.
-    """
-    try:
-        for file, size_bytes in manifest.sizes().items():
-            if (folder / file).stat().st_size != size_bytes:
-                return False
-        if not all((folder / page.path).is_file() for page in manifest.pages):
-            return False
-        return not contents or all(hash_file(folder / f.path) == f.sha256 for f in manifest.files)
-    except OSError:
-        return False
-
-
-def published_manifest(folder: Path) -> Manifest:
-    """Returns the manifest of a folder that a user names as a published one.
-
-    Raises:
-        UsageError: There is no such folder, or no conversion published it.
-        SourceError: Its manifest is broken.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", "give a folder that embconvert published")
-    try:
-        manifest = read_manifest(folder)
-    except ValueError as error:
-        raise SourceError(str(error), "convert the model again") from error
-    if manifest is None:
-        raise UsageError(
-            f"{folder} is not a folder that embconvert published: it has no {MANIFEST_FILE}",
-            "give the folder itself, as models/all-MiniLM-L6-v2",
-        )
-    return manifest
 
 
 class Staging:
@@ -132,9 +66,7 @@ class Staging:
             self.target = target.resolve() if target.is_symlink() else target
         self.folder = self._sibling("staging")
         self.work = self.folder / ".work"
-        self._lock_file = self.target.parent / f".{self.target.name}.embconvert-lock"
-        self._say = say
-        self._lock: int | None = None
+        self._lock = FolderLock(self.target, say)
         self._leftovers: list[Path] = []
         self._made_parents: list[Path] = []
         self._published = False
@@ -157,42 +89,10 @@ class Staging:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.target))
         self._made_parents = [p for p in self.target.parents if not p.exists()]
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self._acquire()
+        self._lock.acquire()
         self._bring_back()
         self._leftovers = self._siblings("staging")
         self.work.mkdir(parents=True)
-
-    def _acquire(self) -> None:
-        """Takes the lock, which ends with the process, however it ends.
-
-        The lock's owner removes its file, so the next one checks that what it locked is still the
-        file of that name. NFS gives such a lock only on a file that is open for writing; flock(2).
-        """
-        while True:
-            lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                self._wait_for(lock)
-                if self._lock_file.stat().st_ino == os.fstat(lock).st_ino:
-                    self._lock = lock
-                    return
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-                self._say(f"the file system of {self.target.parent} has no locks")
-                self._lock = lock
-                return
-            finally:
-                if self._lock is None:
-                    os.close(lock)
-
-    def _wait_for(self, lock: int) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._say(f"another run works on {self.target}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
 
     def __exit__(
         self,
@@ -222,11 +122,9 @@ class Staging:
             # What killed runs had finished is of use until all is published.
             for folder in (self.folder, *(() if failed else self._leftovers)):
                 self._discard(folder)
-            if self._lock is not None:
+            if self._lock.is_held:
                 self._bring_back()
-                self._lock_file.unlink(missing_ok=True)
-                os.close(self._lock)
-                self._lock = None
+                self._lock.release()
             if failed:
                 # A run that failed leaves no trace, not even empty folders.
                 for parent in self._made_parents:

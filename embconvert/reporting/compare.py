@@ -8,7 +8,7 @@ from typing import Any
 from embconvert import __version__
 from embconvert.errors import OutputError
 from embconvert.folder.disk import output_errors
-from embconvert.folder.staging import published_manifest
+from embconvert.folder.published import published_manifest
 from embconvert.manifest import Manifest
 from embconvert.reporting import plots
 from embconvert.reporting.summary import Conversion, Graph, frontier

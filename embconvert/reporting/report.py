@@ -2,7 +2,7 @@
 
 from embconvert.console import Console
 from embconvert.folder.disk import output_errors
-from embconvert.folder.staging import published_manifest
+from embconvert.folder.published import published_manifest
 from embconvert.manifest import MANIFEST_FILE, REPORT_FILE
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.requests import Finished, ReportRequest

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import embconvert, files_in
 
-from embconvert.folder.staging import read_manifest
+from embconvert.folder.published import read_manifest
 from embconvert.graph.onnx_file import hash_file
 
 pytestmark = pytest.mark.integration

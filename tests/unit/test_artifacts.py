@@ -16,7 +16,8 @@ from conftest import files_in
 from embconvert.config import Layout, OptimizationLevel, Precision
 from embconvert.errors import OutputError
 from embconvert.folder.disk import output_errors, refuse_full_disk
-from embconvert.folder.staging import Staging, read_manifest
+from embconvert.folder.published import read_manifest
+from embconvert.folder.staging import Staging
 from embconvert.graph.onnx_file import hash_file
 from embconvert.manifest import (
     ArtifactRecord,

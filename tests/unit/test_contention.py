@@ -16,7 +16,8 @@ from conftest import files_in
 from test_artifacts import manifest, record
 
 from embconvert.errors import OutputError
-from embconvert.folder.staging import Staging, read_manifest
+from embconvert.folder.published import read_manifest
+from embconvert.folder.staging import Staging
 from embconvert.graph.onnx_file import hash_file
 
 SECONDS = 3.0

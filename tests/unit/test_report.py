@@ -13,7 +13,7 @@ from examples import fidelity, graph, published
 from embconvert.config import Precision
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity.figures import HISTOGRAM_EDGES, Floor
-from embconvert.folder.staging import published_manifest
+from embconvert.folder.published import published_manifest
 from embconvert.manifest import Manifest, parse_manifest
 from embconvert.model import Fusion
 from embconvert.reporting.compare import compare, comparison_page
