@@ -68,8 +68,13 @@ def precisions(word: str) -> tuple[Precision, ...] | None:
     if word == "auto":
         return None
     parse = choice("quantize", {p.value: p for p in QUANTIZED_PRECISIONS} | {"auto": None})
-    parts = [part.strip() for part in word.split(",")]
-    return tuple(dict.fromkeys(parse(part) for part in parts))
+    found = [parse(part.strip()) for part in word.split(",")]
+    if None in found:
+        raise UsageError(
+            f"--quantize {word}: auto chooses one precision by itself",
+            "write --quantize auto alone, or name the precisions",
+        )
+    return tuple(dict.fromkeys(found))
 
 
 def size(word: str) -> MaxSize:

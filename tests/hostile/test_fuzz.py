@@ -24,8 +24,10 @@ from embconvert.cli.commands import COMMANDS
 from embconvert.cli.main import parse
 from embconvert.errors import EmbconvertError
 from embconvert.fidelity.texts import calibration_texts
+from embconvert.fleet.entries import read_entries
 from embconvert.graph.onnx_file import read_artifact
 from embconvert.manifest import parse_manifest
+from embconvert.requests import BatchRequest
 from embconvert.source.distrust import refuse_absurd_sizes
 from embconvert.source.folder import parse_modules, read_any_json, resolve_folder
 
@@ -189,6 +191,20 @@ def test_json(scratch: Path, content: bytes) -> None:
 def test_the_calibration_file(scratch: Path, content: bytes) -> None:
     (scratch / "texts.txt").write_bytes(content)
     is_refused(lambda: calibration_texts(scratch / "texts.txt"))
+
+
+MODELS = {
+    "defaults": {"quantize": ["QInt8", "auto"], "optimize": 2, "output_parent_dir": "out"},
+    "models": ["org/one", {"model_id": "org/two", "revision": "main", "no_per_channel": True}],
+}
+YAML = b"defaults: {quantize: [QInt8], min_cosine: 0.9}\nmodels:\n- org/one\n- model_id: 'x'\n"
+
+
+@fuzz
+@given(mutated(MODELS).map(lambda value: json.dumps(value).encode()) | damaged(YAML))
+def test_the_list_of_models(scratch: Path, content: bytes) -> None:
+    (scratch / "models.yaml").write_bytes(content)
+    is_refused(lambda: read_entries(BatchRequest(file=scratch / "models.yaml")))
 
 
 WEIGHTS = save({"a": np.zeros((2, 3), np.float32), "b": np.ones(5, np.int64)}, {"format": "pt"})

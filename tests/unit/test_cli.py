@@ -58,6 +58,7 @@ def parse(words: list[str]) -> Request:
         ("all --model_id m --quantize auto --max_size big", "25MB, 1.5GB, or 30%"),
         ("all --model_id m --quantize auto --min_speedup 0", "a number above 0"),
         ("all --model_id m --quantize auto --skip_validation", "leave one of them out"),
+        ("all --model_id m --quantize QInt8,auto", "--quantize auto alone"),
         ("all --model_id m --min_onnxruntime new", "as 1.22"),
         ("all --model_id m --quantize Q4 --recipes gptk", "did you mean gptq?"),
         ("quantize --model_id m", "write: --quantize Q8|Q4|QInt8"),
