@@ -151,18 +151,6 @@ class Output(StrEnum):
     SENTENCE = "sentence"
 
 
-#: The task that embconvert exports, in optimum's words, with the synonyms that
-#: `optimum.exporters.tasks.TasksManager.map_from_synonym` maps to it (a test compares the two).
-TASK = "feature-extraction"
-TASK_SYNONYMS = (
-    "sentence-similarity",
-    "feature-extraction",
-    "default",
-    "mask-generation",
-    "image-feature-extraction",
-    "pretraining",
-)
-
 #: Opsets that the tracing exporter writes and that the pinned ONNX Runtime runs:
 #: LayerNormalization came with 17, torch's tracing exporter ends at 20.
 OPSETS = range(17, 21)

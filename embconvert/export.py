@@ -11,7 +11,7 @@ and are read, cast to float32 and transposed one at a time, when the graph is wr
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ from embconvert.config import Output
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
 from embconvert.graph.onnx_file import write_model
 from embconvert.graph.source_tensors import mark, marked, place_of, transposed
-from embconvert.model import TOKENS_OUTPUT, ExportedModel
+from embconvert.kinds import KINDS, Value
+from embconvert.model import ExportedModel
 from embconvert.source.stored_weights import float32_copies, placeholders, swapped
 from embconvert.tracing import shapes_without_weights, traceable_operators
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     import torch
 
     from embconvert.source.torch_model import SourceModel
-
-OUTPUTS = (TOKENS_OUTPUT, "sentence_embedding")
 
 
 class Exporter(StrEnum):
@@ -51,9 +50,10 @@ def export(
 ) -> ExportedModel:
     """Writes a model's graph.
 
-    Output 0 is `last_hidden_state`, (batch, seq, hidden) float32; output 1 is
-    `sentence_embedding`, (batch, dim) float32, pooled by the model's own modules. Batch and
-    sequence are dynamic.
+    Its outputs are those of the model's kind. Of an embedding model, output 0 is
+    `last_hidden_state`, (batch, seq, hidden) float32; output 1 is `sentence_embedding`,
+    (batch, dim) float32, pooled by the model's own modules. Of a reranker there is one, `logits`,
+    (batch, labels) float32, before any activation. Batch and sequence are dynamic.
 
     Args:
         source: The model.
@@ -78,7 +78,7 @@ def export(
         trace, stand_ins = _torch_export, float32_copies
     try:
         with torch.no_grad(), swapped(module, stand_ins(module)):
-            model = trace(module, source.sample_features(), opset)
+            model = trace(module, source.sample_features(), opset, KINDS[source.kind].values)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ExportError(
             "there is not enough memory to trace the model",
@@ -102,13 +102,16 @@ def _trace(
     module: "torch.nn.Module",
     features: "Mapping[str, torch.Tensor]",
     opset: int,
+    values: Sequence[Value],
 ) -> "ir.Model":
     """Traces with torch's TorchScript exporter, weights left as graph inputs."""
     import onnx
     import onnx_ir as ir
     import torch
 
-    axes = {name: {0: "batch", 1: "seq"} for name in features}
+    per_token, per_text = {0: "batch", 1: "seq"}, {0: "batch"}
+    axes = dict.fromkeys(features, per_token)
+    axes |= {value.name: per_token if value.per_token else per_text for value in values}
     buffer = io.BytesIO()
     with traceable_operators(), shapes_without_weights():
         torch.onnx.export(
@@ -118,8 +121,8 @@ def _trace(
             dynamo=False,
             opset_version=opset,
             input_names=list(features),
-            output_names=list(OUTPUTS),
-            dynamic_axes={**axes, OUTPUTS[0]: {0: "batch", 1: "seq"}, OUTPUTS[1]: {0: "batch"}},
+            output_names=[value.name for value in values],
+            dynamic_axes=axes,
             export_params=False,
             # Folding would bake weights into constants; _tidy folds lazily instead.
             do_constant_folding=False,
@@ -131,6 +134,7 @@ def _torch_export(
     module: "torch.nn.Module",
     features: "Mapping[str, torch.Tensor]",
     opset: int,
+    values: Sequence[Value],
 ) -> "ir.Model":
     """Traces with torch.export, whose sizes stay symbolic."""
     import torch
@@ -142,7 +146,7 @@ def _torch_export(
         dynamo=True,
         opset_version=opset,
         input_names=list(features),
-        output_names=list(OUTPUTS),
+        output_names=[value.name for value in values],
         dynamic_shapes=((dynamic,) * len(features),),
         verbose=False,
     )
@@ -201,13 +205,13 @@ def _settle_outputs(model: "ir.Model", source: "SourceModel", output: Output) ->
     """Leaves the outputs that are wanted, their last size a number where the tracer lost it."""
     import onnx_ir as ir
 
-    tokens, sentence = model.graph.outputs
-    for value, size in ((tokens, source.token_dimension), (sentence, source.dimension)):
+    for value in model.graph.outputs:
+        size = source.value_sizes[str(value.name)]
         if value.shape is not None and size is not None:
             value.shape = ir.Shape([*value.shape[:-1], size])
     if output is Output.SENTENCE:
         # The value keeps its name: Float16 knows by it where the transformer ends.
-        model.graph.outputs.remove(tokens)
+        model.graph.outputs.pop(0)
 
 
 def _tidy(model: "ir.Model") -> None:

@@ -15,6 +15,7 @@ from embconvert.errors import SourceError
 from embconvert.fidelity.figures import Fidelity
 from embconvert.folder.staging import Staging
 from embconvert.graph.onnx_file import read_artifact
+from embconvert.kinds import KINDS
 from embconvert.layouts import LAYOUTS
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.model import Fusion, OnnxArtifact, ResolvedModel
@@ -260,6 +261,7 @@ class Ledger:
                 "model_id": self._resolved.model_id,
                 "revision": self._resolved.revision,
                 "digest": self._resolved.digest,
+                "kind": self._resolved.kind,
                 "model_type": architecture.model_type,
                 "hidden_size": architecture.hidden_size,
                 "num_heads": architecture.num_heads,
@@ -276,6 +278,7 @@ class Ledger:
                 "license_name": self._resolved.card.license_name,
                 "license_link": self._resolved.card.license_link,
                 "languages": list(self._resolved.card.languages),
+                **self._facts_of_kind(),
             },
             source_files=self._resolved.files,
             stack={**{n: versions()[n] for n in _STACK}, "python": platform.python_version()},
@@ -290,6 +293,13 @@ class Ledger:
             commands=self._commands(),
             search=self.search,
         )
+
+    def _facts_of_kind(self) -> dict[str, Any]:
+        """Returns what only models of this kind have: as loaded now, or noted by an earlier run."""
+        if "of_kind" in self.source_facts:
+            return dict(self.source_facts["of_kind"])
+        facts = KINDS[self._resolved.kind].facts
+        return {name: self.source_facts[name] for name in facts if name in self.source_facts}
 
     def _commands(self) -> tuple[str, ...]:
         """Returns this command line, after those of earlier runs that left graphs which stand."""

@@ -12,6 +12,7 @@ from typing import Any
 from embconvert.architectures import FUSED_ATTENTION
 from embconvert.config import Layout, OptimizationLevel, Precision
 from embconvert.fidelity.figures import Fidelity, LayerCosine, TextCosine
+from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.model import FileRecord, Fusion, OnnxArtifact, TensorInfo
 
 SCHEMA_VERSION = 1
@@ -127,7 +128,7 @@ class ArtifactRecord:
             "key": self.key,
             "made_from": self.made_from,
             "validation": "passed" if self.fidelity else "skipped",
-            "fidelity": asdict(self.fidelity) if self.fidelity else None,
+            "fidelity": fidelity_json(self.fidelity) if self.fidelity else None,
             "duration_s": round(self.duration_s, 3),
             "peak_memory_bytes": self.peak_memory_bytes,
             "min_onnxruntime": self.min_onnxruntime,
@@ -190,6 +191,16 @@ class Manifest:
             "pages": [asdict(f) for f in self.pages],
         }
 
+    @property
+    def kind(self) -> Kind:
+        """What kind of model it is of."""
+        return Kind(self.source.get("kind", Kind.EMBEDDING))
+
+    @property
+    def measure(self) -> Measure:
+        """How near its graphs are to the source is told by this."""
+        return KINDS[self.kind].measure
+
     def as_text(self) -> str:
         """Returns the manifest as it is written to its file."""
         return json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n"
@@ -231,6 +242,25 @@ def fused_words(fusions: Sequence[Fusion]) -> str:
     return ", ".join(f"{f.fused} of {f.found} {f.kind}" for f in fusions)
 
 
+#: The figures of a fidelity that are called after its measure.
+_MEASURED = ("mean_cosine", "p1_cosine", "min_cosine", "batch_cosine")
+
+
+def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
+    """Returns figures as plain JSON values, called after their measure."""
+    value = asdict(fidelity)
+    measure = value.pop("measure")
+    if measure is Measure.COSINE:
+        return value
+    del value["token_mean_cosine"]
+    for name in _MEASURED:
+        value[name.replace("cosine", measure)] = value.pop(name)
+    value["worst_texts"] = [
+        {"text": entry["text"], str(measure): entry["cosine"]} for entry in value["worst_texts"]
+    ]
+    return value
+
+
 def _tensor_json(tensor: TensorInfo) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
 
@@ -244,7 +274,7 @@ def parse_manifest(value: object) -> Manifest:
     """
     try:
         return _parse_manifest(value)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
         raise ValueError(f"the manifest is broken: {error!r}") from error
 
 
@@ -306,8 +336,17 @@ def _parse_artifact(value: Any, external: Mapping[str, FileRecord]) -> ArtifactR
 
 
 def _parse_fidelity(value: Any) -> Fidelity:
+    measure = next(m for m in Measure if f"mean_{m}" in value)
+    value = dict(value)
+    for name in _MEASURED:
+        value[name] = value[name.replace("cosine", measure)]
+    if measure is not Measure.COSINE:
+        value["token_mean_cosine"] = None
+    value["measure"] = measure
     figures = {field.name: value[field.name] for field in fields(Fidelity)}
-    figures["worst_texts"] = tuple(TextCosine(**entry) for entry in value["worst_texts"])
+    figures["worst_texts"] = tuple(
+        TextCosine(text=entry["text"], cosine=entry[measure]) for entry in value["worst_texts"]
+    )
     figures["histogram"] = tuple(map(int, value["histogram"]))
     figures["layers"] = tuple(LayerCosine(**entry) for entry in value["layers"])
     return Fidelity(**figures)
@@ -324,10 +363,13 @@ def _parse_tensors(values: Any) -> tuple[TensorInfo, ...]:
     )
 
 
-TABLE_HEADER = (
-    "file", "size", "vs fp32", "mean cosine", "min cosine", "rank corr.", "batch cosine",
-    "texts/s", "speed",
-)  # fmt: skip
+def table_header(measure: Measure) -> tuple[str, ...]:
+    """Returns the titles of the closing table."""
+    unit = "texts/s" if measure is Measure.COSINE else "pairs/s"
+    return (
+        "file", "size", "vs fp32", f"mean {measure}", f"min {measure}", "rank corr.",
+        f"batch {measure}", unit, "speed",
+    )  # fmt: skip
 
 
 def table_rows(artifacts: Sequence[ArtifactRecord]) -> list[list[str]]:

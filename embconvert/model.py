@@ -8,13 +8,10 @@ from typing import Any
 
 from embconvert.architectures import Architecture
 from embconvert.config import OptimizationLevel, Precision
+from embconvert.kinds import Kind
 
 #: Weights above this go to a file of their own; protobuf's limit is 2 GiB for the whole message.
 EXTERNAL_DATA_THRESHOLD_BYTES = 2**31 - 2**26
-
-
-#: The value, and mostly the output, with the vectors that the transformer makes of tokens.
-TOKENS_OUTPUT = "last_hidden_state"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +61,7 @@ class ResolvedModel:
         has_modules: Whether the source says itself how it pools (modules.json).
         parameters: How many numbers its weights are.
         card: What its model card says; no part of the digest, for it changes no graph.
+        kind: What it is converted as.
     """
 
     model_id: str
@@ -76,6 +74,7 @@ class ResolvedModel:
     has_modules: bool
     parameters: int
     card: SourceCard = SourceCard()
+    kind: Kind = Kind.EMBEDDING
 
     @property
     def flop_per_token(self) -> float:

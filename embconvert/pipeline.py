@@ -26,13 +26,14 @@ from embconvert.folder.consumer_files import adapt_to_layout
 from embconvert.folder.disk import output_errors, refuse_full_disk
 from embconvert.folder.published import is_whole, read_manifest
 from embconvert.folder.staging import Staging
+from embconvert.kinds import KINDS
 from embconvert.layouts import LAYOUTS, misfit
 from embconvert.ledger import Ledger, make_record
 from embconvert.manifest import (
-    TABLE_HEADER,
     ArtifactRecord,
     Manifest,
     fused_words,
+    table_header,
     table_rows,
 )
 from embconvert.model import (
@@ -50,14 +51,15 @@ from embconvert.processes.workers import WorkerCrashed, Workers, Zygotes
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.requests import Finished, Request
 from embconvert.search import (
-    FRONTIER_HEADER,
     Budget,
     Candidate,
+    frontier_header,
     frontier_rows,
     name_of,
     search_record,
 )
-from embconvert.source.folder import CONFIGURATION_FILES, check_kind, dimensions_problem
+from embconvert.source.folder import CONFIGURATION_FILES, dimensions_problem
+from embconvert.source.kind import settle_kind
 from embconvert.source.torch_model import check_device
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
 
@@ -118,8 +120,7 @@ def _prepare(request: Request, target: Path, calibration: str, console: Console)
     old = _published(target, console)
     if request.command in (Command.OPTIMIZE, Command.QUANTIZE) and old is not None:
         request = _continuing(request, old)
-    resolved = hub.resolve(request, console)
-    check_kind(request, resolved)
+    resolved = settle_kind(request, hub.resolve(request, console))
     problem = dimensions_problem(request, resolved)
     if problem is not None:
         console.warn(problem)
@@ -170,6 +171,7 @@ def _continuing(request: Request, old: Manifest) -> Request:
     return replace(
         request,
         revision=revision,
+        task=KINDS[old.kind].task,
         layout=old.layout,
         output=Output(old.source.get("output", Output.BOTH)),
         pooling=PoolingMode(pooling) if pooling else None,
@@ -186,7 +188,7 @@ def _describe(plan: Plan, *, as_json: bool) -> str:
     for step in plan.steps:
         floor = "not verified" if step.is_published else "not published"
         if step.floor is not None:
-            floor = f"mean cosine at least {step.floor.mean_cosine:g}"
+            floor = f"mean {plan.measure} at least {step.floor.mean_cosine:g}"
         lines.append(f"{step.stage:<9} {step.file} ({floor})")
     if plan.search is not None:
         names = [name_of(step.precision, step.options.recipes) for step in plan.search.candidates]
@@ -285,7 +287,7 @@ class _Run:
             self._staging.publish(manifest, old)
         self._console.table(
             f"{self._plan.model_id} -> {self._staging.target}",
-            TABLE_HEADER,
+            table_header(manifest.measure),
             table_rows(manifest.artifacts),
         )
         return manifest
@@ -348,7 +350,9 @@ class _Run:
             else:
                 self._staging.discard(step.file)
         self._console.table(
-            f"auto: {search.budget}", FRONTIER_HEADER, frontier_rows(tried, float32)
+            f"auto: {search.budget}",
+            frontier_header(search.budget.measure),
+            frontier_rows(tried, float32),
         )
         if best is None:
             raise FidelityError(
@@ -504,6 +508,7 @@ class _Run:
                     dataset=self._request.calibration_dataset,
                     folder=self._staging.folder,
                     max_seq_length=self._source.max_seq_length,
+                    kind=self._resolved.kind,
                 ),
             }
         try:

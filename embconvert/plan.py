@@ -19,10 +19,11 @@ from embconvert.config import (
 )
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity.figures import Floor, floor_for
+from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.layouts import LAYOUTS, LayoutRules, check_layout
 from embconvert.model import ResolvedModel
 from embconvert.requests import Request
-from embconvert.search import CANDIDATES, DEFAULT_FLOOR, Budget
+from embconvert.search import CANDIDATES, DEFAULT_FLOORS, Budget
 
 EXPORTED_FILE = "onnx/model.onnx"
 #: In the staged folder; what lies there is never published.
@@ -142,6 +143,7 @@ class Plan:
         search: What is quantized by trial, after the steps; None for nothing.
         remarks: For the user.
         parameters: How many numbers the source's weights are.
+        measure: What the floors are of.
     """
 
     model_id: str
@@ -151,6 +153,7 @@ class Plan:
     remarks: tuple[str, ...]
     parameters: int
     search: Search | None = None
+    measure: Measure = Measure.COSINE
 
     @property
     def whole_graphs_bytes(self) -> int:
@@ -245,7 +248,8 @@ def make_plan(
             remarks.append("--optimize 0: no optimized file is made")
         if level is OptimizationLevel.ALL:
             remarks.append("--optimize 99: the optimized file is bound to this kind of CPU")
-    steps = make_steps(request, calibration_digest, source=source, level=level)
+    kind = resolved.kind
+    steps = make_steps(request, calibration_digest, kind=kind, source=source, level=level)
     served = () if request.auto else steps[-1:]
     check_layout(request, max((s.file_bytes(resolved.parameters) for s in served), default=0))
     if request.no_float32:
@@ -259,7 +263,8 @@ def make_plan(
         steps=steps,
         remarks=tuple(remarks),
         parameters=resolved.parameters,
-        search=make_search(request, calibration_digest, source=source, level=level),
+        search=make_search(request, calibration_digest, kind=kind, source=source, level=level),
+        measure=KINDS[kind].measure,
     )
 
 
@@ -267,6 +272,7 @@ def make_steps(
     request: Request,
     calibration_digest: str,
     *,
+    kind: Kind = Kind.EMBEDDING,
     source: str = EXPORTED_FILE,
     level: OptimizationLevel | None = None,
 ) -> tuple[Step, ...]:
@@ -275,19 +281,20 @@ def make_steps(
     Args:
         request: What is asked for.
         calibration_digest: Identifies the calibration texts.
+        kind: Of the model.
         source: The graph that the first step after the export works on.
         level: Of the graph that is quantized; None means the request's.
     """
     steps: list[Step] = []
     level = request.optimize if level is None else level
     if request.command in (Command.EXPORT, Command.ALL):
-        steps.append(_intermediate(_export_step(request), request))
+        steps.append(_intermediate(_export_step(request, kind), request))
         source = steps[-1].file
     if request.command in (Command.OPTIMIZE, Command.ALL) and level is not OptimizationLevel.NONE:
-        steps.append(_intermediate(_optimize_step(request, source), request))
+        steps.append(_intermediate(_optimize_step(request, kind, source), request))
         source = steps[-1].file
     for precision in request.quantize:
-        steps.append(_quantize_step(request, source, level, precision, calibration_digest))
+        steps.append(_quantize_step(request, kind, source, level, precision, calibration_digest))
     served = None if request.auto else steps[-1] if steps else None
     return _placed(steps, LAYOUTS[request.layout], served)
 
@@ -326,8 +333,10 @@ def _available_source(request: Request, available: Collection[str], output_dir: 
     )
 
 
-def _floor(request: Request, precision: Precision) -> Floor | None:
-    return None if request.skip_validation else floor_for(precision, request.min_cosine)
+def _floor(request: Request, kind: Kind, precision: Precision) -> Floor | None:
+    if request.skip_validation:
+        return None
+    return floor_for(precision, request.min_cosine, KINDS[kind].measure)
 
 
 def _intermediate(step: Step, request: Request) -> Step:
@@ -337,30 +346,33 @@ def _intermediate(step: Step, request: Request) -> Step:
     return replace(step, file=WORK_FOLDER + step.file.rpartition("/")[2], floor=None)
 
 
-def _export_step(request: Request) -> Step:
+def _export_step(request: Request, kind: Kind) -> Step:
+    # Of an embedding model no kind is said, as before there were others.
+    of_kind = {} if kind is Kind.EMBEDDING else {"kind": str(kind)}
     return Step(
         stage=Stage.EXPORT,
         file=EXPORTED_FILE,
         source=None,
         level=OptimizationLevel.NONE,
         precision=Precision.FLOAT32,
-        floor=_floor(request, Precision.FLOAT32),
+        floor=_floor(request, kind, Precision.FLOAT32),
         settings={
             "opset": request.opset,
             "output": request.output,
             **asdict(request.overrides),
+            **of_kind,
         },
     )
 
 
-def _optimize_step(request: Request, source: str) -> Step:
+def _optimize_step(request: Request, kind: Kind, source: str) -> Step:
     return Step(
         stage=Stage.OPTIMIZE,
         file=optimized_file(request.optimize),
         source=source,
         level=request.optimize,
         precision=Precision.FLOAT32,
-        floor=_floor(request, Precision.FLOAT32),
+        floor=_floor(request, kind, Precision.FLOAT32),
         settings={
             "level": int(request.optimize),
             "skip_shape_inference": request.skip_shape_inference,
@@ -370,6 +382,7 @@ def _optimize_step(request: Request, source: str) -> Step:
 
 def _quantize_step(
     request: Request,
+    kind: Kind,
     source: str,
     level: OptimizationLevel,
     precision: Precision,
@@ -390,7 +403,7 @@ def _quantize_step(
         source=source,
         level=level,
         precision=precision,
-        floor=_floor(request, precision),
+        floor=_floor(request, kind, precision),
         settings=settings,
         options=options,
     )
@@ -400,6 +413,7 @@ def make_search(
     request: Request,
     calibration_digest: str,
     *,
+    kind: Kind = Kind.EMBEDDING,
     source: str = EXPORTED_FILE,
     level: OptimizationLevel | None = None,
 ) -> Search | None:
@@ -408,6 +422,7 @@ def make_search(
     Args:
         request: What is asked for.
         calibration_digest: Identifies the calibration texts.
+        kind: Of the model.
         source: As of make_steps.
         level: Likewise.
 
@@ -419,10 +434,13 @@ def make_search(
     level = request.optimize if level is None else level
     if request.command is Command.ALL and level is not OptimizationLevel.NONE:
         source = optimized_file(level)
-    floor = DEFAULT_FLOOR
+    measure = KINDS[kind].measure
+    floor = DEFAULT_FLOORS[measure]
     if request.min_cosine is not None:
         floor = Floor(mean_cosine=request.min_cosine)
-    budget = Budget(floor=floor, max_size=request.max_size, min_speedup=request.min_speedup)
+    budget = Budget(
+        floor=floor, max_size=request.max_size, min_speedup=request.min_speedup, measure=measure
+    )
     candidates: list[Step] = []
     ruled_out: dict[str, str] = {}
     rules = LAYOUTS[request.layout]
@@ -433,7 +451,7 @@ def make_search(
         try:
             step = _quantize_step(
                 replace(request, recipes=recipes if request.recipes is None else request.recipes),
-                source, level, precision, calibration_digest,
+                kind, source, level, precision, calibration_digest,
             )  # fmt: skip
         except UsageError as error:
             ruled_out[str(precision)] = error.message

@@ -26,7 +26,7 @@ class Request:
         model_id: A hub id (`org/name`) or a local folder.
         output_parent_dir: The folder that holds one folder a model.
         revision: Branch, tag or commit on the hub; None means the default branch.
-        task: One of TASK_SYNONYMS.
+        task: One of kinds.TASKS; None means what the source is.
         opset: The ONNX operator set of the exported graph.
         device: The torch device that traces the model.
         skip_validation: Do not compare with the reference; the manifest says so.
@@ -65,7 +65,7 @@ class Request:
     model_id: str
     output_parent_dir: Path = Path("models")
     revision: str | None = None
-    task: str = "sentence-similarity"
+    task: str | None = None
     opset: int = 17
     device: str = "cpu"
     skip_validation: bool = False

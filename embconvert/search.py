@@ -4,12 +4,14 @@ The best is the smallest file that keeps the whole budget. Candidates are tried 
 on, so the first one that holds is the best, and nothing larger need be tried.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from embconvert.config import DEFAULT_RECIPES, MaxSize, Precision, Recipe
 from embconvert.fidelity.figures import Fidelity, Floor, shortfall
+from embconvert.kinds import Measure
 
 #: What `--quantize auto` tries, the smallest first; None is all recipes that a precision knows.
 CANDIDATES: tuple[tuple[Precision, tuple[Recipe, ...] | None], ...] = (
@@ -20,13 +22,21 @@ CANDIDATES: tuple[tuple[Precision, tuple[Recipe, ...] | None], ...] = (
     (Precision.FLOAT16, None),
 )
 #: What `--quantize auto` holds to when nothing is said.
-DEFAULT_FLOOR = Floor(mean_cosine=0.995, min_cosine=0.9)
+DEFAULT_FLOORS: Mapping[Measure, Floor] = MappingProxyType(
+    {
+        Measure.COSINE: Floor(mean_cosine=0.995, min_cosine=0.9),
+        Measure.AGREEMENT: Floor(mean_cosine=0.99, min_cosine=0.8, rank_correlation=0.98),
+    }
+)
 # A file may come out smaller than expected, but not by more than this.
 _LEAST_OF_EXPECTED = 0.8
 
-FRONTIER_HEADER = (
-    "candidate", "size", "of float32", "mean cosine", "min cosine", "speed", "outcome",
-)  # fmt: skip
+
+def frontier_header(measure: Measure) -> tuple[str, ...]:
+    """Returns the titles of the table of what was seen."""
+    return (
+        "candidate", "size", "of float32", f"mean {measure}", f"min {measure}", "speed", "outcome",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +47,16 @@ class Budget:
         floor: Its fidelity.
         max_size: Its size; None for any.
         min_speedup: Its throughput over that of the exported float32 graph; None for any.
+        measure: What the floor is of.
     """
 
     floor: Floor
     max_size: MaxSize | None = None
     min_speedup: float | None = None
+    measure: Measure = Measure.COSINE
 
     def __str__(self) -> str:
-        parts = [f"mean cosine at least {self.floor.mean_cosine:g}"]
+        parts = [f"mean {self.measure} at least {self.floor.mean_cosine:g}"]
         if self.max_size is not None:
             parts.append(f"at most {self.max_size.text}")
         if self.min_speedup is not None:
@@ -52,8 +64,11 @@ class Budget:
         return ", ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns it as plain JSON values."""
-        return asdict(self)
+        """Returns it as plain JSON values; what only other kinds of models have is left out."""
+        value = asdict(self)
+        if self.measure is Measure.COSINE:
+            del value["measure"], value["floor"]["rank_correlation"]
+        return value
 
     def cannot_fit(self, expected_bytes: int, float32_bytes: int) -> bool:
         """Whether a file of about this size is too large for sure."""
@@ -120,8 +135,8 @@ def search_record(budget: Budget, candidates: Sequence[Candidate]) -> dict[str, 
             {
                 "name": candidate.name,
                 "size_bytes": candidate.size_bytes,
-                "mean_cosine": figures.mean_cosine if figures else None,
-                "min_cosine": figures.min_cosine if figures else None,
+                f"mean_{budget.measure}": figures.mean_cosine if figures else None,
+                f"min_{budget.measure}": figures.min_cosine if figures else None,
                 "speedup": candidate.speedup,
                 "outcome": candidate.outcome,
                 "on_frontier": made and not any(c.dominates(candidate) for c in candidates),

@@ -1,6 +1,6 @@
 """What runs in worker processes; see workers.Worker.call."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from embconvert.export import Exporter, export
 from embconvert.fidelity.embedding import Workload, WorkloadRun, run_graph
 from embconvert.fidelity.figures import Embeddings, LayerCosine
 from embconvert.fidelity.layers import layer_cosines
-from embconvert.fidelity.texts import batches, calibration_texts
+from embconvert.fidelity.texts import Item, batches, calibration_items, calibration_texts
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
 from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
+from embconvert.kinds import KINDS, Kind
 from embconvert.model import (
     ExportedModel,
     OnnxArtifact,
@@ -25,6 +26,7 @@ from embconvert.processes.metering import Meter, metered
 from embconvert.processes.workers import Reporter
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import Feed, QuantizeSettings
+from embconvert.source.by_kind import class_for
 from embconvert.source.torch_model import SourceModel
 
 # Calibration learns ranges; longer texts show no others and take much longer.
@@ -43,12 +45,14 @@ class SourceFacts:
         modules: The classes of its modules.
         dimension: Length of a sentence embedding.
         max_seq_length: Tokens after which it truncates.
+        of_kind: What a consumer of this kind of model must know, as plain JSON values.
     """
 
     pooling: tuple[str, ...]
     modules: tuple[str, ...]
     dimension: int | None
     max_seq_length: int | None
+    of_kind: Mapping[str, Any]
 
 
 def load_source(
@@ -61,7 +65,7 @@ def load_source(
     trust_remote_code: bool,
 ) -> SourceFacts:
     """Loads the source model and adds the files that it lacks to the staged folder."""
-    source = SourceModel.load(
+    source = class_for(resolved.kind).load(
         resolved,
         device=device,
         overrides=overrides,
@@ -75,13 +79,14 @@ def load_source(
         modules=source.modules,
         dimension=source.dimension,
         max_seq_length=source.max_seq_length,
+        of_kind=source.facts,
     )
 
 
-def source_token_ids(reporter: Reporter, texts: Sequence[str]) -> list[list[int]]:
-    """Returns the tokens that the source reads."""
+def source_tokens(reporter: Reporter, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
+    """Returns what the source reads of each text."""
     del reporter
-    return _loaded[0].token_ids(texts)
+    return _loaded[0].tokens(texts)
 
 
 def save_source_tokenizer(reporter: Reporter, folder: Path) -> None:
@@ -115,7 +120,7 @@ def export_source(
 
 def embed_with_source(
     reporter: Reporter,
-    texts: Sequence[str],
+    texts: Sequence[Item],
     groups: Sequence[Sequence[int]],
     *,
     layer_by_layer: bool,
@@ -133,11 +138,14 @@ def embed_with_graph(
     workload: Workload,
     *,
     layer_by_layer: bool,
+    kind: Kind,
 ) -> WorkloadRun | str:
     """Embeds a workload with a graph; returns what is wrong, in words, when it can't."""
     advance = _in_texts(reporter, workload.size)
     try:
-        return run_graph(artifact, texts, workload, advance, layer_by_layer=layer_by_layer)
+        return run_graph(
+            artifact, texts, workload, advance, layer_by_layer=layer_by_layer, kind=kind
+        )
     except ValueError as error:
         return str(error)
 
@@ -199,11 +207,13 @@ class Calibration:
         dataset: A text file; None means the built-in texts.
         folder: Has the tokenizer.
         max_seq_length: Of the model.
+        kind: Of the model.
     """
 
     dataset: Path | None
     folder: Path
     max_seq_length: int | None
+    kind: Kind
 
 
 def quantize_graph(
@@ -221,8 +231,9 @@ def quantize_graph(
 
     def feeds(inputs: list[str], tokens: int | None = None) -> Iterator[Feed]:
         texts = calibration_texts(calibration.dataset)
+        items = calibration_items(texts, KINDS[calibration.kind].reading)
         limit = min(calibration.max_seq_length or _CALIBRATION_TOKENS, _CALIBRATION_TOKENS)
-        tokenized = tokenize(calibration.folder, texts.texts, max_length=limit)
+        tokenized = tokenize(calibration.folder, items, max_length=limit)
         if tokens is not None:
             tokenized = tokenized.sample(tokens)
         for group in batches(tokenized.lengths, texts=16):

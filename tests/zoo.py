@@ -226,6 +226,65 @@ def _randomize(module: Any, recipe: Recipe, seed: int) -> None:
                 parameter.copy_(noise * recipe.gain / (shrink * math.sqrt(fan_in)))
 
 
+#: Architectures that real rerankers have; each has a head that scores in transformers.
+RERANKERS: tuple[str, ...] = (
+    "bert", "deberta-v2", "distilbert", "electra", "modernbert", "qwen3", "roberta", "xlm-roberta",
+)  # fmt: skip
+
+
+def build_reranker(
+    architecture: str,
+    folder: Path,
+    *,
+    labels: int = 1,
+    modules: bool = True,
+    activation: str | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    max_seq_length: int | None = 64,
+) -> Path:
+    """Builds a tiny cross-encoder with random weights.
+
+    Args:
+        architecture: A key of `ARCHITECTURES`.
+        folder: Where to; made if missing.
+        labels: How many scores a pair gets.
+        modules: Whether sentence-transformers saves it, with modules.json; else it is a plain
+            transformers folder.
+        activation: The torch class that predict() applies; None leaves it to its default.
+        seed: Of the weights.
+        dtype: Name of the torch dtype that the weights are saved in.
+        max_seq_length: The tokenizer's limit; None leaves it at `MAX_POSITIONS`.
+
+    Returns:
+        The folder.
+    """
+    import torch
+    import transformers
+
+    recipe = ARCHITECTURES[architecture]
+    settings = {**_COMMON, **recipe.config, "num_labels": labels}
+    config = transformers.AutoConfig.for_model(architecture, **settings)
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    _randomize(model, recipe, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def save() -> None:
+        model.to(getattr(torch, dtype)).save_pretrained(folder)
+        limit = max_seq_length or MAX_POSITIONS
+        save_tokenizer(folder, "right", recipe.token_type_ids, limit)
+
+    save()
+    if modules:
+        from sentence_transformers import CrossEncoder
+
+        function = None if activation is None else getattr(torch.nn, activation)()
+        chain = CrossEncoder(str(folder), device="cpu", activation_fn=function)
+        chain.save_pretrained(str(folder), create_model_card=False)
+        save()  # again, over what went through a load
+    return folder
+
+
 def build_model(
     architecture: str,
     folder: Path,

@@ -13,7 +13,6 @@ from embconvert.cli import values
 from embconvert.config import (
     OPSETS,
     QUANTIZED_PRECISIONS,
-    TASK_SYNONYMS,
     Command,
     Layout,
     MaxSize,
@@ -23,6 +22,7 @@ from embconvert.config import (
     Recipe,
 )
 from embconvert.errors import UsageError
+from embconvert.kinds import TASKS
 from embconvert.requests import Request
 
 _ALL_COMMANDS = tuple(Command)
@@ -96,9 +96,10 @@ OPTIONS: tuple[Option, ...] = (
         name="task",
         commands=_EXPORT,
         metavar="TASK",
-        parse=values.choice("task", {t: t for t in TASK_SYNONYMS}),
-        default="sentence-similarity",
-        help="What the model is for; optimum's synonyms of feature-extraction.",
+        parse=values.choice("task", {t: t for t in TASKS}),
+        default="what the source is",
+        help="What the model is for: sentence-similarity or text-classification, or optimum's "
+        "synonyms.",
     ),
     Option(
         name="opset",

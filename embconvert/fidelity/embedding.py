@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from embconvert.fidelity.figures import Embeddings, FloatArray, cosines
+from embconvert.fidelity.by_kind import COMPARISONS, Comparison
+from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import batches
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.segments import PiecewiseGraph
+from embconvert.kinds import Kind
 from embconvert.model import OnnxArtifact
 from embconvert.processes.resources import available_memory_bytes
 
@@ -133,23 +135,27 @@ def join(parts: Sequence[Embeddings]) -> Embeddings:
     )
 
 
-def _summary(workload: Workload, results: Sequence[tuple[Embeddings, float]]) -> WorkloadRun:
+def _summary(
+    workload: Workload, results: Sequence[tuple[Embeddings, float]], comparison: Comparison
+) -> WorkloadRun:
     """Returns the outcome of a workload.
 
     Args:
         workload: The batches.
         results: For each of its groups the embeddings, and the seconds that they took.
+        comparison: How embeddings are compared.
     """
     embeddings = join([part for part, _ in results])
     seconds = sum(duration for _, duration in results[: len(workload.similar)])
-    primary = _primary(embeddings)
-    texts = workload.texts
+    texts, count = workload.texts, len(workload.mixed)
     row_of = {index: row for row, index in enumerate(i for g in workload.similar for i in g)}
-    usual = primary[[row_of[index] for index in workload.mixed]]
-    mixed, alone = np.split(primary[texts:], 2)
+    usual = [row_of[index] for index in workload.mixed]
+    mixed, alone = range(texts, texts + count), range(texts + count, texts + 2 * count)
     return WorkloadRun(
         embeddings=embeddings,
-        batch_cosine=min(float(cosines(usual, other).min()) for other in (mixed, alone)),
+        batch_cosine=min(
+            float(comparison.likeness(embeddings, usual, other).min()) for other in (mixed, alone)
+        ),
         texts_per_second=texts / seconds,
     )
 
@@ -159,14 +165,6 @@ def _joined(parts: list[FloatArray | None]) -> FloatArray | None:
     return np.concatenate(arrays) if len(arrays) == len(parts) else None
 
 
-def _primary(embeddings: Embeddings) -> FloatArray:
-    if embeddings.sentence is not None:
-        return embeddings.sentence
-    if embeddings.token_mean is not None:
-        return embeddings.token_mean
-    raise ValueError("the graph has neither token embeddings nor sentence embeddings")
-
-
 def run_graph(
     artifact: OnnxArtifact,
     texts: TokenizedTexts,
@@ -174,6 +172,7 @@ def run_graph(
     advance: Callable[[float], None],
     *,
     layer_by_layer: bool,
+    kind: Kind = Kind.EMBEDDING,
 ) -> WorkloadRun:
     """Embeds a workload with a graph, on the CPU.
 
@@ -183,6 +182,7 @@ def run_graph(
         workload: The batches.
         advance: Called with the share of the work that is done since the last call.
         layer_by_layer: Run it in pieces, which takes little memory.
+        kind: Of its model.
 
     Raises:
         ValueError: The graph doesn't load, doesn't run, or has no known output.
@@ -192,14 +192,16 @@ def run_graph(
     def feed(indices: Sequence[int], inputs: Sequence[str]) -> dict[str, Any]:
         return texts.batch(indices, inputs)
 
+    comparison = COMPARISONS[kind]
     results = run(artifact, workload, feed, advance)
     masks = (texts.batch(group, ("attention_mask",)) for group in workload.groups)
     return _summary(
         workload,
         [
-            (_embeddings(values, mask["attention_mask"]), seconds)
+            (comparison.read(values, mask["attention_mask"]), seconds)
             for (values, seconds), mask in zip(results, masks, strict=True)
         ],
+        comparison,
     )
 
 
@@ -255,22 +257,3 @@ def _open_session(artifact: OnnxArtifact) -> Any:
         raise
     except Exception as error:
         raise ValueError(f"ONNX Runtime refuses {artifact.path.name}: {error}") from error
-
-
-def _embeddings(values: dict[str, Any], mask: Any) -> Embeddings:
-    """Recognizes a graph's outputs: by embconvert's names, else by rank."""
-    sentence = values.get("sentence_embedding")
-    tokens = values.get("last_hidden_state", values.get("token_embeddings"))
-    for value in values.values():
-        if tokens is None and value.ndim == 3:
-            tokens = value
-        elif sentence is None and value.ndim == 2 and "last_hidden_state" not in values:
-            sentence = value
-    token_mean = None
-    if tokens is not None:
-        weights = mask[:, :, None].astype(np.float32)
-        total = (tokens.astype(np.float32) * weights).sum(axis=1)
-        token_mean = total / np.maximum(weights.sum(axis=1), 1.0)
-    return Embeddings(
-        sentence=None if sentence is None else sentence.astype(np.float32), token_mean=token_mean
-    )

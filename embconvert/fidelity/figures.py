@@ -1,11 +1,14 @@
 """How close two sets of embeddings are; numpy only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from embconvert.config import Precision
+from embconvert.kinds import Measure
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -21,7 +24,8 @@ class Embeddings:
     """What one runtime made of the verification texts.
 
     Attributes:
-        sentence: Pooled embeddings, (texts, dim) float32; None when the graph has no such output.
+        sentence: Pooled embeddings, (texts, dim) float32, or the scores of a reranker,
+            (pairs, labels); None when the graph has no such output.
         token_mean: Mean over each text's tokens of the last hidden state, (texts, hidden)
             float32; it vouches for output 0, which many consumers pool themselves; None when
             the graph has no such output.
@@ -62,6 +66,9 @@ class LayerCosine:
 class Fidelity:
     """Figures of one graph against the reference.
 
+    Where a name says cosine, it is the figure of the measure: of a reranker's graph, the agreement.
+    A text is a pair of texts there.
+
     Attributes:
         texts: Number of texts compared.
         max_abs_diff: Largest absolute difference of any component.
@@ -80,6 +87,7 @@ class Fidelity:
             length.
         layers: After each layer, the distance from the exported graph; empty when that was not
             measured, or nothing is lost.
+        measure: How near is told.
     """
 
     texts: int
@@ -95,6 +103,7 @@ class Fidelity:
     histogram: tuple[int, ...]
     texts_per_second: float
     layers: tuple[LayerCosine, ...] = ()
+    measure: Measure = Measure.COSINE
 
     @property
     def is_same(self) -> bool:
@@ -115,30 +124,50 @@ class Floor:
         mean_cosine: Least mean cosine.
         min_cosine: Least cosine of any text.
         relative_diff: Largest difference, relative to the largest component.
+        rank_correlation: Least rank correlation.
     """
 
     mean_cosine: float
     min_cosine: float = -1.0
     relative_diff: float = float("inf")
+    rank_correlation: float = -1.0
 
 
 #: The defaults. Float32 stages reorder sums and nothing else; the others leave room for what the
 #: precision costs on real models, and none for a graph that went wrong.
-FLOORS = {
-    Precision.FLOAT32: Floor(mean_cosine=0.99999, min_cosine=0.9999, relative_diff=1e-2),
-    Precision.FLOAT16: Floor(mean_cosine=0.999, min_cosine=0.99),
-    Precision.Q8: Floor(mean_cosine=0.995, min_cosine=0.95),
-    Precision.Q4: Floor(mean_cosine=0.96, min_cosine=0.8),
-    Precision.QINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
-    Precision.QUINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
-    Precision.QINT8_STATIC: Floor(mean_cosine=0.95, min_cosine=0.7),
-}
+FLOORS: Mapping[Measure, Mapping[Precision, Floor]] = MappingProxyType(
+    {
+        Measure.COSINE: {
+            Precision.FLOAT32: Floor(mean_cosine=0.99999, min_cosine=0.9999, relative_diff=1e-2),
+            Precision.FLOAT16: Floor(mean_cosine=0.999, min_cosine=0.99),
+            Precision.Q8: Floor(mean_cosine=0.995, min_cosine=0.95),
+            Precision.Q4: Floor(mean_cosine=0.96, min_cosine=0.8),
+            Precision.QINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
+            Precision.QUINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
+            Precision.QINT8_STATIC: Floor(mean_cosine=0.95, min_cosine=0.7),
+        },
+        # A score is one number, where a cosine is over hundreds: single pairs move further.
+        Measure.AGREEMENT: {
+            Precision.FLOAT32: Floor(
+                mean_cosine=0.99999, min_cosine=0.9999, relative_diff=1e-3, rank_correlation=0.999
+            ),
+            Precision.FLOAT16: Floor(mean_cosine=0.999, min_cosine=0.99, rank_correlation=0.99),
+            Precision.Q8: Floor(mean_cosine=0.995, min_cosine=0.9, rank_correlation=0.98),
+            Precision.Q4: Floor(mean_cosine=0.96, rank_correlation=0.92),
+            Precision.QINT8: Floor(mean_cosine=0.97, min_cosine=0.5, rank_correlation=0.95),
+            Precision.QUINT8: Floor(mean_cosine=0.97, min_cosine=0.5, rank_correlation=0.95),
+            Precision.QINT8_STATIC: Floor(mean_cosine=0.95, rank_correlation=0.9),
+        },
+    }
+)
 
 
-def floor_for(precision: Precision, min_cosine: float | None) -> Floor:
+def floor_for(
+    precision: Precision, min_cosine: float | None, measure: Measure = Measure.COSINE
+) -> Floor:
     """Returns the floor of a precision; `--min_cosine` replaces that of quantized ones."""
     if min_cosine is None or precision is Precision.FLOAT32:
-        return FLOORS[precision]
+        return FLOORS[measure][precision]
     return Floor(mean_cosine=min_cosine)
 
 
@@ -215,7 +244,7 @@ def compare(
     """
     token_mean_cosine: float | None = None
     if candidate.token_mean is not None and reference.token_mean is not None:
-        _check(reference.token_mean, candidate.token_mean, "last_hidden_state", text_ids)
+        check_comparable(reference.token_mean, candidate.token_mean, "last_hidden_state", text_ids)
         token_mean_cosine = float(cosines(reference.token_mean, candidate.token_mean).min())
     if candidate.sentence is not None and reference.sentence is not None:
         ours, theirs = candidate.sentence, reference.sentence
@@ -223,33 +252,85 @@ def compare(
         ours, theirs = candidate.token_mean, reference.token_mean
     else:
         raise ValueError("the graph has neither of the outputs that could be compared")
-    _check(theirs, ours, "sentence_embedding", text_ids)
-    similarity = cosines(theirs, ours)
+    check_comparable(theirs, ours, "sentence_embedding", text_ids)
     first = [text_ids.index(name) for name in dict.fromkeys(text_ids)]
-    orders = pairwise_similarities(theirs[first]), pairwise_similarities(ours[first])
-    difference = float(np.abs(theirs.astype(np.float64) - ours).max())
+    return summarized(
+        theirs,
+        ours,
+        similarity=cosines(theirs, ours),
+        rank_correlation=spearman(
+            pairwise_similarities(theirs[first]), pairwise_similarities(ours[first])
+        ),
+        text_ids=text_ids,
+        batch_cosine=batch_cosine,
+        texts_per_second=texts_per_second,
+        token_mean_cosine=token_mean_cosine,
+    )
+
+
+def summarized(
+    theirs: FloatArray,
+    ours: FloatArray,
+    *,
+    similarity: npt.NDArray[np.float64],
+    rank_correlation: float,
+    text_ids: list[str],
+    batch_cosine: float,
+    texts_per_second: float,
+    token_mean_cosine: float | None = None,
+    measure: Measure = Measure.COSINE,
+) -> Fidelity:
+    """Returns the figures of what was compared.
+
+    Args:
+        theirs: What the source gives, (texts, n) float32.
+        ours: What the graph gives, of the same shape.
+        similarity: How near each row is, (texts,).
+        rank_correlation: See Fidelity.
+        text_ids: One for each row.
+        batch_cosine: See Fidelity.
+        texts_per_second: See Fidelity.
+        token_mean_cosine: See Fidelity.
+        measure: What similarity is of.
+    """
+    difference = max(
+        float(np.abs(a.astype(np.float64) - b).max(initial=0.0))
+        for a, b in zip(theirs, ours, strict=True)
+    )
     lowest: dict[str, float] = {}
     for name, cosine in zip(text_ids, similarity.tolist(), strict=True):
         lowest[name] = min(round(cosine, 9), lowest.get(name, 1.0))
     worst = sorted(lowest.items(), key=lambda item: (item[1], item[0]))[:WORST_TEXTS]
     bins = np.searchsorted(HISTOGRAM_EDGES, 1.0 - np.array(list(lowest.values())), side="right")
     return Fidelity(
-        texts=len(first),
+        texts=len(lowest),
         max_abs_diff=difference,
         relative_diff=difference / max(float(np.abs(theirs).max()), 1e-30),
         mean_cosine=float(similarity.mean()),
         p1_cosine=float(np.percentile(similarity, 1)),
         min_cosine=float(similarity.min()),
-        rank_correlation=spearman(*orders),
+        rank_correlation=rank_correlation,
         batch_cosine=batch_cosine,
         token_mean_cosine=token_mean_cosine,
         worst_texts=tuple(TextCosine(text=name, cosine=cosine) for name, cosine in worst),
         histogram=tuple(np.bincount(bins, minlength=len(HISTOGRAM_EDGES) + 1).tolist()),
         texts_per_second=texts_per_second,
+        measure=measure,
     )
 
 
-def _check(theirs: FloatArray, ours: FloatArray, what: str, text_ids: list[str]) -> None:
+def check_comparable(theirs: FloatArray, ours: FloatArray, what: str, text_ids: list[str]) -> None:
+    """Refuses what cannot be compared.
+
+    Args:
+        theirs: What the source gives, a row for each text.
+        ours: What the graph gives.
+        what: Its name in the graph.
+        text_ids: One for each row.
+
+    Raises:
+        ValueError: The shapes differ, or a value is not finite.
+    """
     if theirs.shape != ours.shape:
         raise ValueError(f"{what} has shape {ours.shape} where the source gives {theirs.shape}")
     if not np.isfinite(theirs).all():
@@ -264,15 +345,21 @@ def shortfall(fidelity: Fidelity, floor: Floor) -> str | None:
     """Returns what falls short of the floor, in words, or None when nothing does."""
     # Output 0 is compared by the same floor as the pooled output: consumers pool it themselves.
     lowest = min(fidelity.min_cosine, fidelity.token_mean_cosine or 1.0)
+    word = fidelity.measure
     if fidelity.mean_cosine < floor.mean_cosine:
-        return f"mean cosine {fidelity.mean_cosine:.5f} is below {floor.mean_cosine:g}"
+        return f"mean {word} {fidelity.mean_cosine:.5f} is below {floor.mean_cosine:g}"
     if lowest < floor.min_cosine:
         return (
-            f"lowest cosine {lowest:.5f} (text {fidelity.worst_text}) is below {floor.min_cosine:g}"
+            f"lowest {word} {lowest:.5f} (text {fidelity.worst_text}) is below {floor.min_cosine:g}"
+        )
+    if fidelity.rank_correlation < floor.rank_correlation:
+        return (
+            f"rank correlation {fidelity.rank_correlation:.5f} is below {floor.rank_correlation:g}"
         )
     if fidelity.relative_diff > floor.relative_diff:
+        what = "component" if word is Measure.COSINE else "score"
         return (
-            f"largest difference is {fidelity.relative_diff:.2g} of the largest component, "
+            f"largest difference is {fidelity.relative_diff:.2g} of the largest {what}, "
             f"over {floor.relative_diff:g}"
         )
     return None

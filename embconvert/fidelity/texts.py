@@ -8,6 +8,13 @@ from importlib import resources
 from pathlib import Path
 
 from embconvert.errors import UsageError
+from embconvert.kinds import Reading
+
+#: What a model reads at a time: a text, or two.
+Item = str | tuple[str, str]
+
+#: Between the ids of a pair's texts.
+PAIR_SIGN = "+"
 
 _MAX_CALIBRATION_BYTES = 1 << 26
 
@@ -27,7 +34,29 @@ class Texts:
     @property
     def digest(self) -> str:
         """Identifies the texts."""
-        return hashlib.sha256(json.dumps(self.texts).encode()).hexdigest()
+        return _digest(self.texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Items:
+    """Texts as a model reads them.
+
+    Attributes:
+        ids: One for each item; of a pair, those of its texts with PAIR_SIGN between.
+        items: Texts, or pairs of them.
+    """
+
+    ids: tuple[str, ...]
+    items: tuple[Item, ...]
+
+    @property
+    def digest(self) -> str:
+        """Identifies the items."""
+        return _digest(self.items)
+
+
+def _digest(items: Sequence[Item]) -> str:
+    return hashlib.sha256(json.dumps(items).encode()).hexdigest()
 
 
 def verification_texts() -> Texts:
@@ -35,6 +64,40 @@ def verification_texts() -> Texts:
     lines = _data("verification_texts.jsonl").splitlines()
     entries = [json.loads(line) for line in lines]
     return Texts(ids=tuple(e["id"] for e in entries), texts=tuple(e["text"] for e in entries))
+
+
+def verification_items(reading: Reading) -> Items:
+    """Returns the built-in texts as a model reads them.
+
+    As pairs, each text comes once as the first and once as the second: every other with the text
+    that follows it, which is of its language or sort, the rest with one from far off.
+    """
+    built_in = verification_texts()
+    ids, texts = built_in.ids, built_in.texts
+    if reading is Reading.TEXT:
+        return Items(ids=ids, items=texts)
+    count = len(texts)
+    partners = [(i + 1 if i % 2 == 0 else i + count // 2 - 1) % count for i in range(count)]
+    return Items(
+        ids=tuple(f"{ids[i]}{PAIR_SIGN}{ids[j]}" for i, j in enumerate(partners)),
+        items=tuple((texts[i], texts[j]) for i, j in enumerate(partners)),
+    )
+
+
+def calibration_items(texts: Texts, reading: Reading) -> tuple[Item, ...]:
+    """Returns calibration texts as a model reads them.
+
+    As pairs, a text with a tab in it is one; of the others, each is the first and the next one the
+    second.
+    """
+    if reading is Reading.TEXT:
+        return texts.texts
+    pairs = []
+    following = [*texts.texts[1:], texts.texts[0]]
+    for text, other in zip(texts.texts, following, strict=True):
+        first, tab, second = text.partition("\t")
+        pairs.append((first, second) if tab else (text, other.partition("\t")[0]))
+    return tuple(pairs)
 
 
 def calibration_texts(path: Path | None) -> Texts:

@@ -4,7 +4,7 @@ This is the way a consumer goes, so verification proves the tokenizer files toge
 graph; the reference goes through sentence-transformers.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embconvert.errors import SourceError
+from embconvert.fidelity.texts import Item
 from embconvert.source.folder import read_json
 
 IntArray = npt.NDArray[np.int64]
@@ -38,6 +39,19 @@ class TokenizedTexts:
     def lengths(self) -> list[int]:
         """Tokens of each text."""
         return [len(ids) for ids in self.ids]
+
+    def are(self, theirs: Sequence[Mapping[str, Sequence[int]]]) -> bool:
+        """Whether another tokenizer gives the same ids and, where it gives some, token types.
+
+        Args:
+            theirs: For each text its inputs, by name.
+        """
+        ours = zip(self.ids, self.type_ids, strict=True)
+        return all(
+            list(ids) == list(text["input_ids"])
+            and list(types) == list(text.get("token_type_ids", types))
+            for (ids, types), text in zip(ours, theirs, strict=True)
+        )
 
     def subset(self, indices: Sequence[int]) -> "TokenizedTexts":
         """Returns some of the texts."""
@@ -84,12 +98,12 @@ class TokenizedTexts:
         return {name: arrays[name] for name in inputs}
 
 
-def tokenize(folder: Path, texts: Sequence[str], *, max_length: int | None) -> TokenizedTexts:
+def tokenize(folder: Path, texts: Sequence[Item], *, max_length: int | None) -> TokenizedTexts:
     """Tokenizes texts with the tokenizer files of a folder.
 
     Args:
         folder: Has tokenizer.json and tokenizer_config.json.
-        texts: The texts.
+        texts: The texts, or pairs of texts, of which the longer one is cut first.
         max_length: Tokens after which a text is cut; None for no limit.
 
     Raises:

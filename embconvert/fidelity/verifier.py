@@ -8,10 +8,12 @@ from typing import Any
 from embconvert.console import Console
 from embconvert.errors import ExportError, FidelityError
 from embconvert.export import Exporter
+from embconvert.fidelity.by_kind import COMPARISONS
 from embconvert.fidelity.embedding import Workload, WorkloadRun, join, make_workload
-from embconvert.fidelity.figures import Embeddings, Fidelity, LayerCosine, compare
-from embconvert.fidelity.texts import verification_texts
+from embconvert.fidelity.figures import Embeddings, Fidelity, LayerCosine
+from embconvert.fidelity.texts import Item, verification_items
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
+from embconvert.kinds import KINDS, Kind, KindRules
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
@@ -24,7 +26,7 @@ from embconvert.tasks import (
     export_source,
     load_source,
     save_source_tokenizer,
-    source_token_ids,
+    source_tokens,
 )
 
 
@@ -68,6 +70,11 @@ class Source:
         return self.facts
 
     @property
+    def kind(self) -> Kind:
+        """What kind of model it is."""
+        return self._resolved.kind
+
+    @property
     def is_loaded(self) -> bool:
         """Whether it takes memory now."""
         return self._worker is not None
@@ -93,7 +100,7 @@ class Source:
         return result
 
     def embed(
-        self, texts: Sequence[str], workload: Workload, *, layer_by_layer: bool
+        self, texts: Sequence[Item], workload: Workload, *, layer_by_layer: bool
     ) -> Embeddings:
         """Embeds a workload: the reference, a row for each text of each group."""
         self.load()
@@ -107,7 +114,7 @@ class Source:
             )
         return join(parts)
 
-    def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
+    def tokenize(self, texts: Sequence[Item]) -> TokenizedTexts:
         """Tokenizes by the folder's files, which must give what transformers gives.
 
         transformers 5 replaces the tokenizer.json of some architectures by a pipeline of its own
@@ -117,10 +124,10 @@ class Source:
             FidelityError: No tokenizer.json gives the source's tokens.
         """
         self.load()
-        theirs: list[list[int]] = self._call(source_token_ids, texts)
+        theirs: list[dict[str, list[int]]] = self._call(source_tokens, texts)
         for attempt in range(2):
             tokens = tokenize(self._folder, texts, max_length=self.max_seq_length)
-            if all(list(a) == b for a, b in zip(tokens.ids, theirs, strict=True)):
+            if tokens.are(theirs):
                 return tokens
             if attempt == 0:
                 self._console.warn(
@@ -183,15 +190,19 @@ class Verifier:
         self._flop_per_token = flop_per_token
         self._prepared: tuple[list[str], TokenizedTexts, Workload, Embeddings] | None = None
 
+    @property
+    def _rules(self) -> KindRules:
+        return KINDS[self._source.kind]
+
     def facts(self) -> dict[str, Any]:
         """Returns what the manifest says of the comparison."""
-        texts = verification_texts()
+        texts = verification_items(self._rules.reading)
         return {
             "texts_digest": texts.digest,
-            "texts": len(texts.texts),
+            "texts": len(texts.items),
             "skipped": self._skipped,
             "execution": "layer by layer" if self._layer_by_layer else "whole graph",
-            "reference": "sentence-transformers encode(), float32, no prompt",
+            "reference": self._rules.reference,
         }
 
     def verify(
@@ -221,11 +232,12 @@ class Verifier:
                     tokens,
                     workload,
                     layer_by_layer=self._layer_by_layer,
+                    kind=self._source.kind,
                     advance=advance,
                 )
                 if isinstance(run, str):
                     raise ValueError(run)
-                fidelity = compare(
+                fidelity = COMPARISONS[self._source.kind].compare(
                     reference,
                     run.embeddings,
                     text_ids=ids,
@@ -269,8 +281,8 @@ class Verifier:
         """Returns ids, tokens, batches and the reference; made at the first call."""
         if self._prepared is None:
             lone = not self._source.is_loaded
-            texts = verification_texts()
-            tokens = self._source.tokenize(texts.texts)
+            texts = verification_items(self._rules.reading)
+            tokens = self._source.tokenize(texts.items)
             present = [i for i, length in enumerate(tokens.lengths) if length]
             if len(present) < len(texts.ids):
                 self._console.say(
@@ -284,7 +296,7 @@ class Verifier:
                     f"{len(present)} texts (--full_validation compares all)"
                 )
             reference = self._source.embed(
-                [texts.texts[i] for i in present], workload, layer_by_layer=self._layer_by_layer
+                [texts.items[i] for i in present], workload, layer_by_layer=self._layer_by_layer
             )
             ids = [texts.ids[present[i]] for group in workload.groups for i in group]
             self._prepared = (ids, tokens, workload, reference)

@@ -8,6 +8,7 @@ from typing import Any
 
 from embconvert import __version__, errors
 from embconvert.fleet.entries import Entry
+from embconvert.kinds import Measure
 from embconvert.manifest import Manifest
 from embconvert.requests import Shard
 
@@ -76,10 +77,14 @@ class Outcome:
                     "path": record.path,
                     "precision": str(record.precision),
                     "size_bytes": record.total_size_bytes,
-                    "mean_cosine": record.fidelity.mean_cosine if record.fidelity else None,
+                    f"mean_{self.manifest.measure}": (
+                        record.fidelity.mean_cosine if record.fidelity else None
+                    ),
                 }
-                for record in (self.manifest.artifacts if self.manifest else ())
-            ],
+                for record in self.manifest.artifacts
+            ]
+            if self.manifest
+            else [],
         }
 
     def row(self) -> tuple[str, ...]:
@@ -92,6 +97,8 @@ class Outcome:
         size = sum(record.total_size_bytes for record in graphs) / 1e6
         cosines = [record.fidelity.mean_cosine for record in graphs if record.fidelity]
         lowest = f"{min(cosines):.5f}" if cosines else "not verified"
+        if cosines and self.manifest.measure is not Measure.COSINE:
+            lowest += f" ({self.manifest.measure})"
         return (self.entry.model_id, name, spent, str(len(graphs)), f"{size:.1f} MB", lowest)
 
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,26 @@ from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
 from embconvert.fidelity.embedding import WorkloadRun, make_workload
 from embconvert.fidelity.figures import Fidelity, Floor, floor_for, shortfall
-from embconvert.fidelity.texts import verification_texts
+from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.tokenization import tokenize
 from embconvert.fidelity.verifier import Source, Verifier
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import published_manifest
 from embconvert.graph.onnx_file import hash_file
-from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest
+from embconvert.kinds import KINDS, Measure
+from embconvert.manifest import (
+    CARD_FILE,
+    MANIFEST_FILE,
+    ArtifactRecord,
+    Manifest,
+    fidelity_json,
+)
 from embconvert.model import FileRecord
 from embconvert.processes.resources import available_memory_bytes, limit_threads
 from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.requests import Finished, Request, VerifyRequest
 from embconvert.source.folder import read_json
+from embconvert.source.kind import settle_kind
 from embconvert.tasks import embed_with_graph
 
 # What a cosine may lose on another kind of CPU: int8 kernels add up in another order.
@@ -127,7 +135,8 @@ def _run_graphs(
 ) -> list[_Checked]:
     """Runs every graph on the built-in texts, as a consumer would: without any source."""
     length = manifest.source.get("max_seq_length")
-    tokens = tokenize(folder, verification_texts().texts, max_length=length)
+    texts = verification_items(KINDS[manifest.kind].reading)
+    tokens = tokenize(folder, texts.items, max_length=length)
     tokens = tokens.subset([i for i, count in enumerate(tokens.lengths) if count])
     # Two operations for each weight, which is at most four bytes in the largest file.
     largest = max(record.total_size_bytes for record in manifest.artifacts)
@@ -144,6 +153,7 @@ def _run_graphs(
                     tokens,
                     workload,
                     layer_by_layer=_is_short_of_memory(manifest),
+                    kind=manifest.kind,
                     advance=advance,
                 )
             except WorkerCrashed as crash:
@@ -165,7 +175,7 @@ def _compare_with_source(
     request: VerifyRequest, manifest: Manifest, workers: Workers, console: Console
 ) -> list[_Checked]:
     conversion = _conversion(request, manifest)
-    resolved = hub.resolve(conversion, console)
+    resolved = settle_kind(conversion, hub.resolve(conversion, console))
     if resolved.digest != manifest.source["digest"]:
         console.warn(f"{request.against} is not the source as it was when this was converted")
     # The source adds what its files lack, and must not do so here.
@@ -189,7 +199,7 @@ def _compare_with_source(
                 fidelity = verifier.verify(record.artifact(request.folder), record.path)
             except FidelityError as error:
                 raise _drifted(record, error.message.partition(": ")[2] or error.message) from error
-            problem = shortfall(fidelity, _floor(record, request.min_cosine))
+            problem = shortfall(fidelity, _floor(record, request.min_cosine, manifest.measure))
             if problem is not None:
                 raise _drifted(record, problem)
             checked.append(_Checked(record=record, fidelity=fidelity))
@@ -210,6 +220,7 @@ def _conversion(request: VerifyRequest, manifest: Manifest) -> Request:
         command=Command.EXPORT,
         model_id=request.against,
         revision=None if local else manifest.source.get("revision"),
+        task=KINDS[manifest.kind].task,
         pooling=PoolingMode(pooling) if pooling else None,
         trust_remote_code=request.trust_remote_code,
         cache_dir=request.cache_dir,
@@ -219,10 +230,10 @@ def _conversion(request: VerifyRequest, manifest: Manifest) -> Request:
     )
 
 
-def _floor(record: ArtifactRecord, min_cosine: float | None) -> Floor:
+def _floor(record: ArtifactRecord, min_cosine: float | None, measure: Measure) -> Floor:
     """Returns what a graph must reach: what it reached when it was made, less a little."""
     if min_cosine is not None or record.fidelity is None:
-        return floor_for(record.precision, min_cosine)
+        return floor_for(record.precision, min_cosine, measure)
     exact = record.precision is Precision.FLOAT32
     return Floor(
         mean_cosine=record.fidelity.mean_cosine - (_FLOAT32_TOLERANCE if exact else _TOLERANCE)
@@ -241,7 +252,7 @@ def _as_lines(checked: list[_Checked]) -> str:
     for graph in checked:
         figure = "loads and runs; not compared with its source"
         if graph.fidelity is not None:
-            figure = f"mean cosine {graph.fidelity.mean_cosine:.5f}"
+            figure = f"mean {graph.fidelity.measure} {graph.fidelity.mean_cosine:.5f}"
             if graph.record.fidelity is not None:
                 figure += f" (when converted {graph.record.fidelity.mean_cosine:.5f})"
         lines.append(f"{graph.record.path}: {figure}")
@@ -253,7 +264,7 @@ def _as_json(request: VerifyRequest, checked: list[_Checked]) -> str:
         {
             "path": graph.record.path,
             "sha256": graph.record.sha256,
-            "fidelity": asdict(graph.fidelity) if graph.fidelity else None,
+            "fidelity": fidelity_json(graph.fidelity) if graph.fidelity else None,
         }
         for graph in checked
     ]

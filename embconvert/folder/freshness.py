@@ -11,6 +11,7 @@ from pathlib import Path
 from embconvert.fidelity.figures import Fidelity, Floor, shortfall
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.published import is_whole, read_manifest
+from embconvert.kinds import TASKS
 from embconvert.ledger import unmade
 from embconvert.manifest import Manifest
 from embconvert.plan import Step, make_search, make_steps
@@ -35,11 +36,13 @@ def current_manifest(request: Request, folder: Path, source: str | Path) -> Mani
         return None
     if manifest is None or manifest.layout != request.layout:
         return None
+    if request.task is not None and TASKS[request.task] is not manifest.kind:
+        return None
     if not _same_source(request, manifest, source):
         return None
     digest = _calibration_digest(request.calibration_dataset)
-    steps = make_steps(request, digest)
-    search = make_search(request, digest)
+    steps = make_steps(request, digest, kind=manifest.kind)
+    search = make_search(request, digest, kind=manifest.kind)
     # Of what a search may end with, any one will do: it ended with that.
     ends = [(*steps, end) for end in search.candidates] if search else [steps]
     if not any(_stand(end, manifest, request) for end in ends):

@@ -15,7 +15,7 @@ import numpy as np
 from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
-from embconvert.model import TOKENS_OUTPUT
+from embconvert.kinds import TOKENS_OUTPUT
 from embconvert.quantize.settings import QuantizeSettings
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import Any
 
 from embconvert.config import Precision
 from embconvert.manifest import Manifest
+from embconvert.reporting.kind_words import described, tags_of, words_for
 from embconvert.reporting.snippets import snippets
 from embconvert.reporting.summary import Conversion
 from embconvert.reporting.templates import render
@@ -35,6 +36,8 @@ def model_card(manifest: Manifest, folder: Path, *, name: str) -> str:
             "conversion": conversion,
             "manifest": manifest,
             "source": manifest.source,
+            "words": words_for(manifest),
+            "described": described(manifest),
             "source_link": _source_link(manifest),
             "license": _license(manifest),
             "oldest_runtime": conversion.oldest_runtime,
@@ -50,6 +53,7 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     Source: https://huggingface.co/docs/hub/model-cards, "Model card metadata".
     """
     source = manifest.source
+    pipeline_tag, tags = tags_of(manifest)
     quantized = any(a.precision is not Precision.FLOAT32 for a in manifest.artifacts)
     values = {
         "license": source["license"],
@@ -60,12 +64,9 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         "base_model": source["model_id"] if source["revision"] else None,
         "base_model_relation": "quantized" if source["revision"] and quantized else None,
         "library_name": "sentence-transformers",
-        "pipeline_tag": "sentence-similarity",
-        "tags": [
-            "sentence-transformers", "feature-extraction", "sentence-similarity", "onnx",
-            "transformers.js", "text-embeddings-inference", "embconvert",
-        ],
-    }  # fmt: skip
+        "pipeline_tag": pipeline_tag,
+        "tags": [*tags, "embconvert"],
+    }
     return {key: value for key, value in values.items() if value}
 
 

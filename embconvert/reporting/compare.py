@@ -69,6 +69,7 @@ def comparison_page(conversions: Mapping[str, Conversion]) -> str:
         "best": [(folder_of[graph], graph) for graph in best],
         "plot": None,
         "facts": _facts(list(conversions.values())),
+        "measures": " or ".join(dict.fromkeys(c.manifest.measure for c in conversions.values())),
         "remarks": _remarks(list(conversions.values())),
     }
     if verified:
@@ -88,6 +89,7 @@ def _facts(conversions: Sequence[Conversion]) -> list[tuple[str, list[str], bool
     manifests = [conversion.manifest for conversion in conversions]
     packages = dict.fromkeys(name for manifest in manifests for name in manifest.stack)
     readers: dict[str, Callable[[Manifest], Any]] = {
+        "kind": lambda m: m.kind,
         "model": lambda m: m.source["model_id"],
         "revision": lambda m: m.source["revision"] or "a local folder",
         "digest of its files": lambda m: m.source["digest"][:12],
@@ -112,6 +114,8 @@ def _version(package: str, manifest: Manifest) -> str:
 def _remarks(conversions: Sequence[Conversion]) -> list[str]:
     """Returns what a reader must know before comparing figures."""
     remarks = []
+    if len({conversion.manifest.kind for conversion in conversions}) > 1:
+        remarks.append("They are models of different kinds: their figures do not compare.")
     manifests = [conversion.manifest for conversion in conversions]
     if len({manifest.verification["texts_digest"] for manifest in manifests}) > 1:
         remarks.append("They were verified on different texts: their cosines do not compare.")

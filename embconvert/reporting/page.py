@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.config import OptimizationLevel, Precision
+from embconvert.kinds import KINDS
 from embconvert.manifest import Manifest
 from embconvert.reporting import plots
+from embconvert.reporting.kind_words import described, words_for
 from embconvert.reporting.snippets import snippets
 from embconvert.reporting.summary import Conversion, Graph
 from embconvert.reporting.templates import markup, page_style, render
@@ -29,6 +31,9 @@ def report_page(manifest: Manifest, folder: Path, *, name: str) -> str:
         "conversion": conversion,
         "manifest": manifest,
         "source": manifest.source,
+        "words": words_for(manifest),
+        "rules": KINDS[manifest.kind],
+        "described": described(manifest),
         "tool_version": manifest.tool_version,
         "name": name,
         "rows": [(graph.label, graph) for graph in graphs],
@@ -53,7 +58,7 @@ def _sections(conversion: Conversion, values: dict[str, Any]) -> list[tuple[str,
         ("size", "Size and fidelity", conversion.verified),
         ("layers", "Layers", conversion.verified),
         ("distribution", "Distribution", conversion.verified),
-        ("worst", "Worst texts", conversion.lossy),
+        ("worst", f"Worst {values['words'].items}", conversion.lossy),
         ("search", "What auto tried", conversion.manifest.search),
         ("batches", "Batches", conversion.verified),
         ("graph", "Graph", True),

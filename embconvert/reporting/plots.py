@@ -50,7 +50,7 @@ def size_against_fidelity(
     chart = _chart("XY", xrange=(0, largest * 1.12), include_x_axis=True)
     chart.y_labels = nines_axis([y for _, y in points.values()])
     chart.x_labels = _round_steps(largest * 1.12)
-    chart.x_title, chart.y_title = "size, MB", "mean cosine"
+    chart.x_title, chart.y_title = "size, MB", f"mean {_measures(graphs)}"
     lowest, highest = chart.y_labels[0]["value"], chart.y_labels[-1]["value"]
     chart.range = (lowest, highest + 0.12 * (highest - lowest))  # room for a label above
     chart.add("frontier", [points[graph] for graph in best], stroke=True, show_dots=False)
@@ -65,8 +65,8 @@ def size_against_fidelity(
         size = 6 + 2.5 * (len(group) - 1 - group.index(graph))
         chart.add(name(graph), [point], dots_size=size)
     described = "; ".join(
-        f"{name(g)} {g.size_mb:.1f} MB, mean cosine {cosine_text(_figures(g).mean_cosine)}"
-        for g in graphs
+        f"{name(g)} {g.size_mb:.1f} MB, mean {f.measure} {cosine_text(f.mean_cosine)}"
+        for g, f in ((g, _figures(g)) for g in graphs)
     )
     colours = {0: "frontier"} | {n + 1: f"c{g.number % COLOURS}" for n, g in enumerate(graphs)}
     return _finished(chart, f"Size against fidelity. {described}", colours)
@@ -106,9 +106,12 @@ def cosine_distribution(graph: Graph, bins: range, *, most: int) -> str:
     chart.y_labels = _round_steps(most)
     chart.range = (0, most)
     chart.add(graph.label, [counts[number] or None for number in shown])
-    described = f"{graph.label}: texts by cosine, from {cosine_text(_figures(graph).min_cosine)} up"
+    figures = _figures(graph)
+    described = f"{graph.label}: texts by {figures.measure}, from {cosine_text(figures.min_cosine)}"
     return _finished(
-        chart, f"Distribution of cosines. {described}", {0: f"c{graph.number % COLOURS}"}
+        chart,
+        f"Distribution of {figures.measure}s. {described} up",
+        {0: f"c{graph.number % COLOURS}"},
     )
 
 
@@ -148,6 +151,11 @@ def layer_drift(graphs: Sequence[Graph]) -> str:
     )
     colours = {n: f"c{graph.number % COLOURS}" for n, graph in enumerate(graphs)}
     return _finished(chart, f"Hidden states, layer by layer. {described}", colours)
+
+
+def _measures(graphs: Sequence[Graph]) -> str:
+    """Returns what the figures of graphs are of; they may be of models of several kinds."""
+    return " or ".join(dict.fromkeys(str(_figures(graph).measure) for graph in graphs))
 
 
 def _figures(graph: Graph) -> Any:

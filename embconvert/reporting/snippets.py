@@ -5,66 +5,23 @@ All of it runs in the folder that holds the published one, or a clone of it.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embconvert.kinds import KINDS, Kind
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.plan import EXPORTED_FILE
+from embconvert.reporting.reranker_snippets import RERANKER_CONSUMERS
+from embconvert.reporting.snippet_parts import (
+    ServedModel,
+    Snippet,
+    feed_lines,
+    lowered,
+    setup_lines,
+)
 
 _TEXTS = ("How do I reset my password?", "Where can I change my login?")
 _SENTENCE = "sentence_embedding"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snippet:
-    """One program's code.
-
-    Attributes:
-        key: Names it in links and tests.
-        title: The program's name.
-        language: Of the code, as Markdown names it.
-        code: Ends without a line break.
-        remark: What to know, one sentence; may be empty.
-    """
-
-    key: str
-    title: str
-    language: str
-    code: str
-    remark: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Model:
-    """What the code must know.
-
-    Attributes:
-        name: The published folder's.
-        graph: The graph.
-        max_tokens: Where texts are cut.
-        dimension: Of the embeddings.
-        pooling: The model's modes.
-        tokenizer: Its tokenizer_config.json.
-        lowercase: Whether sentence-transformers lowercases texts first.
-    """
-
-    name: str
-    graph: ArtifactRecord
-    max_tokens: int | None
-    dimension: int
-    pooling: tuple[str, ...]
-    tokenizer: Mapping[str, Any]
-    lowercase: bool
-
-    @property
-    def inputs(self) -> set[str]:
-        return {tensor.name for tensor in self.graph.inputs}
-
-    @property
-    def pad_token(self) -> str | None:
-        token = self.tokenizer.get("pad_token")
-        return token.get("content") if isinstance(token, dict) else token
 
 
 def snippets(
@@ -78,10 +35,11 @@ def snippets(
         folder: Where the published files are now.
         name: What the folder is called where the code runs.
     """
-    if not any(tensor.name == _SENTENCE for tensor in graph.outputs):
+    value = KINDS[manifest.kind].values[-1]
+    if not any(tensor.name == value.name for tensor in graph.outputs):
         return ()
     source = manifest.source
-    model = _Model(
+    model = ServedModel(
         name=name,
         graph=graph,
         max_tokens=source["max_seq_length"],
@@ -89,8 +47,9 @@ def snippets(
         pooling=tuple(source["pooling"]),
         tokenizer=_json(folder / "tokenizer_config.json"),
         lowercase=bool(_json(folder / "sentence_bert_config.json").get("do_lower_case")),
+        source=source,
     )
-    made = (make(model) for make in _CONSUMERS)
+    made = (make(model) for make in _CONSUMERS[manifest.kind])
     return tuple(snippet for snippet in made if snippet is not None)
 
 
@@ -105,7 +64,7 @@ def _list(*, indent: str = "") -> str:
     return "[\n" + "".join(f"{indent}    {json.dumps(t)},\n" for t in _TEXTS) + f"{indent}]"
 
 
-def _sentence_transformers(model: _Model) -> Snippet:
+def _sentence_transformers(model: ServedModel) -> Snippet:
     return Snippet(
         key="sentence-transformers",
         title="sentence-transformers",
@@ -122,7 +81,7 @@ print(model.similarity(embeddings, embeddings))""",
     )
 
 
-def _fastembed(model: _Model) -> Snippet:
+def _fastembed(model: ServedModel) -> Snippet:
     more = ""
     if model.graph.external_data is not None:
         more = f'\n    additional_files=["{model.graph.external_data.path}"],'
@@ -151,53 +110,22 @@ print(embeddings[0] @ embeddings[1])""",
     )
 
 
-def _onnxruntime(model: _Model) -> Snippet:
-    pad = ""
-    if model.pad_token is not None:
-        token = json.dumps(model.pad_token)
-        pad = f"pad_id=tokenizer.token_to_id({token}), pad_token={token}"
-    if model.tokenizer.get("padding_side") == "left":
-        pad += ', direction="left"' if pad else 'direction="left"'
-    cut = f"tokenizer.enable_truncation({model.max_tokens})\n" if model.max_tokens else ""
-    texts = "texts"
-    if model.lowercase:
-        texts = "[text.lower() for text in texts]"
-    arrays = {
-        "input_ids": "np.array([e.ids for e in encodings])",
-        "attention_mask": "np.array([e.attention_mask for e in encodings])",
-        "token_type_ids": "np.array([e.type_ids for e in encodings])",
-    }
-    feed = "".join(f'    "{n}": {code},\n' for n, code in arrays.items() if n in model.inputs)
-    positions = ""
-    if "position_ids" in model.inputs:
-        positions = (
-            'feed["position_ids"] = np.maximum(feed["attention_mask"].cumsum(axis=1) - 1, 0)\n'
-        )
+def _onnxruntime(model: ServedModel) -> Snippet:
     return Snippet(
         key="onnxruntime",
         title="ONNX Runtime",
         language="python",
         code=f"""\
-# pip install "onnxruntime>={model.graph.min_onnxruntime}" tokenizers numpy
-import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
-
-tokenizer = Tokenizer.from_file("{model.name}/tokenizer.json")
-tokenizer.enable_padding({pad})
-{cut}session = onnxruntime.InferenceSession("{model.name}/{model.graph.path}")
-
+{setup_lines(model)}
 texts = {_list()}
-encodings = tokenizer.encode_batch({texts})
-feed = {{
-{feed}}}
-{positions}(embeddings,) = session.run(["{_SENTENCE}"], feed)
+encodings = tokenizer.encode_batch({lowered(model, "texts")})
+{feed_lines(model)}(embeddings,) = session.run(["{_SENTENCE}"], feed)
 print(embeddings @ embeddings.T)""",
         remark="No framework, from Python or any language that ONNX Runtime has.",
     )
 
 
-def _transformers_js(model: _Model) -> Snippet | None:
+def _transformers_js(model: ServedModel) -> Snippet | None:
     folder, _, file = model.graph.path.rpartition("/")
     if folder != "onnx" or model.graph.external_data is not None:
         return None
@@ -225,7 +153,7 @@ console.log(sentence_embedding.tolist());""",
     )
 
 
-def _text_embeddings_inference(model: _Model) -> Snippet | None:
+def _text_embeddings_inference(model: ServedModel) -> Snippet | None:
     body = json.dumps({"inputs": list(_TEXTS)})
     if model.graph.path.rpartition("/")[0] not in ("", "onnx"):
         return None
@@ -243,7 +171,7 @@ curl 127.0.0.1:8080/embed -H 'Content-Type: application/json' \\
     )
 
 
-def _nixiesearch(model: _Model) -> Snippet | None:
+def _nixiesearch(model: ServedModel) -> Snippet | None:
     mode = model.pooling[0] if len(model.pooling) == 1 else ""
     # It pools output 0 itself, and knows no other ways.
     first = model.graph.outputs[0]
@@ -265,7 +193,7 @@ inference:
     )
 
 
-def _vespa(model: _Model) -> Snippet | None:
+def _vespa(model: ServedModel) -> Snippet | None:
     if model.graph.external_data is not None or len(model.inputs) > 3:
         return None
     cut = f"  <max-tokens>{model.max_tokens}</max-tokens>\n" if model.max_tokens else ""
@@ -285,12 +213,15 @@ def _vespa(model: _Model) -> Snippet | None:
     )
 
 
-_CONSUMERS: tuple[Callable[[_Model], Snippet | None], ...] = (
-    _sentence_transformers,
-    _fastembed,
-    _onnxruntime,
-    _transformers_js,
-    _text_embeddings_inference,
-    _nixiesearch,
-    _vespa,
-)
+_CONSUMERS: Mapping[Kind, tuple[Callable[[ServedModel], Snippet | None], ...]] = {
+    Kind.EMBEDDING: (
+        _sentence_transformers,
+        _fastembed,
+        _onnxruntime,
+        _transformers_js,
+        _text_embeddings_inference,
+        _nixiesearch,
+        _vespa,
+    ),
+    Kind.RERANKER: RERANKER_CONSUMERS,
+}

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from embconvert.fidelity.texts import verification_texts
+from embconvert.fidelity.texts import PAIR_SIGN, verification_texts
 
 _BEGINNING = 140
 
@@ -23,7 +23,12 @@ def size_text(megabytes: float) -> str:
 
 
 def beginning(text_id: str) -> str:
-    """Returns how one of the verification texts begins, what is invisible made visible."""
+    """Returns how one of the verification texts begins, what is invisible made visible.
+
+    Of a pair, how both do.
+    """
+    if PAIR_SIGN in text_id:
+        return " ↔ ".join(map(beginning, text_id.split(PAIR_SIGN)))
     text = _texts().get(text_id)
     if text is None:
         return "(a text of another version)"

@@ -217,34 +217,6 @@ def resolve_folder(
     )
 
 
-def check_kind(request: Request, resolved: ResolvedModel) -> None:
-    """Refuses rerankers, sparse and late-interaction models.
-
-    sentence-transformers would turn each into a model of pooled embeddings, with a message in
-    its log: files that load everywhere and are of no use.
-
-    Raises:
-        UnsupportedModelError: The model is one, and --pooling does not say that its transformer
-            is wanted as an embedding model all the same.
-    """
-    if request.pooling is not None:
-        return
-    kind = "SentenceTransformer"
-    path = resolved.folder / "config_sentence_transformers.json"
-    if path.is_file():
-        kind = read_json(path).get("model_type", kind)
-    elif not resolved.has_modules:
-        heads = [str(name) for name in resolved.config.get("architectures") or ()]
-        kind = next((h for h in heads if h.endswith("ForSequenceClassification")), kind)
-    if kind == "SentenceTransformer":
-        return
-    raise UnsupportedModelError(
-        f"{request.model_id} is a {kind}, which gives no sentence embeddings",
-        "give an embedding model; or add --pooling mean to make one of its transformer, whose "
-        "embeddings nobody trained",
-    )
-
-
 def announces_dimensions(resolved: ResolvedModel) -> bool:
     """Whether a model says that its embeddings may be cut, as one of Matryoshka training does.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
+from embconvert.kinds import KINDS, Kind
 from embconvert.model import ResolvedModel
 from embconvert.processes.light_imports import importing_what_is_used
 from embconvert.source.stored_weights import Casts, keeping_stored_precision, present_as_float32
@@ -16,7 +17,7 @@ class LoadedModel:
     """A source model in torch.
 
     Attributes:
-        chain: The SentenceTransformer.
+        chain: Its modules, as the class of sentence-transformers that is for its kind.
         made_up: Names of the weights that its files lack.
         casts: Of the weights that are not stored in float32.
     """
@@ -27,7 +28,9 @@ class LoadedModel:
 
 
 def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool) -> LoadedModel:
-    """Loads the source through optimum's TasksManager and sentence-transformers.
+    """Loads the source by the class of sentence-transformers that is for its kind.
+
+    An embedding model goes through optimum's TasksManager, which knows that class only.
 
     Weights are float32 whatever the checkpoint holds, so that the reference is exact. On the CPU
     they stay in their files, mapped, and those in another precision are cast as they are used.
@@ -45,26 +48,35 @@ def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool)
     import torch
 
     with importing_what_is_used():
-        import sentence_transformers  # noqa: F401 - what the TasksManager would import
+        import sentence_transformers
         from optimum.exporters.tasks import TasksManager
 
     _hush_libraries()
+    # The tracer needs attention as plain operators.
+    settings = {"torch_dtype": torch.float32, "attn_implementation": "eager"}
     made_up: set[str] = set()
     mapped = keeping_stored_precision() if device == "cpu" else contextlib.nullcontext()
     try:
         # The model's own modules are imported as they are looked up.
         with importing_what_is_used(), _noting_missing_weights(made_up), mapped:
-            model = TasksManager.get_model_from_task(
-                "feature-extraction",
-                str(resolved.folder),
-                framework="pt",
-                library_name="sentence_transformers",
-                torch_dtype=torch.float32,
-                device=device,
-                trust_remote_code=trust_remote_code,
-                # The tracer needs attention as plain operators.
-                attn_implementation="eager",
-            )
+            if resolved.kind is Kind.EMBEDDING:
+                model = TasksManager.get_model_from_task(
+                    "feature-extraction",
+                    str(resolved.folder),
+                    framework="pt",
+                    library_name="sentence_transformers",
+                    device=device,
+                    trust_remote_code=trust_remote_code,
+                    **settings,
+                )
+            else:
+                model = getattr(sentence_transformers, KINDS[resolved.kind].library_class)(
+                    str(resolved.folder),
+                    device=device,
+                    trust_remote_code=trust_remote_code,
+                    local_files_only=True,
+                    model_kwargs=settings,
+                )
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ExportError(
             "there is not enough memory for the source model",

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from embconvert.config import Overrides, PoolingMode
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity.figures import Embeddings, FloatArray
+from embconvert.fidelity.texts import Item
+from embconvert.kinds import TOKENS_OUTPUT, Kind
 from embconvert.model import ResolvedModel
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
@@ -50,10 +52,16 @@ def check_device(device: str) -> None:
 class SourceModel:
     """A sentence-transformers model in float32, ready to trace and to encode.
 
+    This one makes sentence embeddings; models of other kinds are subclasses.
+
     Attributes:
-        pooling: The pooling modes, as sentence-transformers names them.
+        kind: What it is.
         overrides: What the user changed of it.
     """
+
+    kind: ClassVar[Kind] = Kind.EMBEDDING
+    #: What it is traced on; see _SAMPLE_TEXTS.
+    _samples: ClassVar[Sequence[Item]] = _SAMPLE_TEXTS
 
     def __init__(
         self, loaded: LoadedModel, resolved: ResolvedModel, overrides: Overrides | None = None
@@ -74,9 +82,7 @@ class SourceModel:
         trust_remote_code: bool,
         warn: Callable[[str], None],
     ) -> "SourceModel":
-        """Loads the source through optimum's TasksManager and sentence-transformers.
-
-        See load_model.
+        """Loads the source; see load_model.
 
         Args:
             resolved: The files.
@@ -92,12 +98,24 @@ class SourceModel:
         """
         loaded = load_model(resolved, device=device, trust_remote_code=trust_remote_code)
         source = cls(loaded, resolved, overrides)
-        source._set_pooling(overrides.pooling, warn)
-        if overrides.normalize:
-            source._normalize()
-        if overrides.dimensions is not None:
-            source._truncate(overrides.dimensions)
+        source._settle(warn)
         return source
+
+    def _settle(self, warn: Callable[[str], None]) -> None:
+        """Makes the loaded modules what is asked for.
+
+        Args:
+            warn: Called with what the user should know.
+
+        Raises:
+            UnsupportedModelError: They are not what can be converted.
+            UsageError: An override doesn't fit the model.
+        """
+        self._set_pooling(self.overrides.pooling, warn)
+        if self.overrides.normalize:
+            self._normalize()
+        if self.overrides.dimensions is not None:
+            self._truncate(self.overrides.dimensions)
 
     def _normalize(self) -> None:
         from sentence_transformers.base.modules import Normalize
@@ -144,8 +162,18 @@ class SourceModel:
             )
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What a consumer of this kind of model must know, as plain JSON values."""
+        return {}
+
+    @property
+    def value_sizes(self) -> dict[str, int | None]:
+        """The last size of each traced value, by its name; None when it is not known."""
+        return {TOKENS_OUTPUT: self.token_dimension, "sentence_embedding": self.dimension}
+
+    @property
     def dimension(self) -> int | None:
-        """Length of a sentence embedding."""
+        """Length of a sentence embedding; None when it makes none."""
         dimension: int | None = self._model.get_embedding_dimension()
         return dimension
 
@@ -209,7 +237,7 @@ class SourceModel:
         """Returns the inputs of a trace: name to (2, seq) int64, in the graph's order."""
         import torch
 
-        features = self._model.preprocess(list(_SAMPLE_TEXTS))
+        features = self._model.preprocess(list(self._samples))
         shape = features["input_ids"].shape
         # A prime length: a model that pads to a multiple of its window must be seen to do so.
         length = _largest_prime(shape[1])
@@ -222,24 +250,27 @@ class SourceModel:
         return first | named
 
     def traced_module(self) -> "torch.nn.Module":
-        """Returns a module from the named inputs to (token embeddings, sentence embedding)."""
+        """Returns a module from the named inputs to the values of its kind; see kinds.KINDS."""
         import torch
 
         source, names = self._model, list(self.sample_features())
-        finish = self._finish
+        values = self._values
 
         class Traced(torch.nn.Module):  # type: ignore[misc]
             def __init__(self) -> None:
                 super().__init__()
                 self.source = source
 
-            def forward(self, *inputs: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-                features = self.source(dict(zip(names, inputs, strict=True)))
-                return features["token_embeddings"], finish(features["sentence_embedding"])
+            def forward(self, *inputs: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
+                return values(self.source(dict(zip(names, inputs, strict=True))))
 
         # The exporter restores the training flag that it finds; without eval() of the wrapper
         # itself, dropout would be in what is encoded afterwards.
         return Traced().eval()
+
+    def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
+        """Returns the values of its kind, of what the modules give."""
+        return features["token_embeddings"], self._finish(features["sentence_embedding"])
 
     def _finish(self, sentence: "torch.Tensor") -> "torch.Tensor":
         """Does what encode() does outside of the modules.
@@ -260,7 +291,7 @@ class SourceModel:
 
     def encode(
         self,
-        groups: Sequence[Sequence[str]],
+        groups: Sequence[Sequence[Item]],
         advance: Callable[[float], None] = lambda _: None,
         *,
         layer_by_layer: bool = False,
@@ -296,7 +327,8 @@ class SourceModel:
         finally:
             self._casts.are_kept = False
 
-    def _encode(self, texts: Sequence[str]) -> Embeddings:
+    def _encode(self, texts: Sequence[Item]) -> Embeddings:
+        """Encodes one batch with sentence-transformers' own function."""
         import torch
 
         items = self._model.encode(
@@ -309,23 +341,24 @@ class SourceModel:
         # With output_value=None it cuts, and does not normalize.
         sentence = self._finish(torch.stack([item["sentence_embedding"] for item in items]))
         return Embeddings(
-            sentence=_as_numpy(sentence),
+            sentence=as_numpy(sentence),
             token_mean=np.stack(
                 [
-                    _token_mean(_as_numpy(i["token_embeddings"]), _as_numpy(i["attention_mask"]))
+                    _token_mean(as_numpy(i["token_embeddings"]), as_numpy(i["attention_mask"]))
                     for i in items
                 ]
             ),
         )
 
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the tokens that the model reads of each text."""
+    def tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
+        """Returns what the model reads of each text, by the names of its inputs."""
         encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_seq_length)
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+        names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
+        return [{name: encoded[name][row] for name in names} for row in range(len(texts))]
 
 
-def _as_numpy(tensor: "torch.Tensor") -> FloatArray:
+def as_numpy(tensor: "torch.Tensor") -> FloatArray:
+    """Returns a tensor as a float32 array."""
     array: FloatArray = tensor.detach().float().cpu().numpy()
     return array
 

@@ -18,7 +18,8 @@ from embconvert.config import Layout
 from embconvert.fidelity.figures import cosines
 from embconvert.fidelity.texts import verification_texts
 from embconvert.manifest import parse_manifest
-from embconvert.reporting.snippets import Snippet, snippets
+from embconvert.reporting.snippet_parts import Snippet
+from embconvert.reporting.snippets import snippets
 
 CLIENTS = Path(__file__).parent / "clients"
 LOWERED = str(Path(__file__).parents[1] / "lowered")

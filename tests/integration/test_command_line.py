@@ -7,7 +7,7 @@ import pytest
 import zoo
 from conftest import embconvert, files_in
 
-from embconvert.config import TASK, TASK_SYNONYMS
+from embconvert.kinds import KINDS, Kind
 
 pytestmark = pytest.mark.integration
 
@@ -111,9 +111,13 @@ def test_a_changed_graph_is_noticed_and_made_anew(tiny_bert: Path, tmp_path: Pat
     assert again.graph("model.onnx")["sha256"] == first.graph("model.onnx")["sha256"]
 
 
-def test_the_tasks_are_those_that_optimum_takes_for_the_same() -> None:
+@pytest.mark.parametrize("kind", Kind)
+def test_the_tasks_are_those_that_optimum_takes_for_the_same(kind: Kind) -> None:
     from optimum.exporters.tasks import TasksManager
 
-    synonyms = {name for name in TASK_SYNONYMS if TasksManager.map_from_synonym(name) == TASK}
-    assert synonyms == set(TASK_SYNONYMS)
-    assert {TASK, *TasksManager.synonyms_for_task(TASK)} == set(TASK_SYNONYMS)
+    rules = KINDS[kind]
+    optimums = set(rules.tasks) - set(rules.own_tasks)
+    task = TasksManager.map_from_synonym(rules.task)
+    assert {TasksManager.map_from_synonym(name) for name in optimums} == {task}
+    assert {task, *TasksManager.synonyms_for_task(task)} == optimums
+    assert all(TasksManager.map_from_synonym(name) == name for name in rules.own_tasks)

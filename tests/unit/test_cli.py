@@ -48,7 +48,7 @@ def parse(words: list[str]) -> Request:
         ("all --model_id m --optimize 3", "--optimize can be 0, 1, 2, 99"),
         ("all --model_id m --opset 12", "choose one from 17 to 20"),
         ("all --model_id m --device gpu", "--device can be cpu, cuda"),
-        ("all --model_id m --task fill-mask", "--task can be sentence-similarity"),
+        ("all --model_id m --task summarization", "--task can be sentence-similarity"),
         ("all --model_id m --pooling means", "did you mean mean?"),
         ("all --model_id m --min_cosine high", "a number from 0 to 1"),
         ("all --model_id m --per_channel --no_per_channel", "give one of them"),
@@ -121,7 +121,7 @@ def test_defaults_are_those_of_the_readme() -> None:
     request = parse(["all", "--model_id", "m"])
     assert (request.optimize, request.quantize, request.opset) == (1, (), 17)
     assert (request.per_channel, request.reduce_range) == (True, True)
-    assert (request.device, request.task) == ("cpu", "sentence-similarity")
+    assert (request.device, request.task) == ("cpu", None)
     assert str(request.output_parent_dir) == "models"
 
 

@@ -13,7 +13,8 @@ from examples import published
 
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.model import FileRecord, TensorInfo
-from embconvert.reporting.snippets import Snippet, snippets
+from embconvert.reporting.snippet_parts import Snippet
+from embconvert.reporting.snippets import snippets
 
 
 def code(folder: Path, manifest: Manifest, **changes: Any) -> dict[str, Snippet]:

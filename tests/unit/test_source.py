@@ -2,18 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from embconvert.config import Command, PoolingMode
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.hub import local_folder
 from embconvert.hub.cache import needed_files
-from embconvert.requests import Request
-from embconvert.source.folder import check_kind, parse_modules, resolve_folder
+from embconvert.source.folder import parse_modules, resolve_folder
 
 
 @pytest.fixture
@@ -131,34 +128,3 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(model_id: str) -> None
         return
     with pytest.raises(UsageError, match="neither a folder nor a hub id"):
         local_folder(model_id)
-
-
-@pytest.mark.parametrize(("file", "content", "kind"), [
-    ("config.json", {"architectures": ["BertForSequenceClassification"]},
-     "BertForSequenceClassification"),
-    ("config_sentence_transformers.json", {"model_type": "CrossEncoder"}, "CrossEncoder"),
-    ("config_sentence_transformers.json", {"model_type": "SparseEncoder"}, "SparseEncoder"),
-    ("config_sentence_transformers.json", {"model_type": "MultiVectorEncoder"},
-     "MultiVectorEncoder"),
-])  # fmt: skip
-def test_what_gives_no_sentence_embeddings_is_refused_unless_they_are_asked_for(
-    file: str, content: dict[str, Any], kind: str, model: Path
-) -> None:
-    resolved = resolve_folder(model, model_id="m")
-    check_kind(Request(command=Command.ALL, model_id="m"), resolved)
-    path = model / file
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(known | content))
-    resolved = resolve_folder(model, model_id="m")
-    with pytest.raises(UnsupportedModelError, match=kind) as caught:
-        check_kind(Request(command=Command.ALL, model_id="m"), resolved)
-    assert "--pooling" in caught.value.hint
-    check_kind(Request(command=Command.ALL, model_id="m", pooling=PoolingMode.MEAN), resolved)
-
-
-def test_an_embedding_model_may_have_been_a_classifier(model: Path) -> None:
-    config = {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
-    (model / "config.json").write_text(json.dumps(config))
-    transformer = "sentence_transformers.models.Transformer"
-    (model / "modules.json").write_text(json.dumps([{"path": "", "type": transformer}]))
-    check_kind(Request(command=Command.ALL, model_id="m"), resolve_folder(model, model_id="m"))

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from embconvert.config import TASK_SYNONYMS
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity.embedding import make_workload
 from embconvert.fidelity.texts import batches, calibration_texts, verification_texts
@@ -136,7 +135,3 @@ def test_a_missing_or_broken_tokenizer_is_a_source_error(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
     with pytest.raises(SourceError, match=r"no tokenizer\.json"):
         tokenize(folder, ["a"], max_length=None)
-
-
-def test_the_task_synonyms_are_written_once_each() -> None:
-    assert len(set(TASK_SYNONYMS)) == len(TASK_SYNONYMS)

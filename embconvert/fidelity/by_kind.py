@@ -1,0 +1,101 @@
+"""How what a graph gives is read and compared, by the kind of its model; one table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray, compare, cosines
+from embconvert.fidelity.scores import agreements, compare_scores, spread
+from embconvert.kinds import Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How a kind's outputs are read and compared.
+
+    Attributes:
+        read: From a graph's outputs by name, and the attention mask (batch, seq), to what it made
+            of a batch.
+        compare: As figures.compare.
+        likeness: From what a graph made of all texts, and two lists of rows of it, to how near
+            each row is to its counterpart.
+    """
+
+    read: Callable[[Mapping[str, Any], Any], Embeddings]
+    compare: Callable[..., Fidelity]
+    likeness: Callable[[Embeddings, Sequence[int], Sequence[int]], npt.NDArray[np.float64]]
+
+
+def _read_embeddings(values: Mapping[str, Any], mask: Any) -> Embeddings:
+    """Recognizes a graph's outputs: by embconvert's names, else by rank."""
+    sentence = values.get("sentence_embedding")
+    tokens = values.get("last_hidden_state", values.get("token_embeddings"))
+    for value in values.values():
+        if tokens is None and value.ndim == 3:
+            tokens = value
+        elif sentence is None and value.ndim == 2 and "last_hidden_state" not in values:
+            sentence = value
+    token_mean = None
+    if tokens is not None:
+        weights = mask[:, :, None].astype(np.float32)
+        total = (tokens.astype(np.float32) * weights).sum(axis=1)
+        token_mean = total / np.maximum(weights.sum(axis=1), 1.0)
+    return Embeddings(
+        sentence=None if sentence is None else sentence.astype(np.float32), token_mean=token_mean
+    )
+
+
+def _read_matrix(name: str) -> Callable[[Mapping[str, Any], Any], Embeddings]:
+    """Returns a reader of one vector a text: by its name, else the only output of that rank."""
+
+    def read(values: Mapping[str, Any], mask: Any) -> Embeddings:
+        del mask
+        found = values.get(name)
+        matrices = [value for value in values.values() if value.ndim == 2]
+        if found is None and len(matrices) == 1:
+            found = matrices[0]
+        return Embeddings(
+            sentence=None if found is None else found.astype(np.float32), token_mean=None
+        )
+
+    return read
+
+
+def _primary(embeddings: Embeddings) -> FloatArray:
+    if embeddings.sentence is not None:
+        return embeddings.sentence
+    if embeddings.token_mean is not None:
+        return embeddings.token_mean
+    raise ValueError("the graph has neither token embeddings nor sentence embeddings")
+
+
+def _cosines_of_rows(
+    embeddings: Embeddings, rows: Sequence[int], others: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    vectors = _primary(embeddings)
+    return cosines(vectors[list(rows)], vectors[list(others)])
+
+
+def _agreements_of_rows(
+    embeddings: Embeddings, rows: Sequence[int], others: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    if embeddings.sentence is None:
+        raise ValueError("the graph has no output with scores, (batch, labels)")
+    scores = embeddings.sentence
+    return agreements(scores[list(rows)], scores[list(others)], spread(scores))
+
+
+COMPARISONS: Mapping[Kind, Comparison] = MappingProxyType(
+    {
+        Kind.EMBEDDING: Comparison(
+            read=_read_embeddings, compare=compare, likeness=_cosines_of_rows
+        ),
+        Kind.RERANKER: Comparison(
+            read=_read_matrix("logits"), compare=compare_scores, likeness=_agreements_of_rows
+        ),
+    }
+)

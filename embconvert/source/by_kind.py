@@ -1,0 +1,12 @@
+"""The class that loads a model, by its kind."""
+
+from embconvert.kinds import Kind
+from embconvert.source.reranker import Reranker
+from embconvert.source.torch_model import SourceModel
+
+_CLASSES: tuple[type[SourceModel], ...] = (SourceModel, Reranker)
+
+
+def class_for(kind: Kind) -> type[SourceModel]:
+    """Returns the class that loads models of a kind."""
+    return next(found for found in _CLASSES if found.kind is kind)

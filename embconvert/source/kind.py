@@ -1,0 +1,109 @@
+"""Which kind of model a source is, and as which it is converted."""
+
+from dataclasses import replace
+
+from embconvert.config import Output
+from embconvert.errors import UnsupportedModelError, UsageError
+from embconvert.kinds import KINDS, TASKS, Kind
+from embconvert.model import ResolvedModel
+from embconvert.requests import Request
+from embconvert.source.folder import read_json
+
+_CLASSIFIER = "ForSequenceClassification"
+
+
+def settle_kind(request: Request, resolved: ResolvedModel) -> ResolvedModel:
+    """Returns the source as the kind of model that it is converted as.
+
+    That is what it is, unless --task asks for another kind that can be made of it.
+
+    Raises:
+        UsageError: --task, or another option, does not go with the source.
+        UnsupportedModelError: It is of no kind that can be converted.
+    """
+    asked = TASKS[request.task] if request.task is not None else None
+    if asked is Kind.EMBEDDING and request.pooling is not None:
+        kind: Kind = asked  # of the transformer of whatever it is
+    else:
+        kind = _own_kind(resolved)
+        if asked not in (None, kind):
+            raise _wrong_task(request, kind, asked)
+    _refuse_options(request, kind)
+    return replace(resolved, kind=kind)
+
+
+def _own_kind(resolved: ResolvedModel) -> Kind:
+    """Returns what a source says that it is.
+
+    sentence-transformers loads anything as anything: with modules of its own making, whose weights
+    are random or which nobody trained, and a message in its log.
+
+    Raises:
+        UnsupportedModelError: It is of no kind that can be converted.
+    """
+    path = resolved.folder / "config_sentence_transformers.json"
+    said = read_json(path).get("model_type") if path.is_file() else None
+    if said is None:
+        heads = [str(name) for name in resolved.config.get("architectures") or ()]
+        classifies = any(head.endswith(_CLASSIFIER) for head in heads)
+        return Kind.RERANKER if classifies and not resolved.has_modules else Kind.EMBEDDING
+    for kind, rules in KINDS.items():
+        if said in rules.model_types:
+            return kind
+    known = ", ".join(rules.words for rules in KINDS.values())
+    raise UnsupportedModelError(
+        f"{resolved.model_id} is a {said}, which is no kind of model that can be converted",
+        f"give {known}; or add --task {KINDS[Kind.EMBEDDING].task} --pooling mean to make an "
+        "embedding model of its transformer, whose embeddings nobody trained",
+    )
+
+
+def _wrong_task(request: Request, kind: Kind, asked: Kind | None) -> UsageError:
+    assert asked is not None
+    hint = f"leave --task out, or write --task {KINDS[kind].task}"
+    if asked is Kind.EMBEDDING:
+        hint += (
+            "; or add --pooling mean to make an embedding model of its transformer, whose "
+            "embeddings nobody trained"
+        )
+    if asked is Kind.RERANKER:
+        hint += f"; a reranker has a head that scores: its architecture is called ...{_CLASSIFIER}"
+    return UsageError(
+        f"--task {request.task} is for {KINDS[asked].words}, and {request.model_id} is "
+        f"{KINDS[kind].words}",
+        hint,
+    )
+
+
+def _refuse_options(request: Request, kind: Kind) -> None:
+    """Refuses options that change nothing of what a kind of model gives.
+
+    Raises:
+        UsageError: One was given.
+    """
+    rules = KINDS[kind]
+    given = {
+        "pooling": request.pooling is not None,
+        "normalize": request.normalize,
+        "dimensions": request.dimensions is not None,
+        "force_dimensions": request.force_dimensions,
+        "output": request.output is not Output.BOTH,
+    }
+    for option in (name for name, is_given in given.items() if is_given):
+        if option in rules.overrides:
+            continue
+        hint = f"leave --{option} out"
+        if option == "pooling":
+            hint += (
+                f"; or add --task {KINDS[Kind.EMBEDDING].task} to make an embedding model of its "
+                "transformer, whose embeddings nobody trained"
+            )
+        raise UsageError(
+            f"--{option} is for embedding models, and {request.model_id} is {rules.words}", hint
+        )
+    if request.layout not in rules.layouts:
+        raise UsageError(
+            f"--layout {request.layout} is for other models: its program loads no such graph as "
+            f"that of {rules.words}",
+            f"for {request.model_id}, --layout can be {', '.join(rules.layouts)}",
+        )
