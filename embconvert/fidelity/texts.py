@@ -77,7 +77,10 @@ def verification_items(reading: Reading) -> Items:
     if reading is Reading.TEXT:
         return Items(ids=ids, items=texts)
     count = len(texts)
-    partners = [(i + 1 if i % 2 == 0 else i + count // 2 - 1) % count for i in range(count)]
+    near = {i: (i + 1) % count for i in range(0, count, 2)}
+    left = sorted(set(range(count)) - set(near.values()))
+    far = {i: left[(n + len(left) // 2) % len(left)] for n, i in enumerate(range(1, count, 2))}
+    partners = [(near | far)[i] for i in range(count)]
     return Items(
         ids=tuple(f"{ids[i]}{PAIR_SIGN}{ids[j]}" for i, j in enumerate(partners)),
         items=tuple((texts[i], texts[j]) for i, j in enumerate(partners)),
