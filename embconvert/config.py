@@ -47,16 +47,38 @@ class Recipe(StrEnum):
     SMOOTH = "smooth"
     #: Each row of the embedding table has a scale of its own.
     ROW_TABLE = "row_table"
+    #: Biases make good how rounding shifts a product's mean result.
+    BIAS_CORRECTION = "bias_correction"
 
 
+_INTEGER_RECIPES = (Recipe.SMOOTH, Recipe.GPTQ, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE)
+_DYNAMIC_RECIPES = (Recipe.TOKEN_SCALES, *_INTEGER_RECIPES)
 #: What each precision knows.
 RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
     {
         Precision.Q4: (Recipe.GPTQ, Recipe.MIXED),
-        Precision.QINT8: (Recipe.TOKEN_SCALES, Recipe.SMOOTH, Recipe.GPTQ, Recipe.ROW_TABLE),
-        Precision.QUINT8: (Recipe.TOKEN_SCALES, Recipe.SMOOTH, Recipe.GPTQ, Recipe.ROW_TABLE),
+        Precision.QINT8: _DYNAMIC_RECIPES,
+        Precision.QUINT8: _DYNAMIC_RECIPES,
+        Precision.QINT8_STATIC: _INTEGER_RECIPES,
     }
 )
+
+
+class CalibrationMethod(StrEnum):
+    """What range of values an activation of QInt8Static gets."""
+
+    MINMAX = "minmax"
+    ENTROPY = "entropy"
+    PERCENTILE = "percentile"
+
+
+class QuantFormat(StrEnum):
+    """How a QInt8Static graph says that it is quantized."""
+
+    #: Plain operators between QuantizeLinear and DequantizeLinear, for runtimes to fuse.
+    QDQ = "QDQ"
+    #: Operators of integers.
+    QOPERATOR = "QOperator"
 
 
 #: What is on by default. GPTQ takes many times as long as the rest of an 8-bit quantization, for
@@ -81,12 +103,16 @@ class QuantizeOptions:
             weights overflow.
         recipes: What is on.
         table_bits: Of the token table of a blockwise precision; None means the precision's own.
+        calibration_method: Of static quantization.
+        quant_format: Likewise.
     """
 
     per_channel: bool = True
     reduce_range: bool = True
     recipes: tuple[Recipe, ...] = ()
     table_bits: int | None = None
+    calibration_method: CalibrationMethod = CalibrationMethod.MINMAX
+    quant_format: QuantFormat = QuantFormat.QDQ
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -395,6 +395,11 @@ def _quantize_step(
         settings |= {"per_channel": options.per_channel, "reduce_range": options.reduce_range}
     if precision in (Precision.Q8, Precision.Q4):
         settings |= {"table_bits": options.table_bits}
+    if precision is Precision.QINT8_STATIC:
+        settings |= {
+            "calibration_method": str(options.calibration_method),
+            "quant_format": str(options.quant_format),
+        }
     if precision in (Precision.QINT8_STATIC, Precision.FLOAT16) or options.recipes:
         settings |= {"calibration": calibration_digest}
     return Step(
@@ -492,4 +497,6 @@ def _quantize_options(request: Request, precision: Precision) -> QuantizeOptions
         reduce_range=request.reduce_range,
         recipes=tuple(recipe for recipe in known if recipe in wanted),
         table_bits=request.table_bits,
+        calibration_method=request.calibration_method,
+        quant_format=request.quant_format,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from embconvert.config import (
+    CalibrationMethod,
     Command,
     Layout,
     MaxSize,
@@ -13,6 +14,7 @@ from embconvert.config import (
     Overrides,
     PoolingMode,
     Precision,
+    QuantFormat,
     Recipe,
 )
 
@@ -42,6 +44,8 @@ class Request:
         reduce_range: 7-bit weights.
         recipes: What is on; None means each precision's default.
         table_bits: Of the token table of Q8 and Q4; None means the precision's own.
+        calibration_method: Of QInt8Static.
+        quant_format: Likewise.
         min_onnxruntime: The oldest release, major and minor, that must run every file.
         calibration_dataset: UTF-8 text file, one text a line; None means the built-in texts.
         skip_shape_inference: Do not run symbolic shape inference.
@@ -81,6 +85,8 @@ class Request:
     reduce_range: bool = True
     recipes: tuple[Recipe, ...] | None = None
     table_bits: int | None = None
+    calibration_method: CalibrationMethod = CalibrationMethod.MINMAX
+    quant_format: QuantFormat = QuantFormat.QDQ
     min_onnxruntime: tuple[int, int] | None = None
     calibration_dataset: Path | None = None
     skip_shape_inference: bool = False

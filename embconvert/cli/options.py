@@ -4,7 +4,7 @@ Fire, the README's test and `--help` all read this table, so an option exists in
 """
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -13,12 +13,16 @@ from embconvert.cli import values
 from embconvert.config import (
     OPSETS,
     QUANTIZED_PRECISIONS,
+    RECIPES,
+    CalibrationMethod,
     Command,
     Layout,
     MaxSize,
     OptimizationLevel,
     Output,
     PoolingMode,
+    Precision,
+    QuantFormat,
     Recipe,
 )
 from embconvert.errors import UsageError
@@ -189,6 +193,22 @@ OPTIONS: tuple[Option, ...] = (
         parse=values.choice("table_bits", {"4": 4, "8": 8}),
         default="8 for Q8, 4 for Q4",
         help="Bits of the token table of Q8 and Q4: 4 or 8.",
+    ),
+    Option(
+        name="calibration_method",
+        commands=_QUANTIZE,
+        metavar="METHOD",
+        parse=values.choice("calibration_method", {m.value: m for m in CalibrationMethod}),
+        default="minmax",
+        help="The range of QInt8Static's activations: minmax, entropy or percentile.",
+    ),
+    Option(
+        name="quant_format",
+        commands=_QUANTIZE,
+        metavar="FORMAT",
+        parse=values.choice("quant_format", {f.value: f for f in QuantFormat}),
+        default="QDQ",
+        help="How QInt8Static is written: QDQ, for runtimes to fuse, or QOperator.",
     ),
     Option(
         name="min_onnxruntime",
@@ -438,6 +458,30 @@ def parse_options(options: Iterable[Option], words: Mapping[str, str]) -> dict[s
     return found
 
 
+def _refuse_unused(fields: Mapping[str, Any]) -> None:
+    """Raises UsageError for an option that none of the precisions asked for looks at."""
+    asked = set(fields.get("quantize", ()))
+    users = {
+        "table_bits": {Precision.Q8, Precision.Q4},
+        "calibration_method": {Precision.QINT8_STATIC},
+        "quant_format": {Precision.QINT8_STATIC},
+    }
+    for name, precisions in users.items():
+        if name in fields and not asked & precisions:
+            raise _unused(f"--{name}", precisions)
+    for recipe in fields.get("recipes") or ():
+        precisions = {p for p, known in RECIPES.items() if recipe in known}
+        if not asked & precisions:
+            raise _unused(f"--recipes {recipe}", precisions)
+
+
+def _unused(option: str, precisions: Collection[Precision]) -> UsageError:
+    names = [p for p in QUANTIZED_PRECISIONS if p in precisions]
+    return UsageError(
+        f"{option} is for {' and '.join(names)}", f"add --quantize {names[0]}, or leave it out"
+    )
+
+
 def make_request(command: Command, fields: Mapping[str, Any]) -> Request:
     """Returns the request of a conversion.
 
@@ -470,6 +514,8 @@ def make_request(command: Command, fields: Mapping[str, Any]) -> Request:
             "--quantize is missing",
             f"write: --quantize {'|'.join(QUANTIZED_PRECISIONS)}, or several with commas",
         )
+    if not auto:
+        _refuse_unused(fields)
     if fields.get("no_float32") and not fields.get("quantize"):
         raise UsageError(
             "--no_float32 leaves no file to publish",

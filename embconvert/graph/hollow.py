@@ -5,7 +5,6 @@ placeholders for large weights, so that copies cost nothing; whoever looks at a 
 from the file, and at the end the weights are put back as tensors that are read when written.
 """
 
-import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -88,25 +87,6 @@ def _half(weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
         shape=ir.Shape(weight.shape),
         name=weight.name,
     )
-
-
-@contextlib.contextmanager
-def weights_on_demand(weights: "Mapping[str, ir.TensorProtocol]") -> Iterator[None]:
-    """Lets onnx.numpy_helper.to_array, through which libraries read weights, find them."""
-    from onnx import numpy_helper
-
-    original = numpy_helper.to_array
-
-    def to_array(tensor: Any, *arguments: Any, **named: Any) -> Any:
-        if tensor.name in weights and not tensor.raw_data:
-            return weights[tensor.name].numpy()
-        return original(tensor, *arguments, **named)
-
-    numpy_helper.to_array = to_array
-    try:
-        yield
-    finally:
-        numpy_helper.to_array = original
 
 
 def reads_of(node: Any) -> Iterator[str]:

@@ -21,8 +21,25 @@ from embconvert.quantize.surgery import Surgery
 _WINDOW = 1024
 # Tokens of one run: every activation that is looked at is in memory for them.
 _RUN_TOKENS = 512
-# Means of squares are settled after these; matrices of moments want more.
-_MEAN_TOKENS = 2048
+#: Means are settled after these; matrices of moments and extreme values want more.
+MEAN_TOKENS = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels:
+    """An activation's channels over all tokens; each (channels,) float32.
+
+    Attributes:
+        mean: E[x_i].
+        squares: E[x_i^2].
+        lowest: Of the values and 0.
+        highest: Of the values and 0.
+    """
+
+    mean: FloatArray
+    squares: FloatArray
+    lowest: FloatArray
+    highest: FloatArray
 
 
 @dataclass(frozen=True)
@@ -36,11 +53,6 @@ class Moments:
 
     windows: tuple[npt.NDArray[np.float32], ...]
 
-    @property
-    def squares(self) -> npt.NDArray[np.float32]:
-        """E[x_i^2] of every channel, (channels,) float32."""
-        return np.concatenate([np.diag(window) for window in self.windows])
-
     def energy(self, weights: npt.NDArray[np.float32]) -> float:
         """Returns E|W x|^2 for the activation x and weights W, (rows, channels) float32."""
         total, start = 0.0, 0
@@ -51,24 +63,38 @@ class Moments:
         return total
 
 
-def mean_squares(
-    surgery: Surgery, products: Sequence[Product], settings: QuantizeSettings
-) -> dict[str, FloatArray]:
-    """Returns E[x_i^2], on the calibration texts, of what products multiply, by name.
+def channel_statistics(
+    surgery: Surgery,
+    products: Sequence[Product],
+    settings: QuantizeSettings,
+    tokens: int | None = None,
+) -> dict[str, Channels]:
+    """Returns what the channels of what products multiply look like, by name.
 
-    Rows of padding do not count.
+    Rows of padding do not count. After about so many tokens it ends, if a number is given.
     """
-    totals = {p.activation: np.zeros(p.matrix.shape[1], np.float32) for p in products}
-    tokens = 0
-    for count, rows in _activations(surgery, products, settings, tokens=_MEAN_TOKENS):
-        tokens += count
+    widths = {product.activation: product.matrix.shape[1] for product in products}
+    sums = {name: np.zeros((2, width)) for name, width in widths.items()}
+    ends = {name: np.zeros((2, width), np.float32) for name, width in widths.items()}
+    seen = 0
+    for count, rows in activations(surgery, products, settings, tokens):
+        seen += count
         for name, values in rows.items():
-            totals[name] += np.einsum("ij,ij->j", values, values)
-    squares = {name: total / max(1, tokens) for name, total in totals.items()}
-    return {
-        name: np.mean([squares[member] for member in sorted(group)], axis=0)
-        for name, group in _tied(squares, products).items()
-    }
+            sums[name] += values.sum(axis=0), np.einsum("ij,ij->j", values, values)
+            low, high = ends[name]
+            np.minimum(low, values.min(axis=0, initial=0), out=low)
+            np.maximum(high, values.max(axis=0, initial=0), out=high)
+    found = {}
+    for name, group in _tied(sums, products).items():
+        members = sorted(group)
+        mean, squares = np.mean([sums[m] for m in members], axis=0) / max(1, seen)
+        found[name] = Channels(
+            mean=mean.astype(np.float32),
+            squares=squares.astype(np.float32),
+            lowest=np.min([ends[m][0] for m in members], axis=0),
+            highest=np.max([ends[m][1] for m in members], axis=0),
+        )
+    return found
 
 
 def second_moments(
@@ -95,7 +121,7 @@ def second_moments(
         for number, name in enumerate(sorted(widths))
     }
     tokens = 0
-    for count, rows in _activations(surgery, products, settings):
+    for count, rows in activations(surgery, products, settings):
         tokens += count
         for name, values in rows.items():
             for index, window in enumerate(moments[name].windows):
@@ -117,7 +143,7 @@ def second_moments(
     }
 
 
-def _activations(
+def activations(
     surgery: Surgery,
     products: Sequence[Product],
     settings: QuantizeSettings,

@@ -1,130 +1,133 @@
-"""8-bit weights and activations, their scales fixed by calibration on texts."""
+"""8-bit weights and activations, the activations' scales fixed by calibration on texts."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embconvert.graph.hollow import fill, hollow_out, weights_on_demand
-from embconvert.graph.onnx_file import read_model, write_model
-from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
-from embconvert.quantize.attention import expose_attention_weights
-from embconvert.quantize.settings import Feed, QuantizeSettings
-from embconvert.quantize.weights import nodes_with_matrices
+from embconvert.config import CalibrationMethod, QuantFormat, Recipe
+from embconvert.quantize.activations import Channels, Moments, channel_statistics, second_moments
+from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.integers import (
+    Treatment,
+    Weights,
+    largest_integer,
+    replace_lookup,
+    replace_products,
+    sharing,
+)
+from embconvert.quantize.products import Product
+from embconvert.quantize.ranges import Range, histogram_ranges
+from embconvert.quantize.settings import QuantizeSettings
+from embconvert.quantize.smooth import smoothing_for_one_scale
+from embconvert.quantize.surgery import Surgery
+from embconvert.rewrite.editing import MICROSOFT
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Matrix products carry the weights and the time. Quantizing what lies between them (Add, Softmax)
-# costs fidelity and saves nothing.
-_OPERATORS = ["MatMul", "Gather"]
+_STEPS = 255
 
 
 def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
-    """QInt8Static, in QDQ form: runtimes fuse what their kernels know."""
-    import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantType
-    from onnxruntime.quantization.calibrate import TensorsData
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    """QInt8Static: signed weights, unsigned activations with a zero point.
 
-    model, weights = hollow_out(read_model(path))
-    expose_attention_weights(model)
-    nodes = set(nodes_with_matrices(model))
-    activations = _give_products_inputs_of_their_own(model, nodes)
-    session = _calibration_session(model, weights, sorted(activations), settings.work)
-    ranges = _ranges(session, settings.calibration([i.name for i in session.get_inputs()]))
-    quantizer = QDQQuantizer(
-        model,
-        settings.options.per_channel,
-        settings.options.reduce_range,
-        QuantType.QInt8,
-        QuantType.QUInt8,
-        TensorsData(CalibrationMethod.MinMax, ranges),
-        sorted(nodes),
-        [],
-        _OPERATORS,
-        {
-            "MatMulConstBOnly": True,
-            # Outputs of fused operators have no inferred type; all that is quantized is float.
-            "DefaultTensorType": onnx.TensorProto.FLOAT,
-            "OpTypesToExcludeOutputQuantization": _OPERATORS,
-        },
-    )
-    with weights_on_demand(weights):
-        quantizer.quantize_model()
-    return fill(quantizer.model.model, weights)
-
-
-def _give_products_inputs_of_their_own(model: Any, nodes: Collection[str]) -> set[str]:
-    """Puts an Identity between what products multiply and the products, in place.
-
-    The quantizer rounds a tensor for all that read it, the residual beside a product too, which
-    needs no rounding. Runtimes remove an Identity when they load a graph.
-
-    Args:
-        model: An onnx.ModelProto.
-        nodes: The names of the nodes that are quantized.
-
-    Returns:
-        The names of the products' new inputs.
+    Matrix products carry the weights and the time. Quantizing what lies between them (Add,
+    Softmax) costs fidelity and saves nothing, and so does rounding their results.
     """
-    from onnx import helper
-
-    copies: dict[str, str] = {}
-    ordered = []
-    for node in model.graph.node:
-        if node.op_type == "MatMul" and node.name in nodes:
-            name = node.input[0]
-            if name not in copies:
-                copies[name] = f"{name}_multiplied"
-                ordered.append(helper.make_node("Identity", [name], [copies[name]]))
-            node.input[0] = copies[name]
-        ordered.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(ordered)
-    return set(copies.values())
-
-
-def _calibration_session(
-    model: Any, weights: "Mapping[str, ir.TensorProtocol]", tensors: Iterable[str], work: Path
-) -> Any:
-    """Opens a graph that also returns the smallest and largest value of each of these tensors.
-
-    ONNX Runtime's own calibrator does the same with the whole model in memory, twice. Here the
-    weights lie in a file that ONNX Runtime maps.
-
-    Args:
-        model: A hollow onnx.ModelProto; it is not changed.
-        weights: What was taken out of it.
-        tensors: Names of float tensors.
-        work: A folder for temporary files.
-    """
-    import onnx
-
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    for name in tensors:
-        for operator in ("ReduceMin", "ReduceMax"):
-            output = f"{name}_{operator}"
-            node = onnx.helper.make_node(operator, [name], [output], keepdims=0)
-            probe.graph.node.append(node)
-            probe.graph.output.append(
-                onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, [])
-            )
-    path = work / "calibration.onnx"
-    write_model(fill(probe, weights), path, external_data_threshold_bytes=0)
-    return open_session(path, session_options(**NO_SECOND_COPY))
-
-
-def _ranges(session: Any, feeds: Iterator[Feed]) -> dict[str, tuple[Any, Any]]:
-    """Returns the smallest and the largest value of each tensor over all batches."""
-    names = [output.name for output in session.get_outputs()]
-    lowest = [name for name in names if name.endswith("_ReduceMin")]
-    highest = [name for name in names if name.endswith("_ReduceMax")]
-    runs = np.array([session.run([*lowest, *highest], feed) for feed in feeds])
-    low, high = np.split(runs, 2, axis=1)
-    return {
-        name.removesuffix("_ReduceMin"): (low[:, [i]].min(axis=0), high[:, [i]].max(axis=0))
-        for i, name in enumerate(lowest)
+    options = settings.options
+    surgery = Surgery(path)
+    products = surgery.products()
+    channels = channel_statistics(surgery, products, settings)
+    factors: dict[str, FloatArray] = {}
+    if Recipe.SMOOTH in options.recipes:
+        factors = _factors(products, channels, largest_integer(options))
+    if options.calibration_method is CalibrationMethod.MINMAX:
+        ranges = _extremes(channels, factors)
+    else:
+        ranges = histogram_ranges(surgery, products, settings, factors)
+    moments: dict[str, Moments] = {}
+    if Recipe.GPTQ in options.recipes:
+        moments = second_moments(surgery, products, settings)
+    treatments = {
+        name: Treatment(
+            factors=factors.get(name),
+            moments=moments.get(name),
+            mean=known.mean if Recipe.BIAS_CORRECTION in options.recipes else None,
+        )
+        for name, known in channels.items()
     }
+    multiply = _Multiply(surgery, ranges, options.quant_format)
+    replace_products(surgery, products, treatments, options, multiply)
+    for lookup in surgery.lookups():
+        replace_lookup(surgery, lookup, row_scales=Recipe.ROW_TABLE in options.recipes)
+    return surgery.finished()
+
+
+def _factors(
+    products: Sequence[Product], channels: Mapping[str, Channels], limit: int
+) -> dict[str, FloatArray]:
+    """Returns what to divide activations by."""
+    factors: dict[str, FloatArray] = {}
+    for activations, matrices in sharing(products):
+        rows = [matrix.rows() for matrix in matrices]
+        found = smoothing_for_one_scale(channels[activations[0]], rows, limit, _STEPS)
+        if found is not None:
+            factors |= dict.fromkeys(activations, found)
+    return factors
+
+
+def _extremes(
+    channels: Mapping[str, Channels], factors: Mapping[str, FloatArray]
+) -> dict[str, Range]:
+    """Returns the lowest and the highest value of each activation, smoothed."""
+    return {
+        name: (
+            float((known.lowest / factors.get(name, np.float32(1))).min()),
+            float((known.highest / factors.get(name, np.float32(1))).max()),
+        )
+        for name, known in channels.items()
+    }
+
+
+class _Multiply:
+    """Adds products of integers, by operators of their own or such as runtimes fuse."""
+
+    def __init__(self, surgery: Surgery, ranges: Mapping[str, Range], form: QuantFormat) -> None:
+        self._editor = surgery.editor
+        self._ranges = ranges
+        self._form = form
+        self._activations: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = {}
+        self._rounded: dict[str, ir.Value] = {}
+
+    def __call__(self, product: Product, value: "ir.Value", weights: Weights) -> "ir.Value":
+        """Quantizes an activation, once for all products with it, and multiplies."""
+        editor, node, name = self._editor, product.node, product.activation
+        if name not in self._activations:
+            scale, zero = self._scale(name)
+            self._activations[name] = (
+                editor.add("QuantizeLinear", [value, scale, zero], node),
+                scale,
+                zero,
+            )
+        integers, scale, zero = self._activations[name]
+        if self._form is QuantFormat.QOPERATOR:
+            return editor.add(
+                "MatMulIntegerToFloat",
+                [integers, weights.integers, scale, weights.scales, zero, weights.zero],
+                node,
+                domain=MICROSOFT,
+            )
+        if name not in self._rounded:
+            self._rounded[name] = editor.add("DequantizeLinear", [integers, scale, zero], node)
+        matrix = editor.add("DequantizeLinear", [weights.integers, weights.scales], node, axis=1)
+        return editor.add("MatMul", [self._rounded[name], matrix], node)
+
+    def _scale(self, name: str) -> "tuple[ir.Value, ir.Value]":
+        """Returns the scale and the zero point that cover an activation's range, 0 included."""
+        low, high = self._ranges[name]
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = np.float32((high - low) / _STEPS) or np.float32(1)
+        zero = np.uint8(np.clip(np.rint(-low / scale), 0, _STEPS))
+        return self._editor.constant(scale, "scale"), self._editor.constant(zero, "zero_point")

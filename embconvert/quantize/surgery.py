@@ -70,7 +70,7 @@ class Surgery:
 
             self._made[name] = [
                 self._initializer(
-                    f"{name}_{('integers', 'scales')[index]}",
+                    f"{name}_{('integers', 'scales', 'bias')[index]}",
                     ir.LazyTensor(
                         lambda index=index: take(index),
                         dtype,

@@ -20,6 +20,8 @@ from embconvert.cli.options import command_line
         "quantize --model_id org/m --quantize auto --max_size 1.5GB --min_speedup 1.2",
         "all --model_id org/m --quantize Q4 --recipes none --table_bits 8 --full_validation",
         "all --model_id org/m --quantize Q4,Q8 --recipes gptq --min_onnxruntime 1.23",
+        "all --model_id org/m --quantize QInt8Static,QInt8 --calibration_method percentile "
+        "--quant_format QOperator --recipes smooth,bias_correction",
         "all --model_id 'a folder/m' --calibration_dataset texts.txt",
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embconvert.graph.hollow import fill, hollow_out, weights_on_demand
+from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.onnx_file import hash_file, read_artifact, read_model, write_model
 
 WEIGHT = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) / 4096
@@ -84,9 +84,6 @@ def test_a_hollow_model_gets_its_weights_back(tmp_path: Path) -> None:
     proto, weights = hollow_out(read_model(tmp_path / "model.onnx"))
     assert set(weights) == {"weight"}
     assert len(proto.SerializeToString()) < 1000
-    with weights_on_demand(weights):
-        (placeholder,) = (t for t in proto.graph.initializer if t.name == "weight")
-        np.testing.assert_array_equal(onnx.numpy_helper.to_array(placeholder), WEIGHT)
     write_model(fill(proto, weights), tmp_path / "again.onnx")
     np.testing.assert_array_equal(run(tmp_path / "again.onnx"), WEIGHT[:3] + WEIGHT[0])
 

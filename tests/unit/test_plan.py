@@ -83,7 +83,10 @@ def test_without_an_export_there_is_nothing_to_work_on(line: str) -> None:
 def test_a_key_changes_with_whatever_decides_the_bytes() -> None:
     base = plan("all --model_id m --quantize QInt8Static").steps
     keys = {step.key("source", {"torch": "1"}) for step in base}
-    for options in ("--opset 18", "--pooling cls", "--no_per_channel", "--no_reduce_range"):
+    for options in (
+        "--opset 18", "--pooling cls", "--no_per_channel", "--no_reduce_range",
+        "--calibration_method percentile", "--quant_format QOperator",
+    ):  # fmt: skip
         other = plan(f"all --model_id m --quantize QInt8Static {options}").steps
         assert {step.key("source", {"torch": "1"}) for step in other} != keys
     assert base[0].key("other", {"torch": "1"}) not in keys
