@@ -12,10 +12,14 @@ from embconvert.config import Precision
 
 Version = tuple[int, int]
 
+#: The operator set that brought float8.
+FLOAT8_OPSET = 19
+
 OLDEST: Version = (1, 15)
 
+# ONNX Runtime 1.15 knows opset 19, and has no kernel for its Cast.
 _OPSET: Mapping[int, Version] = {
-    20: (1, 17), 21: (1, 18), 22: (1, 21), 23: (1, 23), 24: (1, 24),
+    19: (1, 16), 20: (1, 17), 21: (1, 18), 22: (1, 21), 23: (1, 23), 24: (1, 24),
 }  # fmt: skip
 _IR: Mapping[int, Version] = {10: (1, 18), 11: (1, 23), 12: (1, 24), 13: (1, 25)}
 _OPERATOR: Mapping[str, Version] = {
@@ -54,6 +58,8 @@ def oldest_for_precision(precision: Precision, table_bits: int | None) -> Versio
         precision: Of the weights.
         table_bits: Of the token table, when not the precision's own.
     """
+    if precision is Precision.QFLOAT8:
+        return _OPSET[FLOAT8_OPSET]
     if precision not in (Precision.Q8, Precision.Q4):
         return _OPERATOR["QuantizeLinear"] if precision is Precision.QINT8_STATIC else OLDEST
     bits = table_bits or (8 if precision is Precision.Q8 else 4)

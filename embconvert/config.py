@@ -28,6 +28,7 @@ class Precision(StrEnum):
     QUINT8 = "QUInt8"
     FLOAT16 = "Float16"
     QINT8_STATIC = "QInt8Static"
+    QFLOAT8 = "QFLOAT8E4M3FN"
 
 
 #: The precisions that `--quantize` makes.

@@ -41,6 +41,7 @@ _BYTES_PER_PARAMETER: Mapping[Precision, float] = {
     Precision.QINT8: 1.0,
     Precision.QUINT8: 1.0,
     Precision.QINT8_STATIC: 1.0,
+    Precision.QFLOAT8: 1.0,
 }
 
 
@@ -393,6 +394,8 @@ def _quantize_step(
     settings: dict[str, Any] = {"precision": str(precision), "recipes": list(options.recipes)}
     if precision in (Precision.QINT8, Precision.QUINT8, Precision.QINT8_STATIC):
         settings |= {"per_channel": options.per_channel, "reduce_range": options.reduce_range}
+    if precision is Precision.QFLOAT8:
+        settings |= {"per_channel": options.per_channel}
     if precision in (Precision.Q8, Precision.Q4):
         settings |= {"table_bits": options.table_bits}
     if precision is Precision.QINT8_STATIC:

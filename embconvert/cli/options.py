@@ -136,8 +136,8 @@ OPTIONS: tuple[Option, ...] = (
         parse=values.precisions,
         several=True,
         default="none for all, required for quantize",
-        help="Q8, Q4, QInt8, QUInt8, Float16 or QInt8Static, several with commas, or auto: "
-        "the smallest that keeps the budget.",
+        help="Q8, Q4, QInt8, QUInt8, Float16, QInt8Static or QFLOAT8E4M3FN, several with commas, "
+        "or auto: the smallest that keeps the budget.",
     ),
     Option(
         name="model_path",

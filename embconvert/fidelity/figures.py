@@ -145,6 +145,7 @@ FLOORS: Mapping[Measure, Mapping[Precision, Floor]] = MappingProxyType(
             Precision.QINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
             Precision.QUINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
             Precision.QINT8_STATIC: Floor(mean_cosine=0.95, min_cosine=0.7),
+            Precision.QFLOAT8: Floor(mean_cosine=0.98, min_cosine=0.9),
         },
         # A score is one number, where a cosine is over hundreds: single pairs move further.
         Measure.AGREEMENT: {
@@ -157,6 +158,7 @@ FLOORS: Mapping[Measure, Mapping[Precision, Floor]] = MappingProxyType(
             Precision.QINT8: Floor(mean_cosine=0.97, min_cosine=0.5, rank_correlation=0.95),
             Precision.QUINT8: Floor(mean_cosine=0.97, min_cosine=0.5, rank_correlation=0.95),
             Precision.QINT8_STATIC: Floor(mean_cosine=0.95, rank_correlation=0.9),
+            Precision.QFLOAT8: Floor(mean_cosine=0.98, min_cosine=0.6, rank_correlation=0.95),
         },
     }
 )

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError
-from embconvert.graph.onnx_file import write_model
+from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
+from embconvert.quantize.float8 import float8
 from embconvert.quantize.float16 import float16
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.static import static_int8
@@ -29,6 +30,7 @@ QUANTIZERS: Mapping[Precision, Quantizer] = MappingProxyType(
         Precision.QUINT8: dynamic_uint8,
         Precision.FLOAT16: float16,
         Precision.QINT8_STATIC: static_int8,
+        Precision.QFLOAT8: float8,
     }
 )
 
@@ -90,8 +92,20 @@ def _is_quantized_weight(value: Any) -> bool:
 
 def _refuse_quantized(artifact: OnnxArtifact) -> None:
     found = [name for name in _QUANTIZED_OPERATORS if name in artifact.operators]
+    found += [f"{name} weights" for name in _short_floats(artifact.path)]
     if found:
         raise QuantizeError(
             f"{artifact.path.name} is quantized already: it has {found[0]}",
             "quantize the exported or the optimized graph",
         )
+
+
+def _short_floats(path: Path) -> list[str]:
+    """Returns the floating-point types under 32 bits that matrices of a graph have."""
+    tensors = (value.const_value for value in read_model(path).graph.initializers.values())
+    found = {
+        tensor.dtype
+        for tensor in tensors
+        if tensor is not None and len(tensor.shape) >= 2 and tensor.dtype.bitwidth < 32
+    }
+    return sorted(dtype.name.lower() for dtype in found if dtype.is_floating_point())

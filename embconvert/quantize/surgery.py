@@ -10,6 +10,7 @@ import numpy.typing as npt
 from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.quantize.attention import expose_attention_weights
+from embconvert.quantize.opset import at_least
 from embconvert.quantize.products import Lookup, Product, find_lookups, find_products
 from embconvert.rewrite.editing import Editor
 
@@ -29,8 +30,16 @@ class Surgery:
         editor: Changes it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.hollow, self.hollow_weights = hollow_out(read_model(path))
+    def __init__(self, path: Path, *, opset: int = 0, ir_version: int = 0) -> None:
+        """Reads a graph.
+
+        Args:
+            path: Where it is.
+            opset: The oldest that will do; the nodes of an older one are converted.
+            ir_version: Likewise.
+        """
+        hollow, self.hollow_weights = hollow_out(read_model(path))
+        self.hollow = at_least(hollow, opset, ir_version)
         # No weight may be hidden in a fused attention.
         expose_attention_weights(self.hollow)
         self.model = fill(self.hollow, self.hollow_weights)
@@ -70,7 +79,7 @@ class Surgery:
 
             self._made[name] = [
                 self._initializer(
-                    f"{name}_{('integers', 'scales', 'bias')[index]}",
+                    f"{name}_{('quantized', 'scales', 'bias')[index]}",
                     ir.LazyTensor(
                         lambda index=index: take(index),
                         dtype,

@@ -25,11 +25,12 @@ CLIENTS = Path(__file__).parent / "clients"
 LOWERED = str(Path(__file__).parents[1] / "lowered")
 #: Of all kinds and lengths, among them some that are cut.
 TEXTS = list(verification_texts().texts[::6])
-PRECISIONS = "QInt8,QUInt8,QInt8Static,Float16,Q8,Q4"
+PRECISIONS = "QInt8,QUInt8,QInt8Static,Float16,Q8,Q4,QFLOAT8E4M3FN"
 #: Least mean cosine to sentence-transformers' own vectors.
 FLOORS = {
     "Float32": 0.999999, "Float16": 0.99999, "Q8": 0.999,
-    "QInt8": 0.98, "QUInt8": 0.98, "QInt8Static": 0.98, "Q4": 0.95,
+    "QInt8": 0.98, "QUInt8": 0.98, "QInt8Static": 0.99, "Q4": 0.95,
+    "QFLOAT8E4M3FN": 0.99,
 }  # fmt: skip
 
 #: What --layout makes of it, converted from one folder to the next.

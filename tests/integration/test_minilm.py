@@ -12,7 +12,7 @@ from conftest import Outcome, embconvert, files_in
 
 pytestmark = pytest.mark.integration
 
-PRECISIONS = "Q8,Q4,QInt8,QUInt8,Float16,QInt8Static"
+PRECISIONS = "Q8,Q4,QInt8,QUInt8,Float16,QInt8Static,QFLOAT8E4M3FN"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,7 @@ def test_the_folder_holds_graphs_tokenizer_config_and_modules(parent: Path) -> N
             "onnx/model_opt1_QUInt8.onnx",
             "onnx/model_opt1_Float16.onnx",
             "onnx/model_opt1_QInt8Static.onnx",
+            "onnx/model_opt1_QFLOAT8E4M3FN.onnx",
             "1_Pooling/config.json",
             "config.json",
             "config_sentence_transformers.json",
@@ -95,6 +96,7 @@ def test_quantized_graphs_are_near_and_small(converted: Outcome) -> None:
         ("QInt8", 0.26, 0.996),
         ("QUInt8", 0.26, 0.996),
         ("QInt8Static", 0.26, 0.99),
+        ("QFLOAT8E4M3FN", 0.26, 0.997),
         ("Float16", 0.51, 0.99999),
     ):
         graph = converted.graph(f"model_opt1_{precision}.onnx")
@@ -112,6 +114,9 @@ def test_q8_moves_no_embedding_far(converted: Outcome) -> None:
 def test_a_quantized_graph_does_not_depend_on_the_batch(converted: Outcome) -> None:
     assert converted.graph("model_opt1_QInt8Static.onnx")["fidelity"]["batch_cosine"] > 0.99999
     assert converted.graph("model_opt1_QInt8.onnx")["fidelity"]["batch_cosine"] > 0.99999
+    float8 = converted.graph("model_opt1_QFLOAT8E4M3FN.onnx")
+    assert float8["fidelity"]["batch_cosine"] > 0.999999
+    assert (float8["opset"], converted.graph("model_opt1.onnx")["opset"]) == (19, 17)
 
 
 def test_every_attention_is_fused_and_said(converted: Outcome) -> None:

@@ -130,7 +130,7 @@ def test_a_graph_keeps_its_results_and_shares_what_it_shared(tmp_path: Path) -> 
     }  # fmt: skip
     initializers = read_names(written.path)
     assert {n for n in initializers if "square" in n} == {
-        "square_columns_integers", "square_columns_scales",
+        "square_columns_quantized", "square_columns_scales",
     }  # fmt: skip
     assert {"table", "gemm"}.isdisjoint(initializers)
     assert {"batched", "bias"} <= initializers

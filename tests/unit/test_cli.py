@@ -43,7 +43,7 @@ def parse(words: list[str]) -> Request:
         ("all --model_id m --quantize QInt8 --quantize Float16", "--quantize QInt8,Float16"),
         (
             "all --model_id m --quantize QInt8,",
-            "can be Q8, Q4, QInt8, QUInt8, Float16, QInt8Static",
+            "can be Q8, Q4, QInt8, QUInt8, Float16, QInt8Static, QFLOAT8E4M3FN",
         ),
         ("all --model_id m --optimize 3", "--optimize can be 0, 1, 2, 99"),
         ("all --model_id m --opset 12", "choose one from 17 to 20"),

@@ -78,7 +78,7 @@ def test_reduced_weights_have_seven_bits(limit: int, tmp_path: Path) -> None:
     weights = [
         onnx.numpy_helper.to_array(t)
         for t in onnx.load(str(path)).graph.initializer
-        if t.name.endswith("_columns_integers")
+        if t.name.endswith("_columns_quantized")
     ]
     assert [int(np.abs(w.astype(int)).max()) for w in weights] == [limit]
 

@@ -100,6 +100,7 @@ def test_a_key_changes_with_whatever_decides_the_bytes() -> None:
     [
         ("--quantize Q8 --min_onnxruntime 1.22", "1.23", "Q4, QInt8"),
         ("--quantize Q4 --min_onnxruntime 1.20.1", "1.22", "runs QInt8"),
+        ("--quantize QFLOAT8E4M3FN --min_onnxruntime 1.15", "1.16", "QInt8, QUInt8, Float16"),
         ("--quantize Q4 --table_bits 8 --min_onnxruntime 1.22", "1.23", "runs QInt8"),
     ],
 )
@@ -151,6 +152,7 @@ def test_a_config_without_a_model_type_is_refused() -> None:
 
 def test_the_oldest_runtime_is_that_of_the_newest_part() -> None:
     assert oldest_onnxruntime(17, 8, []) == "1.15"
+    assert oldest_onnxruntime(19, 9, []) == "1.16"
     assert oldest_onnxruntime(20, 8, []) == "1.17"
     assert oldest_onnxruntime(17, 8, ["com.microsoft.RotaryEmbedding"]) == "1.17"
     with pytest.raises(ValueError, match="no ONNX Runtime"):
