@@ -18,7 +18,7 @@ from embconvert.graph.onnx_file import read_artifact
 from embconvert.kinds import KINDS
 from embconvert.layouts import LAYOUTS
 from embconvert.manifest import ArtifactRecord, Manifest
-from embconvert.model import Fusion, OnnxArtifact, ResolvedModel
+from embconvert.model import Fusion, KeptNode, OnnxArtifact, ResolvedModel
 from embconvert.plan import WORK_FOLDER, Stage, Step
 from embconvert.processes.metering import Meter
 from embconvert.processes.resources import cpus
@@ -317,7 +317,8 @@ def make_record(
     made_from: str | None,
     fidelity: Fidelity | None,
     meter: Meter,
-    fusions: tuple[Fusion, ...],
+    fusions: tuple[Fusion, ...] = (),
+    kept: tuple[KeptNode, ...] = (),
 ) -> ArtifactRecord:
     """Returns the manifest's record of a graph; ArtifactRecord.artifact is the way back."""
     external = artifact.external_data
@@ -336,6 +337,7 @@ def make_record(
         outputs=artifact.outputs,
         operators=artifact.operators,
         fusions=fusions,
+        kept=kept,
         method=method,
         settings=step.settings,
         key=key,

@@ -13,7 +13,7 @@ from embconvert.architectures import FUSED_ATTENTION
 from embconvert.config import Layout, OptimizationLevel, Precision
 from embconvert.fidelity.figures import Fidelity, LayerCosine, TextCosine
 from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.model import FileRecord, Fusion, OnnxArtifact, TensorInfo
+from embconvert.model import FileRecord, Fusion, KeptNode, OnnxArtifact, TensorInfo
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "embconvert.json"
@@ -40,6 +40,7 @@ class ArtifactRecord:
         outputs: In order.
         operators: Counts; operators outside ONNX's own domain carry their domain's name.
         fusions: What became of attention, norms and the like; none but of an optimized graph.
+        kept: The nodes that a quantization left in float32, and why.
         method: Which of the ways to make it worked, as "trace".
         settings: The options, recipes among them, that decide its bytes; see plan.Step.settings.
         key: What it was made of, and how; see plan.Step.key.
@@ -61,6 +62,7 @@ class ArtifactRecord:
     outputs: tuple[TensorInfo, ...]
     operators: Mapping[str, int]
     fusions: tuple[Fusion, ...] = ()
+    kept: tuple[KeptNode, ...] = ()
     method: str
     settings: Mapping[str, Any]
     key: str
@@ -123,6 +125,7 @@ class ArtifactRecord:
             "operators": dict(self.operators),
             "fused_operators": self.fused_operators,
             "fusions": [_fusion_json(fusion) for fusion in self.fusions],
+            "kept": [asdict(node) for node in self.kept],
             "method": self.method,
             "settings": dict(self.settings),
             "key": self.key,
@@ -324,6 +327,7 @@ def _parse_artifact(value: Any, external: Mapping[str, FileRecord]) -> ArtifactR
         outputs=_parse_tensors(value["outputs"]),
         operators={str(k): int(v) for k, v in value["operators"].items()},
         fusions=tuple(map(_parse_fusion, value.get("fusions", ()))),
+        kept=tuple(KeptNode(**entry) for entry in value.get("kept", ())),
         method=str(value["method"]),
         settings=dict(value["settings"]),
         key=str(value["key"]),

@@ -184,9 +184,32 @@ class OptimizedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptNode:
+    """A node that a quantization left as it was, though it is of a kind that it changes.
+
+    Attributes:
+        node: Its name.
+        operator: Its kind.
+        reason: In words.
+    """
+
+    node: str
+    operator: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuantizedModel:
-    """A graph with smaller weights."""
+    """A graph with smaller weights.
+
+    Attributes:
+        artifact: The file.
+        level: Of the graph that it was made of.
+        precision: Of the weights.
+        kept: What was left as it was, in the graph's order.
+    """
 
     artifact: OnnxArtifact
     level: OptimizationLevel
     precision: Precision
+    kept: tuple[KeptNode, ...] = ()

@@ -38,6 +38,7 @@ from embconvert.manifest import (
 )
 from embconvert.model import (
     Fusion,
+    KeptNode,
     OnnxArtifact,
     OptimizedModel,
     QuantizedModel,
@@ -439,6 +440,7 @@ class _Run:
         path.unlink(missing_ok=True)
         source = None if step.source is None else self._ledger.source_of(step)
         fusions: tuple[Fusion, ...] = ()
+        kept: tuple[KeptNode, ...] = ()
         if source is None:
             artifact, meter = self._source.export(
                 path,
@@ -449,7 +451,10 @@ class _Run:
         else:
             made, meter = self._run_stage(step, method, path, source)
             artifact = made.artifact
-            fusions = made.fusions if isinstance(made, OptimizedModel) else ()
+            if isinstance(made, OptimizedModel):
+                fusions = made.fusions
+            else:
+                kept = made.kept
         problem = misfit(self._request.layout, step.file, artifact)
         if problem is not None:
             errors = {Stage.EXPORT: ExportError, Stage.OPTIMIZE: OptimizeError}
@@ -476,6 +481,7 @@ class _Run:
             fidelity=fidelity,
             meter=meter,
             fusions=fusions,
+            kept=kept,
         )
 
     def _run_stage(

@@ -1,6 +1,7 @@
 """Smaller weights: one recipe a file, chosen by precision from one table."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError
 from embconvert.graph.onnx_file import read_model, write_model
-from embconvert.model import ExportedModel, OnnxArtifact, OptimizedModel, QuantizedModel
+from embconvert.model import ExportedModel, KeptNode, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
 from embconvert.quantize.float8 import float8
@@ -63,8 +64,9 @@ def quantize(
     from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
     _refuse_quantized(source.artifact)
+    kept: list[KeptNode] = []
     try:
-        model = QUANTIZERS[precision](source.artifact.path, settings)
+        model = QUANTIZERS[precision](source.artifact.path, replace(settings, keep=kept.append))
         RemoveUnusedOpsetsPass()(model)
     except (OSError, QuantizeError):
         raise
@@ -81,7 +83,7 @@ def quantize(
         )
     artifact = write_model(model, path)
     level = source.level if isinstance(source, OptimizedModel) else OptimizationLevel.NONE
-    return QuantizedModel(artifact=artifact, level=level, precision=precision)
+    return QuantizedModel(artifact=artifact, level=level, precision=precision, kept=tuple(kept))
 
 
 def _is_quantized_weight(value: Any) -> bool:

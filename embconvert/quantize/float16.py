@@ -16,6 +16,7 @@ from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
 from embconvert.kinds import TOKENS_OUTPUT
+from embconvert.model import KeptNode
 from embconvert.quantize.settings import QuantizeSettings
 
 if TYPE_CHECKING:
@@ -50,8 +51,14 @@ def float16(path: Path, settings: QuantizeSettings) -> "ir.Model":
     if loud:
         settings.warn(
             f"Float16: {len(loud)} nodes stay float32, because their values leave half precision's "
-            f"range: {', '.join(sorted(loud)[:5])}{', ...' if len(loud) > 5 else ''}"
+            f"range: {', '.join(sorted(loud)[:5])}{', ...' if len(loud) > 5 else ''}; "
+            "the manifest and the report name them all"
         )
+        reason = "its values leave half precision's range"
+        for node in model.graph.node:
+            if node.name in loud:
+                operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+                settings.keep(KeptNode(node=node.name, operator=operator, reason=reason))
         body -= loud
     _separate_constants(model, weights, body)
     for node in model.graph.node:

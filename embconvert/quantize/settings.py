@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embconvert.config import QuantizeOptions
+from embconvert.model import KeptNode
 
 Feed = dict[str, npt.NDArray[np.int64]]
 
@@ -33,6 +34,7 @@ class QuantizeSettings:
         options: What the user can choose.
         calibration: Yields inputs.
         warn: Tells the user what is done otherwise than expected.
+        keep: Notes a node that is left as it was.
         work: A folder for temporary files on the output's file system.
     """
 
@@ -40,3 +42,4 @@ class QuantizeSettings:
     calibration: Calibration
     work: Path
     warn: Callable[[str], None] = lambda _: None
+    keep: Callable[[KeptNode], None] = lambda _: None

@@ -26,7 +26,7 @@ from embconvert.manifest import (
     parse_manifest,
     table_rows,
 )
-from embconvert.model import FileRecord, Fusion, TensorInfo
+from embconvert.model import FileRecord, Fusion, KeptNode, TensorInfo
 
 
 def record(path: Path, file: str, **changes: Any) -> ArtifactRecord:
@@ -292,6 +292,14 @@ def test_fusions_survive_json_and_are_told_in_words(tmp_path: Path) -> None:
     assert made.fused_operators == {"com.microsoft.Attention": 2}
 
 
+def test_nodes_that_were_kept_survive_json(tmp_path: Path) -> None:
+    (tmp_path / "graph").write_text("x")
+    kept = (KeptNode(node="layer.3/MatMul", operator="MatMul", reason="its values are large"),)
+    made = replace(record(tmp_path / "graph", "onnx/model.onnx"), kept=kept)
+    manifest = replace(publish(tmp_path / "model", model="graph"), artifacts=(made,))
+    assert parse_manifest(manifest.as_json()).artifacts[0].kept == kept
+
+
 def test_a_disk_that_is_too_small_is_found_before_work_starts(tmp_path: Path) -> None:
     refuse_full_disk(tmp_path / "not" / "there", 1)
     with pytest.raises(OutputError, match=r"about 1152921504\.6 GB, .* are free") as caught:
@@ -299,8 +307,9 @@ def test_a_disk_that_is_too_small_is_found_before_work_starts(tmp_path: Path) ->
     assert "--output_parent_dir" in caught.value.hint
 
 
-def test_a_manifest_of_an_older_release_has_no_fusions(tmp_path: Path) -> None:
+def test_a_manifest_of_an_older_release_has_no_fusions_and_kept_nothing(tmp_path: Path) -> None:
     value = publish(tmp_path / "model", model="graph").as_json()
     for artifact in value["artifacts"]:
-        del artifact["fusions"]
-    assert parse_manifest(value).artifacts[0].fusions == ()
+        del artifact["fusions"], artifact["kept"]
+    (artifact,) = parse_manifest(value).artifacts
+    assert (artifact.fusions, artifact.kept) == ((), ())

@@ -15,7 +15,7 @@ from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity.figures import HISTOGRAM_EDGES, Floor
 from embconvert.folder.published import published_manifest
 from embconvert.manifest import Manifest, parse_manifest
-from embconvert.model import Fusion
+from embconvert.model import Fusion, KeptNode
 from embconvert.reporting.compare import compare, comparison_page
 from embconvert.reporting.page import report_page
 from embconvert.reporting.plots import nines, nines_axis, used_bins
@@ -110,6 +110,14 @@ def test_what_was_not_fused_is_told_with_its_reason(tmp_path: Path) -> None:
     optimized = replace(manifest.artifacts[1], fusions=(fusion,))
     manifest = replace(manifest, artifacts=(manifest.artifacts[0], optimized))
     assert "attention 6 5 1: its mask depends on the head" in Page(page(tmp_path, manifest)).text
+
+
+def test_what_stayed_float32_is_told_with_its_reason(tmp_path: Path) -> None:
+    manifest = published(tmp_path)
+    kept = KeptNode(node="layer.3/MatMul", operator="MatMul", reason="its values are too large")
+    half = replace(manifest.artifacts[1], kept=(kept,))
+    manifest = replace(manifest, artifacts=(manifest.artifacts[0], half))
+    assert "layer.3/MatMul MatMul its values are too large" in Page(page(tmp_path, manifest)).text
 
 
 def test_what_auto_tried_is_told_with_its_frontier(tmp_path: Path) -> None:
