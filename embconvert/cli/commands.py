@@ -81,7 +81,7 @@ def _conversion(command: Command, summary: str, *examples: str) -> CommandSpec:
         examples=examples,
         options=options_of(command),
         make_request=lambda **fields: make_request(command, fields),
-        function="embconvert.pipeline:convert",
+        function="embconvert.pipeline.convert:convert",
     )
 
 

@@ -9,7 +9,7 @@ import signal
 
 from embconvert.console import Console
 from embconvert.errors import raise_interrupted
-from embconvert.pipeline import convert
+from embconvert.pipeline.convert import convert
 from embconvert.processes.workers import Reporter, Worker, WorkerCrashed, Zygotes
 from embconvert.requests import Request
 

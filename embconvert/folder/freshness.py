@@ -12,8 +12,8 @@ from embconvert.fidelity.figures import Fidelity, Floor, shortfall
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.published import is_whole, read_manifest
 from embconvert.kinds import TASKS
-from embconvert.ledger import unmade
 from embconvert.manifest import Manifest
+from embconvert.pipeline.keys import unmade
 from embconvert.plan import Step, make_search, make_steps
 from embconvert.requests import Request
 from embconvert.source.folder import resolve_folder

@@ -51,7 +51,7 @@ def preload() -> None:
     for name in (
         "torch.onnx", "transformers.models.bert.modeling_bert", "sentence_transformers",
         "optimum.exporters.tasks", "onnx_ir.passes.common", "onnxruntime.quantization",
-        "onnxruntime.transformers.optimizer", "embconvert.pipeline", "embconvert.tasks",
+        "onnxruntime.transformers.optimizer", "embconvert.pipeline.convert", "embconvert.tasks",
     ):  # fmt: skip
         importlib.import_module(name)
 

@@ -10,8 +10,8 @@ from examples import fidelity, graph, published
 from embconvert.config import Command, Layout, PoolingMode, Precision
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.freshness import current_manifest
-from embconvert.ledger import versions
 from embconvert.manifest import ArtifactRecord
+from embconvert.pipeline.keys import versions
 from embconvert.plan import make_search, make_steps
 from embconvert.requests import Request
 
@@ -75,7 +75,7 @@ def test_another_source_option_or_floor_is_work(changes: dict[str, Any], tmp_pat
 def test_another_library_is_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert(tmp_path / "m")
     newer = {**versions(), "onnxruntime": "99"}
-    monkeypatch.setattr("embconvert.ledger.versions", lambda: newer)
+    monkeypatch.setattr("embconvert.pipeline.keys.versions", lambda: newer)
     assert not is_current(tmp_path / "m")
 
 

@@ -1,10 +1,8 @@
 """What is finished: by this run, by one that was killed, or published before."""
 
-import functools
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,61 +17,11 @@ from embconvert.kinds import KINDS
 from embconvert.layouts import LAYOUTS
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.model import Fusion, KeptNode, OnnxArtifact, ResolvedModel
+from embconvert.pipeline.keys import STACK, intermediate_keys, unmade, versions
 from embconvert.plan import WORK_FOLDER, Stage, Step
 from embconvert.processes.metering import Meter
 from embconvert.processes.resources import cpus
 from embconvert.requests import Request
-
-_STACK = (
-    "torch", "transformers", "sentence-transformers", "optimum", "onnx", "onnx-ir", "onnxruntime",
-    "onnxconverter-common", "tokenizers", "numpy",
-)  # fmt: skip
-
-
-@functools.cache
-def versions() -> Mapping[str, str]:
-    """Returns the versions that decide what a step makes: of the libraries, and of this tool."""
-    return {**{name: metadata.version(name) for name in _STACK}, "embconvert": __version__}
-
-
-def intermediate_keys(steps: Iterable[Step], source_digest: str) -> dict[str, str]:
-    """Returns what identifies the outcome of each step that is not published, by file.
-
-    Such a graph names its weights only, so its bytes would not tell them.
-    """
-    keys: dict[str, str] = {}
-    for step in steps:
-        if not step.is_published:
-            keys[step.file] = step.key(keys.get(step.source or "", source_digest), versions())
-    return keys
-
-
-def unmade(
-    steps: Sequence[Step], records: Iterable[ArtifactRecord], source_digest: str
-) -> set[str]:
-    """Returns the files of steps that are needed and not among records; reads no graph.
-
-    Args:
-        steps: In order.
-        records: What earlier runs noted.
-        source_digest: Of the model that an export would be made of.
-    """
-    noted = {record.path: record for record in records}
-    intermediate = intermediate_keys(steps, source_digest)
-    missing: set[str] = set()
-    for step in steps:
-        record, source = noted.get(step.file), noted.get(step.source or "")
-        digest = source_digest
-        if step.source is not None:
-            digest = source.digest if source is not None else ""
-            digest = intermediate.get(step.source, digest)
-        key = step.key(digest, versions())
-        if step.is_published and (record is None or record.key != key or step.source in missing):
-            missing.add(step.file)
-    for step in reversed(steps):
-        if step.file in missing and step.source in intermediate:
-            missing.add(step.source)
-    return missing
 
 
 class Ledger:
@@ -281,7 +229,7 @@ class Ledger:
                 **self._facts_of_kind(),
             },
             source_files=self._resolved.files,
-            stack={**{n: versions()[n] for n in _STACK}, "python": platform.python_version()},
+            stack={**{n: versions()[n] for n in STACK}, "python": platform.python_version()},
             machine={
                 "platform": platform.platform(),
                 "processor": _processor(),

@@ -1,0 +1,51 @@
+"""What `export`, `optimize`, `quantize` and `all` do."""
+
+import json
+
+from embconvert import hub
+from embconvert.config import Command
+from embconvert.console import Console
+from embconvert.fidelity.texts import calibration_texts
+from embconvert.folder.disk import output_errors
+from embconvert.folder.staging import Staging
+from embconvert.pipeline.prepare import describe, prepare, warn_of_memory
+from embconvert.pipeline.run import Run
+from embconvert.processes.resources import limit_threads
+from embconvert.processes.workers import Workers, Zygotes
+from embconvert.requests import Finished, Request
+from embconvert.source.torch_model import check_device
+
+
+def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:
+    """Runs a request.
+
+    Args:
+        request: What to do.
+        zygotes: What to fork workers from; for those who convert many models.
+
+    Returns:
+        For stdout the output folder's path; with `json` the manifest; with `dry_run` the plan.
+
+    Raises:
+        EmbconvertError: Something is wrong; what was published before is still there.
+    """
+    console = Console(quiet=request.quiet, debug=request.debug)
+    target = hub.output_folder(request)
+    calibration = calibration_texts(request.calibration_dataset)
+    check_device(request.device)
+    if request.dry_run:
+        plan = prepare(request, target, calibration.digest, console).plan
+        return Finished(text=describe(plan, as_json=request.json))
+    limit_threads()
+    with Staging(target, console.say) as staging, Workers(console, zygotes=zygotes) as workers:
+        if request.command in (Command.EXPORT, Command.ALL) and not target.exists():
+            workers.prepare_for_source()
+        # Only now, because a run that this one waited for may have published.
+        prepared = prepare(request, target, calibration.digest, console)
+        for remark in prepared.plan.remarks:
+            console.say(remark)
+        warn_of_memory(prepared.plan, console)
+        with output_errors(target):
+            manifest = Run(prepared, staging, workers, console).execute()
+    text = json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
+    return Finished(text=text)

@@ -1,0 +1,264 @@
+"""Makes the files of a plan one by one, and verifies each."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from embconvert.config import Precision
+from embconvert.console import Console
+from embconvert.errors import (
+    EmbconvertError,
+    ExportError,
+    FidelityError,
+    OptimizeError,
+    QuantizeError,
+    UnsupportedModelError,
+    UsageError,
+)
+from embconvert.export import Exporter
+from embconvert.fidelity.figures import Fidelity, shortfall
+from embconvert.fidelity.verifier import Source, Verifier
+from embconvert.folder.staging import Staging
+from embconvert.layouts import misfit
+from embconvert.manifest import ArtifactRecord, fused_words
+from embconvert.model import (
+    Fusion,
+    KeptNode,
+    OnnxArtifact,
+    OptimizedModel,
+    QuantizedModel,
+    ResolvedModel,
+)
+from embconvert.optimize import Optimizer
+from embconvert.pipeline.ledger import Ledger, make_record
+from embconvert.plan import EXPORTED_FILE, Stage, Step
+from embconvert.processes.metering import Meter
+from embconvert.processes.workers import WorkerCrashed, Workers
+from embconvert.requests import Request
+from embconvert.tasks import Calibration, optimize_graph, quantize_graph
+
+
+class Maker:
+    """Makes and verifies the files of steps in a staging folder."""
+
+    def __init__(
+        self,
+        request: Request,
+        resolved: ResolvedModel,
+        *,
+        staging: Staging,
+        ledger: Ledger,
+        source: Source,
+        verifier: Verifier,
+        workers: Workers,
+        console: Console,
+    ) -> None:
+        self._request = request
+        self._resolved = resolved
+        self._staging = staging
+        self._ledger = ledger
+        self._source = source
+        self._verifier = verifier
+        self._workers = workers
+        self._console = console
+        self._verified: set[str] = set()
+
+    def reuse(self, step: Step) -> ArtifactRecord | None:
+        """Returns the step's outcome from an earlier run, verified, or None.
+
+        Raises:
+            FidelityError: It falls short of this run's floor.
+        """
+        record = self._ledger.find(step)
+        if record is None:
+            return None
+        if step.floor is not None and record.fidelity is None:
+            artifact = self._ledger.artifact(record)
+            record = replace(record, fidelity=self._verify(artifact, step.file))
+        _refuse_shortfall(step, record.fidelity)
+        self._console.say(f"{step.stage}: {step.file} is there already")
+        return record
+
+    def make(self, step: Step) -> ArtifactRecord:
+        """Makes a step's file by the first of its methods whose outcome holds.
+
+        Raises:
+            FidelityError: None holds.
+            UnsupportedModelError: No exporter gives a right graph.
+            EmbconvertError: A stage fails.
+        """
+        methods: tuple[str, ...] = {
+            Stage.EXPORT: tuple(Exporter),
+            Stage.OPTIMIZE: tuple(Optimizer),
+            Stage.QUANTIZE: (str(step.precision),),
+        }[step.stage]
+        self._console.say(f"{step.stage}: {step.file}")
+        reasons: list[str] = []
+        for method, following in zip(methods, [*methods[1:], None], strict=True):
+            try:
+                record = self.attempt(step, method)
+            except (FidelityError, UnsupportedModelError) as failure:
+                reasons.append(failure.message)
+                if following is not None:
+                    self._console.warn(f"{failure.message}; trying {following} instead")
+                    continue
+                if step.stage is Stage.EXPORT:
+                    raise UnsupportedModelError("; ".join(reasons), failure.hint) from failure
+                raise
+            self._report(step, record)
+            return record
+        raise AssertionError("a stage has at least one method")
+
+    def attempt(self, step: Step, method: str) -> ArtifactRecord:
+        """Makes a step's file by one method, and verifies it.
+
+        Args:
+            step: What to make.
+            method: Its stage's: an exporter, an optimizer, a precision.
+
+        Raises:
+            FidelityError: It falls short of the step's floor.
+            EmbconvertError: The stage fails.
+        """
+        path = self._staging.path(step.file)
+        path.unlink(missing_ok=True)
+        source = None if step.source is None else self._ledger.source_of(step)
+        fusions: tuple[Fusion, ...] = ()
+        kept: tuple[KeptNode, ...] = ()
+        if source is None:
+            artifact, meter = self._source.export(
+                path,
+                opset=int(step.settings["opset"]),
+                exporter=Exporter(method),
+                keep_weights_apart=not step.is_published,
+            )
+        else:
+            made, meter = self._run_stage(step, method, path, source)
+            artifact = made.artifact
+            if isinstance(made, OptimizedModel):
+                fusions = made.fusions
+            else:
+                kept = made.kept
+        problem = misfit(self._request.layout, step.file, artifact)
+        if problem is not None:
+            errors = {Stage.EXPORT: ExportError, Stage.OPTIMIZE: OptimizeError}
+            raise errors.get(step.stage, QuantizeError)(
+                problem, "choose another precision or --optimize level, or --layout hub"
+            )
+        fidelity = None
+        if step.floor is not None:
+            if source is not None:
+                self._refresh_baseline()
+            fidelity = self._verify(artifact, step.file)
+            _refuse_shortfall(step, fidelity)
+        elif not (step.is_published or self._request.skip_validation):
+            self._verifier.prepare()
+        if source is None and self._source.facts is not None:
+            self._ledger.source_facts = asdict(self._source.facts)
+            self._source.close()
+        return make_record(
+            step,
+            artifact,
+            method=method,
+            key=self._ledger.key(step),
+            made_from=source.sha256 if source else None,
+            fidelity=fidelity,
+            meter=meter,
+            fusions=fusions,
+            kept=kept,
+        )
+
+    def _run_stage(
+        self, step: Step, method: str, path: Path, source: OnnxArtifact
+    ) -> tuple[OptimizedModel | QuantizedModel, Meter]:
+        """Optimizes or quantizes in a process of its own.
+
+        Raises:
+            OptimizeError: The process ended while optimizing.
+            QuantizeError: The process ended while quantizing.
+        """
+        named: dict[str, Any] = {
+            "level": step.level,
+            "work": self._staging.work,
+        }
+        error: type[EmbconvertError] = OptimizeError
+        task: Callable[..., Any] = optimize_graph
+        if step.stage is Stage.OPTIMIZE:
+            named |= {
+                "optimizer": Optimizer(method),
+                "keep_weights_apart": not step.is_published,
+                "skip_shape_inference": self._request.skip_shape_inference,
+            }
+        else:
+            error, task = QuantizeError, quantize_graph
+            named |= {
+                "precision": step.precision,
+                "options": step.options,
+                "calibration": Calibration(
+                    dataset=self._request.calibration_dataset,
+                    folder=self._staging.folder,
+                    max_seq_length=self._source.max_seq_length,
+                    kind=self._resolved.kind,
+                ),
+            }
+        try:
+            with self._workers.take() as worker:
+                made, meter = worker.call(task, source, path, **named)
+            return made, meter
+        except WorkerCrashed as crash:
+            raise error(
+                f"{step.file} could not be made: {crash}",
+                "give it more memory" if crash.out_of_memory else "please report the model",
+            ) from crash
+
+    def _refresh_baseline(self) -> None:
+        """Verifies an export of an earlier run once more, so that speeds of one run compare."""
+        if EXPORTED_FILE in self._verified:
+            return
+        record = self._ledger.published(EXPORTED_FILE)
+        if record is not None:
+            figures = self._verify(self._ledger.artifact(record), EXPORTED_FILE)
+            self._ledger.records[EXPORTED_FILE] = replace(record, fidelity=figures)
+
+    def _verify(self, artifact: OnnxArtifact, file: str) -> Fidelity:
+        self._verified.add(file)
+        export = self._ledger.records.get(EXPORTED_FILE)
+        baseline = self._ledger.artifact(export) if export and file != EXPORTED_FILE else None
+        return self._verifier.verify(artifact, file, baseline)
+
+    def _report(self, step: Step, record: ArtifactRecord) -> None:
+        if step.stage is not Stage.OPTIMIZE:
+            return
+        self._console.say(f"fused: {fused_words(record.fusions) or 'nothing'}")
+        if not any(fusion.fused for fusion in record.fusions):
+            self._console.warn(f"{step.file}: no rule knows an operator of this graph")
+        for fusion in record.fusions:
+            for reason, count in fusion.left.items():
+                left = f"{count} of {fusion.found} {fusion.kind} left as they were"
+                self._console.warn(f"{step.file}: {left}: {reason}")
+
+
+def refuse_too_new(record: ArtifactRecord, request: Request) -> None:
+    """Raises UsageError when --min_onnxruntime cannot run a file."""
+    oldest = request.min_onnxruntime
+    if oldest is not None and not record.runs_on(oldest):
+        raise UsageError(
+            f"{record.path} needs ONNX Runtime {record.min_onnxruntime}, and --min_onnxruntime is "
+            f"{oldest[0]}.{oldest[1]}",
+            "try --opset 17, or --optimize 0",
+        )
+
+
+def _refuse_shortfall(step: Step, fidelity: Fidelity | None) -> None:
+    """Raises FidelityError when a graph is below the step's floor."""
+    if step.floor is None or fidelity is None:
+        return
+    problem = shortfall(fidelity, step.floor)
+    if problem is None:
+        return
+    hint = "the source model and this file disagree; please report the model"
+    if step.precision is not Precision.FLOAT32:
+        reachable = max(0.0, fidelity.mean_cosine - 0.005)
+        hint = f"try another precision, as Float16; or accept it with --min_cosine {reachable:.2f}"
+    raise FidelityError(f"{step.file} is not published: {problem}", hint)

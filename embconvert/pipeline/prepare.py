@@ -1,0 +1,129 @@
+"""All that is known before work starts: the source, what is published, the plan."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from embconvert import hub
+from embconvert.config import Command, Output, PoolingMode
+from embconvert.console import Console
+from embconvert.folder.published import read_manifest
+from embconvert.kinds import KINDS
+from embconvert.manifest import Manifest
+from embconvert.model import ResolvedModel
+from embconvert.plan import Plan, make_plan
+from embconvert.processes.resources import available_memory_bytes, memory_limit_bytes
+from embconvert.requests import Request
+from embconvert.search import name_of
+from embconvert.source.folder import dimensions_problem
+from embconvert.source.kind import settle_kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A request with all that is known before work starts.
+
+    Attributes:
+        request: With the revision and pooling of the export that it continues.
+        resolved: The source.
+        plan: The steps.
+        old: What is published.
+    """
+
+    request: Request
+    resolved: ResolvedModel
+    plan: Plan
+    old: Manifest | None
+
+
+def prepare(request: Request, target: Path, calibration: str, console: Console) -> Prepared:
+    """Resolves the source and lays out the steps.
+
+    Args:
+        request: What is asked for.
+        target: The output folder.
+        calibration: Identifies the calibration texts.
+        console: For messages.
+
+    Raises:
+        EmbconvertError: The source or the request will not do; nothing was started.
+    """
+    old = _published(target, console)
+    if request.command in (Command.OPTIMIZE, Command.QUANTIZE) and old is not None:
+        request = _continuing(request, old)
+    resolved = settle_kind(request, hub.resolve(request, console))
+    problem = dimensions_problem(request, resolved)
+    if problem is not None:
+        console.warn(problem)
+    plan = make_plan(
+        request,
+        resolved,
+        output_dir=str(target),
+        available=[a.path for a in old.artifacts] if old else [],
+        calibration_digest=calibration,
+    )
+    return Prepared(request=request, resolved=resolved, plan=plan, old=old)
+
+
+def _published(target: Path, console: Console) -> Manifest | None:
+    try:
+        return read_manifest(target)
+    except ValueError as error:
+        console.warn(f"{error}; the folder counts as empty")
+        return None
+
+
+def _continuing(request: Request, old: Manifest) -> Request:
+    """Returns the request for the revision, layout and overrides that the export was made with."""
+    pooling = old.source.get("pooling_override")
+    revision = old.source.get("revision") if hub.local_folder(request.model_id) is None else None
+    return replace(
+        request,
+        revision=revision,
+        task=KINDS[old.kind].task,
+        layout=old.layout,
+        output=Output(old.source.get("output", Output.BOTH)),
+        pooling=PoolingMode(pooling) if pooling else None,
+        normalize=bool(old.source.get("normalize_override")),
+        dimensions=old.source.get("dimensions_override"),
+    )
+
+
+def describe(plan: Plan, *, as_json: bool) -> str:
+    """Returns a plan for people, or as JSON."""
+    if as_json:
+        return json.dumps(plan.as_json(), indent=2)
+    lines = [f"model     {plan.model_id}" + (f" at {plan.revision}" if plan.revision else "")]
+    lines.append(f"folder    {plan.output_dir}")
+    for step in plan.steps:
+        floor = "not verified" if step.is_published else "not published"
+        if step.floor is not None:
+            floor = f"mean {plan.measure} at least {step.floor.mean_cosine:g}"
+        lines.append(f"{step.stage:<9} {step.file} ({floor})")
+    if plan.search is not None:
+        names = [name_of(step.precision, step.options.recipes) for step in plan.search.candidates]
+        lines.append(f"auto      the first of {', '.join(names)} that keeps: {plan.search.budget}")
+    return "\n".join([*lines, *plan.remarks])
+
+
+def warn_of_memory(plan: Plan, console: Console) -> None:
+    """Tells of a container's limit below what the plan needs."""
+    limit = memory_limit_bytes()
+    if limit is not None and limit < plan.memory_need_bytes:
+        console.warn(
+            f"this needs about {plan.memory_need_bytes / 1e9:.1f} GB of memory, and the container "
+            f"may use {limit / 1e9:.1f} GB; if it is killed, raise the limit"
+        )
+
+
+def is_short_of_memory(plan: Plan, console: Console) -> bool:
+    """Whether graphs must be verified in pieces; says so."""
+    available = available_memory_bytes()
+    verified = any(step.floor is not None for step in plan.steps)
+    if not verified or plan.whole_graphs_bytes <= available:
+        return False
+    console.say(
+        f"{available / 1e9:.1f} GB of memory: the source and the graphs are run layer by layer "
+        f"(whole, they would take {plan.whole_graphs_bytes / 1e9:.1f} GB)"
+    )
+    return True

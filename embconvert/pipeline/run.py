@@ -1,0 +1,158 @@
+"""One run: the steps in order, then all that holds is published at once."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from embconvert.config import Command
+from embconvert.console import Console
+from embconvert.errors import EmbconvertError, FidelityError, OptimizeError, QuantizeError
+from embconvert.fidelity.verifier import Source, Verifier
+from embconvert.folder.consumer_files import adapt_to_layout
+from embconvert.folder.disk import refuse_full_disk
+from embconvert.folder.published import is_whole
+from embconvert.folder.staging import Staging
+from embconvert.layouts import LAYOUTS
+from embconvert.manifest import Manifest, table_header, table_rows
+from embconvert.pipeline.auto import choose
+from embconvert.pipeline.ledger import Ledger
+from embconvert.pipeline.making import Maker, refuse_too_new
+from embconvert.pipeline.prepare import Prepared, is_short_of_memory
+from embconvert.plan import Stage
+from embconvert.processes.workers import Workers
+from embconvert.reporting.pages import users_pages, write_pages
+from embconvert.source.folder import CONFIGURATION_FILES
+
+
+class Run:
+    """One run of a plan in a staging folder."""
+
+    def __init__(
+        self, prepared: Prepared, staging: Staging, workers: Workers, console: Console
+    ) -> None:
+        request, resolved, old = prepared.request, prepared.resolved, prepared.old
+        self._request = request
+        self._resolved = resolved
+        self._plan = prepared.plan
+        self._staging = staging
+        self._old = old
+        self._console = console
+        self._ledger = Ledger(request, resolved, staging, old, console)
+        self._source = Source(request, resolved, staging.folder, workers, console)
+        self._verifier = Verifier(
+            self._source,
+            workers,
+            console,
+            skipped=request.skip_validation,
+            layer_by_layer=is_short_of_memory(self._plan, console),
+            flop_per_token=0.0 if self._request.full_validation else self._resolved.flop_per_token,
+        )
+        self._maker = Maker(
+            request,
+            resolved,
+            staging=staging,
+            ledger=self._ledger,
+            source=self._source,
+            verifier=self._verifier,
+            workers=workers,
+            console=console,
+        )
+
+    def execute(self) -> Manifest:
+        """Runs the steps and publishes; returns the manifest.
+
+        Raises:
+            OutputError: The disk is too small for what must be made; nothing was started.
+            UsageError: A file needs a newer ONNX Runtime than asked for; nothing is published.
+            OptimizeError: A graph could not be made. The others are published, unless that would
+            QuantizeError: take away what was there.
+            FidelityError: A graph drifted past its floor. Likewise.
+            EmbconvertError: The export failed; nothing is published.
+        """
+        unmade = self._ledger.unmade(self._plan.steps)
+        refuse_full_disk(self._staging.target, self._plan.disk_need_bytes(unmade))
+        self._copy_source_files()
+        failures: list[EmbconvertError] = []
+        for step in self._plan.steps:
+            if not step.is_published and step.file not in unmade:
+                continue
+            try:
+                record = self._maker.reuse(step) or self._maker.make(step)
+            except (OptimizeError, QuantizeError, FidelityError) as failure:
+                failures.append(failure)
+                if step.stage is not Stage.QUANTIZE:
+                    break  # what remains would be made of this file
+                continue
+            refuse_too_new(record, self._request)
+            self._ledger.records[step.file] = record
+            self._staging.write_manifest(self._manifest())
+        if self._plan.search is not None and not failures:
+            record = choose(
+                self._plan, self._request, self._maker, self._ledger, self._staging, self._console
+            )
+            self._ledger.records[record.path] = record
+        self._ledger.keep_published()
+        self._adapt_to_layout()
+        manifest = self._manifest()
+        if not failures:
+            return self._publish(manifest)
+        for other in failures[1:]:
+            self._console.warn(other.message)
+        if self._ledger.adds_to_published():
+            self._publish(manifest)
+        raise failures[0]
+
+    def _manifest(self) -> Manifest:
+        return self._ledger.manifest(self._verifier.facts())
+
+    def _publish(self, manifest: Manifest) -> Manifest:
+        """Publishes what stands, with its pages; returns the manifest."""
+        old, target = self._old, self._staging.target
+        if (
+            old is not None
+            and manifest.describes_the_same(old)
+            and is_whole(target, old, contents=True)
+        ):
+            self._console.say(f"{target} is up to date; nothing was done again")
+            manifest = replace(manifest, commands=old.commands, pages=old.pages)
+        else:
+            users = users_pages(target, old)
+            for file in sorted(users):
+                self._console.say(f"{target / file} is yours and stays as it is")
+            manifest = write_pages(manifest, self._staging.folder, name=target.name, keep=users)
+            if old is not None:  # what no manifest lists stays
+                old = replace(old, pages=tuple(p for p in old.pages if p.path not in users))
+            self._staging.publish(manifest, old)
+        self._console.table(
+            f"{self._plan.model_id} -> {self._staging.target}",
+            table_header(manifest.measure),
+            table_rows(manifest.artifacts),
+        )
+        return manifest
+
+    def _adapt_to_layout(self) -> None:
+        rules = LAYOUTS[self._request.layout]
+        adapt_to_layout(
+            self._staging.folder,
+            rules,
+            self._resolved,
+            self._ledger.records.values(),
+            self._source.max_seq_length,
+        )
+        facts = self._ledger.source_facts
+        modules = set(facts.get("modules", ())) - {"Transformer", "Pooling", "Normalize"}
+        others = (set(facts.get("pooling", ())) - set(rules.pools)) | modules
+        if rules.pools and others:
+            self._console.warn(
+                f"{rules.consumer} pools output 0 itself, by {' or '.join(rules.pools)}; this "
+                f"model does otherwise ({', '.join(sorted(others))}), so its vectors there differ"
+            )
+
+    def _copy_source_files(self) -> None:
+        """Stages the source's tokenizer, configuration and module files, without its weights."""
+        for file in self._resolved.files:
+            path = Path(file.path)
+            in_module = len(path.parts) > 1 and not path.name.startswith("model.safetensors")
+            if path.name in CONFIGURATION_FILES or in_module or path.suffix == ".py":
+                self._staging.add(self._resolved.folder / path, file.path)
+        if self._old is not None and self._request.command in (Command.OPTIMIZE, Command.QUANTIZE):
+            self._ledger.add_files(self._old, self._staging.target)
