@@ -1,120 +1,34 @@
 """From a request and a resolved model to the steps to run; data only."""
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from embconvert.compat import oldest_for_precision
 from embconvert.config import (
-    DEFAULT_RECIPES,
-    QUANTIZED_PRECISIONS,
-    RECIPES,
     Command,
     OptimizationLevel,
-    Precision,
-    QuantizeOptions,
 )
 from embconvert.errors import SourceError, UsageError
-from embconvert.fidelity.figures import Floor, floor_for
+from embconvert.fidelity.figures import Floor
 from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.layouts import LAYOUTS, LayoutRules, check_layout
 from embconvert.model import ResolvedModel
 from embconvert.requests import Request
 from embconvert.search import CANDIDATES, DEFAULT_FLOORS, Budget
+from embconvert.steps import (
+    EXPORTED_FILE,
+    WORK_FOLDER,
+    Step,
+    export_step,
+    level_of,
+    optimize_step,
+    optimized_file,
+    quantize_step,
+)
 
-EXPORTED_FILE = "onnx/model.onnx"
-#: In the staged folder; what lies there is never published.
-WORK_FOLDER = ".work/"
 #: The graphs that `quantize` prefers, best first; level 99 is bound to a machine.
 _QUANTIZE_SOURCES = ("onnx/model_opt1.onnx", "onnx/model_opt2.onnx", EXPORTED_FILE)
-
-
-#: About how many bytes a parameter takes in a file; a precision that is not here counts as float32.
-_BYTES_PER_PARAMETER: Mapping[Precision, float] = {
-    Precision.FLOAT32: 4.0,
-    Precision.FLOAT16: 2.0,
-    Precision.Q8: 1.125,
-    Precision.Q4: 0.75,
-    Precision.QINT8: 1.0,
-    Precision.QUINT8: 1.0,
-    Precision.QINT8_STATIC: 1.0,
-    Precision.QFLOAT8: 1.0,
-}
-
-
-class Stage(StrEnum):
-    """A kind of step."""
-
-    EXPORT = "export"
-    OPTIMIZE = "optimize"
-    QUANTIZE = "quantize"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One file to make.
-
-    Attributes:
-        stage: How.
-        file: Its path in the output folder.
-        source: The file it is made of, in the output folder or (`--model_path`) elsewhere;
-            None for an export.
-        level: The optimization level of the graph.
-        precision: Of the weights.
-        floor: What it must reach; None when validation is skipped.
-        settings: Everything, beside the bytes it is made of, that decides its bytes.
-        options: Of a quantization; its settings tell what of them matters.
-    """
-
-    stage: Stage
-    file: str
-    source: str | None
-    level: OptimizationLevel
-    precision: Precision
-    floor: Floor | None
-    settings: Mapping[str, Any]
-    options: QuantizeOptions = field(default_factory=QuantizeOptions)
-
-    @property
-    def is_published(self) -> bool:
-        """Whether the output folder gets it; else it only leads to other files.
-
-        The weights of such a graph stay in the source's files: see source_tensors.
-        """
-        return not self.file.startswith(WORK_FOLDER)
-
-    def file_bytes(self, parameters: int) -> int:
-        """About how large the file will be.
-
-        Args:
-            parameters: Of the model.
-        """
-        if not self.is_published:
-            return 0
-        return int(parameters * _BYTES_PER_PARAMETER.get(self.precision, 4.0))
-
-    def work_bytes(self, parameters: int) -> int:
-        """About how much room its temporary files take while it is made.
-
-        ONNX Runtime maps the weights from a file of its own for its passes above level 1, and for
-        calibration.
-        """
-        above = self.stage is Stage.OPTIMIZE and self.level > OptimizationLevel.BASIC
-        calibrated = "calibration" in self.settings
-        return parameters * 4 if above or calibrated else 0
-
-    def key(self, source_digest: str, stack: Mapping[str, str]) -> str:
-        """Returns what identifies the step's outcome: equal keys mean equal bytes.
-
-        Args:
-            source_digest: Of what the step is made of.
-            stack: Versions of the libraries that do the work.
-        """
-        identity = [self.stage, dict(self.settings), source_digest, dict(stack)]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,24 +110,6 @@ class Plan:
         return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]
 
 
-def optimized_file(level: OptimizationLevel) -> str:
-    """Returns the name of the optimized graph of a level."""
-    return f"onnx/model_opt{int(level)}.onnx"
-
-
-def quantized_file(level: OptimizationLevel, precision: Precision) -> str:
-    """Returns the name of a quantized graph."""
-    return f"onnx/model_opt{int(level)}_{precision}.onnx"
-
-
-def level_of(file: str) -> OptimizationLevel:
-    """Returns the optimization level that a graph's file name tells; NONE when it tells none."""
-    for level in OptimizationLevel:
-        if file.rpartition("/")[2] == optimized_file(level).rpartition("/")[2]:
-            return level
-    return OptimizationLevel.NONE
-
-
 def make_plan(
     request: Request,
     resolved: ResolvedModel,
@@ -289,13 +185,13 @@ def make_steps(
     steps: list[Step] = []
     level = request.optimize if level is None else level
     if request.command in (Command.EXPORT, Command.ALL):
-        steps.append(_intermediate(_export_step(request, kind), request))
+        steps.append(_intermediate(export_step(request, kind), request))
         source = steps[-1].file
     if request.command in (Command.OPTIMIZE, Command.ALL) and level is not OptimizationLevel.NONE:
-        steps.append(_intermediate(_optimize_step(request, kind, source), request))
+        steps.append(_intermediate(optimize_step(request, kind, source), request))
         source = steps[-1].file
     for precision in request.quantize:
-        steps.append(_quantize_step(request, kind, source, level, precision, calibration_digest))
+        steps.append(quantize_step(request, kind, source, level, precision, calibration_digest))
     served = None if request.auto else steps[-1] if steps else None
     return _placed(steps, LAYOUTS[request.layout], served)
 
@@ -334,87 +230,11 @@ def _available_source(request: Request, available: Collection[str], output_dir: 
     )
 
 
-def _floor(request: Request, kind: Kind, precision: Precision) -> Floor | None:
-    if request.skip_validation:
-        return None
-    return floor_for(precision, request.min_cosine, KINDS[kind].measure)
-
-
 def _intermediate(step: Step, request: Request) -> Step:
     """Returns a float32 step as one that is not published, when that is asked for."""
     if not request.no_float32:
         return step
     return replace(step, file=WORK_FOLDER + step.file.rpartition("/")[2], floor=None)
-
-
-def _export_step(request: Request, kind: Kind) -> Step:
-    # Of an embedding model no kind is said, as before there were others.
-    of_kind = {} if kind is Kind.EMBEDDING else {"kind": str(kind)}
-    return Step(
-        stage=Stage.EXPORT,
-        file=EXPORTED_FILE,
-        source=None,
-        level=OptimizationLevel.NONE,
-        precision=Precision.FLOAT32,
-        floor=_floor(request, kind, Precision.FLOAT32),
-        settings={
-            "opset": request.opset,
-            "output": request.output,
-            **asdict(request.overrides),
-            **of_kind,
-        },
-    )
-
-
-def _optimize_step(request: Request, kind: Kind, source: str) -> Step:
-    return Step(
-        stage=Stage.OPTIMIZE,
-        file=optimized_file(request.optimize),
-        source=source,
-        level=request.optimize,
-        precision=Precision.FLOAT32,
-        floor=_floor(request, kind, Precision.FLOAT32),
-        settings={
-            "level": int(request.optimize),
-            "skip_shape_inference": request.skip_shape_inference,
-        },
-    )
-
-
-def _quantize_step(
-    request: Request,
-    kind: Kind,
-    source: str,
-    level: OptimizationLevel,
-    precision: Precision,
-    calibration_digest: str,
-) -> Step:
-    _refuse_too_new(request, precision)
-    options = _quantize_options(request, precision)
-    settings: dict[str, Any] = {"precision": str(precision), "recipes": list(options.recipes)}
-    if precision in (Precision.QINT8, Precision.QUINT8, Precision.QINT8_STATIC):
-        settings |= {"per_channel": options.per_channel, "reduce_range": options.reduce_range}
-    if precision is Precision.QFLOAT8:
-        settings |= {"per_channel": options.per_channel}
-    if precision in (Precision.Q8, Precision.Q4):
-        settings |= {"table_bits": options.table_bits}
-    if precision is Precision.QINT8_STATIC:
-        settings |= {
-            "calibration_method": str(options.calibration_method),
-            "quant_format": str(options.quant_format),
-        }
-    if precision in (Precision.QINT8_STATIC, Precision.FLOAT16) or options.recipes:
-        settings |= {"calibration": calibration_digest}
-    return Step(
-        stage=Stage.QUANTIZE,
-        file=quantized_file(level, precision),
-        source=source,
-        level=level,
-        precision=precision,
-        floor=_floor(request, kind, precision),
-        settings=settings,
-        options=options,
-    )
 
 
 def make_search(
@@ -457,7 +277,7 @@ def make_search(
         request = replace(request, min_onnxruntime=min(asked, rules.newest_onnxruntime))
     for precision, recipes in CANDIDATES:
         try:
-            step = _quantize_step(
+            step = quantize_step(
                 replace(request, recipes=recipes if request.recipes is None else request.recipes),
                 kind, source, level, precision, calibration_digest,
             )  # fmt: skip
@@ -473,33 +293,3 @@ def make_search(
     if not candidates:
         raise UsageError("--min_onnxruntime leaves --quantize auto nothing to try", "leave it out")
     return Search(candidates=tuple(candidates), ruled_out=ruled_out, budget=budget)
-
-
-def _refuse_too_new(request: Request, precision: Precision) -> None:
-    """Raises UsageError when --min_onnxruntime cannot run a precision."""
-    oldest = request.min_onnxruntime
-    if oldest is None or oldest_for_precision(precision, request.table_bits) <= oldest:
-        return
-    major, minor = oldest_for_precision(precision, request.table_bits)
-    others = [
-        p for p in QUANTIZED_PRECISIONS if oldest_for_precision(p, request.table_bits) <= oldest
-    ]
-    raise UsageError(
-        f"{precision} needs ONNX Runtime {major}.{minor}, and --min_onnxruntime is "
-        f"{oldest[0]}.{oldest[1]}",
-        f"{oldest[0]}.{oldest[1]} runs {', '.join(others)}",
-    )
-
-
-def _quantize_options(request: Request, precision: Precision) -> QuantizeOptions:
-    known = RECIPES.get(precision, ())
-    usual = DEFAULT_RECIPES.get(precision, ())
-    wanted = usual if request.recipes is None else request.recipes
-    return QuantizeOptions(
-        per_channel=request.per_channel,
-        reduce_range=request.reduce_range,
-        recipes=tuple(recipe for recipe in known if recipe in wanted),
-        table_bits=request.table_bits,
-        calibration_method=request.calibration_method,
-        quant_format=request.quant_format,
-    )

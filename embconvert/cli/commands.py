@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from embconvert.cli import values
-from embconvert.cli.options import Option, make_request, options_of, shared
+from embconvert.cli.options import Option, options_of, shared
+from embconvert.cli.request import make_request
 from embconvert.config import Command
 from embconvert.fleet.options import BATCH_OPTIONS, make_batch_request
 from embconvert.reporting.options import (

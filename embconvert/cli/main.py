@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from embconvert.cli.commands import COMMANDS, CommandSpec
 from embconvert.cli.help import help_for
-from embconvert.cli.options import Option, parse_options
+from embconvert.cli.options import Option
+from embconvert.cli.request import parse_options
 from embconvert.config import nearest, unknown_value
 from embconvert.errors import EmbconvertError, Interrupted, UsageError, raise_interrupted
 

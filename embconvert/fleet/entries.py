@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.cli.options import Option, make_request, parse_options
+from embconvert.cli.options import Option
+from embconvert.cli.request import make_request, parse_options
 from embconvert.config import Command, nearest
 from embconvert.errors import SeveralErrors, UsageError
 from embconvert.fidelity.texts import calibration_texts

@@ -6,7 +6,7 @@ from embconvert.folder.staging import Staging
 from embconvert.manifest import ArtifactRecord
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.making import Maker, refuse_too_new
-from embconvert.plan import EXPORTED_FILE, Plan, Step
+from embconvert.plan import Plan
 from embconvert.requests import Request
 from embconvert.search import (
     Budget,
@@ -16,6 +16,7 @@ from embconvert.search import (
     name_of,
     search_record,
 )
+from embconvert.steps import EXPORTED_FILE, Step
 
 
 def choose(

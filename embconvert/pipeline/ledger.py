@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from embconvert import __version__
-from embconvert.cli.options import command_line
+from embconvert.cli.request import command_line
 from embconvert.console import Console
 from embconvert.errors import SourceError
 from embconvert.fidelity.figures import Fidelity
@@ -18,10 +18,10 @@ from embconvert.layouts import LAYOUTS
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.model import Fusion, KeptNode, OnnxArtifact, ResolvedModel
 from embconvert.pipeline.keys import STACK, intermediate_keys, unmade, versions
-from embconvert.plan import WORK_FOLDER, Stage, Step
 from embconvert.processes.metering import Meter
 from embconvert.processes.resources import cpus
 from embconvert.requests import Request
+from embconvert.steps import WORK_FOLDER, Stage, Step
 
 
 class Ledger:

@@ -32,10 +32,10 @@ from embconvert.model import (
 )
 from embconvert.optimize import Optimizer
 from embconvert.pipeline.ledger import Ledger, make_record
-from embconvert.plan import EXPORTED_FILE, Stage, Step
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.requests import Request
+from embconvert.steps import EXPORTED_FILE, Stage, Step
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph
 
 

@@ -17,10 +17,10 @@ from embconvert.pipeline.auto import choose
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.making import Maker, refuse_too_new
 from embconvert.pipeline.prepare import Prepared, is_short_of_memory
-from embconvert.plan import Stage
 from embconvert.processes.workers import Workers
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.source.folder import CONFIGURATION_FILES
+from embconvert.steps import Stage
 
 
 class Run:

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 
-from embconvert.plan import EXPORTED_FILE
 from embconvert.reporting.snippet_parts import (
     ServedModel,
     Snippet,
     feed_lines,
     setup_lines,
 )
+from embconvert.steps import EXPORTED_FILE
 
 _QUERY = "How do I reset my password?"
 _DOCUMENTS = (

@@ -10,7 +10,6 @@ from typing import Any
 
 from embconvert.kinds import KINDS, Kind
 from embconvert.manifest import ArtifactRecord, Manifest
-from embconvert.plan import EXPORTED_FILE
 from embconvert.reporting.reranker_snippets import RERANKER_CONSUMERS
 from embconvert.reporting.snippet_parts import (
     ServedModel,
@@ -19,6 +18,7 @@ from embconvert.reporting.snippet_parts import (
     lowered,
     setup_lines,
 )
+from embconvert.steps import EXPORTED_FILE
 
 _TEXTS = ("How do I reset my password?", "Where can I change my login?")
 _SENTENCE = "sentence_embedding"
