@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from embconvert.errors import SourceError
 from embconvert.fidelity.texts import Item
-from embconvert.source.folder import read_json
+from embconvert.source.json_files import read_json
 
 IntArray = npt.NDArray[np.int64]
 

@@ -32,7 +32,7 @@ from embconvert.model import FileRecord
 from embconvert.processes.resources import available_memory_bytes, limit_threads
 from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.requests import Finished, Request, VerifyRequest
-from embconvert.source.folder import read_json
+from embconvert.source.json_files import read_json
 from embconvert.source.kind import settle_kind
 from embconvert.tasks import embed_with_graph
 

@@ -13,7 +13,7 @@ from embconvert.errors import UnsupportedModelError
 from embconvert.layouts import LayoutRules
 from embconvert.manifest import ArtifactRecord
 from embconvert.model import ResolvedModel
-from embconvert.source.folder import read_any_json, read_json
+from embconvert.source.json_files import read_any_json, read_json
 
 if TYPE_CHECKING:
     from embconvert.source.torch_model import SourceModel

@@ -23,7 +23,8 @@ from embconvert.hub.cache import (
 from embconvert.hub.http import LONGEST_WAIT_S, use_patient_client
 from embconvert.hub.refusals import translated_errors
 from embconvert.requests import Request
-from embconvert.source.folder import parse_modules, read_any_json
+from embconvert.source.json_files import read_any_json
+from embconvert.source.modules import parse_modules
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -15,7 +15,7 @@ from embconvert.plan import Plan, make_plan
 from embconvert.processes.resources import available_memory_bytes, memory_limit_bytes
 from embconvert.requests import Request
 from embconvert.search import name_of
-from embconvert.source.folder import dimensions_problem
+from embconvert.source.dimensions import dimensions_problem
 from embconvert.source.kind import settle_kind
 
 

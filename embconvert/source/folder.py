@@ -1,18 +1,14 @@
 """The source model's files on disk: found, read and checked before anything heavy starts."""
 
-import json
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from embconvert.architectures import read_architecture
-from embconvert.errors import SourceError, UnsupportedModelError, UsageError
+from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.graph.onnx_file import hash_file
 from embconvert.model import FileRecord, ResolvedModel
-from embconvert.requests import Request
 from embconvert.source.card import read_card
 from embconvert.source.distrust import (
     refuse_absurd_sizes,
@@ -21,6 +17,9 @@ from embconvert.source.distrust import (
     refuse_other_weights,
     refuse_special_files,
 )
+from embconvert.source.json_files import read_any_json, read_json
+from embconvert.source.modules import ModuleEntry, check_modules, parse_modules
+from embconvert.source.weights import PICKLE_SUFFIXES, count_parameters, pickle_error, weight_files
 
 #: Any one of these lets transformers make a tokenizer.
 TOKENIZER_FILES = (
@@ -38,106 +37,8 @@ CONFIGURATION_FILES = (
     "processor_config.json", "preprocessor_config.json",
 )  # fmt: skip
 
-_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_MAX_JSON_BYTES = 1 << 24
 # tokenizer_config.json says "unlimited" with numbers such as 1e30.
 _UNLIMITED = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModuleEntry:
-    """One line of modules.json.
-
-    Attributes:
-        path: The module's folder, relative to the model's; empty for the model's own.
-        type: The import path of its class.
-    """
-
-    path: str
-    type: str
-
-    @property
-    def name(self) -> str:
-        """The class's name."""
-        return self.type.rpartition(".")[2]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-        SourceError: The file is missing, no JSON object, or absurdly large.
-    """
-    value = read_any_json(path)
-    if not isinstance(value, dict):
-        raise SourceError(f"{path.name} is no JSON object", "download the model again")
-    return value
-
-
-def read_any_json(path: Path) -> Any:
-    """Reads any JSON value; raises as read_json."""
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise SourceError(
-                f"{path.name} is over {_MAX_JSON_BYTES >> 20} MiB", "no model needs that; check it"
-            )
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise SourceError(f"{path.name} is no JSON: {error}", "download the model again") from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> SourceError:
-    return SourceError(
-        f"{path} cannot be read: {error.strerror}", "check the path and its permissions"
-    )
-
-
-def parse_modules(entries: object) -> tuple[ModuleEntry, ...]:
-    """Checks the content of a modules.json.
-
-    Raises:
-        SourceError: It is not a list of modules, or a folder climbs out of the model's.
-    """
-    broken = SourceError("modules.json is no list of modules", "download the model again")
-    if not isinstance(entries, list) or not entries:
-        raise broken
-    modules = []
-    for entry in entries:
-        if not isinstance(entry, dict):
-            raise broken
-        path, kind = entry.get("path", ""), entry.get("type")
-        if not isinstance(path, str) or not isinstance(kind, str):
-            raise broken
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            raise SourceError(
-                f"modules.json names the folder {path!r}, outside the model's",
-                "do not use this model; it reaches for files that are not its own",
-            )
-        modules.append(ModuleEntry(path=path.strip("/"), type=kind))
-    return tuple(modules)
-
-
-def check_modules(modules: Iterable[ModuleEntry], *, trust_remote_code: bool) -> None:
-    """Refuses modules that are not sentence-transformers' own: their type is an import path.
-
-    Raises:
-        UnsupportedModelError: A module would run foreign code, or makes no token embeddings.
-    """
-    modules = tuple(modules)
-    for module in modules:
-        if module.type.startswith("sentence_transformers.") or trust_remote_code:
-            continue
-        raise UnsupportedModelError(
-            f"modules.json names the class {module.type}, which is remote code",
-            "read that code, and if you trust it add --trust_remote_code",
-        )
-    if modules[0].name != "Transformer" and not trust_remote_code:
-        raise UnsupportedModelError(
-            f"the first module is a {modules[0].name}, which makes no token embeddings",
-            "models that start with a Transformer module can be converted",
-        )
 
 
 def resolve_folder(
@@ -194,7 +95,7 @@ def resolve_folder(
                 refuse_activation(read_json(file), f"{module.path}/config.json")
     files = list(_model_files(folder, root, modules, trust_remote_code=trust_remote_code))
     refuse_escapes(folder, files)
-    parameters = sum(_count_parameters(f) for f in files if f.suffix == ".safetensors")
+    parameters = sum(count_parameters(f) for f in files if f.suffix == ".safetensors")
     refuse_absurd_sizes(config, parameters)
     return ResolvedModel(
         model_id=model_id,
@@ -214,42 +115,6 @@ def resolve_folder(
         has_modules=bool(modules),
         parameters=parameters,
         card=read_card(folder),
-    )
-
-
-def announces_dimensions(resolved: ResolvedModel) -> bool:
-    """Whether a model says that its embeddings may be cut, as one of Matryoshka training does.
-
-    In its configuration (`matryoshka_dimensions`, `truncate_dim`), or on its model card.
-    """
-    settings = dict(resolved.config)
-    for name in ("config_sentence_transformers.json", "README.md"):
-        path = resolved.folder / name
-        if name.endswith(".json") and path.is_file():
-            settings |= read_json(path)
-        elif path.is_file():
-            with path.open(encoding="utf-8", errors="replace") as stream:
-                if "matryoshka" in stream.read(_MAX_JSON_BYTES).lower():
-                    return True
-    return bool(settings.get("matryoshka_dimensions") or settings.get("truncate_dim"))
-
-
-def dimensions_problem(request: Request, resolved: ResolvedModel) -> str | None:
-    """Returns, in words, why a model's embeddings should not be cut; None when they may be.
-
-    Raises:
-        UsageError: They should not be, and --force_dimensions is not given.
-    """
-    if request.dimensions is None or announces_dimensions(resolved):
-        return None
-    problem = (
-        f"{request.model_id} does not say that its embeddings may be cut: neither its "
-        "configuration nor its model card speaks of Matryoshka"
-    )
-    if request.force_dimensions:
-        return f"{problem}; results will be worse"
-    raise UsageError(
-        problem, "leave --dimensions out; or add --force_dimensions, and expect worse results"
     )
 
 
@@ -279,90 +144,18 @@ def _model_files(
     names = dict.fromkeys(CONFIGURATION_FILES)
     found = [root / name for name in names] + [folder / name for name in names if root != folder]
     yield from (file for file in found if file.is_file())
-    yield from _weight_files(root)
+    yield from weight_files(root)
     for module in modules[1:]:
         module_folder = folder / module.path
         if not module.path or not module_folder.is_dir():
             continue
         inside = [f for f in module_folder.iterdir() if f.is_file()]
         yield from (f for f in inside if f.suffix in (".json", ".safetensors", ".txt"))
-        pickles = [f.name for f in inside if f.suffix in _PICKLE_SUFFIXES]
+        pickles = [f.name for f in inside if f.suffix in PICKLE_SUFFIXES]
         if pickles and not any(f.suffix == ".safetensors" for f in inside):
-            raise _pickle_error(f"{module.path}/{pickles[0]}")
+            raise pickle_error(f"{module.path}/{pickles[0]}")
     if trust_remote_code:
         yield from folder.glob("*.py")
-
-
-def _weight_files(root: Path) -> list[Path]:
-    """Returns the transformer's weight files, with the index of sharded ones.
-
-    Raises:
-        SourceError: There are none, a shard is missing, or they are pickles.
-    """
-    single, index = root / "model.safetensors", root / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if index.is_file():
-        weight_map = read_json(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise SourceError(f"{index.name} has no weight_map", "download the model again")
-        shards = sorted({str(name) for name in weight_map.values()})
-        for name in shards:
-            if Path(name).name != name:
-                raise SourceError(
-                    f"{index.name} names {name!r}, outside the model's folder",
-                    "do not use this model; it reaches for files that are not its own",
-                )
-            if not name.endswith(".safetensors"):
-                raise _pickle_error(name)
-            if not (root / name).is_file():
-                raise SourceError(
-                    f"{name} is missing, one of {len(shards)} files of weights",
-                    "download the model again",
-                )
-        return [index, *(root / name for name in shards)]
-    if (root / "adapter_model.safetensors").is_file():
-        raise UnsupportedModelError(
-            "the folder has only an adapter (PEFT)", "merge it into its base model and save that"
-        )
-    pickles = sorted(f.name for f in root.iterdir() if f.suffix in _PICKLE_SUFFIXES)
-    if pickles:
-        raise _pickle_error(pickles[0])
-    raise SourceError(
-        f"{root} has no weights: model.safetensors is missing", "download the model again"
-    )
-
-
-def _pickle_error(name: str) -> SourceError:
-    return SourceError(
-        f"the weights come only as a pickle ({name}), which can run code when it is read",
-        "on a machine that may run it, load the model and call "
-        "save_pretrained(folder, safe_serialization=True); then convert that folder",
-    )
-
-
-def _count_parameters(path: Path) -> int:
-    """Returns how many numbers a file of weights has.
-
-    A file whose header and length disagree is refused; the library checks overlaps and bounds.
-
-    Raises:
-        SourceError: The file is truncated or corrupt.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        path.open("rb").close()  # safetensors calls what it may not read absent
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    try:
-        with safe_open(path, framework="np") as weights:
-            names = list(weights.keys())
-            return sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise SourceError(
-            f"{path.name} is truncated or corrupt: {error}", "download the model again"
-        ) from error
 
 
 def _max_seq_length(root: Path, max_positions: int | None) -> int | None:

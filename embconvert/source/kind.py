@@ -7,7 +7,7 @@ from embconvert.errors import UnsupportedModelError, UsageError
 from embconvert.kinds import KINDS, TASKS, Kind
 from embconvert.model import ResolvedModel
 from embconvert.requests import Request
-from embconvert.source.folder import read_json
+from embconvert.source.json_files import read_json
 
 _CLASSIFIER = "ForSequenceClassification"
 

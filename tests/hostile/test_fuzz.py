@@ -29,7 +29,9 @@ from embconvert.graph.onnx_file import read_artifact
 from embconvert.manifest import parse_manifest
 from embconvert.requests import BatchRequest
 from embconvert.source.distrust import refuse_absurd_sizes
-from embconvert.source.folder import parse_modules, read_any_json, resolve_folder
+from embconvert.source.folder import resolve_folder
+from embconvert.source.json_files import read_any_json
+from embconvert.source.modules import parse_modules
 
 EXAMPLES = int(os.environ.get("EMBCONVERT_FUZZ_EXAMPLES", "150"))
 fuzz = settings(

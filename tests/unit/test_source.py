@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.hub import local_folder
 from embconvert.hub.cache import needed_files
-from embconvert.source.folder import parse_modules, resolve_folder
+from embconvert.source.folder import resolve_folder
+from embconvert.source.modules import parse_modules
 
 
 @pytest.fixture

@@ -1,0 +1,42 @@
+"""Whether a model's embeddings may be cut."""
+
+from embconvert.errors import UsageError
+from embconvert.model import ResolvedModel
+from embconvert.requests import Request
+from embconvert.source.json_files import MAX_JSON_BYTES, read_json
+
+
+def announces_dimensions(resolved: ResolvedModel) -> bool:
+    """Whether a model says that its embeddings may be cut, as one of Matryoshka training does.
+
+    In its configuration (`matryoshka_dimensions`, `truncate_dim`), or on its model card.
+    """
+    settings = dict(resolved.config)
+    for name in ("config_sentence_transformers.json", "README.md"):
+        path = resolved.folder / name
+        if name.endswith(".json") and path.is_file():
+            settings |= read_json(path)
+        elif path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as stream:
+                if "matryoshka" in stream.read(MAX_JSON_BYTES).lower():
+                    return True
+    return bool(settings.get("matryoshka_dimensions") or settings.get("truncate_dim"))
+
+
+def dimensions_problem(request: Request, resolved: ResolvedModel) -> str | None:
+    """Returns, in words, why a model's embeddings should not be cut; None when they may be.
+
+    Raises:
+        UsageError: They should not be, and --force_dimensions is not given.
+    """
+    if request.dimensions is None or announces_dimensions(resolved):
+        return None
+    problem = (
+        f"{request.model_id} does not say that its embeddings may be cut: neither its "
+        "configuration nor its model card speaks of Matryoshka"
+    )
+    if request.force_dimensions:
+        return f"{problem}; results will be worse"
+    raise UsageError(
+        problem, "leave --dimensions out; or add --force_dimensions, and expect worse results"
+    )
