@@ -20,7 +20,7 @@ from embconvert.config import Output
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
 from embconvert.graph.onnx_file import write_model
 from embconvert.graph.source_tensors import mark, marked, place_of, transposed
-from embconvert.kinds import KINDS, Value
+from embconvert.kinds import KINDS, TOKENS_OUTPUT, Value
 from embconvert.model import ExportedModel
 from embconvert.source.stored_weights import float32_copies, placeholders, swapped
 from embconvert.tracing import shapes_without_weights, traceable_operators
@@ -53,7 +53,8 @@ def export(
     Its outputs are those of the model's kind. Of an embedding model, output 0 is
     `last_hidden_state`, (batch, seq, hidden) float32; output 1 is `sentence_embedding`,
     (batch, dim) float32, pooled by the model's own modules. Of a reranker there is one, `logits`,
-    (batch, labels) float32, before any activation. Batch and sequence are dynamic.
+    (batch, labels) float32, before any activation; of a sparse model `sentence_embedding`,
+    (batch, vocabulary) float32. Batch and sequence are dynamic.
 
     Args:
         source: The model.
@@ -209,9 +210,11 @@ def _settle_outputs(model: "ir.Model", source: "SourceModel", output: Output) ->
         size = source.value_sizes[str(value.name)]
         if value.shape is not None and size is not None:
             value.shape = ir.Shape([*value.shape[:-1], size])
+    inner = {value.name for value in KINDS[source.kind].values if not value.is_output}
     if output is Output.SENTENCE:
-        # The value keeps its name: Float16 knows by it where the transformer ends.
-        model.graph.outputs.pop(0)
+        inner |= {TOKENS_OUTPUT}
+    for value in [value for value in model.graph.outputs if value.name in inner]:
+        model.graph.outputs.remove(value)
 
 
 def _tidy(model: "ir.Model") -> None:

@@ -13,6 +13,8 @@ from embconvert.config import Layout
 
 #: The value, and mostly an output, with the vectors that the transformer makes of tokens.
 TOKENS_OUTPUT = "last_hidden_state"
+#: The value with a number for each word of the vocabulary, of each token.
+TOKEN_LOGITS = "token_logits"
 
 
 class Kind(StrEnum):
@@ -22,6 +24,8 @@ class Kind(StrEnum):
     EMBEDDING = "embedding"
     #: Scores of a pair of texts.
     RERANKER = "reranker"
+    #: Weights of the words of a vocabulary, most of them zero.
+    SPARSE = "sparse"
 
 
 class Reading(StrEnum):
@@ -54,10 +58,13 @@ class Value:
     Attributes:
         name: Of the value.
         per_token: Whether it is of each token, (batch, seq, ...), or of each text, (batch, ...).
+        is_output: Whether the graph gives it. Another keeps its name: Float16 knows by it where
+            the transformer ends.
     """
 
     name: str
     per_token: bool = False
+    is_output: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +78,7 @@ class KindRules:
         own_tasks: Of these, the words that optimum does not know.
         library_class: The class of sentence-transformers that loads it.
         model_types: What `model_type` in config_sentence_transformers.json says of it.
-        values: What is traced; the graph gives it in this order.
+        values: What is traced; the graph gives its outputs in this order.
         reading: What it reads at a time.
         measure: How two outputs are compared.
         unit: What it gives, in a word.
@@ -151,6 +158,22 @@ KINDS: Mapping[Kind, KindRules] = MappingProxyType(
                 "sentence-transformers", "cross-encoder", "reranker", "onnx", "transformers.js",
                 "text-embeddings-inference",
             ),
+        ),
+        Kind.SPARSE: KindRules(
+            words="a sparse model (SPLADE)",
+            tasks=("fill-mask", "masked-lm"),
+            library_class="SparseEncoder",
+            model_types=("SparseEncoder",),
+            values=(
+                Value(name=TOKEN_LOGITS, per_token=True, is_output=False),
+                Value(name="sentence_embedding"),
+            ),
+            unit="vector",
+            reference="sentence-transformers SparseEncoder.encode(), float32, no prompt",
+            layouts=(Layout.HUB, Layout.SINGLEFILE),
+            facts=("similarity", "max_active_dims"),
+            pipeline_tag="feature-extraction",
+            tags=("sentence-transformers", "sparse-encoder", "sparse", "splade", "onnx"),
         ),
     }
 )  # fmt: skip

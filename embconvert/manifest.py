@@ -247,11 +247,16 @@ def fused_words(fusions: Sequence[Fusion]) -> str:
 
 #: The figures of a fidelity that are called after its measure.
 _MEASURED = ("mean_cosine", "p1_cosine", "min_cosine", "batch_cosine")
+#: Those that only models of some kinds have.
+_OF_SOME_KINDS = ("active_dims", "active_overlap")
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
     """Returns figures as plain JSON values, called after their measure."""
     value = asdict(fidelity)
+    for name in _OF_SOME_KINDS:
+        if value[name] is None:
+            del value[name]
     measure = value.pop("measure")
     if measure is Measure.COSINE:
         return value
@@ -347,6 +352,7 @@ def _parse_fidelity(value: Any) -> Fidelity:
     if measure is not Measure.COSINE:
         value["token_mean_cosine"] = None
     value["measure"] = measure
+    value = dict.fromkeys(_OF_SOME_KINDS) | value
     figures = {field.name: value[field.name] for field in fields(Fidelity)}
     figures["worst_texts"] = tuple(
         TextCosine(text=entry["text"], cosine=entry[measure]) for entry in value["worst_texts"]

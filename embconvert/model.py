@@ -80,11 +80,24 @@ class ResolvedModel:
     def flop_per_token(self) -> float:
         """About what one token costs: a product and a sum for each weight outside of the table.
 
+        A sparse model multiplies with its table, too, for the words' logits.
+
         Source: https://arxiv.org/abs/2001.08361, section 2.1.
         """
+        if self.kind is Kind.SPARSE:
+            return 2.0 * self.parameters
         rows = self.config.get("vocab_size")
         table = rows * (self.architecture.hidden_size or 0) if isinstance(rows, int) else 0
         return 2.0 * max(self.parameters - table, 0)
+
+    @property
+    def wide_values(self) -> int:
+        """How many numbers its graph computes for each token where it is widest, if they are many.
+
+        That is a number for each word of the vocabulary, in a sparse model; else 0.
+        """
+        rows = self.config.get("vocab_size")
+        return rows if self.kind is Kind.SPARSE and isinstance(rows, int) else 0
 
     @property
     def digest(self) -> str:

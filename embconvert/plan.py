@@ -59,6 +59,7 @@ class Plan:
         remarks: For the user.
         parameters: How many numbers the source's weights are.
         measure: What the floors are of.
+        wide_values: See ResolvedModel.
     """
 
     model_id: str
@@ -69,6 +70,15 @@ class Plan:
     parameters: int
     search: Search | None = None
     measure: Measure = Measure.COSINE
+    wide_values: int = 0
+
+    @property
+    def wide_bytes(self) -> int:
+        """About how much memory the widest values of a batch take, three of them at a time.
+
+        A text of 512 tokens is alone in its batch, if need be.
+        """
+        return 3 * 4 * 512 * self.wide_values
 
     @property
     def whole_graphs_bytes(self) -> int:
@@ -77,7 +87,7 @@ class Plan:
         ONNX Runtime holds a graph's file, its weights and packed copies of them; the source's
         weights are read again for each batch.
         """
-        return int(1.2e9 + 2.0 * 4 * self.parameters)
+        return int(1.2e9 + 2.0 * 4 * self.parameters) + self.wide_bytes
 
     @property
     def memory_need_bytes(self) -> int:
@@ -88,7 +98,8 @@ class Plan:
         """
         verified = any(step.floor is not None for step in self.steps)
         weights = self.parameters * 4
-        return int(1.2e9 + 0.5 * weights) if verified else int(0.6e9 + 0.25 * weights)
+        usual = int(1.2e9 + 0.5 * weights) if verified else int(0.6e9 + 0.25 * weights)
+        return usual + (self.wide_bytes if verified else 0)
 
     def disk_need_bytes(self, files: Collection[str] | None = None) -> int:
         """About how much room the output's disk must have before this plan starts.
@@ -162,6 +173,7 @@ def make_plan(
         parameters=resolved.parameters,
         search=make_search(request, calibration_digest, kind=kind, source=source, level=level),
         measure=KINDS[kind].measure,
+        wide_values=resolved.wide_values,
     )
 
 

@@ -285,6 +285,74 @@ def build_reranker(
     return folder
 
 
+#: Architectures that real sparse models have; each has a masked language model in transformers.
+SPARSE_MODELS: tuple[str, ...] = ("bert", "distilbert", "modernbert", "xlm-roberta")
+
+
+def build_sparse(
+    architecture: str,
+    folder: Path,
+    *,
+    modules: bool = True,
+    strategy: str = "max",
+    activation: str = "relu",
+    max_active_dims: int | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    max_seq_length: int | None = 64,
+) -> Path:
+    """Builds a tiny SPLADE model with random weights.
+
+    Args:
+        architecture: A key of `ARCHITECTURES`.
+        folder: Where to; made if missing.
+        modules: Whether sentence-transformers saves it, with modules.json; else it is a plain
+            masked language model.
+        strategy: SpladePooling's, "max" or "sum".
+        activation: SpladePooling's, "relu" or "log1p_relu".
+        max_active_dims: How many dimensions are left other than zero; None for all.
+        seed: Of the weights.
+        dtype: Name of the torch dtype that the weights are saved in.
+        max_seq_length: The tokenizer's limit; None leaves it at `MAX_POSITIONS`.
+
+    Returns:
+        The folder.
+    """
+    import torch
+    import transformers
+
+    recipe = ARCHITECTURES[architecture]
+    config = transformers.AutoConfig.for_model(architecture, **{**_COMMON, **recipe.config})
+    model = transformers.AutoModelForMaskedLM.from_config(config)
+    _randomize(model, recipe, seed)
+    with torch.no_grad():  # as trained ones do, it leaves most words out of most texts
+        for name, parameter in model.named_parameters():
+            if parameter.shape == (VOCAB_SIZE,):
+                parameter.sub_(5.0)
+                assert "bias" in name
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def save() -> None:
+        model.to(getattr(torch, dtype)).save_pretrained(folder)
+        limit = max_seq_length or MAX_POSITIONS
+        save_tokenizer(folder, "right", recipe.token_type_ids, limit)
+
+    save()
+    if modules:
+        from sentence_transformers import SparseEncoder
+        from sentence_transformers.base.modules import Transformer
+        from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+        transformer = Transformer(str(folder), transformer_task="fill-mask")
+        pooling = SpladePooling(strategy, activation)
+        chain = SparseEncoder(
+            modules=[transformer, pooling], device="cpu", max_active_dims=max_active_dims
+        )
+        chain.save_pretrained(str(folder), create_model_card=False)
+        save()  # again, over what went through a load
+    return folder
+
+
 def build_model(
     architecture: str,
     folder: Path,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray, compare, cosines
 from embconvert.fidelity.scores import agreements, compare_scores, spread
+from embconvert.fidelity.sparse import compare_sparse, wide_cosines
 from embconvert.kinds import Kind
 
 
@@ -89,6 +90,14 @@ def _agreements_of_rows(
     return agreements(scores[list(rows)], scores[list(others)], spread(scores))
 
 
+def _wide_cosines_of_rows(
+    embeddings: Embeddings, rows: Sequence[int], others: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    if embeddings.sentence is None:
+        raise ValueError("the graph has no output with sparse vectors, (batch, vocabulary)")
+    return wide_cosines(embeddings.sentence[list(rows)], embeddings.sentence[list(others)])
+
+
 COMPARISONS: Mapping[Kind, Comparison] = MappingProxyType(
     {
         Kind.EMBEDDING: Comparison(
@@ -96,6 +105,11 @@ COMPARISONS: Mapping[Kind, Comparison] = MappingProxyType(
         ),
         Kind.RERANKER: Comparison(
             read=_read_matrix("logits"), compare=compare_scores, likeness=_agreements_of_rows
+        ),
+        Kind.SPARSE: Comparison(
+            read=_read_matrix("sentence_embedding"),
+            compare=compare_sparse,
+            likeness=_wide_cosines_of_rows,
         ),
     }
 )

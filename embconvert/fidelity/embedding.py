@@ -35,6 +35,13 @@ _SHORT_TEXT = 48
 _MIXED_BATCH = 12
 _MIXED_TOKENS = 96
 
+# The most tokens of a batch, padding included; a longer text is alone.
+_BATCH_TOKENS = 2048
+
+# The most that a batch's widest value may be, where that is one of numbers for each word of a
+# vocabulary; there are about three of them at a time.
+_WIDEST_BYTES = 1 << 27
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
@@ -67,17 +74,25 @@ class Workload:
         return sum(map(len, self.groups))
 
 
-def make_workload(lengths: Sequence[int], flop_per_token: float = 0.0) -> Workload:
+def make_workload(
+    lengths: Sequence[int], flop_per_token: float = 0.0, wide_values: int = 0
+) -> Workload:
     """Lays out the batches: of all texts, or for a large model of a sample of all lengths.
 
     Args:
         lengths: Tokens of each text; none may be empty.
         flop_per_token: That one token costs in the model.
+        wide_values: Float32 numbers for each token that bound a batch; 0 for no bound but the
+            usual one.
     """
     by_length = sorted(range(len(lengths)), key=lambda i: lengths[i])
-    mixable = [i for i in by_length if lengths[i] <= _MIXED_TOKENS] or by_length[:1]
+    most, shortest = _BATCH_TOKENS, _MIXED_TOKENS
+    if wide_values:
+        most = min(most, _WIDEST_BYTES // (4 * wide_values))
+        shortest = min(shortest, most // _MIXED_BATCH)
+    mixable = [i for i in by_length if lengths[i] <= shortest] or by_length[:1]
     complete = Workload(
-        similar=tuple(tuple(group) for group in batches(lengths)),
+        similar=tuple(tuple(group) for group in batches(lengths, tokens=most)),
         mixed=tuple(_evenly(mixable, _MIXED_BATCH)),
     )
     if _padded_tokens(complete, lengths) * flop_per_token <= _COMPLETE_FLOP:
@@ -85,15 +100,15 @@ def make_workload(lengths: Sequence[int], flop_per_token: float = 0.0) -> Worklo
     tokens = max(_SAMPLE_FLOP / flop_per_token, _SMALLEST_SAMPLE * _SHORT_TEXT)
     usable = [i for i in by_length if lengths[i] <= max(tokens / 6, _SHORT_TEXT)]
     for count in range(len(usable), 0, -1):
-        sample = _sample(_evenly(usable, count), lengths)
+        sample = _sample(_evenly(usable, count), lengths, most)
         if count <= _SMALLEST_SAMPLE or _padded_tokens(sample, lengths) <= tokens:
             return sample
     return complete
 
 
-def _sample(chosen: Sequence[int], lengths: Sequence[int]) -> Workload:
+def _sample(chosen: Sequence[int], lengths: Sequence[int], tokens: int) -> Workload:
     # Small batches, since neighbours differ more in length; no long text that comes three times.
-    groups = batches([lengths[i] for i in chosen], texts=8)
+    groups = batches([lengths[i] for i in chosen], texts=8, tokens=tokens)
     short = [i for i in chosen if lengths[i] <= _SHORT_TEXT] or chosen[:1]
     return Workload(
         similar=tuple(tuple(chosen[i] for i in group) for group in groups),

@@ -88,6 +88,9 @@ class Fidelity:
         layers: After each layer, the distance from the exported graph; empty when that was not
             measured, or nothing is lost.
         measure: How near is told.
+        active_dims: Of sparse vectors, how many dimensions are not zero, on average.
+        active_overlap: Of sparse vectors, how many of the dimensions that are not zero here or in
+            the reference are so in both, on average.
     """
 
     texts: int
@@ -104,6 +107,8 @@ class Fidelity:
     texts_per_second: float
     layers: tuple[LayerCosine, ...] = ()
     measure: Measure = Measure.COSINE
+    active_dims: float | None = None
+    active_overlap: float | None = None
 
     @property
     def is_same(self) -> bool:

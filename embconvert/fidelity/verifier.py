@@ -170,6 +170,7 @@ class Verifier:
         skipped: Whether nothing is to be compared.
         layer_by_layer: Run the source and the graphs in pieces, which takes little memory.
         flop_per_token: That one token costs; a model that costs much is compared on a sample.
+        wide_values: See ResolvedModel.
     """
 
     def __init__(
@@ -181,6 +182,7 @@ class Verifier:
         skipped: bool,
         layer_by_layer: bool,
         flop_per_token: float,
+        wide_values: int = 0,
     ) -> None:
         self._source = source
         self._workers = workers
@@ -188,6 +190,7 @@ class Verifier:
         self._skipped = skipped
         self._layer_by_layer = layer_by_layer
         self._flop_per_token = flop_per_token
+        self._wide_values = wide_values
         self._prepared: tuple[list[str], TokenizedTexts, Workload, Embeddings] | None = None
 
     @property
@@ -289,7 +292,7 @@ class Verifier:
                     f"{len(texts.ids) - len(present)} texts have no token and are left out"
                 )
             tokens = tokens.subset(present)
-            workload = make_workload(tokens.lengths, self._flop_per_token)
+            workload = make_workload(tokens.lengths, self._flop_per_token, self._wide_values)
             if workload.texts < len(present):
                 self._console.say(
                     f"a large model: compared on a sample of {workload.texts} of "

@@ -20,7 +20,7 @@ from embconvert.fidelity.verifier import Source, Verifier
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import published_manifest
 from embconvert.graph.onnx_file import hash_file
-from embconvert.kinds import KINDS, Measure
+from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.manifest import (
     CARD_FILE,
     MANIFEST_FILE,
@@ -140,7 +140,8 @@ def _run_graphs(
     tokens = tokens.subset([i for i, count in enumerate(tokens.lengths) if count])
     # Two operations for each weight, which is at most four bytes in the largest file.
     largest = max(record.total_size_bytes for record in manifest.artifacts)
-    workload = make_workload(tokens.lengths, largest / 2)
+    wide = manifest.source["dimension"] if manifest.kind is Kind.SPARSE else 0
+    workload = make_workload(tokens.lengths, largest / 2, wide)
     for record in manifest.artifacts:
         with (
             console.progress(f"running {record.path}", workload.size) as advance,
@@ -192,6 +193,7 @@ def _compare_with_source(
             skipped=False,
             layer_by_layer=_is_short_of_memory(manifest),
             flop_per_token=resolved.flop_per_token,
+            wide_values=resolved.wide_values,
         )
         checked = []
         for record in manifest.artifacts:

@@ -58,8 +58,11 @@ def save_missing_files(source: "SourceModel", folder: Path) -> None:
         {"tokenizer_class": "PreTrainedTokenizerFast", **special}
         | {"model_max_length": source.max_seq_length, "padding_side": tokenizer.padding_side},
     )
-    if source.pooling and not (folder / "modules.json").exists():
-        _save_modules(source, folder)
+    if not (folder / "modules.json").exists():
+        if source.pooling:
+            _save_modules(source, folder)
+        else:
+            source.save_modules(folder)
     _save_overrides(source, folder)
 
 
@@ -72,7 +75,7 @@ def _save_modules(source: "SourceModel", folder: Path) -> None:
         {"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{_MODULES}.Pooling"},
     ]
-    _write_json(folder / "modules.json", modules)
+    write_json(folder / "modules.json", modules)
     _save_pooling(source, folder / "1_Pooling")
     _write_if_missing(
         folder / "sentence_bert_config.json",
@@ -94,7 +97,7 @@ def _save_pooling(source: "SourceModel", folder: Path) -> None:
         "pooling_mode_lasttoken": "lasttoken" in modes,
         "include_prompt": True,
     }
-    _write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config)
 
 
 def _save_overrides(source: "SourceModel", folder: Path) -> None:
@@ -109,7 +112,7 @@ def _save_overrides(source: "SourceModel", folder: Path) -> None:
     if overrides.normalize and kinds[-1] != "Normalize":
         number = len(modules)
         named = {"idx": number, "name": str(number), "path": f"{number}_Normalize"}
-        _write_json(folder / "modules.json", [*modules, named | {"type": f"{_MODULES}.Normalize"}])
+        write_json(folder / "modules.json", [*modules, named | {"type": f"{_MODULES}.Normalize"}])
     if overrides.dimensions is not None:
         _change_json(
             folder / "config_sentence_transformers.json", {"truncate_dim": overrides.dimensions}
@@ -154,13 +157,14 @@ def _change_json(path: Path, changes: dict[str, Any]) -> None:
     """Changes fields of a JSON object in a file; makes the file when it is missing."""
     value = read_json(path) if path.exists() else {}
     if changes and {**value, **changes} != value:
-        _write_json(path, {**value, **changes})
+        write_json(path, {**value, **changes})
 
 
-def _write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object) -> None:
+    """Writes a JSON file as all of the folder are written."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_if_missing(path: Path, value: object) -> None:
     if not path.exists():
-        _write_json(path, value)
+        write_json(path, value)

@@ -19,6 +19,8 @@ from embconvert.graph.hollow import Weights, hollow_out, reads_of
 from embconvert.graph.onnx_file import read_model, reference_weights
 from embconvert.graph.runtime import open_session, session_options
 
+#: Weights below this are not worth a piece.
+_NEXT_TO_NOTHING = 1 << 20
 #: Operators that read some rows of their first input only.
 _ROW_READERS = {"Gather", "GatherBlockQuantized"}
 
@@ -70,7 +72,12 @@ def cut(
     start = 0
     while start < len(nodes):
         size, end = node_bytes[start], start + 1
-        while end < len(nodes) and size + node_bytes[end] <= largest_bytes:
+        # Behind a node that alone is too large, what has next to no weights may follow: what the
+        # product with a vocabulary makes is larger than its weights, and must not cross.
+        while end < len(nodes) and (
+            size + node_bytes[end] <= largest_bytes
+            or (node_bytes[start] > largest_bytes and node_bytes[end] < _NEXT_TO_NOTHING)
+        ):
             size += node_bytes[end]
             end += 1
         if end < len(nodes):

@@ -45,6 +45,7 @@ class Run:
             skipped=request.skip_validation,
             layer_by_layer=is_short_of_memory(self._plan, console),
             flop_per_token=0.0 if self._request.full_validation else self._resolved.flop_per_token,
+            wide_values=self._resolved.wide_values,
         )
         self._maker = Maker(
             request,

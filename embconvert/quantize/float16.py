@@ -15,7 +15,7 @@ import numpy as np
 from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
-from embconvert.kinds import TOKENS_OUTPUT
+from embconvert.kinds import TOKEN_LOGITS, TOKENS_OUTPUT
 from embconvert.model import KeptNode
 from embconvert.quantize.settings import QuantizeSettings
 
@@ -171,7 +171,8 @@ def _body(model: Any, types: dict[str, int]) -> set[str]:
     floats = {name for name, kind in types.items() if kind == TensorProto.FLOAT}
     fed = _reached(nodes, weights & floats, floats, forward=True)
     made = {name for node in nodes for name in node.output}
-    last = TOKENS_OUTPUT if TOKENS_OUTPUT in made else next(o.name for o in model.graph.output)
+    outputs = [output.name for output in model.graph.output]
+    last = next(name for name in (TOKENS_OUTPUT, TOKEN_LOGITS, *outputs) if name in made)
     feeding = _reached(nodes, {last}, floats, forward=False)
     return {n.name for n in nodes if n.name in fed and n.name in feeding}
 

@@ -51,6 +51,15 @@ _WORDS: Mapping[Kind, KindWords] = MappingProxyType(
             rank="between the scores of all pairs before and after",
             fact="Scores",
         ),
+        Kind.SPARSE: KindWords(
+            measure=Measure.COSINE,
+            gives="vector",
+            one="a vector",
+            all="vectors",
+            between="between a text's sparse vector and the source's",
+            rank="between the products of all pairs of texts before and after",
+            fact="Sparse vector",
+        ),
     }
 )
 

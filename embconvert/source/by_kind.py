@@ -2,9 +2,10 @@
 
 from embconvert.kinds import Kind
 from embconvert.source.reranker import Reranker
+from embconvert.source.sparse import SparseModel
 from embconvert.source.torch_model import SourceModel
 
-_CLASSES: tuple[type[SourceModel], ...] = (SourceModel, Reranker)
+_CLASSES: tuple[type[SourceModel], ...] = (SourceModel, Reranker, SparseModel)
 
 
 def class_for(kind: Kind) -> type[SourceModel]:

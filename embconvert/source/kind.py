@@ -7,9 +7,12 @@ from embconvert.errors import UnsupportedModelError, UsageError
 from embconvert.kinds import KINDS, TASKS, Kind
 from embconvert.model import ResolvedModel
 from embconvert.requests import Request
-from embconvert.source.json_files import read_json
+from embconvert.source.json_files import read_any_json, read_json
+from embconvert.source.modules import parse_modules
 
 _CLASSIFIER = "ForSequenceClassification"
+_MASKED = "ForMaskedLM"
+_HEADS = {Kind.RERANKER: _CLASSIFIER, Kind.SPARSE: _MASKED}
 
 
 def settle_kind(request: Request, resolved: ResolvedModel) -> ResolvedModel:
@@ -26,6 +29,8 @@ def settle_kind(request: Request, resolved: ResolvedModel) -> ResolvedModel:
         kind: Kind = asked  # of the transformer of whatever it is
     else:
         kind = _own_kind(resolved)
+        if asked is Kind.SPARSE and not resolved.has_modules and _has_head(resolved, _MASKED):
+            kind = asked  # most masked language models are not; that it is one must be said
         if asked not in (None, kind):
             raise _wrong_task(request, kind, asked)
     _refuse_options(request, kind)
@@ -44,9 +49,11 @@ def _own_kind(resolved: ResolvedModel) -> Kind:
     path = resolved.folder / "config_sentence_transformers.json"
     said = read_json(path).get("model_type") if path.is_file() else None
     if said is None:
-        heads = [str(name) for name in resolved.config.get("architectures") or ()]
-        classifies = any(head.endswith(_CLASSIFIER) for head in heads)
-        return Kind.RERANKER if classifies and not resolved.has_modules else Kind.EMBEDDING
+        if resolved.has_modules:
+            modules = parse_modules(read_any_json(resolved.folder / "modules.json"))
+            pools_words = any(module.name == "SpladePooling" for module in modules)
+            return Kind.SPARSE if pools_words else Kind.EMBEDDING
+        return Kind.RERANKER if _has_head(resolved, _CLASSIFIER) else Kind.EMBEDDING
     for kind, rules in KINDS.items():
         if said in rules.model_types:
             return kind
@@ -58,6 +65,11 @@ def _own_kind(resolved: ResolvedModel) -> Kind:
     )
 
 
+def _has_head(resolved: ResolvedModel, ending: str) -> bool:
+    heads = resolved.config.get("architectures") or ()
+    return any(str(head).endswith(ending) for head in heads)
+
+
 def _wrong_task(request: Request, kind: Kind, asked: Kind | None) -> UsageError:
     assert asked is not None
     hint = f"leave --task out, or write --task {KINDS[kind].task}"
@@ -66,8 +78,8 @@ def _wrong_task(request: Request, kind: Kind, asked: Kind | None) -> UsageError:
             "; or add --pooling mean to make an embedding model of its transformer, whose "
             "embeddings nobody trained"
         )
-    if asked is Kind.RERANKER:
-        hint += f"; a reranker has a head that scores: its architecture is called ...{_CLASSIFIER}"
+    if asked in _HEADS:
+        hint += f"; {KINDS[asked].words} is of an architecture that is called ...{_HEADS[asked]}"
     return UsageError(
         f"--task {request.task} is for {KINDS[asked].words}, and {request.model_id} is "
         f"{KINDS[kind].words}",

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from embconvert.errors import SourceError, UnsupportedModelError
 
+#: The modules that make something of tokens; MLMTransformer is what sparse models had before 5.4.
+_TRANSFORMERS = ("Transformer", "MLMTransformer")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleEntry:
@@ -64,7 +67,7 @@ def check_modules(modules: Iterable[ModuleEntry], *, trust_remote_code: bool) ->
             f"modules.json names the class {module.type}, which is remote code",
             "read that code, and if you trust it add --trust_remote_code",
         )
-    if modules[0].name != "Transformer" and not trust_remote_code:
+    if modules[0].name not in _TRANSFORMERS and not trust_remote_code:
         raise UnsupportedModelError(
             f"the first module is a {modules[0].name}, which makes no token embeddings",
             "models that start with a Transformer module can be converted",

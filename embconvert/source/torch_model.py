@@ -1,7 +1,9 @@
 """The source model in torch: what is traced, and what everything is compared with."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -208,6 +210,12 @@ class SourceModel:
         length = self._model.max_seq_length
         return int(length) if length is not None and length < 1_000_000 else None
 
+    def save_modules(self, folder: Path) -> None:
+        """Writes the module files of a source that has none, so that its class loads it again.
+
+        A source that transformers' files describe needs none.
+        """
+
     def weights(self) -> "dict[str, torch.Tensor]":
         """Returns every parameter and buffer of traced_module() as it is stored, by name."""
         state = self.traced_module().state_dict(keep_vars=True)
@@ -254,7 +262,7 @@ class SourceModel:
         import torch
 
         source, names = self._model, list(self.sample_features())
-        values = self._values
+        values, while_traced = self._values, self._while_traced
 
         class Traced(torch.nn.Module):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -262,11 +270,16 @@ class SourceModel:
                 self.source = source
 
             def forward(self, *inputs: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
-                return values(self.source(dict(zip(names, inputs, strict=True))))
+                with while_traced():
+                    return values(self.source(dict(zip(names, inputs, strict=True))))
 
         # The exporter restores the training flag that it finds; without eval() of the wrapper
         # itself, dropout would be in what is encoded afterwards.
         return Traced().eval()
+
+    def _while_traced(self) -> "contextlib.AbstractContextManager[None]":
+        """Returns the context that its modules run in while they are traced."""
+        return contextlib.nullcontext()
 
     def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
         """Returns the values of its kind, of what the modules give."""
