@@ -328,7 +328,7 @@ def build_sparse(
     with torch.no_grad():  # as trained ones do, it leaves most words out of most texts
         for name, parameter in model.named_parameters():
             if parameter.shape == (VOCAB_SIZE,):
-                parameter.sub_(5.0)
+                parameter.sub_(10.0)
                 assert "bias" in name
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -142,6 +142,8 @@ def _element_types(model: Any) -> dict[str, int]:
             index = _TYPED_BY.get(node.op_type, 0)
             kind = types.get(node.input[index], 0) if len(node.input) > index else 0
         types |= dict.fromkeys(filter(None, node.output), kind)
+        if node.op_type == "TopK":
+            types[node.output[1]] = TensorProto.INT64
     return types
 
 

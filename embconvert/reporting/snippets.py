@@ -18,6 +18,7 @@ from embconvert.reporting.snippet_parts import (
     lowered,
     setup_lines,
 )
+from embconvert.reporting.sparse_snippets import SPARSE_CONSUMERS
 from embconvert.steps import EXPORTED_FILE
 
 _TEXTS = ("How do I reset my password?", "Where can I change my login?")
@@ -224,4 +225,5 @@ _CONSUMERS: Mapping[Kind, tuple[Callable[[ServedModel], Snippet | None], ...]] =
         _vespa,
     ),
     Kind.RERANKER: RERANKER_CONSUMERS,
+    Kind.SPARSE: SPARSE_CONSUMERS,
 }

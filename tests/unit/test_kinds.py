@@ -111,3 +111,21 @@ def test_options_that_change_nothing_of_a_reranker_are_refused(
     says(model, "CrossEncoder")
     with pytest.raises(UsageError, match=message):
         settled(model, **options)
+
+
+def test_sparse_models_say_so_or_have_the_module_or_are_said_to_be(model: Path) -> None:
+    head(model, "BertForMaskedLM")
+    assert settled(model).kind is Kind.EMBEDDING  # as nearly every encoder's checkpoint is one
+    assert settled(model, task="fill-mask").kind is Kind.SPARSE
+    head(model, "BertModel")
+    with pytest.raises(UsageError, match="--task fill-mask is for a sparse model") as caught:
+        settled(model, task="fill-mask")
+    assert "...ForMaskedLM" in caught.value.hint
+    modules = [
+        {"path": "", "type": "sentence_transformers.sparse_encoder.models.MLMTransformer"},
+        {"path": "1", "type": "sentence_transformers.sparse_encoder.models.SpladePooling"},
+    ]
+    (model / "modules.json").write_text(json.dumps(modules))
+    assert settled(model).kind is Kind.SPARSE
+    says(model, "SparseEncoder")
+    assert settled(model).kind is Kind.SPARSE

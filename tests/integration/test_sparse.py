@@ -1,0 +1,141 @@
+"""Sparse models: graphs weigh words as sentence-transformers' SparseEncoder does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zoo
+from conftest import Outcome, embconvert
+
+pytestmark = pytest.mark.integration
+
+TEXTS = [*zoo.SENTENCES, zoo.LONG_SENTENCE]
+
+
+def convert(model: Path, parent: Path, *options: object) -> Outcome:
+    outcome = embconvert("all", "--model_id", model, "--output_parent_dir", parent, *options)
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+def theirs(model: Path) -> np.ndarray:
+    from sentence_transformers import SparseEncoder
+
+    chain = SparseEncoder(str(model), device="cpu")
+    vectors: np.ndarray = chain.encode(TEXTS, convert_to_sparse_tensor=False).numpy()
+    return vectors
+
+
+def ours(folder: Path, file: str) -> np.ndarray:
+    import onnxruntime
+    from transformers import AutoTokenizer
+
+    session = onnxruntime.InferenceSession(str(folder / file))
+    assert [o.name for o in session.get_outputs()] == ["sentence_embedding"]
+    feed = AutoTokenizer.from_pretrained(folder)(
+        TEXTS, padding=True, truncation=True, return_tensors="np"
+    )
+    named = {i.name: feed[i.name].astype(np.int64) for i in session.get_inputs()}
+    vectors: np.ndarray = session.run(None, named)[0]
+    return vectors
+
+
+@pytest.mark.parametrize("architecture", zoo.SPARSE_MODELS)
+def test_every_stage_gives_the_vectors_of_torch(architecture: str, tmp_path: Path) -> None:
+    model = zoo.build_sparse(architecture, tmp_path / architecture)
+    outcome = convert(
+        model, tmp_path / "out", "--quantize", "Q8,QInt8,QUInt8,QInt8Static,Float16",
+        "--min_cosine", 0.9,
+    )  # fmt: skip
+    folder = tmp_path / "out" / architecture
+    wanted = theirs(model)
+    assert 0.01 < (wanted != 0).mean() < 0.9
+    for file in ("model.onnx", "model_opt1.onnx"):
+        np.testing.assert_allclose(ours(folder, f"onnx/{file}"), wanted, atol=2e-4)
+        figures = outcome.graph(file)["fidelity"]
+        assert figures["active_overlap"] > 0.999
+    source = outcome.manifest["source"]
+    assert (source["kind"], source["similarity"], source["dimension"]) == ("sparse", "dot", 400)
+    shape = outcome.graph("model_opt1_QInt8.onnx")["outputs"][0]["shape"]
+    assert shape == ["batch", zoo.VOCAB_SIZE]
+    card = (folder / "README.md").read_text()
+    assert "pipeline_tag: feature-extraction" in card
+    assert 'session.run(["sentence_embedding"], feed)' in card
+
+
+def test_pooling_and_the_most_active_dimensions_are_in_the_graph(tmp_path: Path) -> None:
+    model = zoo.build_sparse(
+        "bert", tmp_path / "m", strategy="sum", activation="log1p_relu", max_active_dims=16
+    )
+    outcome = convert(model, tmp_path / "out", "--quantize", "Float16")
+    folder = tmp_path / "out" / "m"
+    found = ours(folder, "onnx/model_opt1.onnx")
+    np.testing.assert_allclose(found, theirs(model), atol=2e-4)
+    assert (found != 0).sum(axis=1).max() == 16
+    assert outcome.graph("model.onnx")["fidelity"]["active_dims"] <= 16
+    assert outcome.manifest["source"]["max_active_dims"] == 16
+
+
+def test_a_masked_language_model_is_one_when_that_is_said(tmp_path: Path) -> None:
+    model = zoo.build_sparse("bert", tmp_path / "m", modules=False)
+    outcome = convert(model, tmp_path / "out", "--task", "fill-mask")
+    assert "SPLADE's pooling is assumed" in outcome.stderr
+    folder = tmp_path / "out" / "m"
+    # The published folder says what it is: sentence-transformers makes the same of its modules.
+    import shutil
+
+    shutil.copy(model / "model.safetensors", folder)
+    np.testing.assert_allclose(ours(folder, "onnx/model_opt1.onnx"), theirs(folder), atol=2e-4)
+    verified = embconvert("verify", folder, "--against", model)
+    assert verified.code == 0, verified.stderr
+    embedding = embconvert("export", "--model_id", model, "--output_parent_dir", tmp_path / "e")
+    assert embedding.manifest["source"]["kind"] == "embedding"
+
+
+def test_an_autoencoder_spreads_embeddings_out(tmp_path: Path) -> None:
+    """What sentence-transformers calls CSR: only what inference needs is in the graph."""
+    import torch
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder
+
+    plain = zoo.build_model("bert", tmp_path / "plain", pooling=None)
+    torch.manual_seed(0)
+    modules = [
+        Transformer(str(plain)), Pooling(zoo.HIDDEN_SIZE, "mean"),
+        SparseAutoEncoder(zoo.HIDDEN_SIZE, 4 * zoo.HIDDEN_SIZE, k=8, k_aux=64),
+    ]  # fmt: skip
+    model = tmp_path / "csr"
+    SparseEncoder(modules=modules, device="cpu").save_pretrained(
+        str(model), create_model_card=False
+    )
+    zoo.save_tokenizer(model, token_type_ids=True, model_max_length=64)
+    outcome = convert(model, tmp_path / "out")
+    found = ours(tmp_path / "out" / "csr", "onnx/model_opt1.onnx")
+    np.testing.assert_allclose(found, theirs(model), atol=2e-4)
+    assert (found != 0).sum(axis=1).max() <= 8
+    assert outcome.graph("model.onnx")["operators"]["TopK"] >= 1
+
+
+def test_little_memory_and_no_float32(tmp_path: Path) -> None:
+    model = zoo.build_sparse("distilbert", tmp_path / "m", dtype="bfloat16")
+    little = embconvert(
+        "all", "--model_id", model, "--output_parent_dir", tmp_path / "out",
+        "--quantize", "QInt8", "--no_float32",
+        env={"PYTHONPATH": str(Path(__file__).parents[1] / "lowered"), "LITTLE_MEMORY": "1"},
+    )  # fmt: skip
+    assert little.code == 0, little.stderr
+    assert little.manifest["verification"]["execution"] == "layer by layer"
+    assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["mean_cosine"] > 0.97
+    assert len(list((tmp_path / "out" / "m" / "onnx").glob("*.onnx"))) == 1
+
+
+def test_options_of_embedding_models_are_refused(tmp_path: Path) -> None:
+    model = zoo.build_sparse("bert", tmp_path / "m")
+    for option in (["--pooling", "mean"], ["--layout", "fastembed"], ["--task", "text-ranking"]):
+        outcome = embconvert(
+            "all", "--model_id", model, "--output_parent_dir", tmp_path / "out", *option
+        )
+        assert outcome.code == 2
+        assert "a sparse model (SPLADE)" in outcome.stderr
