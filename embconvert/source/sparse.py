@@ -39,7 +39,8 @@ class SparseModel(SourceModel):
     @property
     def dimension(self) -> int | None:
         """Length of a vector: of the vocabulary, mostly."""
-        dimension = self._model.get_embedding_dimension()
+        # Of the last module: the chain would go on to the transformer's, when it does not know.
+        dimension = self._model[-1].get_embedding_dimension()
         if dimension is None:  # SpladePooling learns it from what it pools
             dimension = self._model.transformers_model.config.vocab_size
         return int(dimension)

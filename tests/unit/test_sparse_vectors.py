@@ -26,7 +26,7 @@ def test_texts_rank_by_their_products() -> None:
     theirs = np.array([[1, 0], [2, 0], [0, 3]], np.float32)
     figures = compare_sparse(
         Embeddings(sentence=theirs, token_mean=None),
-        Embeddings(sentence=theirs * [[1], [2], [1]], token_mean=None),
+        Embeddings(sentence=theirs * np.array([[1], [2], [1]], np.float32), token_mean=None),
         text_ids=["a", "b", "c"],
         batch_cosine=1.0,
         texts_per_second=1.0,
