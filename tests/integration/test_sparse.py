@@ -67,7 +67,8 @@ def test_pooling_and_the_most_active_dimensions_are_in_the_graph(tmp_path: Path)
     model = zoo.build_sparse(
         "bert", tmp_path / "m", strategy="sum", activation="log1p_relu", max_active_dims=16
     )
-    outcome = convert(model, tmp_path / "out", "--quantize", "Float16")
+    # Half precision chooses other dimensions among those that are nearly as large.
+    outcome = convert(model, tmp_path / "out", "--quantize", "Float16", "--min_cosine", 0.9)
     folder = tmp_path / "out" / "m"
     found = ours(folder, "onnx/model_opt1.onnx")
     np.testing.assert_allclose(found, theirs(model), atol=2e-4)
