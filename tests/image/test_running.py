@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,28 @@ def test_the_real_model_is_converted_and_verified(real_source: Path, models: Pat
     assert cosines["onnx/model_opt1_QInt8.onnx"] > 0.98
     assert owners(folder) == {(1000, 0)}
     assert "%" not in done.stderr.split("file  ")[0], "progress is lines without a terminal"
+
+
+def test_its_graphs_are_byte_for_byte_those_of_another_machine_of_the_kind(
+    real_source: Path, models: Path, tmp_path: Path
+) -> None:
+    """The checkout beside it: another user, home, folder and system."""
+    words = ("--quantize", "Q8,QInt8,Float16", "--skip_validation", "--quiet")
+    done = run(
+        *HARDENED, "-v", f"{models}:/models", "-v", f"{real_source}:/input/all-MiniLM-L6-v2:ro",
+        words=("all", "--model_id", "/input/all-MiniLM-L6-v2", *words),
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    subprocess.run(
+        [sys.executable, "-m", "embconvert", "all", "--model_id", real_source, *words,
+         "--output_parent_dir", tmp_path], check=True,
+    )  # fmt: skip
+    here, there = (
+        {a["path"]: a["sha256"] for a in manifest(folder)["artifacts"]}
+        for folder in (tmp_path / real_source.name, models / "all-MiniLM-L6-v2")
+    )
+    assert len(here) == 5
+    assert here == there
 
 
 @pytest.mark.parametrize(("user", "group"), [(4321, 4321), (1000650000, 0)])
