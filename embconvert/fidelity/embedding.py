@@ -249,7 +249,7 @@ def _run_in_pieces(
 ) -> list[tuple[dict[str, Any], float]]:
     """As _run_whole."""
     piece_bytes = int(available_memory_bytes() * _PIECE_SHARE)
-    graph = PiecewiseGraph(artifact.path, piece_bytes=piece_bytes)
+    graph = PiecewiseGraph.read(artifact.path, piece_bytes=piece_bytes)
     with _running():
         return graph.run([feed(group, graph.inputs) for group in workload.groups], advance)
 

@@ -6,9 +6,7 @@ layer that two graphs share is found by name, made an output of both, and compar
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
-from embconvert.graph.segments import mapped_beside
+from embconvert.graph.segments import mapped
 from embconvert.model import OnnxArtifact
 
 #: Texts of usual length; they show where accuracy goes, other texts lose it in the same layers.
@@ -105,12 +103,15 @@ def _run(
     artifact: OnnxArtifact, names: Sequence[str], texts: TokenizedTexts, chosen: Sequence[int]
 ) -> Mapping[str, Any]:
     """Returns tensors of a graph, as float32."""
+    import onnx
     import onnxruntime
 
     # Nothing is fused over the tensors that are asked for, and nothing is packed for one run.
     options = session_options(**NO_SECOND_COPY)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    with _with_outputs(artifact.path, names) as path:
+    proto, weights = hollow_out(read_model(artifact.path))
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    with mapped(proto, weights, artifact.path.parent, options) as path:
         try:
             session = open_session(path, options)
             feed = texts.batch(chosen, [i.name for i in session.get_inputs()])
@@ -119,14 +120,3 @@ def _run(
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ValueError(f"{artifact.path.name} does not give its layers: {reason}") from error
     return {n: np.asarray(v, np.float32) for n, v in zip(names, values, strict=True)}
-
-
-@contextmanager
-def _with_outputs(path: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Yields a graph with more outputs, whose weights are those of the graph itself."""
-    import onnx
-
-    proto, weights = hollow_out(read_model(path))
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    with mapped_beside(proto, weights, path) as copy:
-        yield copy

@@ -303,6 +303,6 @@ class Verifier:
             )
             ids = [texts.ids[present[i]] for group in workload.groups for i in group]
             self._prepared = (ids, tokens, workload, reference)
-            if lone:
+            if lone or self._layer_by_layer:  # what is short of memory loads it again at need
                 self._source.close()
         return self._prepared

@@ -249,32 +249,38 @@ def _refuse_hidden_references(model: "ir.Model", path: Path) -> None:
             raise ValueError(f"{path.name} refers to another file from inside of a node")
 
 
-def reference_weights(proto: Any, weights: "Mapping[str, ir.TensorProtocol]") -> None:
+def reference_weights(
+    proto: Any, weights: "Mapping[str, ir.TensorProtocol]", folder: Path
+) -> list[str]:
     """Turns a hollow graph's placeholders into external data in the files that read_model mapped.
 
-    A graph file with its weights inside is such a file, too. The graph must be written beside it.
+    A graph file with its weights inside is such a file, too.
 
     Args:
-        proto: An onnx.ModelProto; it is changed. What is in no file becomes part of it.
+        proto: An onnx.ModelProto; it is changed, and must be written into the folder.
         weights: As read_model gives them, by name.
+        folder: Where the files lie.
+
+    Returns:
+        The names of the weights that lie elsewhere.
     """
     import onnx
     import onnx_ir as ir
 
+    elsewhere = []
     for tensor in proto.graph.initializer:
         weight = weights.get(tensor.name)
         if weight is None or tensor.raw_data:
             continue
-        if not isinstance(weight, ir.ExternalTensor):
-            tensor.raw_data = weight.tobytes()
-            continue
+        place: dict[str, Any] = {"location": "elsewhere", "offset": 0}
+        if isinstance(weight, ir.ExternalTensor) and Path(weight.location).parent == folder:
+            place = {"location": Path(weight.location).name, "offset": weight.offset or 0}
+        else:
+            elsewhere.append(tensor.name)
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        place = {
-            "location": Path(weight.location).name, "offset": weight.offset or 0,
-            "length": weight.nbytes,
-        }  # fmt: skip
-        for key, value in place.items():
+        for key, value in (place | {"length": weight.nbytes}).items():
             tensor.external_data.add(key=key, value=str(value))
+    return elsewhere
 
 
 def describe(

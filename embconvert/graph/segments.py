@@ -3,21 +3,25 @@
 ONNX Runtime loads a graph whole, and constants that it computes of weights (float32 ones of
 Float16, say) stay as long as its session. With less memory than that, a graph is cut where few
 values cross. Each piece is a session of its own, whose weights ONNX Runtime maps from the graph's
-own files; what crosses is kept for every batch.
+own files; what crosses is kept for every batch. Weights that lie elsewhere, as those of a graph
+whose float32 file is never written, are read into memory, a piece's at a time.
 """
 
-import contextlib
-import ctypes
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from embconvert.graph.hollow import Weights, hollow_out, reads_of
 from embconvert.graph.onnx_file import read_model, reference_weights
 from embconvert.graph.runtime import open_session, session_options
+from embconvert.processes.heap import give_back_freed
 
 #: Weights below this are not worth a piece.
 _NEXT_TO_NOTHING = 1 << 20
@@ -56,8 +60,11 @@ def cut(
         outputs: Of the graph.
         node_bytes: How much memory each node's weights take.
         largest_bytes: Most of a piece, unless one node alone needs more.
+
+    Returns:
+        Those that make something that is used.
     """
-    last_use = dict.fromkeys(outputs, len(nodes))
+    last_use: dict[str, int] = {}
     for index, (reads, _) in reversed(list(enumerate(nodes))):
         for name in reads:
             last_use.setdefault(name, index)
@@ -86,9 +93,11 @@ def cut(
             end = 1 + min(range(middle, end), key=lambda i: (crossing[i], -i))
         ends.append(end)
         start = end
-    return [
+    last_use |= dict.fromkeys(outputs, len(nodes))
+    pieces = (
         _piece(nodes, start, end, last_use) for start, end in zip([0, *ends], ends, strict=False)
-    ]
+    )
+    return [piece for piece in pieces if piece.outputs]
 
 
 def _piece(
@@ -107,21 +116,44 @@ def _piece(
     )
 
 
+def node_bytes(node: Any, weights: Weights) -> int:
+    """Returns the size of the weights that a node reads as a whole."""
+    names = list(reads_of(node))
+    if node.op_type in _ROW_READERS:
+        names = names[1:]
+    return sum(weights[name].nbytes for name in names if name in weights)
+
+
 class PiecewiseGraph:
     """A graph that runs piece by piece.
 
     Args:
-        path: The graph; files are written beside it for a while, where its weights are.
+        proto: A hollow onnx.ModelProto; it is changed by nothing here, nor may others change it.
+        weights: What was taken out of it.
+        folder: Gets temporary files; weights that lie in it are mapped.
         piece_bytes: Most memory that the weights of one piece should take.
+        entries: Of the sessions; see session_options.
+        wanted: Names of the values that are handed out; None means the graph's outputs.
     """
 
-    def __init__(self, path: Path, *, piece_bytes: int) -> None:
-        self._path = path
-        self._proto, self._weights = hollow_out(read_model(path))
-        graph = self._proto.graph
+    def __init__(
+        self,
+        proto: Any,
+        weights: Weights,
+        folder: Path,
+        *,
+        piece_bytes: int,
+        entries: Mapping[str, str] = MappingProxyType({}),
+        wanted: Sequence[str] | None = None,
+    ) -> None:
+        self._proto = proto
+        self._weights = weights
+        self._folder = folder
+        self._entries = entries
+        graph = proto.graph
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self.inputs = [value.name for value in graph.input]
-        self.outputs = [value.name for value in graph.output]
+        self.outputs = list(wanted or [value.name for value in graph.output])
         nodes = [
             ([n for n in reads_of(node) if n not in self._constants], [n for n in node.output if n])
             for node in graph.node
@@ -129,15 +161,15 @@ class PiecewiseGraph:
         self._pieces = cut(
             nodes,
             self.outputs,
-            [self._node_bytes(node) for node in graph.node],
+            [node_bytes(node, weights) for node in graph.node],
             largest_bytes=piece_bytes,
         )
 
-    def _node_bytes(self, node: Any) -> int:
-        names = list(reads_of(node))
-        if node.op_type in _ROW_READERS:
-            names = names[1:]
-        return sum(self._weights[name].nbytes for name in names if name in self._weights)
+    @classmethod
+    def read(cls, path: Path, *, piece_bytes: int) -> "PiecewiseGraph":
+        """Returns the graph of a file; others are written beside it for a while."""
+        proto, weights = hollow_out(read_model(path))
+        return cls(proto, weights, path.parent, piece_bytes=piece_bytes)
 
     def run(
         self, feeds: Sequence[Mapping[str, Any]], advance: Callable[[float], None]
@@ -151,29 +183,36 @@ class PiecewiseGraph:
         Returns:
             For each batch the graph's outputs, by name, and the seconds that it took.
         """
-        values = [dict(feed) for feed in feeds]
+        results: list[dict[str, Any]] = [{} for _ in feeds]
         seconds = [0.0] * len(feeds)
-        for number, piece in enumerate(self._pieces):
-            needed = {n for p in self._pieces[number + 1 :] for n in p.inputs} | set(self.outputs)
-            # What the piece before has freed would stay with the C library.
-            with contextlib.suppress(AttributeError, OSError):
-                ctypes.CDLL(None).malloc_trim(0)
-            for index, (made, duration) in enumerate(self._run_piece(piece, values)):
-                known = values[index] | made
-                values[index] = {name: known[name] for name in known if name in needed}
-                seconds[index] += duration
-                advance(1 / len(self._pieces) / len(values))
-        return list(zip(values, seconds, strict=True))
+        for index, made, duration in self.pieces(feeds):
+            results[index] |= made
+            seconds[index] += duration
+            advance(1 / len(self._pieces) / len(feeds))
+        return list(zip(results, seconds, strict=True))
 
-    def _run_piece(
-        self, piece: Piece, values: Sequence[Mapping[str, Any]]
-    ) -> Iterator[tuple[dict[str, Any], float]]:
-        """Yields what a piece makes of each batch's values, and the seconds that it took."""
-        session = self._open(piece, values[0])
-        for known in values:
-            start = time.perf_counter()
-            made = session.run(piece.outputs, {name: known[name] for name in piece.inputs})
-            yield dict(zip(piece.outputs, made, strict=True)), time.perf_counter() - start
+    def pieces(
+        self, feeds: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[int, dict[str, Any], float]]:
+        """Runs batches; yields the index of one, what a piece made of it, and the seconds.
+
+        Args:
+            feeds: The graph's inputs of each batch.
+        """
+        values = [dict(feed) for feed in feeds]
+        wanted = set(self.outputs)
+        for number, piece in enumerate(self._pieces):
+            needed = {name for later in self._pieces[number + 1 :] for name in later.inputs}
+            # What the piece before has freed would stay with the C library.
+            give_back_freed()
+            session = self._open(piece, values[0])
+            for index, known in enumerate(values):
+                start = time.perf_counter()
+                made = session.run(piece.outputs, {name: known[name] for name in piece.inputs})
+                duration = time.perf_counter() - start
+                known |= dict(zip(piece.outputs, made, strict=True))
+                values[index] = {name: known[name] for name in known if name in needed}
+                yield index, {n: known[n] for n in piece.outputs if n in wanted}, duration
 
     def _open(self, piece: Piece, values: Mapping[str, Any]) -> Any:
         """Returns a session of a piece.
@@ -198,25 +237,30 @@ class PiecewiseGraph:
             shape = [None] * values[name].ndim
             graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in piece.outputs)
-        with mapped_beside(proto, self._weights, self._path) as path:
-            return open_session(path, session_options())
+        options = session_options(**self._entries)
+        with mapped(proto, self._weights, self._folder, options) as path:
+            return open_session(path, options)
 
 
 @contextmanager
-def mapped_beside(proto: Any, weights: Weights, path: Path) -> Iterator[Path]:
+def mapped(proto: Any, weights: Weights, folder: Path, options: Any) -> Iterator[Path]:
     """Yields a temporary graph file whose weights lie in the files of another graph.
 
-    ONNX Runtime maps them from there; it takes them from the graph's own folder only.
+    ONNX Runtime maps them from there; it takes them from the graph's own folder only. Others are
+    read, and handed to the session.
 
     Args:
         proto: A hollow onnx.ModelProto; its placeholders are filled in.
         weights: From hollow_out of the other graph.
-        path: The other graph.
+        folder: Where the other graph lies.
+        options: Of the session that is to read the file.
     """
-    reference_weights(proto, weights)
-    copy = path.with_name(f".{path.name}.mapped")
-    try:
-        copy.write_bytes(proto.SerializeToString())
-        yield copy
-    finally:
-        copy.unlink(missing_ok=True)
+    from onnxruntime import OrtValue
+
+    elsewhere = reference_weights(proto, weights, folder)
+    arrays = [np.ascontiguousarray(weights[name].numpy()) for name in elsewhere]
+    options.add_external_initializers(elsewhere, list(map(OrtValue.ortvalue_from_numpy, arrays)))
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".mapped") as stream:
+        stream.write(proto.SerializeToString())
+        stream.flush()
+        yield Path(stream.name)

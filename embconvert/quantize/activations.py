@@ -1,5 +1,6 @@
 """What a graph's activations look like on the calibration texts."""
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,7 @@ def activations(
     session = _probing_session(surgery, names, settings.work)
     inputs = [i.name for i in session.get_inputs()]
     for feed in settings.calibration(list(dict.fromkeys([*inputs, "attention_mask"])), tokens):
-        for part in _parts(feed):
+        for part in parts_of(feed):
             real = part["attention_mask"].astype(bool)
             rows = {}
             outputs = session.run(names, {name: part[name] for name in inputs})
@@ -202,9 +203,9 @@ def _probing_session(surgery: Surgery, names: Collection[str], work: Path) -> An
     return open_session(path, session_options(**NO_SECOND_COPY))
 
 
-def _parts(feed: Feed) -> Iterator[Feed]:
+def parts_of(feed: Feed) -> Iterator[Feed]:
     """Cuts a batch into runs of few tokens."""
-    rows, length = feed["attention_mask"].shape
-    step = max(1, _RUN_TOKENS // length)
+    rows, *length = next(iter(feed.values())).shape
+    step = max(1, _RUN_TOKENS // math.prod(length))
     for start in range(0, rows, step):
         yield {name: values[start : start + step] for name, values in feed.items()}

@@ -6,17 +6,17 @@ precision counts exactly to 2048 and ends at 65504), so they stay float32.
 """
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embconvert.graph.hollow import fill, hollow_out
-from embconvert.graph.onnx_file import read_model, write_model
-from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
+from embconvert.graph.onnx_file import read_model
 from embconvert.kinds import TOKEN_LOGITS, TOKENS_OUTPUT
 from embconvert.model import KeptNode
+from embconvert.quantize.half_range import out_of_range
 from embconvert.quantize.settings import QuantizeSettings
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # Masks add float32's lowest number, which is minus infinity in half precision, and a fully masked
 # row of those is not a number. This is what onnxconverter-common clips weights to as well.
 _LOWEST = -1e4
-_LARGEST = 65504.0
 
 _INT64_RESULTS = {"Shape", "Size", "NonZero", "ArgMax", "ArgMin"}
 _BOOL_RESULTS = {
@@ -47,7 +46,8 @@ def float16(path: Path, settings: QuantizeSettings) -> "ir.Model":
     types = _element_types(model)
     _note_types(model, types)
     body = _body(model, types)
-    loud = out_of_range(model, weights, types, body, settings)
+    folder = path.parent if settings.work.parent in path.parents else settings.work
+    loud = out_of_range(model, weights, types, body, folder, settings)
     if loud:
         settings.warn(
             f"Float16: {len(loud)} nodes stay float32, because their values leave half precision's "
@@ -177,62 +177,6 @@ def _body(model: Any, types: dict[str, int]) -> set[str]:
     last = next(name for name in (TOKENS_OUTPUT, TOKEN_LOGITS, *outputs) if name in made)
     feeding = _reached(nodes, {last}, floats, forward=False)
     return {n.name for n in nodes if n.name in fed and n.name in feeding}
-
-
-def out_of_range(
-    model: Any,
-    weights: "Mapping[str, ir.TensorProtocol]",
-    types: Mapping[str, int],
-    nodes: Collection[str],
-    settings: QuantizeSettings,
-) -> set[str]:
-    """Returns the nodes that read or make values too large for half precision.
-
-    Weights are looked at; activations are measured on the calibration texts, and half of the
-    range is left to other texts.
-
-    Args:
-        model: A hollow onnx.ModelProto, every node named; it is not changed.
-        weights: What was taken out of it.
-        types: The element type of every value.
-        nodes: The nodes to look at, by name.
-        settings: Has the calibration texts.
-    """
-    from onnx import ModelProto, TensorProto, helper
-
-    made = [
-        name
-        for node in model.graph.node
-        if node.name in nodes
-        for name in node.output
-        if name and types.get(name) == TensorProto.FLOAT
-    ]
-    probe = ModelProto()
-    probe.CopyFrom(model)
-    for name in made:
-        size = f"{name}/size"
-        probe.graph.node.append(helper.make_node("Abs", [name], [size]))
-        largest = f"{name}/largest"
-        probe.graph.node.append(helper.make_node("ReduceMax", [size], [largest], keepdims=0))
-        probe.graph.output.append(helper.make_tensor_value_info(largest, TensorProto.FLOAT, []))
-    path = settings.work / "range.onnx"
-    write_model(fill(probe, weights), path, external_data_threshold_bytes=0)
-    session = open_session(path, session_options(**NO_SECOND_COPY))
-    wanted = [f"{name}/largest" for name in made]
-    highest = np.zeros(len(made), np.float32)
-    for feed in settings.calibration([i.name for i in session.get_inputs()]):
-        highest = np.maximum(highest, session.run(wanted, feed))
-    loud = {name for name, value in zip(made, highest, strict=True) if value > _LARGEST / 2}
-    loud |= {name for name, tensor in weights.items() if _largest(tensor) > _LARGEST}
-    return {n.name for n in model.graph.node if loud & {*n.input, *n.output}} & set(nodes)
-
-
-def _largest(tensor: "ir.TensorProtocol") -> float:
-    """Returns the largest absolute value of a weight; 0 when it holds no floats."""
-    values = tensor.numpy()
-    if values.dtype.kind != "f" or not values.size:
-        return 0.0
-    return max(float(values.max()), -float(values.min()))
 
 
 def _separate_constants(

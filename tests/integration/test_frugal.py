@@ -42,7 +42,7 @@ def test_with_little_memory_the_files_are_the_same(tiny_bert: Path, tmp_path: Pa
 @pytest.mark.parametrize("architecture", ["deberta", "longformer", "qwen3"])
 def test_a_graph_in_pieces_gives_what_it_gives_whole(architecture: str, tmp_path: Path) -> None:
     path = export(load(zoo.build_model(architecture, tmp_path / "m")), tmp_path / "graph.onnx")
-    graph = PiecewiseGraph(path, piece_bytes=1 << 14)
+    graph = PiecewiseGraph.read(path, piece_bytes=1 << 14)
     session = open_session(path, session_options())
     random = np.random.default_rng(0)
     feeds = [

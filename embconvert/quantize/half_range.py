@@ -1,0 +1,102 @@
+"""Which nodes of a graph would leave half precision's range."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embconvert.graph.runtime import NO_SECOND_COPY
+from embconvert.graph.segments import PiecewiseGraph, node_bytes
+from embconvert.quantize.activations import parts_of
+from embconvert.quantize.settings import Feed, QuantizeSettings
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_LARGEST = 65504.0
+# What measuring may cost: all calibration texts up to BERT base, about one of six for bge-m3.
+_FLOP = 1e12
+# A piece is a few layers of a large model.
+_PIECES = 12
+_SMALLEST_PIECE_BYTES = 1 << 24
+
+
+def out_of_range(
+    model: Any,
+    weights: "Mapping[str, ir.TensorProtocol]",
+    types: Mapping[str, int],
+    nodes: Collection[str],
+    folder: Path,
+    settings: QuantizeSettings,
+) -> set[str]:
+    """Returns the nodes that read or make values too large for half precision.
+
+    Weights are looked at; activations are measured on the calibration texts, for a large model on
+    some of them, and half of the range is left to other texts.
+
+    Args:
+        model: A hollow onnx.ModelProto, every node named; it is not changed.
+        weights: What was taken out of it.
+        types: The element type of every value.
+        nodes: The nodes to look at, by name.
+        folder: Where temporary files go, and where the weights may lie.
+        settings: Has the calibration texts.
+    """
+    from onnx import ModelProto, TensorProto, helper
+
+    made = {
+        f"{name}/largest": name
+        for node in model.graph.node
+        if node.name in nodes
+        for name in node.output
+        if name and types.get(name) == TensorProto.FLOAT
+    }
+    probe = ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.node[:]
+    for node in model.graph.node:
+        probe.graph.node.append(node)
+        for name in node.output:
+            if f"{name}/largest" in made:
+                size = helper.make_node("Abs", [name], [f"{name}/size"])
+                largest = f"{name}/largest"
+                peak = helper.make_node("ReduceMax", size.output, [largest], keepdims=0)
+                probe.graph.node.extend([size, peak])
+    # Pieces of a size that the model alone decides: the outcome must not depend on the machine.
+    total = sum(node_bytes(node, weights) for node in model.graph.node)
+    graph = PiecewiseGraph(
+        probe,
+        weights,
+        folder,
+        piece_bytes=max(total // _PIECES, _SMALLEST_PIECE_BYTES),
+        entries=NO_SECOND_COPY,
+        wanted=list(made),
+    )
+    loud: set[str] = set()
+    feeds = _sample(settings.calibration(graph.inputs), flop_per_token=2 * total / 4)
+    for _, values, _ in graph.pieces(feeds):
+        loud |= {made[name] for name, value in values.items() if value > _LARGEST / 2}
+    loud |= {name for name, tensor in weights.items() if _largest(tensor) > _LARGEST}
+    return {n.name for n in model.graph.node if loud & {*n.input, *n.output}} & set(nodes)
+
+
+def _sample(feeds: Iterable[Feed], flop_per_token: float) -> list[Feed]:
+    """Returns some texts of every batch, in batches of few tokens.
+
+    Args:
+        feeds: The batches.
+        flop_per_token: That one token costs in the model.
+    """
+    feeds = list(feeds)
+    tokens = sum(next(iter(feed.values())).size for feed in feeds)
+    step = max(1, math.ceil(tokens * flop_per_token / _FLOP))
+    some = [{name: values[::step] for name, values in feed.items()} for feed in feeds]
+    return [part for feed in some for part in parts_of(feed)]
+
+
+def _largest(tensor: "ir.TensorProtocol") -> float:
+    """Returns the largest absolute value of a weight; 0 when it holds no floats."""
+    values = tensor.numpy()
+    if values.dtype.kind != "f" or not values.size:
+        return 0.0
+    return max(float(values.max()), -float(values.min()))
