@@ -23,10 +23,10 @@ from embconvert.processes.resources import available_memory_bytes
 _PIECE_SHARE = 1 / 20
 
 # What the comparison of one graph may cost: all texts up to the first figure, which a model of 100
-# million parameters (BERT base) stays below; else a sample for about the second, some twenty
+# million parameters (BERT base) stays below; else a sample for about the second, some fifteen
 # seconds on two cores.
 _COMPLETE_FLOP = 5e12
-_SAMPLE_FLOP = 3e12
+_SAMPLE_FLOP = 1.5e12
 _SMALLEST_SAMPLE = 16
 _SHORT_TEXT = 48
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _LARGEST = 65504.0
-# What measuring may cost: all calibration texts up to BERT base, about one of six for bge-m3.
-_FLOP = 1e12
+# What measuring may cost; a model of more than some 30 million parameters sees a part of the texts.
+_FLOP = 5e11
 # A piece is a few layers of a large model.
 _PIECES = 12
 _SMALLEST_PIECE_BYTES = 1 << 24

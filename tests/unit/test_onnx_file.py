@@ -9,8 +9,9 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnxconverter_common.float16 import convert_np_to_float16
 
-from embconvert.graph.hollow import fill, hollow_out
+from embconvert.graph.hollow import fill, hollow_out, to_half
 from embconvert.graph.onnx_file import hash_file, read_artifact, read_model, write_model
 
 WEIGHT = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) / 4096
@@ -133,3 +134,14 @@ def test_external_data_that_is_not_beside_the_graph_is_refused(
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(ValueError, match="not a file beside it"):
         read_model(path)
+
+
+@pytest.mark.filterwarnings("ignore:the float32 number")
+@pytest.mark.parametrize("shape", [(0,), (3,), (700, 500), (2, 5, 40000)])
+def test_halves_are_those_of_onnxconverter_common(shape: tuple[int, ...]) -> None:
+    scales = 10.0 ** np.random.default_rng(0).uniform(-12, 6, shape)
+    values = np.asarray(np.random.default_rng(1).choice([-1, 1], shape) * scales, np.float32)
+    if values.size > 9:
+        values.flat[:4] = [0, -0.0, np.inf, -np.inf]
+    for array in (values, values.T):
+        np.testing.assert_array_equal(to_half(array), convert_np_to_float16(array))
