@@ -6,7 +6,7 @@ layer that two graphs share is found by name, made an output of both, and compar
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from embconvert.fidelity.figures import LayerCosine, cosines
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
-from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
-from embconvert.graph.segments import mapped
+from embconvert.graph.runtime import NO_SECOND_COPY, session_options
+from embconvert.graph.segments import PiecewiseGraph
 from embconvert.model import OnnxArtifact
 
 #: Texts of usual length; they show where accuracy goes, other texts lose it in the same layers.
@@ -52,18 +52,19 @@ def layer_cosines(
     if not layers:
         return ()
     chosen = _choose(texts.lengths)
-    wanted = [name for tensors in layers.values() for name in tensors]
-    expected, found = (_run(graph, wanted, texts, chosen) for graph in (baseline, candidate))
     mask = texts.batch(chosen, ("attention_mask",))["attention_mask"].astype(bool)
-    compared = []
-    for layer, tensors in layers.items():
-        for name in reversed(tensors):
-            theirs, ours = expected[name], found[name]
-            if theirs.ndim == 3 and theirs.shape == ours.shape and theirs.shape[:2] == mask.shape:
-                cosine = round(float(cosines(theirs[mask], ours[mask]).mean()), 9)
-                compared.append(LayerCosine(layer=layer, cosine=cosine))
-                break
-    return tuple(compared)
+    layer_of = {name: layer for layer, tensors in layers.items() for name in tensors}
+    expected: dict[int, tuple[str, Any]] = {}
+    for name, theirs in _run(baseline, list(layer_of), texts, chosen):
+        if theirs.ndim == 3 and theirs.shape[:2] == mask.shape:  # the last of a layer counts
+            expected[layer_of[name]] = (name, theirs[mask])
+    wanted = {name: (layer, theirs) for layer, (name, theirs) in expected.items()}
+    cosine = {}
+    for name, ours in _run(candidate, list(wanted), texts, chosen):
+        layer, theirs = wanted[name]
+        if ours.shape[:2] == mask.shape and ours[mask].shape == theirs.shape:
+            cosine[layer] = round(float(cosines(theirs, ours[mask]).mean()), 9)
+    return tuple(LayerCosine(layer=layer, cosine=cosine[layer]) for layer in sorted(cosine))
 
 
 def _tensors(artifact: OnnxArtifact) -> list[str]:
@@ -101,22 +102,27 @@ def _choose(lengths: Sequence[int]) -> list[int]:
 
 def _run(
     artifact: OnnxArtifact, names: Sequence[str], texts: TokenizedTexts, chosen: Sequence[int]
-) -> Mapping[str, Any]:
-    """Returns tensors of a graph, as float32."""
-    import onnx
+) -> Iterator[tuple[str, Any]]:
+    """Yields tensors of a graph, as float32, in the order in which they are computed."""
+    if not names:
+        return
+    proto, weights = hollow_out(read_model(artifact.path))
+    graph = PiecewiseGraph(
+        proto, weights, artifact.path.parent, options=_plain_options, wanted=names
+    )
+    try:
+        for _, values, _ in graph.pieces([texts.batch(chosen, graph.inputs)]):
+            for name, value in values.items():
+                yield name, np.asarray(value, np.float32)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{artifact.path.name} does not give its layers: {reason}") from error
+
+
+def _plain_options() -> Any:
+    """Nothing is fused over the tensors that are asked for, and nothing is packed for one run."""
     import onnxruntime
 
-    # Nothing is fused over the tensors that are asked for, and nothing is packed for one run.
     options = session_options(**NO_SECOND_COPY)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    proto, weights = hollow_out(read_model(artifact.path))
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    with mapped(proto, weights, artifact.path.parent, options) as path:
-        try:
-            session = open_session(path, options)
-            feed = texts.batch(chosen, [i.name for i in session.get_inputs()])
-            values = session.run(list(names), feed)
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ValueError(f"{artifact.path.name} does not give its layers: {reason}") from error
-    return {n: np.asarray(v, np.float32) for n, v in zip(names, values, strict=True)}
+    return options

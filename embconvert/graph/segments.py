@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,9 @@ from embconvert.processes.heap import give_back_freed
 
 #: Weights below this are not worth a piece.
 _NEXT_TO_NOTHING = 1 << 20
+# A piece is a few layers of a large model.
+_PIECES = 12
+_SMALLEST_PIECE_BYTES = 1 << 24
 #: Operators that read some rows of their first input only.
 _ROW_READERS = {"Gather", "GatherBlockQuantized"}
 
@@ -116,7 +118,7 @@ def _piece(
     )
 
 
-def node_bytes(node: Any, weights: Weights) -> int:
+def _node_bytes(node: Any, weights: Weights) -> int:
     """Returns the size of the weights that a node reads as a whole."""
     names = list(reads_of(node))
     if node.op_type in _ROW_READERS:
@@ -127,12 +129,18 @@ def node_bytes(node: Any, weights: Weights) -> int:
 class PiecewiseGraph:
     """A graph that runs piece by piece.
 
+    Attributes:
+        inputs: Names of the graph's inputs.
+        outputs: Names of the values that are handed out.
+        weight_bytes: Size of the weights that it computes with, tables left out.
+
     Args:
         proto: A hollow onnx.ModelProto; it is changed by nothing here, nor may others change it.
         weights: What was taken out of it.
         folder: Gets temporary files; weights that lie in it are mapped.
-        piece_bytes: Most memory that the weights of one piece should take.
-        entries: Of the sessions; see session_options.
+        piece_bytes: Most memory that the weights of one piece should take; None means that of a
+            few layers of a large model, which the model alone decides.
+        options: Makes those of a session.
         wanted: Names of the values that are handed out; None means the graph's outputs.
     """
 
@@ -142,14 +150,14 @@ class PiecewiseGraph:
         weights: Weights,
         folder: Path,
         *,
-        piece_bytes: int,
-        entries: Mapping[str, str] = MappingProxyType({}),
+        piece_bytes: int | None = None,
+        options: Callable[[], Any] = session_options,
         wanted: Sequence[str] | None = None,
     ) -> None:
         self._proto = proto
         self._weights = weights
         self._folder = folder
-        self._entries = entries
+        self._options = options
         graph = proto.graph
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self.inputs = [value.name for value in graph.input]
@@ -158,12 +166,10 @@ class PiecewiseGraph:
             ([n for n in reads_of(node) if n not in self._constants], [n for n in node.output if n])
             for node in graph.node
         ]
-        self._pieces = cut(
-            nodes,
-            self.outputs,
-            [node_bytes(node, weights) for node in graph.node],
-            largest_bytes=piece_bytes,
-        )
+        sizes = [_node_bytes(node, weights) for node in graph.node]
+        self.weight_bytes = sum(sizes)
+        usual = max(self.weight_bytes // _PIECES, _SMALLEST_PIECE_BYTES)
+        self._pieces = cut(nodes, self.outputs, sizes, largest_bytes=piece_bytes or usual)
 
     @classmethod
     def read(cls, path: Path, *, piece_bytes: int) -> "PiecewiseGraph":
@@ -237,13 +243,13 @@ class PiecewiseGraph:
             shape = [None] * values[name].ndim
             graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in piece.outputs)
-        options = session_options(**self._entries)
-        with mapped(proto, self._weights, self._folder, options) as path:
+        options = self._options()
+        with _mapped(proto, self._weights, self._folder, options) as path:
             return open_session(path, options)
 
 
 @contextmanager
-def mapped(proto: Any, weights: Weights, folder: Path, options: Any) -> Iterator[Path]:
+def _mapped(proto: Any, weights: Weights, folder: Path, options: Any) -> Iterator[Path]:
     """Yields a temporary graph file whose weights lie in the files of another graph.
 
     ONNX Runtime maps them from there; it takes them from the graph's own folder only. Others are

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embconvert.graph.runtime import NO_SECOND_COPY
-from embconvert.graph.segments import PiecewiseGraph, node_bytes
+from embconvert.graph.runtime import NO_SECOND_COPY, session_options
+from embconvert.graph.segments import PiecewiseGraph
 from embconvert.quantize.activations import parts_of
 from embconvert.quantize.settings import Feed, QuantizeSettings
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 _LARGEST = 65504.0
 # What measuring may cost; a model of more than some 30 million parameters sees a part of the texts.
 _FLOP = 5e11
-# A piece is a few layers of a large model.
-_PIECES = 12
-_SMALLEST_PIECE_BYTES = 1 << 24
 
 
 def out_of_range(
@@ -62,18 +60,10 @@ def out_of_range(
                 largest = f"{name}/largest"
                 peak = helper.make_node("ReduceMax", size.output, [largest], keepdims=0)
                 probe.graph.node.extend([size, peak])
-    # Pieces of a size that the model alone decides: the outcome must not depend on the machine.
-    total = sum(node_bytes(node, weights) for node in model.graph.node)
-    graph = PiecewiseGraph(
-        probe,
-        weights,
-        folder,
-        piece_bytes=max(total // _PIECES, _SMALLEST_PIECE_BYTES),
-        entries=NO_SECOND_COPY,
-        wanted=list(made),
-    )
+    options = partial(session_options, **NO_SECOND_COPY)
+    graph = PiecewiseGraph(probe, weights, folder, options=options, wanted=list(made))
     loud: set[str] = set()
-    feeds = _sample(settings.calibration(graph.inputs), flop_per_token=2 * total / 4)
+    feeds = _sample(settings.calibration(graph.inputs), flop_per_token=2 * graph.weight_bytes / 4)
     for _, values, _ in graph.pieces(feeds):
         loud |= {made[name] for name, value in values.items() if value > _LARGEST / 2}
     loud |= {name for name, tensor in weights.items() if _largest(tensor) > _LARGEST}
