@@ -3,14 +3,24 @@
 import sys
 
 
-def main(source: str, target: str) -> None:
-    """Writes the int8 file.
+def main(source: str, target: str, kind: str = "int8") -> None:
+    """Writes the smaller file.
 
     Args:
         source: The float file.
         target: The new file.
+        kind: int8, by quantize_dynamic; or float16, by ONNX Runtime's converter.
     """
     import onnx
+
+    if kind == "float16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        # Shape inference of a model over 2 GB would need it in one protobuf message.
+        half = convert_float_to_float16(onnx.load(source), disable_shape_infer=True)
+        data = {"save_as_external_data": True, "location": target.rpartition("/")[2] + "_data"}
+        onnx.save(half, target, **data)
+        return
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
@@ -19,6 +29,7 @@ def main(source: str, target: str) -> None:
         per_channel=True,
         reduce_range=True,
         weight_type=QuantType.QInt8,
+        use_external_data_format=kind == "large int8",
         # Shape inference finds no type for some tensors of a fused graph; without it this raises.
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )

@@ -1,7 +1,6 @@
 """Which nodes of a graph would leave half precision's range."""
 
-import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from embconvert.graph.runtime import NO_SECOND_COPY, session_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.quantize.activations import parts_of
-from embconvert.quantize.settings import Feed, QuantizeSettings
+from embconvert.quantize.settings import QuantizeSettings
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 _LARGEST = 65504.0
 # What measuring may cost; a model of more than some 30 million parameters sees a part of the texts.
 _FLOP = 5e11
+_FEWEST_TOKENS = 512
 
 
 def out_of_range(
@@ -63,25 +63,14 @@ def out_of_range(
     options = partial(session_options, **NO_SECOND_COPY)
     graph = PiecewiseGraph(probe, weights, folder, options=options, wanted=list(made))
     loud: set[str] = set()
-    feeds = _sample(settings.calibration(graph.inputs), flop_per_token=2 * graph.weight_bytes / 4)
-    for _, values, _ in graph.pieces(feeds):
+    # A weight of four bytes costs two operations a token.
+    tokens = max(_FEWEST_TOKENS, int(_FLOP / max(1.0, graph.weight_bytes / 2)))
+    feeds = settings.calibration(graph.inputs, tokens)
+    parts = [part for feed in feeds for part in parts_of(feed)]
+    for _, values, _ in graph.pieces(parts):
         loud |= {made[name] for name, value in values.items() if value > _LARGEST / 2}
     loud |= {name for name, tensor in weights.items() if _largest(tensor) > _LARGEST}
     return {n.name for n in model.graph.node if loud & {*n.input, *n.output}} & set(nodes)
-
-
-def _sample(feeds: Iterable[Feed], flop_per_token: float) -> list[Feed]:
-    """Returns some texts of every batch, in batches of few tokens.
-
-    Args:
-        feeds: The batches.
-        flop_per_token: That one token costs in the model.
-    """
-    feeds = list(feeds)
-    tokens = sum(next(iter(feed.values())).size for feed in feeds)
-    step = max(1, math.ceil(tokens * flop_per_token / _FLOP))
-    some = [{name: values[::step] for name, values in feed.items()} for feed in feeds]
-    return [part for feed in some for part in parts_of(feed)]
 
 
 def _largest(tensor: "ir.TensorProtocol") -> float:
