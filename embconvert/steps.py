@@ -92,12 +92,12 @@ class Step:
     def work_bytes(self, parameters: int) -> int:
         """About how much room its temporary files take while it is made.
 
-        ONNX Runtime maps the weights from a file of its own for its passes above level 1, and for
-        calibration.
+        ONNX Runtime maps the weights from a file of its own for its passes of level 99, and for
+        calibration; Float16 looks at activations a piece of the graph at a time.
         """
-        above = self.stage is Stage.OPTIMIZE and self.level > OptimizationLevel.BASIC
-        calibrated = "calibration" in self.settings
-        return parameters * 4 if above or calibrated else 0
+        passed = self.stage is Stage.OPTIMIZE and self.level is OptimizationLevel.ALL
+        calibrated = "calibration" in self.settings and self.precision is not Precision.FLOAT16
+        return parameters * 4 if passed or calibrated else 0
 
     def key(self, source_digest: str, stack: Mapping[str, str]) -> str:
         """Returns what identifies the step's outcome: equal keys mean equal bytes.

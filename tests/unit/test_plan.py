@@ -166,6 +166,7 @@ def test_the_disk_must_hold_every_file_and_the_largest_temporary_one() -> None:
     # QInt8 is calibrated: ONNX Runtime maps the weights from a file of its own.
     assert both.disk_need_bytes() == (4 + 4 + 2 + 1 + 4) * count
     assert both.disk_need_bytes(["onnx/model_opt1_QInt8.onnx"]) == (1 + 4) * count
+    assert both.disk_need_bytes(["onnx/model_opt1_Float16.onnx"]) == 2 * count
     assert both.disk_need_bytes([]) == 0
     calibrated = plan("all --model_id m --optimize 2 --quantize QInt8Static")
     assert calibrated.disk_need_bytes() == (4 + 4 + 1 + 4) * count
