@@ -26,6 +26,8 @@ class Kind(StrEnum):
     RERANKER = "reranker"
     #: Weights of the words of a vocabulary, most of them zero.
     SPARSE = "sparse"
+    #: A vector of each token.
+    LATE_INTERACTION = "late-interaction"
 
 
 class Reading(StrEnum):
@@ -34,6 +36,8 @@ class Reading(StrEnum):
     TEXT = "text"
     #: Two texts with the tokenizer's separator between, and token types where it gives some.
     PAIR = "pair"
+    #: A text that is searched with, or one that is searched in; each is read in its own way.
+    QUERY_OR_DOCUMENT = "query or document"
 
 
 class Measure(StrEnum):
@@ -174,6 +178,25 @@ KINDS: Mapping[Kind, KindRules] = MappingProxyType(
             facts=("similarity", "max_active_dims"),
             pipeline_tag="feature-extraction",
             tags=("sentence-transformers", "sparse-encoder", "sparse", "splade", "onnx"),
+        ),
+        Kind.LATE_INTERACTION: KindRules(
+            words="a late-interaction model (ColBERT)",
+            tasks=("late-interaction", "multi-vector"),
+            own_tasks=("late-interaction", "multi-vector"),
+            library_class="MultiVectorEncoder",
+            # ColBERT is what PyLate writes, which was there before.
+            model_types=("MultiVectorEncoder", "ColBERT"),
+            values=(Value(name="token_embeddings", per_token=True),),
+            reading=Reading.QUERY_OR_DOCUMENT,
+            unit="vectors",
+            reference="sentence-transformers MultiVectorEncoder.encode_query() and "
+            "encode_document(), float32",
+            layouts=(Layout.HUB, Layout.VESPA, Layout.SINGLEFILE),
+            facts=("similarity", "late_interaction"),
+            pipeline_tag="feature-extraction",
+            tags=(
+                "sentence-transformers", "multi-vector", "colbert", "late-interaction", "onnx",
+            ),
         ),
     }
 )  # fmt: skip

@@ -13,6 +13,7 @@ from embconvert.architectures import FUSED_ATTENTION
 from embconvert.config import Layout, OptimizationLevel, Precision
 from embconvert.fidelity.figures import Fidelity, LayerCosine, TextCosine
 from embconvert.kinds import KINDS, Kind, Measure
+from embconvert.late_interaction import LateInteraction
 from embconvert.model import FileRecord, Fusion, KeptNode, OnnxArtifact, TensorInfo
 
 SCHEMA_VERSION = 1
@@ -200,6 +201,12 @@ class Manifest:
         return Kind(self.source.get("kind", Kind.EMBEDDING))
 
     @property
+    def late_interaction(self) -> LateInteraction | None:
+        """How queries and documents are read; None for models of other kinds."""
+        value = self.source.get("late_interaction")
+        return LateInteraction.parse(value) if value is not None else None
+
+    @property
     def measure(self) -> Measure:
         """How near its graphs are to the source is told by this."""
         return KINDS[self.kind].measure
@@ -248,7 +255,7 @@ def fused_words(fusions: Sequence[Fusion]) -> str:
 #: The figures of a fidelity that are called after its measure.
 _MEASURED = ("mean_cosine", "p1_cosine", "min_cosine", "batch_cosine")
 #: Those that only models of some kinds have.
-_OF_SOME_KINDS = ("active_dims", "active_overlap")
+_OF_SOME_KINDS = ("active_dims", "active_overlap", "lowest_token_cosine")
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Budget:
         value = asdict(self)
         if self.measure is Measure.COSINE:
             del value["measure"], value["floor"]["rank_correlation"]
+            del value["floor"]["token_cosine"]
         return value
 
     def cannot_fit(self, expected_bytes: int, float32_bytes: int) -> bool:

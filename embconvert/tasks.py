@@ -14,6 +14,7 @@ from embconvert.fidelity.texts import Item, batches, calibration_items, calibrat
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
 from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
 from embconvert.kinds import KINDS, Kind
+from embconvert.late_interaction import LateInteraction
 from embconvert.model import (
     ExportedModel,
     OnnxArtifact,
@@ -208,12 +209,14 @@ class Calibration:
         folder: Has the tokenizer.
         max_seq_length: Of the model.
         kind: Of the model.
+        late_interaction: How it reads queries and documents, as in the manifest.
     """
 
     dataset: Path | None
     folder: Path
     max_seq_length: int | None
     kind: Kind
+    late_interaction: Mapping[str, Any] | None = None
 
 
 def quantize_graph(
@@ -233,7 +236,13 @@ def quantize_graph(
         texts = calibration_texts(calibration.dataset)
         items = calibration_items(texts, KINDS[calibration.kind].reading)
         limit = min(calibration.max_seq_length or _CALIBRATION_TOKENS, _CALIBRATION_TOKENS)
-        tokenized = tokenize(calibration.folder, items, max_length=limit)
+        late = calibration.late_interaction
+        tokenized = tokenize(
+            calibration.folder,
+            items,
+            max_length=limit,
+            late=LateInteraction.parse(late) if late is not None else None,
+        )
         if tokens is not None:
             tokenized = tokenized.sample(tokens)
         for group in batches(tokenized.lengths, texts=16):

@@ -285,6 +285,72 @@ def build_reranker(
     return folder
 
 
+#: Architectures that real late-interaction models have.
+LATE_INTERACTION_MODELS: tuple[str, ...] = ("bert", "modernbert", "xlm-roberta")
+
+
+def build_late_interaction(
+    architecture: str,
+    folder: Path,
+    *,
+    expansion: Mapping[str, Any] | None = None,
+    skiplist: tuple[str, ...] = (".", ",", "!"),
+    prompts: Mapping[str, str] | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    max_seq_length: int | None = 64,
+) -> Path:
+    """Builds a tiny late-interaction model with random weights.
+
+    Args:
+        architecture: A key of `ARCHITECTURES`.
+        folder: Where to; made if missing.
+        expansion: How queries are filled up, as sentence-transformers' Transformer takes it.
+        skiplist: Words whose vectors do not count in documents.
+        prompts: What goes before queries and documents.
+        seed: Of the weights.
+        dtype: Name of the torch dtype that the weights are saved in.
+        max_seq_length: The tokenizer's limit; None leaves it at `MAX_POSITIONS`.
+
+    Returns:
+        The folder.
+    """
+    import torch
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    limit = max_seq_length or MAX_POSITIONS
+    recipe = ARCHITECTURES[architecture]
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = build_model(
+            architecture, Path(scratch) / "plain", pooling=None, seed=seed, dtype=dtype,
+            max_seq_length=limit,
+        )  # fmt: skip
+        transformer = Transformer(
+            str(plain), query_expansion=dict(expansion) if expansion else None, document_length=48
+        )
+        projection = Dense(
+            HIDDEN_SIZE, 16, bias=False, activation_function=torch.nn.Identity(),
+            module_input_name="token_embeddings",
+        )  # fmt: skip
+        _randomize(projection, recipe, seed)
+        modules = [
+            transformer, projection.to(getattr(torch, dtype)), MultiVectorMask(list(skiplist)),
+            Normalize(module_input_name="token_embeddings"),
+        ]  # fmt: skip
+        chain = MultiVectorEncoder(
+            modules=modules,
+            device="cpu",
+            prompts=dict(prompts or {"query": "query: ", "document": "passage: "}),
+        )
+        chain.save_pretrained(str(folder), create_model_card=False)
+        for file in ("model.safetensors", "config.json"):  # not what went through a load
+            (folder / file).write_bytes((plain / file).read_bytes())
+    save_tokenizer(folder, "right", recipe.token_type_ids, limit)
+    return folder
+
+
 #: Architectures that real sparse models have; each has a masked language model in transformers.
 SPARSE_MODELS: tuple[str, ...] = ("bert", "distilbert", "modernbert", "xlm-roberta")
 

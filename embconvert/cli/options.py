@@ -94,8 +94,8 @@ OPTIONS: tuple[Option, ...] = (
         metavar="TASK",
         parse=values.choice("task", {t: t for t in TASKS}),
         default="what the source is",
-        help="What the model is for: sentence-similarity, text-classification or fill-mask, or "
-        "optimum's synonyms.",
+        help="What the model is for: sentence-similarity, text-classification, fill-mask or "
+        "late-interaction, or optimum's synonyms.",
     ),
     Option(
         name="opset",

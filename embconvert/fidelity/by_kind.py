@@ -9,9 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray, compare, cosines
+from embconvert.fidelity.late_interaction import compare_tokens, token_cosines
 from embconvert.fidelity.scores import agreements, compare_scores, spread
 from embconvert.fidelity.sparse import compare_sparse, wide_cosines
+from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.kinds import Kind
+
+_Reader = Callable[[Mapping[str, Any], TokenizedTexts, Sequence[int]], Embeddings]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,20 +23,23 @@ class Comparison:
     """How a kind's outputs are read and compared.
 
     Attributes:
-        read: From a graph's outputs by name, and the attention mask (batch, seq), to what it made
-            of a batch.
+        read: From a graph's outputs by name, all texts and the indices of a batch, to what it
+            made of that batch.
         compare: As figures.compare.
         likeness: From what a graph made of all texts, and two lists of rows of it, to how near
             each row is to its counterpart.
     """
 
-    read: Callable[[Mapping[str, Any], Any], Embeddings]
+    read: _Reader
     compare: Callable[..., Fidelity]
     likeness: Callable[[Embeddings, Sequence[int], Sequence[int]], npt.NDArray[np.float64]]
 
 
-def _read_embeddings(values: Mapping[str, Any], mask: Any) -> Embeddings:
+def _read_embeddings(
+    values: Mapping[str, Any], texts: TokenizedTexts, indices: Sequence[int]
+) -> Embeddings:
     """Recognizes a graph's outputs: by embconvert's names, else by rank."""
+    mask = texts.batch(indices, ("attention_mask",))["attention_mask"]
     sentence = values.get("sentence_embedding")
     tokens = values.get("last_hidden_state", values.get("token_embeddings"))
     for value in values.values():
@@ -50,11 +57,13 @@ def _read_embeddings(values: Mapping[str, Any], mask: Any) -> Embeddings:
     )
 
 
-def _read_matrix(name: str) -> Callable[[Mapping[str, Any], Any], Embeddings]:
+def _read_matrix(name: str) -> _Reader:
     """Returns a reader of one vector a text: by its name, else the only output of that rank."""
 
-    def read(values: Mapping[str, Any], mask: Any) -> Embeddings:
-        del mask
+    def read(
+        values: Mapping[str, Any], texts: TokenizedTexts, indices: Sequence[int]
+    ) -> Embeddings:
+        del texts, indices
         found = values.get(name)
         matrices = [value for value in values.values() if value.ndim == 2]
         if found is None and len(matrices) == 1:
@@ -64,6 +73,32 @@ def _read_matrix(name: str) -> Callable[[Mapping[str, Any], Any], Embeddings]:
         )
 
     return read
+
+
+def _read_tokens(
+    values: Mapping[str, Any], texts: TokenizedTexts, indices: Sequence[int]
+) -> Embeddings:
+    """Returns the vectors of the tokens that count, of the output with a vector for each."""
+    counting = texts.counting(indices)
+    found = values.get("token_embeddings")
+    candidates = [v for v in values.values() if v.ndim == 3 and v.shape[:2] == counting.shape]
+    if found is None and len(candidates) == 1:
+        found = candidates[0]
+    if found is None:
+        return Embeddings(sentence=None, token_mean=None)
+    vectors = zip(found.astype(np.float32), counting, strict=True)
+    return Embeddings(
+        sentence=None, token_mean=None, tokens=tuple(tokens[mask] for tokens, mask in vectors)
+    )
+
+
+def _token_cosines_of_rows(
+    embeddings: Embeddings, rows: Sequence[int], others: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    if embeddings.tokens is None:
+        raise ValueError("the graph has no output with token vectors, (batch, seq, dim)")
+    tokens = embeddings.tokens
+    return token_cosines([tokens[i] for i in rows], [tokens[i] for i in others])[0]
 
 
 def _primary(embeddings: Embeddings) -> FloatArray:
@@ -110,6 +145,9 @@ COMPARISONS: Mapping[Kind, Comparison] = MappingProxyType(
             read=_read_matrix("sentence_embedding"),
             compare=compare_sparse,
             likeness=_wide_cosines_of_rows,
+        ),
+        Kind.LATE_INTERACTION: Comparison(
+            read=_read_tokens, compare=compare_tokens, likeness=_token_cosines_of_rows
         ),
     }
 )

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from embconvert.fidelity.by_kind import COMPARISONS, Comparison
 from embconvert.fidelity.figures import Embeddings, FloatArray
-from embconvert.fidelity.texts import batches
+from embconvert.fidelity.texts import Item, Query, batches
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.segments import PiecewiseGraph
@@ -106,6 +106,28 @@ def make_workload(
     return complete
 
 
+def workload_for(
+    items: Sequence[Item], lengths: Sequence[int], flop_per_token: float, wide_values: int
+) -> Workload:
+    """Lays out the batches of what a model reads: queries, where there are some, by themselves.
+
+    Args:
+        items: Documents come before queries.
+        lengths: Tokens of each.
+        flop_per_token: As of make_workload.
+        wide_values: Likewise.
+    """
+    documents = sum(not isinstance(item, Query) for item in items)
+    workload = make_workload(lengths[:documents], flop_per_token, wide_values)
+    queries = range(documents, len(items))
+    share = workload.texts / documents  # of a sample of the documents, a sample of the queries
+    chosen = _evenly(queries, max(_MIXED_BATCH, round(share * len(queries))))
+    groups = batches([lengths[i] for i in chosen])
+    return replace(
+        workload, similar=(*workload.similar, *(tuple(chosen[i] for i in g) for g in groups))
+    )
+
+
 def _sample(chosen: Sequence[int], lengths: Sequence[int], tokens: int) -> Workload:
     # Small batches, since neighbours differ more in length; no long text that comes three times.
     groups = batches([lengths[i] for i in chosen], texts=8, tokens=tokens)
@@ -144,9 +166,11 @@ class WorkloadRun:
 
 def join(parts: Sequence[Embeddings]) -> Embeddings:
     """Returns the embeddings of batches as one."""
+    tokens = [part.tokens for part in parts if part.tokens is not None]
     return Embeddings(
         sentence=_joined([p.sentence for p in parts]),
         token_mean=_joined([p.token_mean for p in parts]),
+        tokens=tuple(text for part in tokens for text in part) if tokens else None,
     )
 
 
@@ -209,12 +233,11 @@ def run_graph(
 
     comparison = COMPARISONS[kind]
     results = run(artifact, workload, feed, advance)
-    masks = (texts.batch(group, ("attention_mask",)) for group in workload.groups)
     return _summary(
         workload,
         [
-            (comparison.read(values, mask["attention_mask"]), seconds)
-            for (values, seconds), mask in zip(results, masks, strict=True)
+            (comparison.read(values, texts, group), seconds)
+            for (values, seconds), group in zip(results, workload.groups, strict=True)
         ],
         comparison,
     )

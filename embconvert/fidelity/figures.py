@@ -29,15 +29,18 @@ class Embeddings:
         token_mean: Mean over each text's tokens of the last hidden state, (texts, hidden)
             float32; it vouches for output 0, which many consumers pool themselves; None when
             the graph has no such output.
+        tokens: For each text the vectors of its tokens that count, (tokens, dim) float32; None
+            but for late-interaction models.
     """
 
     sentence: FloatArray | None
     token_mean: FloatArray | None
+    tokens: tuple[FloatArray, ...] | None = None
 
     @property
     def is_finite(self) -> bool:
         """Whether all of it are numbers."""
-        arrays = (self.sentence, self.token_mean)
+        arrays = (self.sentence, self.token_mean, *(self.tokens or ()))
         return all(bool(np.isfinite(array).all()) for array in arrays if array is not None)
 
 
@@ -91,6 +94,7 @@ class Fidelity:
         active_dims: Of sparse vectors, how many dimensions are not zero, on average.
         active_overlap: Of sparse vectors, how many of the dimensions that are not zero here or in
             the reference are so in both, on average.
+        lowest_token_cosine: Of token vectors, the lowest of any token that counts.
     """
 
     texts: int
@@ -109,6 +113,7 @@ class Fidelity:
     measure: Measure = Measure.COSINE
     active_dims: float | None = None
     active_overlap: float | None = None
+    lowest_token_cosine: float | None = None
 
     @property
     def is_same(self) -> bool:
@@ -130,12 +135,14 @@ class Floor:
         min_cosine: Least cosine of any text.
         relative_diff: Largest difference, relative to the largest component.
         rank_correlation: Least rank correlation.
+        token_cosine: Least cosine of any token's vector, where those are compared.
     """
 
     mean_cosine: float
     min_cosine: float = -1.0
     relative_diff: float = float("inf")
     rank_correlation: float = -1.0
+    token_cosine: float = -1.0
 
 
 #: The defaults. Float32 stages reorder sums and nothing else; the others leave room for what the
@@ -143,7 +150,9 @@ class Floor:
 FLOORS: Mapping[Measure, Mapping[Precision, Floor]] = MappingProxyType(
     {
         Measure.COSINE: {
-            Precision.FLOAT32: Floor(mean_cosine=0.99999, min_cosine=0.9999, relative_diff=1e-2),
+            Precision.FLOAT32: Floor(
+                mean_cosine=0.99999, min_cosine=0.9999, relative_diff=1e-2, token_cosine=0.9995
+            ),
             Precision.FLOAT16: Floor(mean_cosine=0.999, min_cosine=0.99),
             Precision.Q8: Floor(mean_cosine=0.995, min_cosine=0.95),
             Precision.Q4: Floor(mean_cosine=0.96, min_cosine=0.8),
@@ -359,6 +368,9 @@ def shortfall(fidelity: Fidelity, floor: Floor) -> str | None:
         return (
             f"lowest {word} {lowest:.5f} (text {fidelity.worst_text}) is below {floor.min_cosine:g}"
         )
+    token = fidelity.lowest_token_cosine
+    if token is not None and token < floor.token_cosine:
+        return f"lowest cosine of a token {token:.5f} is below {floor.token_cosine:g}"
     if fidelity.rank_correlation < floor.rank_correlation:
         return (
             f"rank correlation {fidelity.rank_correlation:.5f} is below {floor.rank_correlation:g}"

@@ -13,6 +13,18 @@ from embconvert.kinds import Reading
 #: What a model reads at a time: a text, or two.
 Item = str | tuple[str, str]
 
+
+class Query(str):
+    """A text that is searched with, where those that are searched in are read otherwise."""
+
+    __slots__ = ()
+
+
+_QUERY_MARK = "query:"
+# So many queries, of at most so many letters.
+_QUERIES = 48
+_QUERY_LETTERS = 200
+
 #: Between the ids of a pair's texts.
 PAIR_SIGN = "+"
 
@@ -70,12 +82,20 @@ def verification_items(reading: Reading) -> Items:
     """Returns the built-in texts as a model reads them.
 
     As pairs, each text comes once as the first and once as the second: every other with the text
-    that follows it, which is of its language or sort, the rest with one from far off.
+    that follows it, which is of its language or sort, the rest with one from far off. As queries
+    and documents, all texts are documents, and some short ones queries, too.
     """
     built_in = verification_texts()
     ids, texts = built_in.ids, built_in.texts
     if reading is Reading.TEXT:
         return Items(ids=ids, items=texts)
+    if reading is Reading.QUERY_OR_DOCUMENT:
+        short = [i for i, text in enumerate(texts) if len(text) <= _QUERY_LETTERS]
+        queries = short[:: max(1, len(short) // _QUERIES)]
+        return Items(
+            ids=(*ids, *(f"{_QUERY_MARK}{ids[i]}" for i in queries)),
+            items=(*texts, *(Query(texts[i]) for i in queries)),
+        )
     count = len(texts)
     near = {i: (i + 1) % count for i in range(0, count, 2)}
     left = sorted(set(range(count)) - set(near.values()))
@@ -87,6 +107,11 @@ def verification_items(reading: Reading) -> Items:
     )
 
 
+def is_query_id(text_id: str) -> bool:
+    """Whether an id is of a query among documents."""
+    return text_id.startswith(_QUERY_MARK)
+
+
 def calibration_items(texts: Texts, reading: Reading) -> tuple[Item, ...]:
     """Returns calibration texts as a model reads them.
 
@@ -95,6 +120,8 @@ def calibration_items(texts: Texts, reading: Reading) -> tuple[Item, ...]:
     """
     if reading is Reading.TEXT:
         return texts.texts
+    if reading is Reading.QUERY_OR_DOCUMENT:  # every fourth is a query
+        return tuple(Query(t) if n % 4 == 3 else t for n, t in enumerate(texts.texts))
     pairs = []
     following = [*texts.texts[1:], texts.texts[0]]
     for text, other in zip(texts.texts, following, strict=True):

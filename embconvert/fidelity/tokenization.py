@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embconvert.errors import SourceError
-from embconvert.fidelity.texts import Item
+from embconvert.fidelity.texts import Item, Query
+from embconvert.late_interaction import LateInteraction
 from embconvert.source.json_files import read_json
 
 IntArray = npt.NDArray[np.int64]
@@ -28,12 +29,17 @@ class TokenizedTexts:
         type_ids: The same for token types.
         pad_id: What fills a shorter text up.
         pad_left: Whether it fills up on the left.
+        attended: For each text whether the transformer sees a token, (tokens,) int64; empty when
+            it sees all.
+        counted: For each text whether a token's vector counts, (tokens,) bool; empty when all do.
     """
 
     ids: tuple[IntArray, ...]
     type_ids: tuple[IntArray, ...]
     pad_id: int
     pad_left: bool
+    attended: tuple[IntArray, ...] = ()
+    counted: tuple[npt.NDArray[np.bool_], ...] = ()
 
     @property
     def lengths(self) -> list[int]:
@@ -46,11 +52,13 @@ class TokenizedTexts:
         Args:
             theirs: For each text its inputs, by name.
         """
-        ours = zip(self.ids, self.type_ids, strict=True)
+        attended = self.attended or tuple(np.ones_like(ids) for ids in self.ids)
+        ours = zip(self.ids, self.type_ids, attended, strict=True)
         return all(
             list(ids) == list(text["input_ids"])
             and list(types) == list(text.get("token_type_ids", types))
-            for (ids, types), text in zip(ours, theirs, strict=True)
+            and list(seen) == list(text.get("attention_mask", seen))
+            for (ids, types, seen), text in zip(ours, theirs, strict=True)
         )
 
     def subset(self, indices: Sequence[int]) -> "TokenizedTexts":
@@ -59,7 +67,22 @@ class TokenizedTexts:
             self,
             ids=tuple(self.ids[i] for i in indices),
             type_ids=tuple(self.type_ids[i] for i in indices),
+            attended=tuple(self.attended[i] for i in indices) if self.attended else (),
+            counted=tuple(self.counted[i] for i in indices) if self.counted else (),
         )
+
+    def _where(self, index: int, longest: int) -> slice:
+        """Returns where a text's tokens are among those of a batch."""
+        length = len(self.ids[index])
+        return slice(longest - length, longest) if self.pad_left else slice(0, length)
+
+    def counting(self, indices: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Returns which tokens of a batch count, (texts, longest): not those that fill it up."""
+        longest = max(len(self.ids[i]) for i in indices)
+        mask = np.zeros((len(indices), longest), np.bool_)
+        for row, index in enumerate(indices):
+            mask[row, self._where(index, longest)] = self.counted[index] if self.counted else True
+        return mask
 
     def sample(self, tokens: int) -> "TokenizedTexts":
         """Returns every so manieth of the texts, by length: about so many tokens, or all."""
@@ -84,10 +107,9 @@ class TokenizedTexts:
             "token_type_ids": np.zeros(shape, np.int64),
         }
         for row, index in enumerate(indices):
-            length = len(self.ids[index])
-            where = slice(longest - length, longest) if self.pad_left else slice(0, length)
+            where = self._where(index, longest)
             arrays["input_ids"][row, where] = self.ids[index]
-            arrays["attention_mask"][row, where] = 1
+            arrays["attention_mask"][row, where] = self.attended[index] if self.attended else 1
             arrays["token_type_ids"][row, where] = self.type_ids[index]
         if "position_ids" in inputs:
             positions = arrays["attention_mask"].cumsum(axis=1) - 1
@@ -98,13 +120,20 @@ class TokenizedTexts:
         return {name: arrays[name] for name in inputs}
 
 
-def tokenize(folder: Path, texts: Sequence[Item], *, max_length: int | None) -> TokenizedTexts:
+def tokenize(
+    folder: Path,
+    texts: Sequence[Item],
+    *,
+    max_length: int | None,
+    late: LateInteraction | None = None,
+) -> TokenizedTexts:
     """Tokenizes texts with the tokenizer files of a folder.
 
     Args:
         folder: Has tokenizer.json and tokenizer_config.json.
         texts: The texts, or pairs of texts, of which the longer one is cut first.
         max_length: Tokens after which a text is cut; None for no limit.
+        late: How queries and documents are read, for late-interaction models.
 
     Raises:
         SourceError: There is no tokenizer.json, or it is broken.
@@ -128,20 +157,68 @@ def tokenize(folder: Path, texts: Sequence[Item], *, max_length: int | None) -> 
         steps = [Lowercase()] + ([tokenizer.normalizer] if tokenizer.normalizer else [])
         tokenizer.normalizer = NormalizerSequence(steps)
     tokenizer.no_padding()
-    tokenizer.no_truncation()
-    if max_length is not None:
-        side = config.get("truncation_side", "right")
-        tokenizer.enable_truncation(max_length, direction=side)
-    encodings = tokenizer.encode_batch(list(texts))
+    side = config.get("truncation_side", "right")
+
+    def encode(items: Sequence[Item], limit: int | None) -> list[Any]:
+        tokenizer.no_truncation()
+        if limit is not None:
+            tokenizer.enable_truncation(limit, direction=side)
+        encodings: list[Any] = tokenizer.encode_batch(list(items))
+        return encodings
+
     pad_token = config.get("pad_token")
     if isinstance(pad_token, dict):  # an AddedToken
         pad_token = pad_token.get("content")
     pad_id = tokenizer.token_to_id(pad_token) if pad_token else None
-    return TokenizedTexts(
+    encodings: list[Any] = [None] * len(texts)
+    if late is None:
+        encodings = encode(texts, max_length)
+    else:
+        for is_query in (False, True):
+            places = [i for i, text in enumerate(texts) if isinstance(text, Query) is is_query]
+            prompted = [late.prompt(query=is_query) + str(texts[i]) for i in places]
+            limit = late.limit(max_length, query=is_query)
+            for place, encoding in zip(places, encode(prompted, limit), strict=True):
+                encodings[place] = encoding
+    tokenized = TokenizedTexts(
         ids=tuple(np.asarray(e.ids, np.int64) for e in encodings),
         type_ids=tuple(np.asarray(e.type_ids, np.int64) for e in encodings),
         pad_id=pad_id or 0,
         pad_left=config.get("padding_side") == "left",
+    )
+    if late is None:
+        return tokenized
+    return _as_late_interaction(tokenized, [isinstance(text, Query) for text in texts], late)
+
+
+def _as_late_interaction(
+    texts: TokenizedTexts, queries: Sequence[bool], late: LateInteraction
+) -> TokenizedTexts:
+    """Fills queries up, and notes which tokens count.
+
+    Args:
+        texts: As they are cut.
+        queries: For each text whether it is a query.
+        late: How it is done.
+    """
+    ids, types, attended, counted = [], [], [], []
+    for text, type_ids, is_query in zip(texts.ids, texts.type_ids, queries, strict=True):
+        fill = late.expansion if is_query else None
+        missing = max(0, fill.length - len(text)) if fill is not None else 0
+        around = (missing, 0) if texts.pad_left else (0, missing)
+        filler = fill.token_id if fill is not None else 0
+        seen = int(fill is not None and fill.attend)
+        ids.append(np.pad(text, around, constant_values=filler))
+        types.append(np.pad(type_ids, around))
+        attended.append(np.pad(np.ones_like(text), around, constant_values=seen))
+        skips = ("query" if is_query else "document") in late.skipped_in
+        counted.append(~np.isin(ids[-1], late.skipped_ids if skips else ()))
+    return replace(
+        texts,
+        ids=tuple(ids),
+        type_ids=tuple(types),
+        attended=tuple(attended),
+        counted=tuple(counted),
     )
 
 

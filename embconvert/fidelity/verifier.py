@@ -9,11 +9,12 @@ from embconvert.console import Console
 from embconvert.errors import ExportError, FidelityError
 from embconvert.export import Exporter
 from embconvert.fidelity.by_kind import COMPARISONS
-from embconvert.fidelity.embedding import Workload, WorkloadRun, join, make_workload
+from embconvert.fidelity.embedding import Workload, WorkloadRun, join, workload_for
 from embconvert.fidelity.figures import Embeddings, Fidelity, LayerCosine
 from embconvert.fidelity.texts import Item, verification_items
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
 from embconvert.kinds import KINDS, Kind, KindRules
+from embconvert.late_interaction import LateInteraction
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
@@ -68,6 +69,12 @@ class Source:
                 trust_remote_code=self._request.trust_remote_code,
             )
         return self.facts
+
+    @property
+    def late_interaction(self) -> LateInteraction | None:
+        """How queries and documents are read; None for models of other kinds."""
+        value = self.load().of_kind.get("late_interaction")
+        return LateInteraction.parse(value) if value is not None else None
 
     @property
     def kind(self) -> Kind:
@@ -126,7 +133,9 @@ class Source:
         self.load()
         theirs: list[dict[str, list[int]]] = self._call(source_tokens, texts)
         for attempt in range(2):
-            tokens = tokenize(self._folder, texts, max_length=self.max_seq_length)
+            tokens = tokenize(
+                self._folder, texts, max_length=self.max_seq_length, late=self.late_interaction
+            )
             if tokens.are(theirs):
                 return tokens
             if attempt == 0:
@@ -292,15 +301,14 @@ class Verifier:
                     f"{len(texts.ids) - len(present)} texts have no token and are left out"
                 )
             tokens = tokens.subset(present)
-            workload = make_workload(tokens.lengths, self._flop_per_token, self._wide_values)
+            items = [texts.items[i] for i in present]
+            workload = workload_for(items, tokens.lengths, self._flop_per_token, self._wide_values)
             if workload.texts < len(present):
                 self._console.say(
                     f"a large model: compared on a sample of {workload.texts} of "
                     f"{len(present)} texts (--full_validation compares all)"
                 )
-            reference = self._source.embed(
-                [texts.items[i] for i in present], workload, layer_by_layer=self._layer_by_layer
-            )
+            reference = self._source.embed(items, workload, layer_by_layer=self._layer_by_layer)
             ids = [texts.ids[present[i]] for group in workload.groups for i in group]
             self._prepared = (ids, tokens, workload, reference)
             if lone or self._layer_by_layer:  # what is short of memory loads it again at need

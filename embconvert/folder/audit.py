@@ -12,7 +12,7 @@ from embconvert import hub
 from embconvert.config import Command, PoolingMode, Precision
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
-from embconvert.fidelity.embedding import WorkloadRun, make_workload
+from embconvert.fidelity.embedding import WorkloadRun, workload_for
 from embconvert.fidelity.figures import Fidelity, Floor, floor_for, shortfall
 from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.tokenization import tokenize
@@ -136,12 +136,14 @@ def _run_graphs(
     """Runs every graph on the built-in texts, as a consumer would: without any source."""
     length = manifest.source.get("max_seq_length")
     texts = verification_items(KINDS[manifest.kind].reading)
-    tokens = tokenize(folder, texts.items, max_length=length)
-    tokens = tokens.subset([i for i, count in enumerate(tokens.lengths) if count])
+    tokens = tokenize(folder, texts.items, max_length=length, late=manifest.late_interaction)
+    present = [i for i, count in enumerate(tokens.lengths) if count]
+    tokens = tokens.subset(present)
     # Two operations for each weight, which is at most four bytes in the largest file.
     largest = max(record.total_size_bytes for record in manifest.artifacts)
     wide = manifest.source["dimension"] if manifest.kind is Kind.SPARSE else 0
-    workload = make_workload(tokens.lengths, largest / 2, wide)
+    items = [texts.items[i] for i in present]
+    workload = workload_for(items, tokens.lengths, largest / 2, wide)
     for record in manifest.artifacts:
         with (
             console.progress(f"running {record.path}", workload.size) as advance,

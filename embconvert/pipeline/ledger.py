@@ -226,7 +226,7 @@ class Ledger:
                 "license_name": self._resolved.card.license_name,
                 "license_link": self._resolved.card.license_link,
                 "languages": list(self._resolved.card.languages),
-                **self._facts_of_kind(),
+                **self.facts_of_kind(),
             },
             source_files=self._resolved.files,
             stack={**{n: versions()[n] for n in STACK}, "python": platform.python_version()},
@@ -242,7 +242,7 @@ class Ledger:
             search=self.search,
         )
 
-    def _facts_of_kind(self) -> dict[str, Any]:
+    def facts_of_kind(self) -> dict[str, Any]:
         """Returns what only models of this kind have: as loaded now, or noted by an earlier run."""
         if "of_kind" in self.source_facts:
             return dict(self.source_facts["of_kind"])

@@ -200,6 +200,7 @@ class Maker:
                     folder=self._staging.folder,
                     max_seq_length=self._source.max_seq_length,
                     kind=self._resolved.kind,
+                    late_interaction=self._ledger.facts_of_kind().get("late_interaction"),
                 ),
             }
         try:

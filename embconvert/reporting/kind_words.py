@@ -60,6 +60,16 @@ _WORDS: Mapping[Kind, KindWords] = MappingProxyType(
             rank="between the products of all pairs of texts before and after",
             fact="Sparse vector",
         ),
+        Kind.LATE_INTERACTION: KindWords(
+            measure=Measure.COSINE,
+            gives="vectors",
+            one="vectors",
+            all="vectors",
+            between="between the vectors of a text's tokens and the source's, the mean over the "
+            "tokens that count",
+            rank="between the scores (MaxSim) of all documents for all queries before and after",
+            fact="Vector of each token",
+        ),
     }
 )
 

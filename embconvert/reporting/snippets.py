@@ -10,6 +10,7 @@ from typing import Any
 
 from embconvert.kinds import KINDS, Kind
 from embconvert.manifest import ArtifactRecord, Manifest
+from embconvert.reporting.late_interaction_snippets import LATE_INTERACTION_CONSUMERS
 from embconvert.reporting.reranker_snippets import RERANKER_CONSUMERS
 from embconvert.reporting.snippet_parts import (
     ServedModel,
@@ -226,4 +227,5 @@ _CONSUMERS: Mapping[Kind, tuple[Callable[[ServedModel], Snippet | None], ...]] =
     ),
     Kind.RERANKER: RERANKER_CONSUMERS,
     Kind.SPARSE: SPARSE_CONSUMERS,
+    Kind.LATE_INTERACTION: LATE_INTERACTION_CONSUMERS,
 }

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from embconvert.fidelity.texts import PAIR_SIGN, verification_texts
+from embconvert.fidelity.texts import PAIR_SIGN, is_query_id, verification_texts
 
 _BEGINNING = 140
 
@@ -27,6 +27,8 @@ def beginning(text_id: str) -> str:
 
     Of a pair, how both do.
     """
+    if is_query_id(text_id):
+        return f"(as a query) {beginning(text_id.partition(':')[2])}"
     if PAIR_SIGN in text_id:
         return " ↔ ".join(map(beginning, text_id.split(PAIR_SIGN)))
     text = _texts().get(text_id)

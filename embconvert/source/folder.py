@@ -34,7 +34,7 @@ CONFIGURATION_FILES = (
     "sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
     "sentence_camembert_config.json", "sentence_albert_config.json",
     "sentence_xlm-roberta_config.json", "sentence_xlnet_config.json", "modules.json",
-    "processor_config.json", "preprocessor_config.json",
+    "processor_config.json", "preprocessor_config.json", "artifact.metadata",
 )  # fmt: skip
 
 # tokenizer_config.json says "unlimited" with numbers such as 1e30.

@@ -12,6 +12,8 @@ from embconvert.source.modules import parse_modules
 
 _CLASSIFIER = "ForSequenceClassification"
 _MASKED = "ForMaskedLM"
+# What the authors of ColBERT call theirs; its projection is among the transformer's weights.
+_STANFORD = "HF_ColBERT"
 _HEADS = {Kind.RERANKER: _CLASSIFIER, Kind.SPARSE: _MASKED}
 
 
@@ -53,6 +55,8 @@ def _own_kind(resolved: ResolvedModel) -> Kind:
             modules = parse_modules(read_any_json(resolved.folder / "modules.json"))
             pools_words = any(module.name == "SpladePooling" for module in modules)
             return Kind.SPARSE if pools_words else Kind.EMBEDDING
+        if _has_head(resolved, _STANFORD):
+            return Kind.LATE_INTERACTION
         return Kind.RERANKER if _has_head(resolved, _CLASSIFIER) else Kind.EMBEDDING
     for kind, rules in KINDS.items():
         if said in rules.model_types:

@@ -8,6 +8,8 @@ from embconvert.errors import SourceError, UnsupportedModelError
 
 #: The modules that make something of tokens; MLMTransformer is what sparse models had before 5.4.
 _TRANSFORMERS = ("Transformer", "MLMTransformer")
+#: Names in the place of which sentence-transformers loads its own class; it imports none of them.
+_TAKEN_FOR_OWN = ("pylate.models.Dense.Dense",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,8 @@ def check_modules(modules: Iterable[ModuleEntry], *, trust_remote_code: bool) ->
     """
     modules = tuple(modules)
     for module in modules:
-        if module.type.startswith("sentence_transformers.") or trust_remote_code:
+        own = module.type.startswith("sentence_transformers.") or module.type in _TAKEN_FOR_OWN
+        if own or trust_remote_code:
             continue
         raise UnsupportedModelError(
             f"modules.json names the class {module.type}, which is remote code",

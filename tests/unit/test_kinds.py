@@ -113,6 +113,18 @@ def test_options_that_change_nothing_of_a_reranker_are_refused(
         settled(model, **options)
 
 
+def test_late_interaction_models_say_so_by_one_of_three_names(model: Path) -> None:
+    for name in ("MultiVectorEncoder", "ColBERT"):
+        says(model, name)
+        assert settled(model).kind is Kind.LATE_INTERACTION
+    (model / "config_sentence_transformers.json").unlink()
+    assert settled(model).kind is Kind.EMBEDDING
+    head(model, "HF_ColBERT")
+    assert settled(model, task="multi-vector").kind is Kind.LATE_INTERACTION
+    with pytest.raises(UsageError, match="--task fill-mask is for a sparse model"):
+        settled(model, task="fill-mask")
+
+
 def test_sparse_models_say_so_or_have_the_module_or_are_said_to_be(model: Path) -> None:
     head(model, "BertForMaskedLM")
     assert settled(model).kind is Kind.EMBEDDING  # as nearly every encoder's checkpoint is one

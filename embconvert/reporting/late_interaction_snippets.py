@@ -1,0 +1,80 @@
+"""The code that shows how to run a late-interaction model's graph."""
+
+import json
+from collections.abc import Callable
+
+from embconvert.late_interaction import LateInteraction
+from embconvert.reporting.snippet_parts import ServedModel, Snippet, feed_lines, setup_lines
+
+_QUERY = "How do I reset my password?"
+_DOCUMENTS = (
+    "To change your login, open the settings and choose a new password.",
+    "Our office is closed on Sundays.",
+)
+
+
+def _onnxruntime(model: ServedModel) -> Snippet:
+    late = LateInteraction.parse(model.source["late_interaction"])
+    lower = ".lower()" if model.lowercase else ""
+    feed = "\n".join(f"    {line}".rstrip() for line in feed_lines(model).splitlines())
+    fill = late.expansion
+    limits = [late.limit(model.max_tokens, query=is_query) for is_query in (True, False)]
+    filled = ""
+    if fill is not None:
+        filled = (
+            f"""\
+    if query:  # short queries are filled up, and what fills them counts
+        width = max({fill.length}, feed["input_ids"].shape[1])
+        feed = {{n: np.pad(x, ((0, 0), (0, width - x.shape[1]))) for n, x in feed.items()}}
+        fills = (feed["attention_mask"] == 0) & (np.arange(width) < {fill.length})
+        feed["input_ids"][fills] = {fill.token_id}
+        counts = (feed["attention_mask"] == 1) | fills
+{'        feed["attention_mask"][fills] = 1' if fill.attend else ""}
+""".rstrip()
+            + "\n"
+        )
+    skipped = ""
+    if late.skipped_ids and late.skipped_in:
+        line = f'counts &= ~np.isin(feed["input_ids"], {json.dumps(list(late.skipped_ids))})'
+        skipped = f"    {line}\n"
+        if len(late.skipped_in) == 1:
+            condition = "query" if "query" in late.skipped_in else "not query"
+            skipped = f"    if {condition}:  # tokens that do not count\n        {line}\n"
+    return Snippet(
+        key="onnxruntime",
+        title="ONNX Runtime",
+        language="python",
+        code=f"""\
+{setup_lines(model)}
+
+def encode(texts, query):
+    prompt = {json.dumps(late.query_prompt)} if query else {json.dumps(late.document_prompt)}
+    limit = {limits[0]} if query else {limits[1]}
+    tokenizer.no_truncation()
+    if limit:
+        tokenizer.enable_truncation(limit)
+    encodings = tokenizer.encode_batch([prompt + text{lower} for text in texts])
+{feed}
+    counts = feed["attention_mask"] == 1
+{filled}{skipped}    (vectors,) = session.run(["token_embeddings"], feed)
+    return [tokens[mask] for tokens, mask in zip(vectors, counts)]
+
+
+query = {json.dumps(_QUERY)}
+documents = [
+    {json.dumps(_DOCUMENTS[0])},
+    {json.dumps(_DOCUMENTS[1])},
+]
+(query_vectors,) = encode([query], query=True)
+scores = [
+    float((query_vectors @ vectors.T).max(axis=1).sum())
+    for vectors in encode(documents, query=False)
+]
+print(scores)""",
+        remark="The graph gives a vector for each token. The code does the rest as "
+        "sentence-transformers does: prompts, what fills queries up, tokens that do not count, and "
+        "MaxSim.",
+    )
+
+
+LATE_INTERACTION_CONSUMERS: tuple[Callable[[ServedModel], Snippet | None], ...] = (_onnxruntime,)

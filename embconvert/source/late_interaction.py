@@ -1,0 +1,137 @@
+"""Late-interaction models (ColBERT and the like) in torch: a vector for each token."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from embconvert.errors import UnsupportedModelError
+from embconvert.fidelity.figures import Embeddings
+from embconvert.fidelity.texts import Item, Query
+from embconvert.kinds import Kind
+from embconvert.late_interaction import Expansion, LateInteraction
+from embconvert.source.torch_model import SourceModel, as_numpy
+
+if TYPE_CHECKING:
+    import torch
+
+#: What may stand between the transformer and the vectors; what pools tokens may not.
+_MODULES = {"Transformer", "Dense", "MultiVectorMask", "Normalize", "Dropout", "LayerNorm"}
+
+
+class LateInteractionModel(SourceModel):
+    """A MultiVectorEncoder: token vectors, projected and mostly of length 1."""
+
+    kind: ClassVar[Kind] = Kind.LATE_INTERACTION
+
+    def _settle(self, warn: Callable[[str], None]) -> None:
+        """Refuses what does not give a vector for each token of a text.
+
+        Raises:
+            UnsupportedModelError: It merges tokens, reads images, or puts its texts into a chat
+                template.
+        """
+        del warn
+        others = [name for name in self.modules if name not in _MODULES]
+        if others:
+            raise UnsupportedModelError(
+                f"this late-interaction model has the module {others[0]}, which cannot be in a "
+                "graph that gives a vector for each token",
+                f"models of {', '.join(sorted(_MODULES))} can be converted",
+            )
+        transformer = self._model[0]
+        reads_images = any(getattr(m, "keep_only_token_ids", None) for m in self._model)
+        if reads_images or transformer.transformer_task == "retrieval":
+            raise UnsupportedModelError(
+                "this late-interaction model is for images", "models of texts can be converted"
+            )
+        if "message" in transformer.modality_config:
+            raise UnsupportedModelError(
+                "this model puts its texts into a chat template, which no tokenizer.json has",
+                "models that read a text as it is can be converted",
+            )
+
+    @property
+    def _rules(self) -> LateInteraction:
+        transformer, prompts = self._model[0], self._model.prompts
+        masks = [m for m in self._model if type(m).__name__ == "MultiVectorMask"]
+        skipped = [m._skiplist_ids for m in masks if m._skiplist_ids is not None]
+        # encode_document() takes the first of these that the model has.
+        named = next((n for n in ("document", "passage", "corpus") if n in prompts), "")
+        return LateInteraction(
+            query_prompt=prompts.get("query") or "",
+            document_prompt=prompts.get(named) or "",
+            query_length=transformer.query_length,
+            document_length=transformer.document_length,
+            expansion=self._expansion(),
+            skipped_ids=tuple(sorted({int(i) for ids in skipped for i in ids})),
+            skipped_in=tuple(masks[0].skiplist_tasks) if skipped else (),
+        )
+
+    def _expansion(self) -> Expansion | None:
+        """Returns how queries are filled up, by Transformer.preprocess's rule for the token."""
+        asked = self._model[0].query_expansion
+        if asked is None:
+            return None
+        tokenizer = self.tokenizer
+        if asked["token"] is not None:
+            token = tokenizer.convert_tokens_to_ids(asked["token"])
+        else:
+            token = tokenizer.mask_token_id
+            token = tokenizer.eos_token_id if token is None else token
+        if token is None:
+            token = tokenizer.pad_token_id
+        return Expansion(
+            length=asked["length"],
+            token_id=int(token),
+            attend=bool(asked["attend"]),
+            fixed=asked["strategy"] == "fixed",
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How queries and documents are read, which vectors count, and how they are compared."""
+        return {
+            "similarity": str(self._model.similarity_fn_name),
+            "late_interaction": self._rules.as_json(),
+        }
+
+    @property
+    def dimension(self) -> int | None:
+        """Length of a token's vector."""
+        return int(self._model.get_embedding_dimension())
+
+    @property
+    def value_sizes(self) -> dict[str, int | None]:
+        """The last size of each traced value."""
+        return {"token_embeddings": self.dimension}
+
+    def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
+        return (features["token_embeddings"],)
+
+    def _encode(self, texts: Sequence[Item]) -> Embeddings:
+        is_query = isinstance(texts[0], Query)
+        encode = self._model.encode_query if is_query else self._model.encode_document
+        vectors = encode(
+            [str(text) for text in texts], batch_size=len(texts), show_progress_bar=False
+        )
+        return Embeddings(
+            sentence=None, token_mean=None, tokens=tuple(as_numpy(tokens) for tokens in vectors)
+        )
+
+    def tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
+        """Returns what the model reads of each text, by the names of its inputs."""
+        rules = self._rules
+        read = []
+        for text in texts:
+            is_query = isinstance(text, Query)
+            features = self._model.preprocess(
+                [str(text)],
+                prompt=rules.prompt(query=is_query) or None,
+                task="query" if is_query else "document",
+            )
+            filled = features.get("query_expansion_positions")
+            kept = features["attention_mask"][0].bool()
+            if filled is not None:
+                kept = kept | filled[0]
+            names = ("input_ids", "token_type_ids", "attention_mask")
+            read.append({n: features[n][0][kept].tolist() for n in names if n in features})
+        return read

@@ -1,0 +1,158 @@
+"""Late-interaction models: token vectors are those of sentence-transformers' MultiVectorEncoder."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zoo
+from conftest import Outcome, embconvert
+
+pytestmark = pytest.mark.integration
+
+EXPANSIONS: dict[str, Mapping[str, Any] | None] = {
+    "none": None,
+    "fixed": {"strategy": "fixed", "length": 24},
+    "attended": {"strategy": "min", "length": 16, "attend": True},
+}
+
+
+def convert(model: Path, parent: Path, *options: object) -> Outcome:
+    outcome = embconvert("all", "--model_id", model, "--output_parent_dir", parent, *options)
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+@pytest.mark.parametrize("architecture", zoo.LATE_INTERACTION_MODELS)
+def test_every_stage_gives_the_vectors_of_torch(architecture: str, tmp_path: Path) -> None:
+    import onnxruntime
+    from sentence_transformers import MultiVectorEncoder
+
+    expansion = EXPANSIONS["fixed" if architecture == "bert" else "none"]
+    model = zoo.build_late_interaction(architecture, tmp_path / "m", expansion=expansion)
+    outcome = convert(
+        model, tmp_path / "out", "--quantize", "Q8,QInt8,QUInt8,QInt8Static,Float16",
+        "--min_cosine", 0.97,
+    )  # fmt: skip
+    chain = MultiVectorEncoder(str(model), device="cpu")
+    folder = tmp_path / "out" / "m"
+    for file in ("model.onnx", "model_opt1.onnx"):
+        session = onnxruntime.InferenceSession(str(folder / "onnx" / file))
+        assert [o.name for o in session.get_outputs()] == ["token_embeddings"]
+        for task, texts in (("query", zoo.SENTENCES[:9]), ("document", zoo.SENTENCES)):
+            prompt = chain.prompts[task]
+            features = chain.preprocess(list(texts), prompt=prompt, task=task)
+            feed = {i.name: features[i.name].numpy() for i in session.get_inputs()}
+            (ours,) = session.run(None, feed)
+            theirs = chain.encode(list(texts), prompt=prompt, task=task, output_value=None)
+            for vectors, item in zip(ours, theirs, strict=True):
+                counts = item["attention_mask"].numpy().astype(bool)
+                wanted = item["token_embeddings"].numpy()
+                np.testing.assert_allclose(vectors[counts], wanted[counts], atol=2e-4)
+        assert outcome.graph(file)["fidelity"]["lowest_token_cosine"] > 0.9999
+    source = outcome.manifest["source"]
+    assert (source["kind"], source["similarity"]) == ("late-interaction", "maxsim")
+    assert (source["dimension"], source["modules"][1]) == (16, "Dense")
+    shape = outcome.graph("model_opt1_QInt8.onnx")["outputs"][0]["shape"]
+    assert shape == ["batch", "seq", 16]
+
+
+@pytest.mark.parametrize("name", EXPANSIONS)
+def test_the_code_on_the_card_scores_as_sentence_transformers_does(
+    name: str, tmp_path: Path
+) -> None:
+    """With prompts, queries that are filled up, and words that do not count."""
+    from sentence_transformers import MultiVectorEncoder
+
+    model = zoo.build_late_interaction("bert", tmp_path / "m", expansion=EXPANSIONS[name])
+    convert(model, tmp_path / "out", "--optimize", 0)
+    card = (tmp_path / "out" / "m" / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert found is not None
+    code = found[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    query = json.loads(re.findall(r"query = (\".*\")", code)[0])
+    documents = json.loads(
+        "[" + code.split("documents = [")[1].split("]")[0].strip().rstrip(",") + "]"
+    )
+    chain = MultiVectorEncoder(str(model), device="cpu")
+    scores = chain.similarity(chain.encode_query([query]), chain.encode_document(documents))
+    np.testing.assert_allclose(json.loads(done.stdout), scores.numpy()[0], atol=1e-3)
+
+
+def test_a_folder_is_verified_continued_and_its_rules_are_told(tmp_path: Path) -> None:
+    model = zoo.build_late_interaction("bert", tmp_path / "m", expansion=EXPANSIONS["fixed"])
+    first = convert(model, tmp_path / "out")
+    late = first.manifest["source"]["late_interaction"]
+    assert (late["query_prompt"], late["document_prompt"]) == ("query: ", "passage: ")
+    assert late["document_length"] == 48
+    assert late["expansion"] == {
+        "length": 24, "token_id": zoo.MASK_ID, "attend": False, "fixed": True,
+    }  # fmt: skip
+    assert (len(late["skipped_ids"]), late["skipped_in"]) == (3, ["document"])
+    quantized = embconvert(
+        "quantize", "--model_id", model, "--output_parent_dir", tmp_path / "out",
+        "--quantize", "QInt8Static",
+    )  # fmt: skip
+    assert quantized.code == 0, quantized.stderr
+    assert quantized.manifest["source"]["late_interaction"] == late
+    alone = embconvert("verify", tmp_path / "out" / "m")
+    assert alone.code == 0, alone.stderr
+    against = embconvert("verify", tmp_path / "out" / "m", "--against", model)
+    assert against.code == 0, against.stderr
+
+
+def test_little_memory_half_precision_and_no_float32(tmp_path: Path) -> None:
+    model = zoo.build_late_interaction("modernbert", tmp_path / "m", dtype="bfloat16")
+    little = embconvert(
+        "all", "--model_id", model, "--output_parent_dir", tmp_path / "out",
+        "--quantize", "QInt8", "--no_float32",
+        env={"PYTHONPATH": str(Path(__file__).parents[1] / "lowered"), "LITTLE_MEMORY": "1"},
+    )  # fmt: skip
+    assert little.code == 0, little.stderr
+    assert little.manifest["verification"]["execution"] == "layer by layer"
+    assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["mean_cosine"] > 0.97
+
+
+def test_what_pylate_saved_is_read_as_sentence_transformers_reads_it(tmp_path: Path) -> None:
+    model = zoo.build_late_interaction("bert", tmp_path / "m")
+    modules = json.loads((model / "modules.json").read_text())[:2]
+    modules[1]["type"] = "pylate.models.Dense.Dense"
+    (model / "modules.json").write_text(json.dumps(modules))
+    said = {
+        "model_type": "ColBERT", "query_prefix": "a ", "document_prefix": "b ",
+        "query_length": 20, "document_length": 40, "attend_to_expansion_tokens": False,
+    }  # fmt: skip
+    (model / "config_sentence_transformers.json").write_text(json.dumps(said))
+    settings = json.loads((model / "sentence_bert_config.json").read_text())
+    for name in ("query_expansion", "query_length", "document_length"):
+        settings.pop(name, None)
+    (model / "sentence_bert_config.json").write_text(json.dumps(settings))
+    outcome = convert(model, tmp_path / "out", "--optimize", 0)
+    late = outcome.manifest["source"]["late_interaction"]
+    assert late["query_prompt"] == "a "
+    assert late["expansion"]["length"] == 20
+    assert late["document_length"] == 40
+    assert len(late["skipped_ids"]) > 10  # PyLate's punctuation
+
+
+def test_what_does_not_give_a_vector_for_each_token_is_refused(tmp_path: Path) -> None:
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
+
+    model = zoo.build_late_interaction("bert", tmp_path / "m")
+    chain = MultiVectorEncoder(str(model), device="cpu")
+    chain.append(HierarchicalTokenPooling(pool_factor=2))
+    chain.save_pretrained(str(model), create_model_card=False)
+    outcome = embconvert("all", "--model_id", model, "--output_parent_dir", tmp_path / "out")
+    assert outcome.code == 4
+    assert "the module HierarchicalTokenPooling" in outcome.stderr

@@ -1,0 +1,104 @@
+"""How token vectors are compared, and how queries and documents are laid out."""
+
+import numpy as np
+import pytest
+
+from embconvert.config import Precision
+from embconvert.fidelity.embedding import workload_for
+from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray, floor_for, shortfall
+from embconvert.fidelity.late_interaction import compare_tokens, max_sim, token_cosines
+from embconvert.fidelity.texts import Query, is_query_id, verification_items, verification_texts
+from embconvert.kinds import Reading
+from embconvert.late_interaction import Expansion, LateInteraction
+
+
+def vectors(*rows: tuple[float, float]) -> FloatArray:
+    return np.array(rows, np.float32).reshape(-1, 2)
+
+
+def compared(theirs: dict[str, FloatArray], ours: dict[str, FloatArray]) -> Fidelity:
+    return compare_tokens(
+        Embeddings(sentence=None, token_mean=None, tokens=tuple(theirs.values())),
+        Embeddings(sentence=None, token_mean=None, tokens=tuple(ours.values())),
+        text_ids=list(theirs),
+        batch_cosine=1.0,
+        texts_per_second=1.0,
+    )
+
+
+def test_scores_add_up_the_best_match_of_each_token_of_the_query() -> None:
+    query = vectors((1, 0), (0, 1))
+    documents = [vectors((0.5, 0), (0, 2)), vectors((1, 1))]
+    np.testing.assert_allclose(max_sim([query], documents), [[2.5, 2.0]])
+
+
+def test_a_text_without_a_token_that_counts_is_the_same() -> None:
+    means, lowest = token_cosines([vectors(), vectors((1, 0))], [vectors(), vectors((1, 0))])
+    assert (means.tolist(), lowest) == ([1.0, 1.0], 1.0)
+
+
+THEIRS = {
+    "a": vectors((1, 0), (0, 1)), "b": vectors((0.6, 0.8)), "c": vectors(),
+    "query:a": vectors((1, 0)), "query:b": vectors((0.6, 0.8)),
+}  # fmt: skip
+
+
+def test_a_single_wrong_token_is_found_in_float32() -> None:
+    same = compared(THEIRS, THEIRS)
+    assert same.lowest_token_cosine == pytest.approx(1.0)
+    assert (same.mean_cosine, same.rank_correlation) == (1.0, 1.0)
+    long = {**THEIRS, "d": np.tile(vectors((1, 0)), (100_000, 1))}
+    wrong = {**long, "d": long["d"].copy()}
+    wrong["d"][7] = (0.99, 0.14)
+    figures = compared(long, wrong)
+    assert figures.mean_cosine > 0.999999
+    problem = shortfall(figures, floor_for(Precision.FLOAT32, None))
+    assert problem is not None
+    assert "lowest cosine of a token" in problem
+
+
+@pytest.mark.parametrize(("changed", "message"), [
+    ({"b": vectors((1, 0), (0, 1))}, "token_embeddings has shape"),
+    ({"b": vectors((float("nan"), 0))}, "not finite"),
+])  # fmt: skip
+def test_what_cannot_be_compared_is_refused(changed: dict[str, FloatArray], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compared(THEIRS, THEIRS | changed)
+
+
+def test_queries_are_batched_by_themselves() -> None:
+    items = verification_items(Reading.QUERY_OR_DOCUMENT)
+    texts = verification_texts()
+    assert items.items[: len(texts.texts)] == texts.texts
+    queries = items.items[len(texts.texts) :]
+    assert len(queries) >= 40
+    assert all(isinstance(query, Query) for query in queries)
+    assert [is_query_id(name) for name in items.ids].count(True) == len(queries)
+    lengths = [max(1, len(str(item)) // 4) for item in items.items]
+    for flop in (0.0, 1e12):  # all of them, and a sample
+        workload = workload_for(items.items, lengths, flop, 0)
+        for group in workload.groups:
+            assert len({isinstance(items.items[i], Query) for i in group}) == 1
+        assert any(isinstance(items.items[g[0]], Query) for g in workload.similar)
+
+
+RULES = LateInteraction(
+    query_prompt="q", document_prompt="d", query_length=30, document_length=None,
+    expansion=None, skipped_ids=(1,), skipped_in=("document",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("expansion", "limit"), [
+    (None, 30),
+    (Expansion(length=24, token_id=4, attend=False, fixed=True), 24),
+    (Expansion(length=40, token_id=4, attend=False, fixed=False), 40),
+])  # fmt: skip
+def test_what_fills_queries_up_decides_where_they_are_cut(
+    expansion: Expansion | None, limit: int
+) -> None:
+    from dataclasses import replace
+
+    rules = replace(RULES, expansion=expansion)
+    assert rules.limit(64, query=True) == limit
+    assert rules.limit(64, query=False) == 64
+    assert LateInteraction.parse(rules.as_json()) == rules
