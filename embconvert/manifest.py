@@ -4,14 +4,14 @@ The format is versioned; `data/manifest.schema.json` is its JSON Schema.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from embconvert.architectures import FUSED_ATTENTION
 from embconvert.config import Layout, OptimizationLevel, Precision
-from embconvert.fidelity.figures import Fidelity, LayerCosine, TextCosine
+from embconvert.fidelity.figures import Fidelity
 from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.late_interaction import LateInteraction
 from embconvert.model import FileRecord, Fusion, KeptNode, OnnxArtifact, TensorInfo
@@ -247,28 +247,23 @@ def _fusion_json(fusion: Fusion) -> dict[str, Any]:
     return {"kind": fusion.kind, "found": fusion.found, "fused": fusion.fused, "left": left}
 
 
-def fused_words(fusions: Sequence[Fusion]) -> str:
-    """Returns what was fused in words, as `6 of 6 attention, 12 GELU`; empty for nothing."""
-    return ", ".join(f"{f.fused} of {f.found} {f.kind}" for f in fusions)
-
-
 #: The figures of a fidelity that are called after its measure.
-_MEASURED = ("mean_cosine", "p1_cosine", "min_cosine", "batch_cosine")
+MEASURED = ("mean_cosine", "p1_cosine", "min_cosine", "batch_cosine")
 #: Those that only models of some kinds have.
-_OF_SOME_KINDS = ("active_dims", "active_overlap", "lowest_token_cosine")
+OF_SOME_KINDS = ("active_dims", "active_overlap", "lowest_token_cosine")
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
     """Returns figures as plain JSON values, called after their measure."""
     value = asdict(fidelity)
-    for name in _OF_SOME_KINDS:
+    for name in OF_SOME_KINDS:
         if value[name] is None:
             del value[name]
     measure = value.pop("measure")
     if measure is Measure.COSINE:
         return value
     del value["token_mean_cosine"]
-    for name in _MEASURED:
+    for name in MEASURED:
         value[name.replace("cosine", measure)] = value.pop(name)
     value["worst_texts"] = [
         {"text": entry["text"], str(measure): entry["cosine"]} for entry in value["worst_texts"]
@@ -278,138 +273,3 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
 
 def _tensor_json(tensor: TensorInfo) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
-
-
-def parse_manifest(value: object) -> Manifest:
-    """Reads a manifest back.
-
-    Raises:
-        ValueError: It is not one, or of another schema version, or names files outside of its
-            folder.
-    """
-    try:
-        return _parse_manifest(value)
-    except (KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise ValueError(f"the manifest is broken: {error!r}") from error
-
-
-def _parse_manifest(value: Any) -> Manifest:
-    if value["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(f"the manifest's schema version is {value['schema_version']}")
-    external = {
-        e["path"]: _parse_file(e) for e in value["artifacts"] if e["kind"] == "external_data"
-    }
-    source = {k: v for k, v in value["source"].items() if k != "files"}
-    return Manifest(
-        tool_version=str(value["tool"]["version"]),
-        layout=Layout(value.get("layout", Layout.HUB)),
-        source=source,
-        source_files=tuple(_parse_file(f) for f in value["source"]["files"]),
-        stack=dict(value["stack"]),
-        machine=dict(value["machine"]),
-        verification=dict(value["verification"]),
-        artifacts=tuple(
-            _parse_artifact(e, external) for e in value["artifacts"] if e["kind"] == "onnx"
-        ),
-        files=tuple(_parse_file(f) for f in value["files"]),
-        commands=tuple(map(str, value["tool"]["commands"])),
-        search=dict(value["search"]) if value["search"] else None,
-        pages=tuple(_parse_file(f) for f in value["pages"]),
-    )
-
-
-def _parse_file(value: Any) -> FileRecord:
-    path = str(value["path"])
-    if path.startswith("/") or ".." in path.split("/") or "\\" in path or "\0" in path:
-        raise ValueError(f"the manifest names a file outside of its folder: {path}")
-    return FileRecord(path=path, sha256=str(value["sha256"]), size_bytes=int(value["size_bytes"]))
-
-
-def _parse_artifact(value: Any, external: Mapping[str, FileRecord]) -> ArtifactRecord:
-    file = _parse_file(value)
-    return ArtifactRecord(
-        path=file.path,
-        sha256=file.sha256,
-        size_bytes=file.size_bytes,
-        external_data=external[value["external_data"]] if value["external_data"] else None,
-        precision=Precision(value["precision"]),
-        optimization_level=OptimizationLevel(value["optimization_level"]),
-        opset=int(value["opset"]),
-        inputs=_parse_tensors(value["inputs"]),
-        outputs=_parse_tensors(value["outputs"]),
-        operators={str(k): int(v) for k, v in value["operators"].items()},
-        fusions=tuple(map(_parse_fusion, value.get("fusions", ()))),
-        kept=tuple(KeptNode(**entry) for entry in value.get("kept", ())),
-        method=str(value["method"]),
-        settings=dict(value["settings"]),
-        key=str(value["key"]),
-        made_from=value["made_from"],
-        fidelity=_parse_fidelity(value["fidelity"]) if value["fidelity"] else None,
-        duration_s=float(value["duration_s"]),
-        peak_memory_bytes=int(value["peak_memory_bytes"]),
-        min_onnxruntime=str(value["min_onnxruntime"]),
-    )
-
-
-def _parse_fidelity(value: Any) -> Fidelity:
-    measure = next(m for m in Measure if f"mean_{m}" in value)
-    value = dict(value)
-    for name in _MEASURED:
-        value[name] = value[name.replace("cosine", measure)]
-    if measure is not Measure.COSINE:
-        value["token_mean_cosine"] = None
-    value["measure"] = measure
-    value = dict.fromkeys(_OF_SOME_KINDS) | value
-    figures = {field.name: value[field.name] for field in fields(Fidelity)}
-    figures["worst_texts"] = tuple(
-        TextCosine(text=entry["text"], cosine=entry[measure]) for entry in value["worst_texts"]
-    )
-    figures["histogram"] = tuple(map(int, value["histogram"]))
-    figures["layers"] = tuple(LayerCosine(**entry) for entry in value["layers"])
-    return Fidelity(**figures)
-
-
-def _parse_fusion(value: Any) -> Fusion:
-    left = {str(entry["reason"]): int(entry["count"]) for entry in value["left"]}
-    return Fusion(kind=str(value["kind"]), fused=int(value["fused"]), left=left)
-
-
-def _parse_tensors(values: Any) -> tuple[TensorInfo, ...]:
-    return tuple(
-        TensorInfo(name=v["name"], dtype=v["dtype"], shape=tuple(v["shape"])) for v in values
-    )
-
-
-def table_header(measure: Measure) -> tuple[str, ...]:
-    """Returns the titles of the closing table."""
-    unit = "texts/s" if measure is Measure.COSINE else "pairs/s"
-    return (
-        "file", "size", "vs fp32", f"mean {measure}", f"min {measure}", "rank corr.",
-        f"batch {measure}", unit, "speed",
-    )  # fmt: skip
-
-
-def table_rows(artifacts: Sequence[ArtifactRecord]) -> list[list[str]]:
-    """Returns the rows of the closing table, one for each graph.
-
-    Sizes and speeds are compared with the exported graph, when there is one.
-    """
-    base = next((a for a in artifacts if a.made_from is None), None)
-    rows = []
-    for artifact in artifacts:
-        size = artifact.total_size_bytes
-        row = [artifact.path, f"{size / 1e6:.1f} MB"]
-        row.append(f"{100 * size / base.total_size_bytes:.0f}%" if base else "-")
-        figures = artifact.fidelity
-        if figures is None:
-            rows.append([*row, "not verified", "-", "-", "-", "-", "-"])
-            continue
-        row += [f"{figures.mean_cosine:.5f}", f"{figures.min_cosine:.5f}"]
-        row += [f"{figures.rank_correlation:.5f}", f"{figures.batch_cosine:.5f}"]
-        row.append(f"{figures.texts_per_second:.0f}")
-        if base and base.fidelity:
-            row.append(f"{figures.texts_per_second / base.fidelity.texts_per_second:.2f}x")
-        else:
-            row.append("-")
-        rows.append(row)
-    return rows

@@ -21,13 +21,7 @@ from embconvert.folder.disk import output_errors
 from embconvert.folder.published import published_manifest
 from embconvert.graph.onnx_file import hash_file
 from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.manifest import (
-    CARD_FILE,
-    MANIFEST_FILE,
-    ArtifactRecord,
-    Manifest,
-    fidelity_json,
-)
+from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest, fidelity_json
 from embconvert.model import FileRecord
 from embconvert.processes.resources import available_memory_bytes, limit_threads
 from embconvert.processes.workers import WorkerCrashed, Workers

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from embconvert.errors import SourceError, UsageError
 from embconvert.graph.onnx_file import hash_file
-from embconvert.manifest import MANIFEST_FILE, Manifest, parse_manifest
+from embconvert.manifest import MANIFEST_FILE, Manifest
+from embconvert.manifest_parsing import parse_manifest
 
 _MAX_MANIFEST_BYTES = 1 << 26
 

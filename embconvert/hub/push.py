@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, NetworkError, OutputError, UsageError
 from embconvert.hub.refusals import check_token, first_line
-from embconvert.manifest import MANIFEST_FILE, parse_manifest
+from embconvert.manifest import MANIFEST_FILE
+from embconvert.manifest_parsing import parse_manifest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -21,7 +21,7 @@ from embconvert.fidelity.figures import Fidelity, shortfall
 from embconvert.fidelity.verifier import Source, Verifier
 from embconvert.folder.staging import Staging
 from embconvert.layouts import misfit
-from embconvert.manifest import ArtifactRecord, fused_words
+from embconvert.manifest import ArtifactRecord
 from embconvert.model import (
     Fusion,
     KeptNode,
@@ -34,6 +34,7 @@ from embconvert.optimize import Optimizer
 from embconvert.pipeline.ledger import Ledger, make_record
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import WorkerCrashed, Workers
+from embconvert.reporting.table import fused_words
 from embconvert.requests import Request
 from embconvert.steps import EXPORTED_FILE, Stage, Step
 from embconvert.tasks import Calibration, optimize_graph, quantize_graph

@@ -12,13 +12,14 @@ from embconvert.folder.disk import refuse_full_disk
 from embconvert.folder.published import is_whole
 from embconvert.folder.staging import Staging
 from embconvert.layouts import LAYOUTS
-from embconvert.manifest import Manifest, table_header, table_rows
+from embconvert.manifest import Manifest
 from embconvert.pipeline.auto import choose
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.making import Maker, refuse_too_new
 from embconvert.pipeline.prepare import Prepared, is_short_of_memory
 from embconvert.processes.workers import Workers
 from embconvert.reporting.pages import users_pages, write_pages
+from embconvert.reporting.table import table_header, table_rows
 from embconvert.source.folder import CONFIGURATION_FILES
 from embconvert.steps import Stage
 

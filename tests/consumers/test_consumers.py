@@ -17,7 +17,7 @@ from conftest import ROOT, embconvert
 from embconvert.config import Layout
 from embconvert.fidelity.figures import cosines
 from embconvert.fidelity.texts import verification_texts
-from embconvert.manifest import parse_manifest
+from embconvert.manifest_parsing import parse_manifest
 from embconvert.reporting.snippet_parts import Snippet
 from embconvert.reporting.snippets import snippets
 

@@ -26,7 +26,7 @@ from embconvert.errors import EmbconvertError
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.fleet.entries import read_entries
 from embconvert.graph.onnx_file import read_artifact
-from embconvert.manifest import parse_manifest
+from embconvert.manifest_parsing import parse_manifest
 from embconvert.requests import BatchRequest
 from embconvert.source.distrust import refuse_absurd_sizes
 from embconvert.source.folder import resolve_folder

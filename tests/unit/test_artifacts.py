@@ -19,14 +19,10 @@ from embconvert.folder.disk import output_errors, refuse_full_disk
 from embconvert.folder.published import read_manifest
 from embconvert.folder.staging import Staging
 from embconvert.graph.onnx_file import hash_file
-from embconvert.manifest import (
-    ArtifactRecord,
-    Manifest,
-    fused_words,
-    parse_manifest,
-    table_rows,
-)
+from embconvert.manifest import ArtifactRecord, Manifest
+from embconvert.manifest_parsing import parse_manifest
 from embconvert.model import FileRecord, Fusion, KeptNode, TensorInfo
+from embconvert.reporting.table import fused_words, table_rows
 
 
 def record(path: Path, file: str, **changes: Any) -> ArtifactRecord:

@@ -14,7 +14,8 @@ from embconvert.config import Precision
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity.figures import HISTOGRAM_EDGES, Floor
 from embconvert.folder.published import published_manifest
-from embconvert.manifest import Manifest, parse_manifest
+from embconvert.manifest import Manifest
+from embconvert.manifest_parsing import parse_manifest
 from embconvert.model import Fusion, KeptNode
 from embconvert.reporting.compare import compare, comparison_page
 from embconvert.reporting.page import report_page
