@@ -40,7 +40,7 @@ class Recipe(StrEnum):
 
     #: Weights not rounded yet make good what rounding the others costs.
     GPTQ = "gptq"
-    #: The products that rounding moves farthest get 8 bits.
+    #: The products that rounding moves farthest get more bits: 8 of Q4, float32 of 8-bit integers.
     MIXED = "mixed"
     #: Each token's activations have a scale of their own.
     TOKEN_SCALES = "token_scales"
@@ -50,10 +50,20 @@ class Recipe(StrEnum):
     ROW_TABLE = "row_table"
     #: Biases make good how rounding shifts a product's mean result.
     BIAS_CORRECTION = "bias_correction"
+    #: A weight's scale leaves its largest values out where that moves results less.
+    CLIP = "clip"
+    #: The few channels that dwarf all others are multiplied apart, in float32.
+    SPLIT = "split"
 
 
-_INTEGER_RECIPES = (Recipe.SMOOTH, Recipe.GPTQ, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE)
+_INTEGER_RECIPES = (
+    Recipe.SMOOTH, Recipe.SPLIT, Recipe.CLIP, Recipe.GPTQ, Recipe.BIAS_CORRECTION,
+    Recipe.ROW_TABLE, Recipe.MIXED,
+)  # fmt: skip
 _DYNAMIC_RECIPES = (Recipe.TOKEN_SCALES, *_INTEGER_RECIPES)
+_DYNAMIC_DEFAULT = (
+    Recipe.TOKEN_SCALES, Recipe.SMOOTH, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE,
+)  # fmt: skip
 #: What each precision knows.
 RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
     {
@@ -82,16 +92,19 @@ class QuantFormat(StrEnum):
     QOPERATOR = "QOperator"
 
 
-#: What is on by default. GPTQ takes many times as long as the rest of an 8-bit quantization, for
-#: less than a thousandth of cosine.
+#: What is on by default: what is worth its price, by docs/quality.md. GPTQ takes many times as
+#: long as the rest for a thousandth of cosine; split channels cost QInt8 a tenth of its speed, and
+#: QInt8Static, which gains most, little.
 DEFAULT_RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
     {
-        precision: known
-        if precision is Precision.Q4
-        else tuple(recipe for recipe in known if recipe is not Recipe.GPTQ)
-        for precision, known in RECIPES.items()
+        Precision.Q4: RECIPES[Precision.Q4],
+        Precision.QINT8: _DYNAMIC_DEFAULT,
+        Precision.QUINT8: _DYNAMIC_DEFAULT,
+        Precision.QINT8_STATIC: (
+            Recipe.SMOOTH, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE,
+        ),
     }
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,7 +175,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="NAMES",
         parse=values.recipes,
         several=True,
-        default="all but gptq for 8 bits, all for Q4",
+        default="those that are worth their price",
         help=f"What betters a precision: none, or some of {', '.join(Recipe)}, with commas.",
     ),
     Option(

@@ -4,11 +4,12 @@ The integer kernels take one scale and one zero point for the whole activation. 
 dynamic quantization chooses them of all tokens of a batch: one token with a large value costs all
 others their precision, and a vector depends on its batch. Here each token has a scale of its own:
 the activation is divided by it before the product, and the result multiplied with it after; the
-kernel sees a scale of one. That is ordinary ONNX around the kernel's operator, so nothing newer
-is needed.
+kernel sees one scale that never changes. That is ordinary ONNX around the kernel's operator, so
+nothing newer is needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,22 +19,17 @@ from embconvert.config import Recipe
 from embconvert.quantize.activations import (
     MEAN_TOKENS,
     Channels,
-    Moments,
     channel_statistics,
-    second_moments,
 )
 from embconvert.quantize.blocks import FloatArray
-from embconvert.quantize.integers import (
-    Treatment,
-    Weights,
-    replace_lookup,
-    replace_products,
-    sharing,
-)
+from embconvert.quantize.integers import Weights, replace_lookup, replace_products, sharing
 from embconvert.quantize.products import Product
+from embconvert.quantize.sensitivity import without_most_sensitive
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.smooth import is_worth_smoothing, smoothing
+from embconvert.quantize.split import without_outliers
 from embconvert.quantize.surgery import Surgery
+from embconvert.quantize.treatments import LOOKING, make_treatments
 from embconvert.rewrite.editing import MICROSOFT
 
 if TYPE_CHECKING:
@@ -41,6 +37,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 127
 _MIDDLE = 128
+_STEPS = 255
 # A token of zeros only has no range; any does.
 _LEAST_RANGE = 1e-8
 
@@ -60,36 +57,48 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
     surgery = Surgery(path)
     products = surgery.products()
     channels: dict[str, Channels] = {}
-    if {Recipe.SMOOTH, Recipe.BIAS_CORRECTION} & set(recipes):
+    if LOOKING & set(recipes):
         channels = channel_statistics(surgery, products, settings, MEAN_TOKENS)
-    moments: dict[str, Moments] = {}
-    if Recipe.GPTQ in recipes:
-        moments = second_moments(surgery, products, settings)
-    factors = _factors(products, channels) if Recipe.SMOOTH in recipes else {}
-    treatments = {
-        name: Treatment(
-            factors=factors.get(name),
-            moments=moments.get(name),
-            mean=channels[name].mean if Recipe.BIAS_CORRECTION in recipes else None,
-        )
-        for name in {product.activation for product in products}
-    }
-    multiply = _Multiply(surgery, token_scales=Recipe.TOKEN_SCALES in recipes)
+    factors = _factors(products, channels, recipes)
+    treatments = make_treatments(surgery, products, settings, channels, factors)
+    token_scales = Recipe.TOKEN_SCALES in recipes
+    if Recipe.MIXED in recipes:
+        rounding = partial(_rounded, token_scales=token_scales)
+        products = without_most_sensitive(surgery, products, settings, treatments, rounding)
+    multiply = _Multiply(surgery, token_scales=token_scales)
     replace_products(surgery, products, treatments, settings.options, multiply, signed=signed)
     for lookup in surgery.lookups():
         replace_lookup(surgery, lookup, row_scales=Recipe.ROW_TABLE in recipes)
     return surgery.finished()
 
 
-def _factors(products: Sequence[Product], channels: dict[str, Channels]) -> dict[str, FloatArray]:
+def _factors(
+    products: Sequence[Product], channels: Mapping[str, Channels], recipes: Collection[Recipe]
+) -> dict[str, FloatArray]:
     """Returns what to divide activations by, for those that are worth it."""
     factors: dict[str, FloatArray] = {}
+    if not {Recipe.SMOOTH, Recipe.SPLIT} & set(recipes):
+        return factors
     for activations, matrices in sharing(products):
-        squares = channels[activations[0]].squares
-        if is_worth_smoothing(squares, sum(matrix.shape[0] for matrix in matrices)):
-            found = smoothing(squares, (matrix.rows() for matrix in matrices))
+        known, found = channels[activations[0]], None
+        results = sum(matrix.shape[0] for matrix in matrices)
+        if Recipe.SMOOTH in recipes and is_worth_smoothing(known.squares, results):
+            found = smoothing(known.squares, (matrix.rows() for matrix in matrices))
+        if Recipe.SPLIT in recipes:
+            found = without_outliers(known, found)
+        if found is not None:
             factors |= dict.fromkeys(activations, found)
     return factors
+
+
+def _rounded(_: str, values: FloatArray, *, token_scales: bool) -> FloatArray:
+    """Rounds an activation, (tokens, channels) float32, as the graph will."""
+    if token_scales:
+        scale = np.maximum(np.abs(values).max(axis=1, keepdims=True), _LEAST_RANGE) / _LIMIT
+        return np.asarray(np.rint(values / scale) * scale, np.float32)
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    step = np.float32((high - low) / _STEPS) or np.float32(1)
+    return np.asarray(np.rint(values / step) * step, np.float32)
 
 
 class _Activation(NamedTuple):
@@ -138,10 +147,12 @@ class _Multiply:
         least = editor.constant(np.float32(_LEAST_RANGE), "least_range")
         largest = editor.add("Max", [largest, least], node)
         limit = editor.constant(np.float32(_LIMIT), "limit")
-        scales = editor.add("Div", [largest, limit], node)
         one = editor.constant(np.float32(1), "one")
         middle = editor.constant(np.uint8(_MIDDLE), "middle")
         # Multiplying a whole activation is quicker than dividing it.
         scaled = editor.add("Mul", [value, editor.add("Div", [limit, largest], node)], node)
         integers = editor.add("QuantizeLinear", [scaled, one, middle], node)
-        return _Activation(integers, one, middle, scales)
+        # The kernel divides by the limit, the token's largest value is multiplied back after it.
+        return _Activation(
+            integers, editor.constant(np.float32(1 / _LIMIT), "step"), middle, largest
+        )

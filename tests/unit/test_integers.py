@@ -1,0 +1,111 @@
+"""What can be done to weights before they become 8-bit integers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from graphs import table_and_products, two_layers
+
+from embconvert.config import Precision, QuantizeOptions, Recipe
+from embconvert.graph.onnx_file import read_model, write_model
+from embconvert.model import KeptNode
+from embconvert.quantize import QUANTIZERS
+from embconvert.quantize.activations import Channels
+from embconvert.quantize.clip import clipped_scales
+from embconvert.quantize.settings import QuantizeSettings
+from embconvert.quantize.split import without_outliers
+
+RANDOM = np.random.default_rng(0)
+PRECISIONS = (Precision.QINT8, Precision.QINT8_STATIC)
+
+
+def channels(*peaks: float) -> Channels:
+    highest = np.ones(640, np.float32)
+    highest[: len(peaks)] = peaks
+    none = np.zeros(640, np.float32)
+    return Channels(mean=none, squares=highest**2, lowest=none, highest=highest)
+
+
+def test_channels_are_split_off_that_reach_twice_as_far_as_all_others() -> None:
+    found = without_outliers(channels(5, 1.9, 3), None)
+    assert found is not None
+    assert np.flatnonzero(np.isinf(found)).tolist() == [0, 2]
+    assert set(found[~np.isinf(found)]) == {1}
+    assert without_outliers(channels(1.9), None) is None
+    # Too many are no outliers.
+    assert without_outliers(channels(*[5.0] * 11), None) is None
+
+
+def test_a_channel_that_was_made_smaller_is_no_outlier_any_more() -> None:
+    factors = np.ones(640, np.float32)
+    factors[0] = 5
+    assert without_outliers(channels(5), factors) is factors
+
+
+def test_a_row_is_clipped_only_where_that_moves_results_less() -> None:
+    weights = RANDOM.standard_normal((2, 4096), dtype=np.float32)
+    weights[1, 0] = 8
+    scales = np.abs(weights).max(axis=1) / np.float32(7)
+    silent = np.ones(4096, np.float32)
+    silent[0] = 0
+    clipped = clipped_scales(weights, scales, 7, silent)
+    assert clipped[1] < 0.8 * scales[1]
+    loud = silent.copy()
+    loud[0] = 1e6
+    assert clipped_scales(weights, scales, 7, loud)[1] > 0.9 * scales[1]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_split_channels_leave_the_others_their_precision(
+    precision: Precision, tmp_path: Path
+) -> None:
+    square = RANDOM.standard_normal((64, 64), dtype=np.float32) / np.float32(8)
+    square[7] = 0
+    x = RANDOM.standard_normal((1, 200, 64), dtype=np.float32)
+    x[..., 7] *= 100
+    source = write_model(two_layers(square), tmp_path / "a.onnx").path
+    feed: dict[str, Any] = {"x": x, "attention_mask": np.ones((1, 200), np.int64)}
+
+    def error(*recipes: Recipe) -> float:
+        settings = QuantizeSettings(
+            options=QuantizeOptions(recipes=recipes),
+            calibration=lambda *_: iter([feed]),
+            work=tmp_path,
+        )
+        path = write_model(QUANTIZERS[precision](source, settings), tmp_path / "b.onnx").path
+        ours, theirs = (
+            np.asarray(onnxruntime.InferenceSession(str(p)).run(None, {"x": x})[0])
+            for p in (path, source)
+        )
+        return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+    assert error(Recipe.SPLIT) < 0.1 * error()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_suffers_most_stays_float32_and_is_noted(precision: Precision, tmp_path: Path) -> None:
+    """Of the products, the Gemm is small enough for the budget, and others are not."""
+    model = table_and_products()
+    source = write_model(model, tmp_path / "a.onnx").path
+    ids = np.arange(300, dtype=np.int64)
+    feed: dict[str, Any] = {"ids": ids, "attention_mask": np.ones((300, 1), np.int64)}
+    kept: list[KeptNode] = []
+    settings = QuantizeSettings(
+        options=QuantizeOptions(recipes=(Recipe.MIXED,)),
+        calibration=lambda *_: iter([feed]),
+        work=tmp_path,
+        keep=kept.append,
+    )
+    from embconvert.quantize import sensitivity
+
+    path = write_model(QUANTIZERS[precision](source, settings), tmp_path / "b.onnx").path
+    assert kept == []
+    assert "gemm" not in read_model(path).graph.initializers
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivity, "SHARE", 0.3)
+        path = write_model(QUANTIZERS[precision](source, settings), tmp_path / "b.onnx").path
+    assert [node.operator for node in kept] == ["Gemm"]
+    assert "of their energy" in kept[0].reason
+    assert "gemm" in read_model(path).graph.initializers
