@@ -219,6 +219,59 @@ def test_the_code_on_the_model_card(hub: Path, minilm: Path, key: str, env: str)
     assert_near(np.asarray(json.loads(last), np.float32), theirs, precision)
 
 
+@pytest.fixture(scope="session")
+def reranker(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """MiniLM with a head of random weights, and what becomes of it."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    parent = tmp_path_factory.mktemp("reranker")
+    source = parent / "reranker"
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(minilm, num_labels=1)
+    model.classifier.weight.data.normal_(0, 0.5)
+    model.save_pretrained(source)
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        shutil.copy(minilm / file, source)
+    outcome = embconvert(
+        "all", "--model_id", source, "--output_parent_dir", parent / "out",
+        "--quantize", "QInt8", "--skip_validation",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    return source, Path(outcome.stdout.strip())
+
+
+@pytest.mark.parametrize(("key", "env", "applies"), [
+    ("fastembed", "fastembed", False),
+    ("onnxruntime", "onnxruntime-1.23", True),
+    ("sentence-transformers", "peers", True),
+])  # fmt: skip
+def test_the_code_on_a_rerankers_card(
+    reranker: tuple[Path, Path], key: str, env: str, applies: bool
+) -> None:
+    """It scores as CrossEncoder does; fastembed alone gives logits."""
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    source, folder = reranker
+    snippet, _ = snippet_of(folder, key)
+    script = folder.parent / "card.py"
+    report = "import json; print(json.dumps([float(x) for x in np.ravel(scores)]))"
+    script.write_text(f"{snippet.code}\nimport numpy as np\n{report}\n", encoding="utf-8")
+    python = environment(env) / "bin" / "python"
+    last = run([python, script], cwd=folder.parent).strip().splitlines()[-1]
+    values: dict[str, object] = {}
+    setup = snippet.code[snippet.code.index("query = ") :].split("]", maxsplit=1)[0] + "]"
+    exec(setup, values)
+    documents = values["documents"]
+    assert isinstance(documents, list)
+    theirs = CrossEncoder(str(source), device="cpu").predict(
+        [(values["query"], document) for document in documents],
+        activation_fn=None if applies else torch.nn.Identity(),
+    )
+    np.testing.assert_allclose(json.loads(last), theirs, atol=0.1 if applies else 0.3)
+
+
 def snippet_of(folder: Path, key: str) -> tuple[Snippet, str]:
     """The card's code for a program, and the precision of the graph that it loads."""
     manifest = parse_manifest(json.loads((folder / "embconvert.json").read_text()))

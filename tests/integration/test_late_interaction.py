@@ -145,6 +145,28 @@ def test_what_pylate_saved_is_read_as_sentence_transformers_reads_it(tmp_path: P
     assert len(late["skipped_ids"]) > 10  # PyLate's punctuation
 
 
+def test_what_stanford_saved_has_its_projection_among_the_weights(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    model = zoo.build_model("bert", tmp_path / "m", pooling=None)
+    weights = {f"bert.{k}": v for k, v in load_file(model / "model.safetensors").items()}
+    torch.manual_seed(0)
+    weights["linear.weight"] = torch.randn(16, zoo.HIDDEN_SIZE)
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((model / "config.json").read_text()) | {"architectures": ["HF_ColBERT"]}
+    (model / "config.json").write_text(json.dumps(config))
+    metadata = {"query_token_id": "a", "doc_token_id": "d", "query_maxlen": 20, "doc_maxlen": 40}
+    (model / "artifact.metadata").write_text(json.dumps(metadata))
+    outcome = convert(model, tmp_path / "out", "--optimize", 0)
+    source = outcome.manifest["source"]
+    assert source["dimension"] == 16
+    assert source["modules"] == ["Transformer", "Dense", "MultiVectorMask", "Normalize"]
+    assert source["late_interaction"]["query_prompt"] == "a "
+    assert source["late_interaction"]["expansion"]["length"] == 20
+    assert (tmp_path / "out" / "m" / "artifact.metadata").is_file()
+
+
 def test_what_does_not_give_a_vector_for_each_token_is_refused(tmp_path: Path) -> None:
     from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
