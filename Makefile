@@ -99,8 +99,8 @@ bench-fleet: $(VENV)/.dev ## measure what a fleet costs, by models, processes an
 	$(BIN)/python benchmarks/fleet.py
 	$(BIN)/python benchmarks/plot_fleet.py
 
-bench-quality: $(VENV)/.dev $(DEMO_MODEL) ## measure what each precision keeps of a model's quality
-	mkdir -p build && $(BIN)/python benchmarks/quality.py
+bench-quality: $(VENV)/.dev $(DEMO_MODEL) .venv-peers/.installed ## measure what each precision keeps of a model's quality, beside the peers
+	mkdir -p build && PYTHONPATH=. $(BIN)/python benchmarks/quality.py
 
 bench-container: $(VENV)/.dev ## measure how much memory containers need (make image before)
 	PYTHONPATH=. $(BIN)/python benchmarks/container_memory.py

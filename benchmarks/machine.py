@@ -49,11 +49,6 @@ def versions() -> dict[str, dict[str, str]]:
     return {"ours": _versions(OUR_BIN), "peer": _versions(PEER_BIN)}
 
 
-def our_versions() -> dict[str, str]:
-    """Returns the version of each package that matters, for ours."""
-    return _versions(OUR_BIN)
-
-
 def _versions(binaries: Path) -> dict[str, str]:
     command = (str(binaries / "python"), "-c", _ASK, *_PACKAGES)
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -94,6 +94,7 @@ def source_folder(name: str) -> Path:
     folder = FOLDER / name / "source"
     if not folder.exists():
         shape = SHAPES[name]
+        folder.parent.mkdir(parents=True, exist_ok=True)
         made = folder.with_name("unfinished")
         shutil.rmtree(made, ignore_errors=True)
         zoo.build_model(shape.architecture, made, overrides=shape.config, max_seq_length=256)

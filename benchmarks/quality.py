@@ -1,13 +1,17 @@
 """How much of its quality a model keeps in each precision; `make bench-quality` runs it.
 
-Converts a model to every precision, quantizes its graph also as ONNX Runtime's own
-`quantize_dynamic` does, and embeds the sentences of the STS benchmark (English and German, dev
-split) with each file. It reports and judges nothing. The sentences are read from where they lie:
-their licence does not let them into this repository.
+Converts a model to every precision, quantizes its graph also as the peers do (ONNX Runtime's own
+`quantize_dynamic`, optimum-onnx's presets and sentence-transformers' own function, in an
+environment of theirs), and embeds the sentences of the STS benchmark (English and German, dev
+split) with each file. So it does with models of random weights and planted outlier channels, whose
+correlation with people's scores means nothing, and is left out. It reports and judges nothing.
+The sentences are read from where they lie: their licence does not let them into this repository.
 """
 
 import argparse
 import csv
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,15 +23,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from machine import machine, our_versions
-from pipelines import MODEL, OUR_BIN, ROOT
+import outliers
+from machine import machine, versions
+from pipelines import MODEL, OUR_BIN, PEER_BIN, ROOT
 
 from embconvert.fidelity.figures import FloatArray, cosines, spearman
 from embconvert.fidelity.texts import batches
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
 from embconvert.graph.runtime import open_session, session_options
 
-_PRECISIONS = "Q4,Q8,QInt8,QUInt8,QInt8Static,Float16"
+_PRECISIONS = "Q4,Q8,QInt8,QUInt8,QInt8Static,QFLOAT8E4M3FN,Float16"
 _RESAMPLES = 1000
 _NEIGHBOURS = 10
 _HEADER = (
@@ -46,29 +51,46 @@ class Pairs:
 
 
 def main() -> int:
-    """Measures and prints a table in Markdown."""
+    """Measures and prints tables in Markdown."""
     options = _options()
-    pairs = {n: _read(options.sts / f"stsb-{n}-dev.csv", options.pairs) for n in ("en", "de")}
-    with tempfile.TemporaryDirectory(prefix="quality-", dir=ROOT / "build") as work:
-        folder = options.folder or _convert(Path(work))
-        naive = Path(work) / "quantize_dynamic.onnx"
-        _quantize_dynamic(folder / "onnx" / "model_opt1.onnx", naive)
-        files = [*sorted((folder / "onnx").glob("*.onnx"), key=lambda p: (len(p.name), p)), naive]
-        print(f"{machine()}\n{our_versions()}\n")
-        for language, sts in pairs.items():
-            print(f"\nSTS-B dev, {language}, {len(sts.scores)} pairs\n")
-            print(f"| {' | '.join(_HEADER)} |\n|---|{'---:|' * (len(_HEADER) - 1)}", flush=True)
-            tokens = tokenize(folder, [*sts.first, *sts.second], max_length=256)
-            reference: FloatArray | None = None
-            for file in files:
-                session = open_session(file, session_options())
-                found, seconds = _embed(session, tokens, batches(tokens.lengths))
-                reference = found if reference is None else reference
-                row = _figures(session, tokens, found, reference, sts)
-                size = f"{file.stat().st_size / 1e6:.1f} MB"
-                speed = f"{len(found) / seconds:.0f}"
-                print(f"| {' | '.join([file.name, size, *row, speed])} |", flush=True)
+    print(f"{machine()}\n{versions()}\n")
+    for name in options.models.split(","):
+        source = MODEL if name == MODEL.name else outliers.source_folder(name)
+        with tempfile.TemporaryDirectory(prefix="quality-", dir=ROOT / "build") as work:
+            folder = options.folder or _convert(source, Path(work))
+            failures = _peers(source, folder, Path(work))
+            peers = sorted(Path(work).glob("*.onnx"))
+            ours = sorted((folder / "onnx").glob("*.onnx"), key=lambda p: (len(p.name), p))
+            languages = ("en", "de") if name == MODEL.name else ("en",)
+            for language in languages:
+                sts = _read(options.sts / f"stsb-{language}-dev.csv", options.pairs)
+                title = f"{name}, STS-B dev, {language}, {len(sts.scores)} pairs"
+                _table(title, folder, [*ours, *peers], sts, trained=name == MODEL.name)
+            for file, reason in failures.items():
+                print(f"\n{file} failed: {reason}", flush=True)
+    print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     return 0
+
+
+def _table(title: str, folder: Path, files: Sequence[Path], sts: Pairs, *, trained: bool) -> None:
+    """Measures files and prints a row for each; the first is what the others are compared with."""
+    print(f"\n{title}\n")
+    print(f"| {' | '.join(_HEADER)} |\n|---|{'---:|' * (len(_HEADER) - 1)}", flush=True)
+    tokens = tokenize(folder, [*sts.first, *sts.second], max_length=256)
+    reference: FloatArray | None = None
+    for file in files:
+        size = f"{file.stat().st_size / 1e6:.1f} MB"
+        try:
+            session = open_session(file, session_options())
+            found, seconds = _embed(session, tokens, batches(tokens.lengths))
+        except Exception as error:  # noqa: BLE001 - a peer's file may not run
+            print(f"| {file.name} | {size} | {str(error).splitlines()[0][:100]} |", flush=True)
+            continue
+        reference = found if reference is None else reference
+        row = _figures(session, tokens, found, reference, sts)
+        row[0] = row[0] if trained else "-"
+        speed = f"{len(found) / seconds:.0f}"
+        print(f"| {' | '.join([file.name, size, *row, speed])} |", flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -76,6 +98,11 @@ def _options() -> argparse.Namespace:
     data = ROOT.parent / "shared" / "data" / "sts"
     parser.add_argument("--sts", type=Path, default=data, help="folder with the STS benchmark")
     parser.add_argument("--folder", type=Path, help="a converted model; else MiniLM is converted")
+    parser.add_argument(
+        "--models",
+        default=",".join([MODEL.name, *outliers.SHAPES]),
+        help="with commas between them",
+    )
     parser.add_argument("--pairs", type=int, default=10_000, help="at most so many of a language")
     return parser.parse_args()
 
@@ -92,24 +119,29 @@ def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).isdecimal()
 
 
-def _convert(work: Path) -> Path:
+def _convert(source: Path, work: Path) -> Path:
     command = [
-        str(OUR_BIN / "embconvert"), "all", "--model_id", str(MODEL), "--output_parent_dir",
+        str(OUR_BIN / "embconvert"), "all", "--model_id", str(source), "--output_parent_dir",
         str(work), "--quantize", _PRECISIONS, "--skip_validation", "--quiet",
     ]  # fmt: skip
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Path(done.stdout.strip())
 
 
-def _quantize_dynamic(source: Path, target: Path) -> None:
-    """Quantizes with ONNX Runtime's own tool, weights a scale for each channel and of 7 bits."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(
-        source, target, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8,
-        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-    )  # fmt: skip
+def _peers(source: Path, folder: Path, work: Path) -> dict[str, str]:
+    """Writes the peers' files; returns what failed, with the reason."""
+    here, python = Path(__file__).parent, str(PEER_BIN / "python")
+    fused, naive = folder / "onnx" / "model_opt1.onnx", work / "quantize_dynamic.onnx"
+    failures: dict[str, str] = {}
+    dynamic = [python, str(here / "peer_quantize.py"), str(fused), str(naive)]
+    presets = [python, str(here / "peer_int8.py"), str(source)]
+    presets += [str(folder / "onnx" / "model.onnx"), str(work)]
+    done = subprocess.run(dynamic, check=False, capture_output=True, text=True)
+    if done.returncode:
+        failures[naive.name] = done.stderr.strip().splitlines()[-1][:160]
+    done = subprocess.run(presets, check=True, capture_output=True, text=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return failures | found
 
 
 def _embed(
@@ -117,12 +149,24 @@ def _embed(
 ) -> tuple[FloatArray, float]:
     """Returns the embeddings of the groups' texts, by text, and the seconds that it took."""
     names = [i.name for i in session.get_inputs()]
+    pooled = "sentence_embedding" in [o.name for o in session.get_outputs()]
+    output = "sentence_embedding" if pooled else session.get_outputs()[0].name
+
+    def embed(group: Sequence[int]) -> FloatArray:
+        feed = tokens.batch(group, list(dict.fromkeys([*names, "attention_mask"])))
+        found: FloatArray = session.run([output], {n: feed[n] for n in names})[0]
+        if pooled:
+            return found
+        # A peer's graph ends in the tokens; all models here take the mean and normalize it.
+        mask = feed["attention_mask"][..., None]
+        mean = (found * mask).sum(axis=1) / mask.sum(axis=1)
+        return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True), np.float32)
+
     rows: dict[int, FloatArray] = {}
-    session.run(["sentence_embedding"], tokens.batch(groups[-1], names))
+    embed(groups[-1])
     start = time.perf_counter()
     for group in groups:
-        found = session.run(["sentence_embedding"], tokens.batch(group, names))[0]
-        rows |= dict(zip(group, found, strict=True))
+        rows |= dict(zip(group, embed(group), strict=True))
     seconds = time.perf_counter() - start
     return np.stack([rows[index] for index in sorted(rows)]), seconds
 

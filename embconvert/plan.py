@@ -5,9 +5,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from embconvert.compat import oldest_for_precision
 from embconvert.config import (
     Command,
     OptimizationLevel,
+    Precision,
 )
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity.figures import Floor
@@ -15,7 +17,7 @@ from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.layouts import LAYOUTS, LayoutRules, check_layout
 from embconvert.model import ResolvedModel
 from embconvert.requests import Request
-from embconvert.search import CANDIDATES, DEFAULT_FLOORS, Budget
+from embconvert.search import CANDIDATES, DEFAULT_FLOORS, Budget, needless
 from embconvert.steps import (
     EXPORTED_FILE,
     WORK_FOLDER,
@@ -287,7 +289,13 @@ def make_search(
     if rules.newest_onnxruntime is not None:  # it is the oldest that must run the outcome
         asked = request.min_onnxruntime or rules.newest_onnxruntime
         request = replace(request, min_onnxruntime=min(asked, rules.newest_onnxruntime))
+    oldest = request.min_onnxruntime
+    q8_runs = oldest is None or oldest_for_precision(Precision.Q8, request.table_bits) <= oldest
     for precision, recipes in CANDIDATES:
+        why = needless(precision, min_speedup=request.min_speedup, q8_runs=q8_runs)
+        if why is not None:
+            ruled_out[str(precision)] = why
+            continue
         try:
             step = quantize_step(
                 replace(request, recipes=recipes if request.recipes is None else request.recipes),

@@ -13,11 +13,16 @@ from embconvert.config import DEFAULT_RECIPES, MaxSize, Precision, Recipe
 from embconvert.fidelity.figures import Fidelity, Floor, shortfall
 from embconvert.kinds import Measure
 
-#: What `--quantize auto` tries, the smallest first; None is all recipes that a precision knows.
+_SPLIT = (Recipe.TOKEN_SCALES, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE)
+#: What `--quantize auto` tries, the smallest first; None is each precision's default. QUInt8 is
+#: not among them: its vectors and its size are QInt8's.
 CANDIDATES: tuple[tuple[Precision, tuple[Recipe, ...] | None], ...] = (
     (Precision.Q4, (Recipe.GPTQ,)),
     (Precision.Q4, None),
     (Precision.QINT8, None),
+    (Precision.QINT8_STATIC, None),
+    (Precision.QINT8, _SPLIT),
+    (Precision.QFLOAT8, None),
     (Precision.Q8, None),
     (Precision.FLOAT16, None),
 )
@@ -30,6 +35,23 @@ DEFAULT_FLOORS: Mapping[Measure, Floor] = MappingProxyType(
 )
 # A file may come out smaller than expected, but not by more than this.
 _LEAST_OF_EXPECTED = 0.8
+
+
+def needless(precision: Precision, *, min_speedup: float | None, q8_runs: bool) -> str | None:
+    """Returns, in words, why a candidate is not worth a try; None when it is.
+
+    Args:
+        precision: The candidate's.
+        min_speedup: Of the budget.
+        q8_runs: Whether Q8 is among the candidates.
+    """
+    if precision is Precision.QINT8_STATIC and min_speedup is None:
+        return (
+            "not tried: it is faster than QInt8, which no --min_speedup asks for, and not as near"
+        )
+    if precision is Precision.QFLOAT8 and q8_runs:
+        return "not tried: it stands in for Q8, and takes float32's time and memory"
+    return None
 
 
 def frontier_header(measure: Measure) -> tuple[str, ...]:

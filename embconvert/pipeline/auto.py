@@ -45,7 +45,7 @@ def choose(
     for step in search.candidates:
         name = name_of(step.precision, step.options.recipes)
         if best is not None:
-            tried.append(Candidate(name=name, outcome="not tried: it would be larger"))
+            tried.append(Candidate(name=name, outcome="not tried: it would be no smaller"))
             continue
         if search.budget.cannot_fit(step.file_bytes(plan.parameters), float32):
             tried.append(Candidate(name=name, outcome="not tried: it would be too large"))

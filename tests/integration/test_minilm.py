@@ -95,7 +95,7 @@ def test_quantized_graphs_are_near_and_small(converted: Outcome) -> None:
         ("Q4", 0.20, 0.985),
         ("QInt8", 0.26, 0.996),
         ("QUInt8", 0.26, 0.996),
-        ("QInt8Static", 0.26, 0.99),
+        ("QInt8Static", 0.26, 0.996),
         ("QFLOAT8E4M3FN", 0.26, 0.997),
         ("Float16", 0.51, 0.99999),
     ):

@@ -35,8 +35,24 @@ def test_the_smallest_is_tried_first_and_nothing_is_refused_while_trying() -> No
 
 def test_what_the_oldest_runtime_cannot_run_is_ruled_out_and_said() -> None:
     found = search("--min_onnxruntime 1.20")
-    assert {str(c.precision) for c in found.candidates} == {"QInt8", "Float16"}
-    assert set(found.ruled_out) == {"Q4", "Q8"}
+    tried = [str(c.precision) for c in found.candidates]
+    assert tried == ["QInt8", "QInt8", "QFLOAT8E4M3FN", "Float16"]
+    assert set(found.ruled_out) == {"Q4", "Q8", "QInt8Static"}
+    assert "1.23" in found.ruled_out["Q8"]
+
+
+def test_what_could_not_be_the_best_is_not_tried_and_said() -> None:
+    found = search()
+    assert [str(c.precision) for c in found.candidates] == [
+        "Q4", "Q4", "QInt8", "QInt8", "Q8", "Float16",
+    ]  # fmt: skip
+    assert "no --min_speedup asks" in found.ruled_out["QInt8Static"]
+    assert "stands in for Q8" in found.ruled_out["QFLOAT8E4M3FN"]
+    fast = search("--min_speedup 1.5")
+    assert "QInt8Static" in {str(c.precision) for c in fast.candidates}
+    # What a layout's program cannot run needs a stand-in, too.
+    served = search("--layout tei")
+    assert "QFLOAT8E4M3FN" in {str(c.precision) for c in served.candidates}
 
 
 def test_another_budget_is_another_file() -> None:
