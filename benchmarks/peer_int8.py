@@ -35,7 +35,7 @@ def _optimum(preset: str, model: Path, graph: Path, path: Path) -> None:
 
     del model
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
-        quantizer = ORTQuantizer([graph])
+        quantizer = ORTQuantizer(graph)
         settings = getattr(AutoQuantizationConfig, preset)(is_static=False)
         quantizer.quantize(save_dir=work, quantization_config=settings)
         shutil.move(next(Path(work).glob("*.onnx")), path)

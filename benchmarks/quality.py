@@ -10,6 +10,7 @@ The sentences are read from where they lie: their licence does not let them into
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -59,13 +60,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="quality-", dir=ROOT / "build") as work:
             folder = options.folder or _convert(source, Path(work))
             failures = _peers(source, folder, Path(work))
-            peers = sorted(Path(work).glob("*.onnx"))
+            peers, same = _distinct(sorted(Path(work).glob("*.onnx")))
             ours = sorted((folder / "onnx").glob("*.onnx"), key=lambda p: (len(p.name), p))
             languages = ("en", "de") if name == MODEL.name else ("en",)
             for language in languages:
                 sts = _read(options.sts / f"stsb-{language}-dev.csv", options.pairs)
                 title = f"{name}, STS-B dev, {language}, {len(sts.scores)} pairs"
                 _table(title, folder, [*ours, *peers], sts, trained=name == MODEL.name)
+            for file, other in same.items():
+                print(f"\n{file} has the bytes of {other}", flush=True)
             for file, reason in failures.items():
                 print(f"\n{file} failed: {reason}", flush=True)
     print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
@@ -142,6 +145,17 @@ def _peers(source: Path, folder: Path, work: Path) -> dict[str, str]:
     done = subprocess.run(presets, check=True, capture_output=True, text=True)
     found: dict[str, str] = json.loads(done.stdout)
     return failures | found
+
+
+def _distinct(files: Sequence[Path]) -> tuple[list[Path], dict[str, str]]:
+    """Returns the files of different contents, and for each other one which of them it equals."""
+    first: dict[str, Path] = {}
+    same: dict[str, str] = {}
+    for file in files:
+        known = first.setdefault(hashlib.sha256(file.read_bytes()).hexdigest(), file)
+        if known is not file:
+            same[file.name] = known.name
+    return list(first.values()), same
 
 
 def _embed(

@@ -46,11 +46,9 @@ def needless(precision: Precision, *, min_speedup: float | None, q8_runs: bool) 
         q8_runs: Whether Q8 is among the candidates.
     """
     if precision is Precision.QINT8_STATIC and min_speedup is None:
-        return (
-            "not tried: it is faster than QInt8, which no --min_speedup asks for, and not as near"
-        )
+        return "not tried: no --min_speedup asks for its speed"
     if precision is Precision.QFLOAT8 and q8_runs:
-        return "not tried: it stands in for Q8, and takes float32's time and memory"
+        return "not tried: it only stands in for Q8"
     return None
 
 
@@ -191,7 +189,10 @@ def frontier_rows(candidates: Sequence[Candidate], float32_bytes: int) -> list[l
 
 
 def name_of(precision: Precision, recipes: Sequence[Recipe]) -> str:
-    """Returns what a candidate is called: its precision, with recipes where not all are on."""
-    if tuple(recipes) == DEFAULT_RECIPES.get(precision, ()):
-        return str(precision)
-    return f"{precision} ({', '.join(recipes) or 'no recipes'})"
+    """Returns what a candidate is called: its precision, with the recipes that are not as usual."""
+    usual = DEFAULT_RECIPES.get(precision, ())
+    more = [recipe for recipe in recipes if recipe not in usual]
+    less = [recipe for recipe in usual if recipe not in recipes]
+    words = ["with " + " and ".join(more)] * bool(more)
+    words += ["without " + " and ".join(less)] * bool(less)
+    return " ".join([str(precision), *words])

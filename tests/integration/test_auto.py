@@ -21,7 +21,7 @@ def test_the_first_that_keeps_the_budget_is_published_alone_and_once(
     assert graphs - {"model.onnx", "model_opt1.onnx"} in (
         {"model_opt1_QInt8.onnx"}, {"model_opt1_Q8.onnx"},
     )  # fmt: skip
-    assert "Q4 (gptq)" in outcome.stderr
+    assert "Q4 without mixed" in outcome.stderr
     assert "is below 0.995" in outcome.stderr
     again = embconvert(*command)
     assert again.code == 0, again.stderr

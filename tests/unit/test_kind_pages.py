@@ -9,7 +9,8 @@ import pytest
 from examples import published
 
 from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.manifest import Manifest, parse_manifest
+from embconvert.manifest import Manifest
+from embconvert.manifest_parsing import parse_manifest
 from embconvert.model import TensorInfo
 from embconvert.reporting.card import front_matter, model_card
 from embconvert.reporting.compare import comparison_page

@@ -11,7 +11,7 @@ from embconvert.cli.values import size
 from embconvert.errors import UsageError
 from embconvert.fidelity.figures import Floor
 from embconvert.plan import Search
-from embconvert.search import Budget, Candidate, frontier_rows
+from embconvert.search import Budget, Candidate, frontier_rows, name_of
 
 MB = 10**6
 
@@ -108,3 +108,10 @@ def test_the_frontier_says_what_dominates_what() -> None:
     assert rows["A"][-1] == "too far; dominated by B"
     assert rows["B"][1:] == ["25.0 MB", "25%", "0.99900", "0.99000", "2.00x", "published"]
     assert rows["C"][1:-1] == ["-"] * 5
+
+
+def test_a_candidate_is_named_by_what_is_not_as_usual() -> None:
+    names = [name_of(c.precision, c.options.recipes) for c in search().candidates]
+    assert names == [
+        "Q4 without mixed", "Q4", "QInt8", "QInt8 with split without smooth", "Q8", "Float16",
+    ]  # fmt: skip
