@@ -25,7 +25,9 @@ NO_FLOAT16 = {"longformer"}
 @pytest.mark.parametrize("architecture", zoo.ARCHITECTURES)
 def test_every_stage_gives_the_embeddings_of_torch(architecture: str, tmp_path: Path) -> None:
     model = zoo.build_model(architecture, tmp_path / architecture)
-    precisions = "Q8,QInt8,QUInt8,QInt8Static" + ("" if architecture in NO_FLOAT16 else ",Float16")
+    precisions = "Q8,QInt8,QUInt8,QInt8Static,QFLOAT8E4M3FN" + (
+        "" if architecture in NO_FLOAT16 else ",Float16"
+    )
 
     outcome = embconvert(
         "all", "--model_id", model, "--output_parent_dir", tmp_path / "out",

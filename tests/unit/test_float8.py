@@ -93,3 +93,25 @@ def test_a_graph_of_such_weights_is_quantized_already(tmp_path: Path) -> None:
     path = quantized(tmp_path, source).rename(tmp_path / "b.onnx")
     with pytest.raises(QuantizeError, match="quantized already: it has float8e4m3fn weights"):
         quantized(tmp_path, path)
+
+
+def test_operators_that_only_onnxruntime_knows_stay_as_they_are() -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 1])
+    nodes = [
+        helper.make_node("SimplifiedLayerNormalization", ["x", "scale"], ["n"], axis=-1),
+        helper.make_node("ReduceL2", ["n"], ["y"], axes=[1], keepdims=1),
+    ]
+    scale = numpy_helper.from_array(np.ones(3, np.float32), "scale")
+    old = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], [scale]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    new = at_least(old, 19, 9)
+    assert [(o.domain, o.version) for o in new.opset_import] == [("", 19)]
+    feed = {"x": RANDOM.standard_normal((2, 3), dtype=np.float32)}
+    (found,) = onnxruntime.InferenceSession(new.SerializeToString()).run(None, feed)
+    np.testing.assert_allclose(found, np.full((2, 1), np.sqrt(3)), rtol=1e-4)
