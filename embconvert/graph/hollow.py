@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embconvert.graph.layout import contiguous
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -97,6 +99,8 @@ def to_half(values: Any) -> Any:
     Args:
         values: Of any shape but ().
     """
+    if values.ndim == 2 and values.T.flags.c_contiguous and not values.flags.c_contiguous:
+        return contiguous(to_half(values.T).T)  # read in the order in which it lies
     half = np.empty(values.shape, np.float16)
     rows = max(1, _CHUNK * len(values) // max(1, values.size))
     for start in range(0, len(values), rows):

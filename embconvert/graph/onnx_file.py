@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from embconvert.compat import oldest_onnxruntime, variant
+from embconvert.graph.layout import contiguous
 from embconvert.graph.lazy_onnx import read_lazily
 from embconvert.graph.source_tensors import marked, places_file, read_places, write_places
 from embconvert.model import (
@@ -79,7 +80,7 @@ def _data_chunks(tensor: "ir.TensorProtocol") -> Iterator[Any]:
     """Yields a tensor's little-endian bytes in pieces; the tensor is materialized once."""
     array = tensor.numpy()
     if array.dtype.kind in "fiub" and array.dtype.byteorder in "=|<":
-        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        data = contiguous(array).reshape(-1).view(np.uint8).data
     else:  # bfloat16, float8 and packed types, which numpy has no native type for
         data = memoryview(tensor.tobytes())
     for start in range(0, len(data), _CHUNK_BYTES):

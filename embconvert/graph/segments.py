@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from embconvert.graph.hollow import Weights, hollow_out, reads_of
+from embconvert.graph.layout import contiguous
 from embconvert.graph.onnx_file import read_model, reference_weights
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.processes.heap import give_back_freed
@@ -264,7 +263,7 @@ def _mapped(proto: Any, weights: Weights, folder: Path, options: Any) -> Iterato
     from onnxruntime import OrtValue
 
     elsewhere = reference_weights(proto, weights, folder)
-    arrays = [np.ascontiguousarray(weights[name].numpy()) for name in elsewhere]
+    arrays = [contiguous(weights[name].numpy()) for name in elsewhere]
     options.add_external_initializers(elsewhere, list(map(OrtValue.ortvalue_from_numpy, arrays)))
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".mapped") as stream:
         stream.write(proto.SerializeToString())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onnxconverter_common.float16 import convert_np_to_float16
 
 from embconvert.graph.hollow import fill, hollow_out, to_half
+from embconvert.graph.layout import contiguous
 from embconvert.graph.onnx_file import hash_file, read_artifact, read_model, write_model
 
 WEIGHT = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) / 4096
@@ -145,3 +146,11 @@ def test_halves_are_those_of_onnxconverter_common(shape: tuple[int, ...]) -> Non
         values.flat[:4] = [0, -0.0, np.inf, -np.inf]
     for array in (values, values.T):
         np.testing.assert_array_equal(to_half(array), convert_np_to_float16(array))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (7,), (100, 2100), (2, 3, 4)])
+def test_a_transposed_array_is_laid_out_anew(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).random(shape, np.float32).T
+    copy = contiguous(array)
+    assert copy.flags.c_contiguous
+    np.testing.assert_array_equal(copy, array)
