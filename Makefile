@@ -106,7 +106,8 @@ bench-container: $(VENV)/.dev ## measure how much memory containers need (make i
 	PYTHONPATH=. $(BIN)/python benchmarks/container_memory.py
 
 bench-memory: $(VENV)/.dev .venv-peers/.installed ## measure conversions under memory limits beside the peers (as root)
-	$(BIN)/python benchmarks/memory.py --json build/memory.json --plot build/memory.svg
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/plot_memory.py
 
 lock: $(VENV)/.dev ## pin every package anew, by version and hash
 	$(COMPILE) --upgrade -o requirements/runtime.txt requirements/runtime.in

@@ -6,6 +6,8 @@ The kernel's own figures of the group: https://docs.kernel.org/admin-guide/cgrou
 
 import contextlib
 import os
+import resource
+import signal
 import subprocess
 import threading
 import time
@@ -15,6 +17,8 @@ from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _SAMPLE_EVERY_S = 0.05
+#: The exit code of a command that took too long.
+TIMED_OUT = 124
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Cost:
     Attributes:
         exit_code: Of the command; negative when a signal ended it.
         wall_s: Wall time.
+        cpu_s: User and system time of the processes that were waited for.
         peak_bytes: Highest memory that the kernel cannot take back: anonymous memory of all its
             processes. Mapped files count as page cache, which it can.
         read_bytes: That came from the machine's disks meanwhile.
@@ -33,19 +38,23 @@ class Cost:
 
     exit_code: int
     wall_s: float
+    cpu_s: float
     peak_bytes: int
     read_bytes: int
     written_bytes: int
     said: str
 
 
-def run_limited(command: Sequence[str], limit_bytes: int | None, log: Path) -> Cost:
+def run_limited(
+    command: Sequence[str], limit_bytes: int | None, log: Path, *, timeout_s: float | None = None
+) -> Cost:
     """Runs a command in a new group.
 
     Args:
         command: The words.
         limit_bytes: Of its memory, page cache included; None for no limit.
         log: Gets what it prints.
+        timeout_s: It is killed after this time; None waits for ever.
 
     Raises:
         OSError: The group cannot be made: this needs root and a writable /sys/fs/cgroup.
@@ -60,17 +69,22 @@ def run_limited(command: Sequence[str], limit_bytes: int | None, log: Path) -> C
 
         sampler = threading.Thread(target=sample)
         before, start = _disk_bytes(), time.perf_counter()
+        used = _children_cpu_s()
         sampler.start()
+        process = subprocess.Popen(
+            ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
         try:
-            code = subprocess.run(
-                ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=os.environ | {"HF_HUB_OFFLINE": "1"},
-                check=False,
-            ).returncode
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            code = TIMED_OUT
         finally:
+            _end_all(group)
+            process.wait()
             done.set()
             sampler.join()
         wall = time.perf_counter() - start
@@ -79,11 +93,23 @@ def run_limited(command: Sequence[str], limit_bytes: int | None, log: Path) -> C
     return Cost(
         exit_code=code,
         wall_s=wall,
+        cpu_s=_children_cpu_s() - used,
         peak_bytes=max(peaks),
         read_bytes=after[0] - before[0],
         written_bytes=after[1] - before[1],
         said=log.read_text(errors="replace")[-2000:],
     )
+
+
+def _end_all(group: Path) -> None:
+    for pid in (group / "cgroup.procs").read_text().split():
+        with contextlib.suppress(OSError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextlib.contextmanager

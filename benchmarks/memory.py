@@ -1,9 +1,10 @@
 """Memory and time of conversions under a memory limit, beside the peers: `make bench-memory`.
 
-    python benchmarks/memory.py [--rows bge-m3 ...] [--json FILE] [--plot FILE]
+    python benchmarks/memory.py [--rows bge-m3 ...] [--no_peers] [--json FILE]
 
 Each row is a model of real shape with random weights, converted under its limit and without one;
-the files must be the same. It reports and judges nothing else. Linux, as root.
+the files must be the same. It reports and judges nothing else. Every run is noted in FILE as soon
+as it ends, and rows that are not asked for stay there. Linux, as root.
 """
 
 import argparse
@@ -18,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groups import Cost, run_limited
+from groups import TIMED_OUT, Cost, run_limited
 from machine import machine, versions
-from memory_plot import plot
 from pipelines import OUR_BIN, PEER_BIN, ROOT
 
 _GIB = 1 << 30
+_TIMEOUT_S = 3600.0
 #: Random weights are harder on half precision and eight bits than trained ones.
 _OPTIONS = ("--optimize", "1", "--quantize", "Float16,Q8", "--min_cosine", "0.9")
 
@@ -79,24 +80,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", nargs="+", choices=[row.shape for row in ROWS])
     parser.add_argument("--no_peers", action="store_true", help="embconvert alone")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", default=ROOT / "build/memory.json")
+    parser.add_argument("--print", action="store_true", help="print what is in FILE, no more")
     options = parser.parse_args()
-    rows = [row for row in ROWS if not options.rows or row.shape in options.rows]
-    (ROOT / "build").mkdir(exist_ok=True)
-    found: list[Measured] = []
-    for row in rows:
-        with tempfile.TemporaryDirectory(prefix="memory-", dir=ROOT / "build") as work:
-            found += _measure(row, Path(work), peers=not options.no_peers)
+    found: list[dict[str, Any]] = []
+    if options.json.is_file():
+        found = json.loads(options.json.read_text())["runs"]
+    if not options.print:
+        rows = [row for row in ROWS if not options.rows or row.shape in options.rows]
+        again = {row.shape for row in rows}
+        found = [run for run in found if run["row"]["shape"] not in again]
+        for row in rows:
+            with tempfile.TemporaryDirectory(prefix="memory-", dir=ROOT / "build") as work:
+                for measured in _measure(row, Path(work), peers=not options.no_peers):
+                    found.append(dataclasses.asdict(measured))
+                    facts = {"machine": machine(), "versions": versions(), "runs": found}
+                    options.json.write_text(json.dumps(facts, indent=2) + "\n")
     print(_table(found))
-    facts: dict[str, Any] = {"machine": machine(), "versions": versions()}
-    facts["runs"] = [dataclasses.asdict(measured) for measured in found]
-    if options.json:
-        options.json.write_text(json.dumps(facts, indent=2) + "\n")
-    if options.plot:
-        ours = [m for m in found if m.tool == "embconvert" and m.limit_gib and not m.cost.exit_code]
-        points = [(m.row.parameters, m.cost.wall_s, m.cost.peak_bytes / 1e9) for m in ours]
-        options.plot.write_text(plot(points), encoding="utf-8")
     return 0
 
 
@@ -118,27 +118,40 @@ def _measure(row: Row, work: Path, *, peers: bool) -> Iterator[Measured]:
         same = hashes[0] == hashes[-1] if limit and not cost.exit_code else None
         yield Measured(row, "embconvert", limit, cost, same)
         shutil.rmtree(output, ignore_errors=True)
-    if peers and (PEER_BIN / "optimum-cli").exists():
-        for limit in (None, row.limit_gib):
-            output = work / "peer"
-            command = [str(PEER_BIN / "optimum-cli"), "export", "onnx", "--model", str(model)]
-            command += ["--task", "feature-extraction", "--opset", "17", str(output)]
-            cost = _run(command, limit, work, row, "optimum-onnx, export")
-            yield Measured(row, "optimum-onnx, export", limit, cost)
-            if limit is not None or cost.exit_code:
-                continue
-            quantize = [str(PEER_BIN / "python"), "benchmarks/peer_quantize.py"]
-            quantize += [str(output / "model.onnx"), str(work / "small.onnx")]
-            for inner in (None, row.limit_gib):
-                cost = _run(quantize, inner, work, row, "quantize_dynamic")
-                yield Measured(row, "ONNX Runtime, quantize_dynamic", inner, cost)
+    if not peers:
+        return
+    yield from _peers(row, model, work)
+
+
+def _peers(row: Row, model: Path, work: Path) -> Iterator[Measured]:
+    output = work / "peer"
+    optimum = [str(PEER_BIN / "optimum-cli"), "export", "onnx", "--model", str(model)]
+    optimum += ["--task", "feature-extraction", "--opset", "17", str(output)]
+    own = [str(OUR_BIN / "python"), "benchmarks/peer_export.py", str(model), str(output)]
+    # optimum's is the last, and without a limit, so that the quantizers have a file to work on.
+    for tool, command in (("transformers' exporter", own), ("optimum-onnx, export", optimum)):
+        for limit in (row.limit_gib, None):
             shutil.rmtree(output, ignore_errors=True)
+            yield Measured(row, tool, limit, _run(command, limit, work, row, tool))
+    quantizers = {"quantize_dynamic": "int8", "float16 converter": "float16"}
+    if (output / "model.onnx_data").exists():
+        quantizers["quantize_dynamic"] = "large int8"
+    for name, kind in quantizers.items():
+        small = work / "small"
+        for limit in (row.limit_gib, None):
+            small.mkdir()
+            command = [str(PEER_BIN / "python"), "benchmarks/peer_quantize.py"]
+            command += [str(output / "model.onnx"), str(small / "small.onnx"), kind]
+            tool = f"ONNX Runtime, {name}"
+            yield Measured(row, tool, limit, _run(command, limit, work, row, tool))
+            shutil.rmtree(small)
 
 
 def _run(command: list[str], limit: float | None, work: Path, row: Row, tool: str) -> Cost:
     with_limit = f"under {limit} GiB" if limit else "without a limit"
     print(f"{time.strftime('%H:%M:%S')} {row.shape}: {tool} {with_limit}", file=sys.stderr)
-    return run_limited(command, int(limit * _GIB) if limit else None, work / "log")
+    limit_bytes = int(limit * _GIB) if limit else None
+    return run_limited(command, limit_bytes, work / "log", timeout_s=_TIMEOUT_S)
 
 
 def _hashes(manifest: Path) -> Mapping[str, str]:
@@ -147,32 +160,35 @@ def _hashes(manifest: Path) -> Mapping[str, str]:
     return {a["path"]: a["sha256"] for a in json.loads(manifest.read_text())["artifacts"]}
 
 
-def _table(found: list[Measured]) -> str:
+def _table(found: list[dict[str, Any]]) -> str:
     lines = [
-        "| model | tool | limit | outcome | peak memory | wall | read | written |",
-        "|---|---|---:|---|---:|---:|---:|---:|",
+        "| model | tool | limit | outcome | memory | wall | processor | read | written |",
+        "|---|---|---:|---|---:|---:|---:|---:|---:|",
     ]
-    for measured in found:
-        cost = measured.cost
-        outcome = "done" if not cost.exit_code else _words(cost)
-        if measured.same_files is not None:
-            outcome += ", the same files" if measured.same_files else ", OTHER FILES"
-        limit = f"{measured.limit_gib} GiB" if measured.limit_gib else "none"
+    for run in found:
+        cost, limit = run["cost"], run["limit_gib"]
+        outcome = "done" if not cost["exit_code"] else _words(cost)
+        if run["same_files"] is not None:
+            outcome += ", the same files" if run["same_files"] else ", OTHER FILES"
         lines.append(
-            f"| {measured.row.shape} | {measured.tool} | {limit} | {outcome} "
-            f"| {cost.peak_bytes / 1e9:.2f} GB | {cost.wall_s:.0f} s "
-            f"| {cost.read_bytes / 1e9:.1f} GB | {cost.written_bytes / 1e9:.1f} GB |"
+            f"| {run['row']['shape']} | {run['tool']} | {f'{limit:g} GiB' if limit else 'none'} "
+            f"| {outcome} | {cost['peak_bytes'] / 1e9:.2f} GB | {cost['wall_s']:.0f} s "
+            f"| {cost['cpu_s']:.0f} s | {cost['read_bytes'] / 1e9:.1f} GB "
+            f"| {cost['written_bytes'] / 1e9:.1f} GB |"
         )
     return "\n".join(lines)
 
 
-def _words(cost: Cost) -> str:
+def _words(cost: Mapping[str, Any]) -> str:
     """Returns what a failure said, in a table's cell."""
-    if cost.exit_code == -9:
+    if cost["exit_code"] in (-9, 137):
         return "killed for memory, without a word"
-    lines = [line for line in cost.said.splitlines() if line.strip()]
+    if cost["exit_code"] == TIMED_OUT:
+        return f"not done after {_TIMEOUT_S / 60:.0f} minutes"
+    lines = [line for line in cost["said"].splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error:")]
-    return (errors or lines or [f"exit code {cost.exit_code}"])[-1][:160].replace("|", "/")
+    words: str = (errors or lines or [f"exit code {cost['exit_code']}"])[-1]
+    return words[:160].replace("|", "/")
 
 
 if __name__ == "__main__":
