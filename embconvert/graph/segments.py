@@ -23,9 +23,9 @@ from embconvert.processes.heap import give_back_freed
 
 #: Weights below this are not worth a piece.
 _NEXT_TO_NOTHING = 1 << 20
-# A piece is a few layers of a large model.
+# A piece is a few layers of a large model, or one of a very large one.
 _PIECES = 12
-_SMALLEST_PIECE_BYTES = 1 << 24
+_SMALLEST_PIECE_BYTES, _LARGEST_PIECE_BYTES = 1 << 24, 1 << 29
 #: Operators that read some rows of their first input only.
 _ROW_READERS = {"Gather", "GatherBlockQuantized"}
 
@@ -168,6 +168,7 @@ class PiecewiseGraph:
         sizes = [_node_bytes(node, weights) for node in graph.node]
         self.weight_bytes = sum(sizes)
         usual = max(self.weight_bytes // _PIECES, _SMALLEST_PIECE_BYTES)
+        usual = min(usual, _LARGEST_PIECE_BYTES)
         self._pieces = cut(nodes, self.outputs, sizes, largest_bytes=piece_bytes or usual)
 
     @classmethod
