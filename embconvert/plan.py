@@ -95,12 +95,12 @@ class Plan:
     def memory_need_bytes(self) -> int:
         """About how much memory a container needs for this plan, page cache left out.
 
-        An estimate on the safe side: the libraries of the processes alive at once, and a part of
-        the float32 weights, which are read in pieces when memory is short.
+        An estimate on the safe side, by docs/memory.md: the libraries of the processes alive at
+        once, and a share of the float32 weights, for they are read a layer at a time at most when
+        memory is short.
         """
         verified = any(step.floor is not None for step in self.steps)
-        weights = self.parameters * 4
-        usual = int(1.2e9 + 0.5 * weights) if verified else int(0.6e9 + 0.25 * weights)
+        usual = int((1.2e9 if verified else 0.6e9) + 0.05 * 4 * self.parameters)
         return usual + (self.wide_bytes if verified else 0)
 
     def disk_need_bytes(self, files: Collection[str] | None = None) -> int:

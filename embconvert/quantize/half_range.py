@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LARGEST = 65504.0
 # What measuring may cost; a model of more than some 30 million parameters sees a part of the texts.
 _FLOP = 5e11
-_FEWEST_TOKENS = 512
+_FEWEST_TOKENS = 256
 
 
 def out_of_range(
