@@ -127,7 +127,7 @@ def _bin_label(number: int) -> str:
     """Returns a cosine for the bins that begin a decade, nothing for the others."""
     if number == 0:
         return "same"
-    if (number - 1) % 4 or number > len(HISTOGRAM_EDGES) - 4:
+    if number == 1 or (number - 1) % 4 or number > len(HISTOGRAM_EDGES) - 4:
         return ""
     return _nines_label(_MOST_NINES - (number - 1) // 4)
 
