@@ -23,7 +23,7 @@ _WINDOW = 1024
 # Tokens of one run: every activation that is looked at is in memory for them.
 _RUN_TOKENS = 512
 #: Means are settled after these; matrices of moments and extreme values want more.
-MEAN_TOKENS = 2048
+MEAN_TOKENS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
