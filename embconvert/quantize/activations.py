@@ -1,7 +1,7 @@
 """What a graph's activations look like on the calibration texts."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from embconvert.graph.hollow import fill
 from embconvert.graph.onnx_file import write_model
 from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
 from embconvert.quantize.blocks import FloatArray
-from embconvert.quantize.products import Product
+from embconvert.quantize.products import Product, sharing
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.surgery import Surgery
 
@@ -73,6 +73,8 @@ def channel_statistics(
     """Returns what the channels of what products multiply look like, by name.
 
     Rows of padding do not count. After about so many tokens it ends, if a number is given.
+    Activations that are tied, as albert's layers share their weights, are averaged: what is done to
+    a matrix for one of them holds for all.
     """
     widths = {product.activation: product.matrix.shape[1] for product in products}
     sums = {name: np.zeros((2, width)) for name, width in widths.items()}
@@ -85,16 +87,16 @@ def channel_statistics(
             low, high = ends[name]
             np.minimum(low, values.min(axis=0, initial=0), out=low)
             np.maximum(high, values.max(axis=0, initial=0), out=high)
-    found = {}
-    for name, group in _tied(sums, products).items():
-        members = sorted(group)
+    found: dict[str, Channels] = {}
+    for members, _ in sharing(products):
         mean, squares = np.mean([sums[m] for m in members], axis=0) / max(1, seen)
-        found[name] = Channels(
+        channels = Channels(
             mean=mean.astype(np.float32),
             squares=squares.astype(np.float32),
             lowest=np.min([ends[m][0] for m in members], axis=0),
             highest=np.max([ends[m][1] for m in members], axis=0),
         )
+        found |= dict.fromkeys(members, channels)
     return found
 
 
@@ -103,7 +105,8 @@ def second_moments(
 ) -> dict[str, Moments]:
     """Returns the second moments, on the calibration texts, of what products multiply, by name.
 
-    Rows of padding do not count. The moments lie in the settings' folder for temporary files.
+    Rows of padding do not count, tied activations are averaged. The moments lie in the settings'
+    folder for temporary files.
     """
     widths = {product.activation: product.matrix.shape[1] for product in products}
     moments = {
@@ -131,17 +134,12 @@ def second_moments(
     for moment in moments.values():
         for window in moment.windows:
             np.divide(window, max(1, tokens), out=window)
-    return {
-        name: moments[name]
-        if len(group) == 1
-        else Moments(
-            tuple(
-                np.mean([moments[member].windows[index] for member in sorted(group)], axis=0)
-                for index in range(len(moments[name].windows))
-            )
-        )
-        for name, group in _tied(moments, products).items()
-    }
+    for members, _ in sharing(products):
+        if len(members) > 1:
+            windows = zip(*(moments[member].windows for member in members), strict=True)
+            together = Moments(tuple(np.mean(window, axis=0) for window in windows))
+            moments |= dict.fromkeys(members, together)
+    return moments
 
 
 def activations(
@@ -169,21 +167,6 @@ def activations(
                 kept = values[real] if values.shape[:2] == real.shape else values
                 rows[name] = kept.reshape(-1, widths[name])
             yield int(real.sum()), rows
-
-
-def _tied(names: Iterable[str], products: Sequence[Product]) -> dict[str, set[str]]:
-    """Returns, for each activation, all that multiply a matrix which it multiplies.
-
-    albert's layers share their weights: what is done to a matrix for one of its activations holds
-    for all of them, so they are averaged.
-    """
-    groups = {name: {name} for name in names}
-    first_use: dict[str, str] = {}
-    for product in products:
-        other = first_use.setdefault(product.matrix.name, product.activation)
-        group = groups[other] | groups[product.activation]
-        groups |= dict.fromkeys(group, group)
-    return groups
 
 
 def _probing_session(surgery: Surgery, names: Collection[str], work: Path) -> Any:

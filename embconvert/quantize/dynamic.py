@@ -8,7 +8,7 @@ kernel sees one scale that never changes. That is ordinary ONNX around the kerne
 nothing newer is needed.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,14 +22,13 @@ from embconvert.quantize.activations import (
     channel_statistics,
 )
 from embconvert.quantize.blocks import FloatArray
-from embconvert.quantize.integers import Weights, replace_lookup, replace_products, sharing
-from embconvert.quantize.products import Product
+from embconvert.quantize.integers import Weights, replace_lookup, replace_products
+from embconvert.quantize.products import Matrix, Product
 from embconvert.quantize.sensitivity import without_most_sensitive
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.smooth import is_worth_smoothing, smoothing
-from embconvert.quantize.split import without_outliers
 from embconvert.quantize.surgery import Surgery
-from embconvert.quantize.treatments import LOOKING, make_treatments
+from embconvert.quantize.treatments import LOOKING, dividing_factors, make_treatments
 from embconvert.rewrite.editing import MICROSOFT
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
     channels: dict[str, Channels] = {}
     if LOOKING & set(recipes):
         channels = channel_statistics(surgery, products, settings, MEAN_TOKENS)
-    factors = _factors(products, channels, recipes)
+    factors = dividing_factors(products, channels, recipes, _smoothing)
     treatments = make_treatments(surgery, products, settings, channels, factors)
     token_scales = Recipe.TOKEN_SCALES in recipes
     if Recipe.MIXED in recipes:
@@ -72,23 +71,11 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
     return surgery.finished()
 
 
-def _factors(
-    products: Sequence[Product], channels: Mapping[str, Channels], recipes: Collection[Recipe]
-) -> dict[str, FloatArray]:
-    """Returns what to divide activations by, for those that are worth it."""
-    factors: dict[str, FloatArray] = {}
-    if not {Recipe.SMOOTH, Recipe.SPLIT} & set(recipes):
-        return factors
-    for activations, matrices in sharing(products):
-        known, found = channels[activations[0]], None
-        results = sum(matrix.shape[0] for matrix in matrices)
-        if Recipe.SMOOTH in recipes and is_worth_smoothing(known.squares, results):
-            found = smoothing(known.squares, (matrix.rows() for matrix in matrices))
-        if Recipe.SPLIT in recipes:
-            found = without_outliers(known, found)
-        if found is not None:
-            factors |= dict.fromkeys(activations, found)
-    return factors
+def _smoothing(channels: Channels, matrices: Sequence[Matrix]) -> FloatArray | None:
+    results = sum(matrix.shape[0] for matrix in matrices)
+    if not is_worth_smoothing(channels.squares, results):
+        return None
+    return smoothing(channels.squares, (matrix.rows() for matrix in matrices))
 
 
 def _rounded(_: str, values: FloatArray, *, token_scales: bool) -> FloatArray:

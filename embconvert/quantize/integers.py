@@ -44,28 +44,6 @@ def largest_integer(options: QuantizeOptions) -> int:
     return _REDUCED_LIMIT if options.reduce_range else _LIMIT
 
 
-def sharing(products: Sequence[Product]) -> list[tuple[list[str], list[Matrix]]]:
-    """Returns the activations and matrices that are tied together, each of them once.
-
-    One activation goes to several matrices, as queries, keys and values; and where layers share
-    their weights, one matrix has several activations.
-    """
-    groups: list[tuple[set[str], dict[str, Matrix]]] = []
-    for product in products:
-        tied = [
-            group
-            for group in groups
-            if product.activation in group[0] or product.matrix.name in group[1]
-        ]
-        activations, matrices = {product.activation}, {product.matrix.name: product.matrix}
-        for group in tied:
-            groups.remove(group)
-            activations |= group[0]
-            matrices |= group[1]
-        groups.append((activations, matrices))
-    return [(sorted(names), [found[n] for n in sorted(found)]) for names, found in groups]
-
-
 def replace_products(
     surgery: Surgery,
     products: Sequence[Product],

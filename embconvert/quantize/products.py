@@ -1,6 +1,6 @@
 """Where a graph multiplies by a constant matrix, and where it looks rows up in one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,28 @@ def find_products(model: "ir.Model") -> Iterator[Product]:
         scaled = any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta"))
         if matrix is not None and not scaled and not number("transA", 0):
             yield Product(node, matrix, node.inputs[2] if len(node.inputs) > 2 else None)
+
+
+def sharing(products: Sequence[Product]) -> list[tuple[list[str], list[Matrix]]]:
+    """Returns the activations and matrices that are tied together, each of them once.
+
+    One activation goes to several matrices, as queries, keys and values; and where layers share
+    their weights, one matrix has several activations.
+    """
+    groups: list[tuple[set[str], dict[str, Matrix]]] = []
+    for product in products:
+        tied = [
+            group
+            for group in groups
+            if product.activation in group[0] or product.matrix.name in group[1]
+        ]
+        activations, matrices = {product.activation}, {product.matrix.name: product.matrix}
+        for group in tied:
+            groups.remove(group)
+            activations |= group[0]
+            matrices |= group[1]
+        groups.append((activations, matrices))
+    return [(sorted(names), [found[n] for n in sorted(found)]) for names, found in groups]
 
 
 def find_lookups(model: "ir.Model") -> Iterator[Lookup]:

@@ -1,6 +1,7 @@
 """8-bit weights and activations, the activations' scales fixed by calibration on texts."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,14 @@ from embconvert.quantize.integers import (
     largest_integer,
     replace_lookup,
     replace_products,
-    sharing,
 )
-from embconvert.quantize.products import Product
+from embconvert.quantize.products import Matrix, Product
 from embconvert.quantize.ranges import Range, histogram_ranges
 from embconvert.quantize.sensitivity import without_most_sensitive
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.smooth import smoothing_for_one_scale
-from embconvert.quantize.split import without_outliers
 from embconvert.quantize.surgery import Surgery
-from embconvert.quantize.treatments import make_treatments
+from embconvert.quantize.treatments import dividing_factors, make_treatments
 from embconvert.rewrite.editing import MICROSOFT
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     surgery = Surgery(path)
     products = surgery.products()
     channels = channel_statistics(surgery, products, settings)
-    factors = _factors(products, channels, options)
+    factors = dividing_factors(products, channels, options.recipes, partial(_smoothing, options))
     if options.calibration_method is CalibrationMethod.MINMAX:
         ranges = _extremes(channels, factors)
     else:
@@ -63,21 +62,11 @@ def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     return surgery.finished()
 
 
-def _factors(
-    products: Sequence[Product], channels: Mapping[str, Channels], options: QuantizeOptions
-) -> dict[str, FloatArray]:
-    """Returns what to divide activations by."""
-    factors: dict[str, FloatArray] = {}
-    for activations, matrices in sharing(products):
-        known, found = channels[activations[0]], None
-        if Recipe.SMOOTH in options.recipes:
-            rows = [matrix.rows() for matrix in matrices]
-            found = smoothing_for_one_scale(known, rows, largest_integer(options), _STEPS)
-        if Recipe.SPLIT in options.recipes:
-            found = without_outliers(known, found)
-        if found is not None:
-            factors |= dict.fromkeys(activations, found)
-    return factors
+def _smoothing(
+    options: QuantizeOptions, channels: Channels, matrices: Sequence[Matrix]
+) -> FloatArray | None:
+    rows = [matrix.rows() for matrix in matrices]
+    return smoothing_for_one_scale(channels, rows, largest_integer(options), _STEPS)
 
 
 def _grid(ends: Range) -> tuple[np.float32, np.uint8]:

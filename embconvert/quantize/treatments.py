@@ -1,6 +1,6 @@
 """What is done to weights before they become 8-bit integers, recipe by recipe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,14 +8,18 @@ import numpy as np
 from embconvert.config import Recipe
 from embconvert.quantize.activations import Channels, Moments, second_moments
 from embconvert.quantize.blocks import FloatArray
-from embconvert.quantize.products import Product
+from embconvert.quantize.products import Matrix, Product, sharing
 from embconvert.quantize.settings import QuantizeSettings
+from embconvert.quantize.split import without_outliers
 from embconvert.quantize.surgery import Surgery
 
 #: The recipes that look at the channels of activations.
 LOOKING = frozenset(
     {Recipe.SMOOTH, Recipe.SPLIT, Recipe.CLIP, Recipe.BIAS_CORRECTION, Recipe.MIXED}
 )
+
+#: From an activation and all that it multiplies, to what to divide it by, (channels,) float32.
+Smooth = Callable[[Channels, Sequence[Matrix]], FloatArray | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,33 @@ class Treatment:
     def split(self) -> list[int]:
         """The channels that are split off."""
         return [] if self.factors is None else np.flatnonzero(np.isinf(self.factors)).tolist()
+
+
+def dividing_factors(
+    products: Sequence[Product],
+    channels: Mapping[str, Channels],
+    recipes: Collection[Recipe],
+    smooth: Smooth,
+) -> dict[str, FloatArray]:
+    """Returns what to divide activations by, for those that are worth it; see Treatment.factors.
+
+    Args:
+        products: Of the graph.
+        channels: What activations look like; may be empty when no recipe looks.
+        recipes: What is on.
+        smooth: How the precision smooths.
+    """
+    factors: dict[str, FloatArray] = {}
+    if not {Recipe.SMOOTH, Recipe.SPLIT} & set(recipes):
+        return factors
+    for activations, matrices in sharing(products):
+        known = channels[activations[0]]
+        found = smooth(known, matrices) if Recipe.SMOOTH in recipes else None
+        if Recipe.SPLIT in recipes:
+            found = without_outliers(known, found)
+        if found is not None:
+            factors |= dict.fromkeys(activations, found)
+    return factors
 
 
 def make_treatments(
