@@ -12,7 +12,7 @@ from embconvert.config import (
     Precision,
 )
 from embconvert.errors import SourceError, UsageError
-from embconvert.fidelity.figures import Floor
+from embconvert.fidelity.floors import Floor
 from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.layouts import LAYOUTS, LayoutRules, check_layout
 from embconvert.model import ResolvedModel

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from embconvert.config import DEFAULT_RECIPES, MaxSize, Precision, Recipe
-from embconvert.fidelity.figures import Fidelity, Floor, shortfall
+from embconvert.fidelity.figures import Fidelity
+from embconvert.fidelity.floors import Floor, shortfall
 from embconvert.kinds import Measure
 
 _SPLIT = (Recipe.TOKEN_SCALES, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE)

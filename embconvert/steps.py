@@ -17,7 +17,7 @@ from embconvert.config import (
     QuantizeOptions,
 )
 from embconvert.errors import UsageError
-from embconvert.fidelity.figures import Floor, floor_for
+from embconvert.fidelity.floors import Floor, floor_for
 from embconvert.kinds import KINDS, Kind
 from embconvert.requests import Request
 

@@ -1,13 +1,10 @@
 """How close two sets of embeddings are; numpy only."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.config import Precision
 from embconvert.kinds import Measure
 
 FloatArray = npt.NDArray[np.float32]
@@ -126,67 +123,6 @@ class Fidelity:
         return self.worst_texts[0].text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Floor:
-    """What a graph must reach to be published.
-
-    Attributes:
-        mean_cosine: Least mean cosine.
-        min_cosine: Least cosine of any text.
-        relative_diff: Largest difference, relative to the largest component.
-        rank_correlation: Least rank correlation.
-        token_cosine: Least cosine of any token's vector, where those are compared.
-    """
-
-    mean_cosine: float
-    min_cosine: float = -1.0
-    relative_diff: float = float("inf")
-    rank_correlation: float = -1.0
-    token_cosine: float = -1.0
-
-
-#: The defaults. Float32 stages reorder sums and nothing else; the others leave room for what the
-#: precision costs on real models, and none for a graph that went wrong.
-FLOORS: Mapping[Measure, Mapping[Precision, Floor]] = MappingProxyType(
-    {
-        Measure.COSINE: {
-            Precision.FLOAT32: Floor(
-                mean_cosine=0.99999, min_cosine=0.9999, relative_diff=1e-2, token_cosine=0.9995
-            ),
-            Precision.FLOAT16: Floor(mean_cosine=0.999, min_cosine=0.99),
-            Precision.Q8: Floor(mean_cosine=0.995, min_cosine=0.95),
-            Precision.Q4: Floor(mean_cosine=0.96, min_cosine=0.8),
-            Precision.QINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
-            Precision.QUINT8: Floor(mean_cosine=0.97, min_cosine=0.8),
-            Precision.QINT8_STATIC: Floor(mean_cosine=0.95, min_cosine=0.7),
-            Precision.QFLOAT8: Floor(mean_cosine=0.98, min_cosine=0.9),
-        },
-        # A score is one number, where a cosine is over hundreds: single pairs move further.
-        Measure.AGREEMENT: {
-            Precision.FLOAT32: Floor(
-                mean_cosine=0.99999, min_cosine=0.9999, relative_diff=1e-3, rank_correlation=0.999
-            ),
-            Precision.FLOAT16: Floor(mean_cosine=0.999, min_cosine=0.99, rank_correlation=0.99),
-            Precision.Q8: Floor(mean_cosine=0.995, min_cosine=0.9, rank_correlation=0.98),
-            Precision.Q4: Floor(mean_cosine=0.96, rank_correlation=0.92),
-            Precision.QINT8: Floor(mean_cosine=0.97, min_cosine=0.5, rank_correlation=0.95),
-            Precision.QUINT8: Floor(mean_cosine=0.97, min_cosine=0.5, rank_correlation=0.95),
-            Precision.QINT8_STATIC: Floor(mean_cosine=0.95, rank_correlation=0.9),
-            Precision.QFLOAT8: Floor(mean_cosine=0.98, min_cosine=0.6, rank_correlation=0.95),
-        },
-    }
-)
-
-
-def floor_for(
-    precision: Precision, min_cosine: float | None, measure: Measure = Measure.COSINE
-) -> Floor:
-    """Returns the floor of a precision; `--min_cosine` replaces that of quantized ones."""
-    if min_cosine is None or precision is Precision.FLOAT32:
-        return FLOORS[measure][precision]
-    return Floor(mean_cosine=min_cosine)
-
-
 def cosines(a: FloatArray, b: FloatArray) -> npt.NDArray[np.float64]:
     """Returns the cosine of each pair of rows, (n,) float64.
 
@@ -269,7 +205,7 @@ def compare(
     else:
         raise ValueError("the graph has neither of the outputs that could be compared")
     check_comparable(theirs, ours, "sentence_embedding", text_ids)
-    first = [text_ids.index(name) for name in dict.fromkeys(text_ids)]
+    first = first_rows(text_ids)
     return summarized(
         theirs,
         ours,
@@ -282,6 +218,11 @@ def compare(
         texts_per_second=texts_per_second,
         token_mean_cosine=token_mean_cosine,
     )
+
+
+def first_rows(text_ids: list[str]) -> list[int]:
+    """Returns the first row of each text: one that comes again counts once in rank correlations."""
+    return [text_ids.index(name) for name in dict.fromkeys(text_ids)]
 
 
 def summarized(
@@ -355,30 +296,3 @@ def check_comparable(theirs: FloatArray, ours: FloatArray, what: str, text_ids: 
     if not finite.all():
         bad = text_ids[int((~finite).argmax())]
         raise ValueError(f"{what} has values that are not finite, first for text {bad}")
-
-
-def shortfall(fidelity: Fidelity, floor: Floor) -> str | None:
-    """Returns what falls short of the floor, in words, or None when nothing does."""
-    # Output 0 is compared by the same floor as the pooled output: consumers pool it themselves.
-    lowest = min(fidelity.min_cosine, fidelity.token_mean_cosine or 1.0)
-    word = fidelity.measure
-    if fidelity.mean_cosine < floor.mean_cosine:
-        return f"mean {word} {fidelity.mean_cosine:.5f} is below {floor.mean_cosine:g}"
-    if lowest < floor.min_cosine:
-        return (
-            f"lowest {word} {lowest:.5f} (text {fidelity.worst_text}) is below {floor.min_cosine:g}"
-        )
-    token = fidelity.lowest_token_cosine
-    if token is not None and token < floor.token_cosine:
-        return f"lowest cosine of a token {token:.5f} is below {floor.token_cosine:g}"
-    if fidelity.rank_correlation < floor.rank_correlation:
-        return (
-            f"rank correlation {fidelity.rank_correlation:.5f} is below {floor.rank_correlation:g}"
-        )
-    if fidelity.relative_diff > floor.relative_diff:
-        what = "component" if word is Measure.COSINE else "score"
-        return (
-            f"largest difference is {fidelity.relative_diff:.2g} of the largest {what}, "
-            f"over {floor.relative_diff:g}"
-        )
-    return None

@@ -12,6 +12,7 @@ from embconvert.fidelity.figures import (
     FloatArray,
     check_comparable,
     cosines,
+    first_rows,
     spearman,
     summarized,
 )
@@ -75,9 +76,9 @@ def compare_tokens(
     for name, a, b in zip(text_ids, theirs, ours, strict=True):
         check_comparable(a, b, "token_embeddings", [name] * max(1, len(b)))
     similarity, lowest = token_cosines(theirs, ours)
-    rows = {name: text_ids.index(name) for name in dict.fromkeys(text_ids)}
-    queries = [i for name, i in rows.items() if is_query_id(name)]
-    documents = [i for name, i in rows.items() if not is_query_id(name) and len(theirs[i])]
+    rows = first_rows(text_ids)
+    queries = [i for i in rows if is_query_id(text_ids[i])]
+    documents = [i for i in rows if not is_query_id(text_ids[i]) and len(theirs[i])]
     scores = [max_sim([x[i] for i in queries], [x[i] for i in documents]) for x in (theirs, ours)]
     figures = summarized(
         np.concatenate(theirs),

@@ -8,6 +8,7 @@ from embconvert.fidelity.figures import (
     Fidelity,
     FloatArray,
     check_comparable,
+    first_rows,
     spearman,
     summarized,
 )
@@ -62,7 +63,7 @@ def compare_scores(
         raise ValueError("the graph has no output with scores, (batch, labels)")
     theirs, ours = reference.sentence, candidate.sentence
     check_comparable(theirs, ours, "logits", text_ids)
-    first = [text_ids.index(name) for name in dict.fromkeys(text_ids)]
+    first = first_rows(text_ids)
     columns = zip(theirs[first].T, ours[first].T, strict=True)
     return summarized(
         theirs,

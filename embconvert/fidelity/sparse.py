@@ -11,6 +11,7 @@ from embconvert.fidelity.figures import (
     FloatArray,
     check_comparable,
     cosines,
+    first_rows,
     spearman,
     summarized,
 )
@@ -65,7 +66,7 @@ def compare_sparse(
         raise ValueError("the graph has no output with sparse vectors, (batch, vocabulary)")
     theirs, ours = reference.sentence, candidate.sentence
     check_comparable(theirs, ours, "sentence_embedding", text_ids)
-    first = [text_ids.index(name) for name in dict.fromkeys(text_ids)]
+    first = first_rows(text_ids)
     upper = np.triu_indices(len(first), k=1)
     products = [(x @ x.T)[upper].astype(np.float64) for x in (theirs[first], ours[first])]
     figures = summarized(

@@ -13,10 +13,12 @@ from embconvert.config import Command, PoolingMode, Precision
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
 from embconvert.fidelity.embedding import WorkloadRun, workload_for
-from embconvert.fidelity.figures import Fidelity, Floor, floor_for, shortfall
+from embconvert.fidelity.figures import Fidelity
+from embconvert.fidelity.floors import Floor, floor_for, shortfall
+from embconvert.fidelity.source import Source
 from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.tokenization import tokenize
-from embconvert.fidelity.verifier import Source, Verifier
+from embconvert.fidelity.verifier import Verifier
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import published_manifest
 from embconvert.graph.onnx_file import hash_file

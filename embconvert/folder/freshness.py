@@ -8,7 +8,8 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from embconvert.fidelity.figures import Fidelity, Floor, shortfall
+from embconvert.fidelity.figures import Fidelity
+from embconvert.fidelity.floors import Floor, shortfall
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.published import is_whole, read_manifest
 from embconvert.kinds import TASKS

@@ -17,8 +17,10 @@ from embconvert.errors import (
     UsageError,
 )
 from embconvert.export import Exporter
-from embconvert.fidelity.figures import Fidelity, shortfall
-from embconvert.fidelity.verifier import Source, Verifier
+from embconvert.fidelity.figures import Fidelity
+from embconvert.fidelity.floors import shortfall
+from embconvert.fidelity.source import Source
+from embconvert.fidelity.verifier import Verifier
 from embconvert.folder.staging import Staging
 from embconvert.layouts import misfit
 from embconvert.manifest import ArtifactRecord

@@ -6,7 +6,8 @@ from pathlib import Path
 from embconvert.config import Command
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, FidelityError, OptimizeError, QuantizeError
-from embconvert.fidelity.verifier import Source, Verifier
+from embconvert.fidelity.source import Source
+from embconvert.fidelity.verifier import Verifier
 from embconvert.folder.consumer_files import adapt_to_layout
 from embconvert.folder.disk import refuse_full_disk
 from embconvert.folder.published import is_whole

@@ -11,13 +11,11 @@ from embconvert.fidelity.figures import (
     Embeddings,
     Fidelity,
     FloatArray,
-    Floor,
     compare,
     cosines,
-    floor_for,
-    shortfall,
     spearman,
 )
+from embconvert.fidelity.floors import Floor, floor_for, shortfall
 
 
 def array(*rows: list[float]) -> FloatArray:

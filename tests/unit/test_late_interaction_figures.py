@@ -5,7 +5,8 @@ import pytest
 
 from embconvert.config import Precision
 from embconvert.fidelity.embedding import workload_for
-from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray, floor_for, shortfall
+from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray
+from embconvert.fidelity.floors import floor_for, shortfall
 from embconvert.fidelity.late_interaction import compare_tokens, max_sim, token_cosines
 from embconvert.fidelity.texts import Query, is_query_id, verification_items, verification_texts
 from embconvert.kinds import Reading

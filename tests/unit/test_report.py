@@ -12,7 +12,8 @@ from examples import fidelity, graph, published
 
 from embconvert.config import Precision
 from embconvert.errors import SourceError, UsageError
-from embconvert.fidelity.figures import HISTOGRAM_EDGES, Floor
+from embconvert.fidelity.figures import HISTOGRAM_EDGES
+from embconvert.fidelity.floors import Floor
 from embconvert.folder.published import published_manifest
 from embconvert.manifest import Manifest
 from embconvert.manifest_parsing import parse_manifest

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from embconvert.config import Precision
-from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray, floor_for, shortfall
+from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray
+from embconvert.fidelity.floors import floor_for, shortfall
 from embconvert.fidelity.scores import agreements, compare_scores, spread
 from embconvert.fidelity.texts import (
     PAIR_SIGN,

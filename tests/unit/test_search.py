@@ -9,7 +9,7 @@ from test_plan import plan
 
 from embconvert.cli.values import size
 from embconvert.errors import UsageError
-from embconvert.fidelity.figures import Floor
+from embconvert.fidelity.floors import Floor
 from embconvert.plan import Search
 from embconvert.search import Budget, Candidate, frontier_rows, name_of
 

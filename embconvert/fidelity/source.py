@@ -1,0 +1,165 @@
+"""The source model while it is needed: loaded once, and let go when it may."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from embconvert.console import Console
+from embconvert.errors import ExportError, FidelityError
+from embconvert.export import Exporter
+from embconvert.fidelity.embedding import Workload, join
+from embconvert.fidelity.figures import Embeddings
+from embconvert.fidelity.texts import Item
+from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
+from embconvert.kinds import Kind
+from embconvert.late_interaction import LateInteraction
+from embconvert.model import OnnxArtifact, ResolvedModel
+from embconvert.processes.metering import Meter
+from embconvert.processes.workers import Worker, WorkerCrashed, Workers
+from embconvert.requests import Request
+from embconvert.tasks import (
+    SourceFacts,
+    embed_with_source,
+    export_source,
+    load_source,
+    save_source_tokenizer,
+    source_tokens,
+)
+
+
+class Source:
+    """The source model in a process of its own, from its first use until close()."""
+
+    def __init__(
+        self,
+        request: Request,
+        resolved: ResolvedModel,
+        folder: Path,
+        workers: Workers,
+        console: Console,
+    ) -> None:
+        self._request = request
+        self._resolved = resolved
+        self._folder = folder
+        self._workers = workers
+        self._console = console
+        self._worker: Worker | None = None
+        self.facts: SourceFacts | None = None
+
+    def load(self) -> SourceFacts:
+        """Loads the model, once.
+
+        Raises:
+            EmbconvertError: It cannot be loaded.
+        """
+        if self._worker is None or self.facts is None:
+            self._console.say(f"loading {self._resolved.model_id}")
+            self._worker = self._workers.take_for_source()
+            self._workers.prepare()
+            self.facts = self._call(
+                load_source,
+                self._resolved,
+                self._folder,
+                device=self._request.device,
+                overrides=self._request.overrides,
+                trust_remote_code=self._request.trust_remote_code,
+            )
+        return self.facts
+
+    @property
+    def late_interaction(self) -> LateInteraction | None:
+        """How queries and documents are read; None for models of other kinds."""
+        value = self.load().of_kind.get("late_interaction")
+        return LateInteraction.parse(value) if value is not None else None
+
+    @property
+    def kind(self) -> Kind:
+        """What kind of model it is."""
+        return self._resolved.kind
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it takes memory now."""
+        return self._worker is not None
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Tokens after which the model truncates."""
+        return self.facts.max_seq_length if self.facts else self._resolved.max_seq_length
+
+    def export(
+        self, path: Path, *, opset: int, exporter: Exporter, keep_weights_apart: bool
+    ) -> tuple[OnnxArtifact, Meter]:
+        """Writes the model's graph; see export.export."""
+        self.load()
+        result: tuple[OnnxArtifact, Meter] = self._call(
+            export_source,
+            path,
+            opset=opset,
+            exporter=exporter,
+            output=self._request.output,
+            keep_weights_apart=keep_weights_apart,
+        )
+        return result
+
+    def embed(
+        self, texts: Sequence[Item], workload: Workload, *, layer_by_layer: bool
+    ) -> Embeddings:
+        """Embeds a workload: the reference, a row for each text of each group."""
+        self.load()
+        with self._console.progress("embedding with the source", workload.size) as advance:
+            parts: list[Embeddings] = self._call(
+                embed_with_source,
+                texts,
+                workload.groups,
+                layer_by_layer=layer_by_layer,
+                advance=advance,
+            )
+        return join(parts)
+
+    def tokenize(self, texts: Sequence[Item]) -> TokenizedTexts:
+        """Tokenizes by the folder's files, which must give what transformers gives.
+
+        transformers 5 replaces the tokenizer.json of some architectures by a pipeline of its own
+        (MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS); then that one is published.
+
+        Raises:
+            FidelityError: No tokenizer.json gives the source's tokens.
+        """
+        self.load()
+        theirs: list[dict[str, list[int]]] = self._call(source_tokens, texts)
+        for attempt in range(2):
+            tokens = tokenize(
+                self._folder, texts, max_length=self.max_seq_length, late=self.late_interaction
+            )
+            if tokens.are(theirs):
+                return tokens
+            if attempt == 0:
+                self._console.warn(
+                    "the source's tokenizer.json gives other tokens than transformers does; "
+                    "publishing the one that transformers uses"
+                )
+                self._call(save_source_tokenizer, self._folder)
+        raise FidelityError(
+            "the published tokenizer.json would give other tokens than the source",
+            "please report the model",
+        )
+
+    def _call(self, task: Any, *arguments: Any, **named: Any) -> Any:
+        assert self._worker is not None
+        try:
+            return self._worker.call(task, *arguments, **named)
+        except WorkerCrashed as crash:
+            self._worker = None
+            raise ExportError(
+                f"the process with the source model ended: {crash}",
+                "convert it on a machine with more memory, or raise the container's limit"
+                if crash.out_of_memory
+                else "please report the model",
+            ) from crash
+
+    def close(self) -> None:
+        """Gives the model's memory back; what facts tells stays known."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
