@@ -144,24 +144,28 @@ class Workers:
 
     def prepare_for_source(self) -> None:
         """Starts the process that take_for_source() returns."""
-        zygote = self._zygotes.for_source() if self._zygotes else None
-        self._for_source = self._start(_SOURCE_LIBRARIES, zygote)
+        self._for_source = self._start_for_source()
 
     def take_for_source(self) -> "Worker":
         """Returns a fresh process to load a source model in."""
-        if self._for_source is None:
-            self.prepare_for_source()
         worker, self._for_source = self._for_source, None
-        assert worker is not None
-        return worker
+        return worker or self._start_for_source()
+
+    def _start_for_source(self) -> "Worker":
+        zygote = self._zygotes.for_source() if self._zygotes else None
+        return self._start(_SOURCE_LIBRARIES, zygote)
 
     def prepare(self) -> None:
         """Has the libraries for graphs imported by the time that take() is called."""
-        (self._zygotes or self._own_zygotes).for_graphs()
+        self._graphs.for_graphs()
 
     def take(self) -> "Worker":
         """Returns a fresh process for work on a graph."""
-        return self._start((), (self._zygotes or self._own_zygotes).for_graphs())
+        return self._start((), self._graphs.for_graphs())
+
+    @property
+    def _graphs(self) -> Zygotes:
+        return self._zygotes or self._own_zygotes
 
     def _start(self, preload: Sequence[str], zygote: Zygote | None) -> "Worker":
         worker = Worker(self._console, preload, zygote=zygote)

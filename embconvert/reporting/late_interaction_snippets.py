@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 
 from embconvert.late_interaction import LateInteraction
-from embconvert.reporting.snippet_parts import ServedModel, Snippet, feed_lines, setup_lines
-
-_QUERY = "How do I reset my password?"
-_DOCUMENTS = (
-    "To change your login, open the settings and choose a new password.",
-    "Our office is closed on Sundays.",
+from embconvert.reporting.snippet_parts import (
+    QUERY_LINES,
+    ServedModel,
+    Snippet,
+    feed_lines,
+    setup_lines,
 )
 
 
@@ -60,12 +60,7 @@ def encode(texts, query):
     return [tokens[mask] for tokens, mask in zip(vectors, counts)]
 
 
-query = {json.dumps(_QUERY)}
-documents = [
-    {json.dumps(_DOCUMENTS[0])},
-    {json.dumps(_DOCUMENTS[1])},
-]
-(query_vectors,) = encode([query], query=True)
+{QUERY_LINES}(query_vectors,) = encode([query], query=True)
 scores = [
     float((query_vectors @ vectors.T).max(axis=1).sum())
     for vectors in encode(documents, query=False)

@@ -4,25 +4,17 @@ import json
 from collections.abc import Callable
 
 from embconvert.reporting.snippet_parts import (
+    DOCUMENTS,
+    QUERY,
+    QUERY_LINES,
     ServedModel,
     Snippet,
     feed_lines,
     setup_lines,
+    text_embeddings_inference,
+    transformers_js_file,
 )
-from embconvert.steps import EXPORTED_FILE
 
-_QUERY = "How do I reset my password?"
-_DOCUMENTS = (
-    "To change your login, open the settings and choose a new password.",
-    "Our office is closed on Sundays.",
-)
-_SETUP = f"""\
-query = {json.dumps(_QUERY)}
-documents = [
-    {json.dumps(_DOCUMENTS[0])},
-    {json.dumps(_DOCUMENTS[1])},
-]
-"""
 #: What turns logits into what CrossEncoder.predict() gives, by the end of the activation's name.
 _ACTIVATIONS = {"Sigmoid": "1 / (1 + np.exp(-logits))", "Identity": "logits"}
 
@@ -39,7 +31,7 @@ from sentence_transformers import CrossEncoder
 model = CrossEncoder(
     "{model.name}", backend="onnx", model_kwargs={{"file_name": "{model.graph.path}"}}
 )
-{_SETUP}scores = model.predict([(query, document) for document in documents])
+{QUERY_LINES}scores = model.predict([(query, document) for document in documents])
 print(scores)""",
     )
 
@@ -62,7 +54,7 @@ TextCrossEncoder.add_custom_model(
     model_file="{model.graph.path}",
 )
 model = TextCrossEncoder("local/{model.name}", specific_model_path="{model.name}")
-{_SETUP}scores = list(model.rerank(query, documents))
+{QUERY_LINES}scores = list(model.rerank(query, documents))
 print(scores)""",
         remark="It gives the logits as they are; what they rank is the same.",
     )
@@ -79,7 +71,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
         language="python",
         code=f"""\
 {setup_lines(model)}
-{_SETUP}encodings = tokenizer.encode_batch({pairs})
+{QUERY_LINES}encodings = tokenizer.encode_batch({pairs})
 {feed_lines(model)}(logits,) = session.run(["logits"], feed)
 scores = {_ACTIVATIONS.get(name, "logits")}
 print(scores)""",
@@ -89,8 +81,8 @@ print(scores)""",
 
 
 def _transformers_js(model: ServedModel) -> Snippet | None:
-    folder, _, file = model.graph.path.rpartition("/")
-    if folder != "onnx" or model.graph.external_data is not None:
+    file = transformers_js_file(model)
+    if file is None:
         return None
     return Snippet(
         key="transformers.js",
@@ -108,14 +100,14 @@ env.allowRemoteModels = false;
 env.localModelPath = "./";
 const tokenizer = await AutoTokenizer.from_pretrained("{model.name}");
 const model = await AutoModelForSequenceClassification.from_pretrained("{model.name}", {{
-  model_file_name: "{file.removesuffix(".onnx")}",
+  model_file_name: "{file}",
   dtype: "fp32",
 }});
 
-const query = {json.dumps(_QUERY)};
+const query = {json.dumps(QUERY)};
 const documents = [
-  {json.dumps(_DOCUMENTS[0])},
-  {json.dumps(_DOCUMENTS[1])},
+  {json.dumps(DOCUMENTS[0])},
+  {json.dumps(DOCUMENTS[1])},
 ];
 const inputs = tokenizer(Array(documents.length).fill(query), {{
   text_pair: documents,
@@ -129,21 +121,9 @@ console.log(logits.tolist());""",
 
 
 def _text_embeddings_inference(model: ServedModel) -> Snippet | None:
-    if model.graph.path.rpartition("/")[0] not in ("", "onnx") or model.source["labels"] > 1:
+    if model.source["labels"] > 1:
         return None
-    body = json.dumps({"query": _QUERY, "texts": list(_DOCUMENTS)})
-    return Snippet(
-        key="text-embeddings-inference",
-        title="text-embeddings-inference",
-        language="sh",
-        code=f"""\
-docker run --rm -p 8080:80 -v "$PWD/{model.name}:/model:ro" \\
-  ghcr.io/huggingface/text-embeddings-inference:cpu-latest --model-id /model
-
-curl 127.0.0.1:8080/rerank -H 'Content-Type: application/json' \\
-  -d '{body}'""",
-        remark=f"It loads `{EXPORTED_FILE}` and no other graph.",
-    )
+    return text_embeddings_inference(model, "rerank", {"query": QUERY, "texts": list(DOCUMENTS)})
 
 
 RERANKER_CONSUMERS: tuple[Callable[[ServedModel], Snippet | None], ...] = (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embconvert.manifest import ArtifactRecord
+from embconvert.steps import EXPORTED_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,63 @@ class ServedModel:
         """What fills a shorter text up; None when the tokenizer names none."""
         token = self.tokenizer.get("pad_token")
         return token.get("content") if isinstance(token, dict) else token
+
+
+#: Two texts that mean nearly the same.
+TEXTS = ("How do I reset my password?", "Where can I change my login?")
+#: A query, and documents of which the first answers it.
+QUERY = "How do I reset my password?"
+DOCUMENTS = (
+    "To change your login, open the settings and choose a new password.",
+    "Our office is closed on Sundays.",
+)
+#: Python for these.
+QUERY_LINES = f"""\
+query = {json.dumps(QUERY)}
+documents = [
+    {json.dumps(DOCUMENTS[0])},
+    {json.dumps(DOCUMENTS[1])},
+]
+"""
+
+
+def list_of_texts() -> str:
+    """Returns a list of the texts, in Python or JavaScript."""
+    return "[\n" + "".join(f"    {json.dumps(text)},\n" for text in TEXTS) + "]"
+
+
+def transformers_js_file(model: ServedModel) -> str | None:
+    """Returns what transformers.js calls the graph; None when it finds no graph there."""
+    folder, _, file = model.graph.path.rpartition("/")
+    if folder != "onnx" or model.graph.external_data is not None:
+        return None
+    return file.removesuffix(".onnx")
+
+
+def text_embeddings_inference(
+    model: ServedModel, route: str, body: Mapping[str, Any]
+) -> Snippet | None:
+    """Returns the code for text-embeddings-inference.
+
+    Args:
+        model: What is served.
+        route: Of its HTTP interface.
+        body: What to send there.
+    """
+    if model.graph.path.rpartition("/")[0] not in ("", "onnx"):
+        return None
+    return Snippet(
+        key="text-embeddings-inference",
+        title="text-embeddings-inference",
+        language="sh",
+        code=f"""\
+docker run --rm -p 8080:80 -v "$PWD/{model.name}:/model:ro" \\
+  ghcr.io/huggingface/text-embeddings-inference:cpu-latest --model-id /model
+
+curl 127.0.0.1:8080/{route} -H 'Content-Type: application/json' \\
+  -d '{json.dumps(body)}'""",
+        remark=f"It loads `{EXPORTED_FILE}` and no other graph.",
+    )
 
 
 def setup_lines(model: ServedModel) -> str:

@@ -13,16 +13,18 @@ from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.reporting.late_interaction_snippets import LATE_INTERACTION_CONSUMERS
 from embconvert.reporting.reranker_snippets import RERANKER_CONSUMERS
 from embconvert.reporting.snippet_parts import (
+    TEXTS,
     ServedModel,
     Snippet,
     feed_lines,
+    list_of_texts,
     lowered,
     setup_lines,
+    text_embeddings_inference,
+    transformers_js_file,
 )
 from embconvert.reporting.sparse_snippets import SPARSE_CONSUMERS
-from embconvert.steps import EXPORTED_FILE
 
-_TEXTS = ("How do I reset my password?", "Where can I change my login?")
 _SENTENCE = "sentence_embedding"
 
 
@@ -62,10 +64,6 @@ def _json(path: Path) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _list(*, indent: str = "") -> str:
-    return "[\n" + "".join(f"{indent}    {json.dumps(t)},\n" for t in _TEXTS) + f"{indent}]"
-
-
 def _sentence_transformers(model: ServedModel) -> Snippet:
     return Snippet(
         key="sentence-transformers",
@@ -78,7 +76,7 @@ from sentence_transformers import SentenceTransformer
 model = SentenceTransformer(
     "{model.name}", backend="onnx", model_kwargs={{"file_name": "{model.graph.path}"}}
 )
-embeddings = model.encode({_list()})
+embeddings = model.encode({list_of_texts()})
 print(model.similarity(embeddings, embeddings))""",
     )
 
@@ -106,7 +104,7 @@ TextEmbedding.add_custom_model(
     normalization=False,
 )
 model = TextEmbedding("local/{model.name}", specific_model_path="{model.name}")
-embeddings = list(model.embed({_list()}))
+embeddings = list(model.embed({list_of_texts()}))
 print(embeddings[0] @ embeddings[1])""",
         remark="Pooling and normalization are in the graph, so fastembed is told to do neither.",
     )
@@ -119,7 +117,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
         language="python",
         code=f"""\
 {setup_lines(model)}
-texts = {_list()}
+texts = {list_of_texts()}
 encodings = tokenizer.encode_batch({lowered(model, "texts")})
 {feed_lines(model)}(embeddings,) = session.run(["{_SENTENCE}"], feed)
 print(embeddings @ embeddings.T)""",
@@ -128,8 +126,8 @@ print(embeddings @ embeddings.T)""",
 
 
 def _transformers_js(model: ServedModel) -> Snippet | None:
-    folder, _, file = model.graph.path.rpartition("/")
-    if folder != "onnx" or model.graph.external_data is not None:
+    file = transformers_js_file(model)
+    if file is None:
         return None
     return Snippet(
         key="transformers.js",
@@ -143,11 +141,11 @@ env.allowRemoteModels = false;
 env.localModelPath = "./";
 const tokenizer = await AutoTokenizer.from_pretrained("{model.name}");
 const model = await AutoModel.from_pretrained("{model.name}", {{
-  model_file_name: "{file.removesuffix(".onnx")}",
+  model_file_name: "{file}",
   dtype: "fp32",
 }});
 
-const texts = {_list()};
+const texts = {list_of_texts()};
 const inputs = await tokenizer(texts, {{ padding: true, truncation: true }});
 const {{ sentence_embedding }} = await model(inputs);
 console.log(sentence_embedding.tolist());""",
@@ -156,21 +154,7 @@ console.log(sentence_embedding.tolist());""",
 
 
 def _text_embeddings_inference(model: ServedModel) -> Snippet | None:
-    body = json.dumps({"inputs": list(_TEXTS)})
-    if model.graph.path.rpartition("/")[0] not in ("", "onnx"):
-        return None
-    return Snippet(
-        key="text-embeddings-inference",
-        title="text-embeddings-inference",
-        language="sh",
-        code=f"""\
-docker run --rm -p 8080:80 -v "$PWD/{model.name}:/model:ro" \\
-  ghcr.io/huggingface/text-embeddings-inference:cpu-latest --model-id /model
-
-curl 127.0.0.1:8080/embed -H 'Content-Type: application/json' \\
-  -d '{body}'""",
-        remark=f"It loads `{EXPORTED_FILE}` and no other graph.",
-    )
+    return text_embeddings_inference(model, "embed", {"inputs": list(TEXTS)})
 
 
 def _nixiesearch(model: ServedModel) -> Snippet | None:

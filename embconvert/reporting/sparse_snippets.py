@@ -1,21 +1,18 @@
 """The code that shows how to run a sparse model's graph."""
 
-import json
 from collections.abc import Callable
 
 from embconvert.reporting.snippet_parts import (
     ServedModel,
     Snippet,
     feed_lines,
+    list_of_texts,
     lowered,
     setup_lines,
 )
 
-_TEXTS = ("How do I reset my password?", "Where can I change my login?")
-
 
 def _onnxruntime(model: ServedModel) -> Snippet:
-    texts = "[\n" + "".join(f"    {json.dumps(text)},\n" for text in _TEXTS) + "]"
     word = "tokenizer.id_to_token(int(n))" if "SpladePooling" in model.source["modules"] else "n"
     return Snippet(
         key="onnxruntime",
@@ -23,7 +20,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
         language="python",
         code=f"""\
 {setup_lines(model)}
-texts = {texts}
+texts = {list_of_texts()}
 encodings = tokenizer.encode_batch({lowered(model, "texts")})
 {feed_lines(model)}(vectors,) = session.run(["sentence_embedding"], feed)
 for vector in vectors:
