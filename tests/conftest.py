@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,45 @@ def embconvert(
         check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+#: For embconvert(): every graph has external data, as those over 2 GB have; and there is next to no
+#: memory, too. See tests/lowered.
+LARGE_MODEL = {"PYTHONPATH": f"{ROOT / 'tests' / 'lowered'}:{ROOT}"}
+LITTLE_MEMORY = {**LARGE_MODEL, "LITTLE_MEMORY": "1"}
+
+
+def convert(
+    model: Path, parent: Path, *options: object, env: Mapping[str, str] | None = None
+) -> Outcome:
+    """Runs `embconvert all`, which must do its work."""
+    outcome = embconvert(
+        "all", "--model_id", model, "--output_parent_dir", parent, *options, env=env
+    )
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+def run_published(folder: Path, file: str, output: str, *texts: Sequence[str]) -> Any:
+    """What a program without sentence-transformers makes of a folder's graph.
+
+    Args:
+        folder: The published one.
+        file: The graph, which has this output and no other.
+        output: Its name.
+        texts: What is read; for pairs, the first ones and the second ones.
+    """
+    import numpy as np
+    import onnxruntime
+    from transformers import AutoTokenizer
+
+    session = onnxruntime.InferenceSession(str(folder / file))
+    assert [o.name for o in session.get_outputs()] == [output]
+    feed = AutoTokenizer.from_pretrained(folder)(
+        *map(list, texts), padding=True, truncation=True, return_tensors="np"
+    )
+    named = {i.name: feed[i.name].astype(np.int64) for i in session.get_inputs()}
+    return session.run(None, named)[0]
 
 
 @pytest.fixture(scope="session")

@@ -226,6 +226,14 @@ def _randomize(module: Any, recipe: Recipe, seed: int) -> None:
                 parameter.copy_(noise * recipe.gain / (shrink * math.sqrt(fan_in)))
 
 
+def _save(
+    model: Any, folder: Path, recipe: Recipe, limit: int, padding_side: str = "right"
+) -> None:
+    """Saves a model of transformers with its tokenizer, which cuts at the limit."""
+    model.save_pretrained(folder)
+    save_tokenizer(folder, padding_side, recipe.token_type_ids, limit)
+
+
 #: Architectures that real rerankers have; each has a head that scores in transformers.
 RERANKERS: tuple[str, ...] = (
     "bert", "deberta-v2", "distilbert", "electra", "modernbert", "qwen3", "roberta", "xlm-roberta",
@@ -269,19 +277,16 @@ def build_reranker(
     _randomize(model, recipe, seed)
     folder.mkdir(parents=True, exist_ok=True)
 
-    def save() -> None:
-        model.to(getattr(torch, dtype)).save_pretrained(folder)
-        limit = max_seq_length or MAX_POSITIONS
-        save_tokenizer(folder, "right", recipe.token_type_ids, limit)
-
-    save()
+    model = model.to(getattr(torch, dtype))
+    limit = max_seq_length or MAX_POSITIONS
+    _save(model, folder, recipe, limit)
     if modules:
         from sentence_transformers import CrossEncoder
 
         function = None if activation is None else getattr(torch.nn, activation)()
         chain = CrossEncoder(str(folder), device="cpu", activation_fn=function)
         chain.save_pretrained(str(folder), create_model_card=False)
-        save()  # again, over what went through a load
+        _save(model, folder, recipe, limit)  # again, over what went through a load
     return folder
 
 
@@ -398,12 +403,9 @@ def build_sparse(
                 assert "bias" in name
     folder.mkdir(parents=True, exist_ok=True)
 
-    def save() -> None:
-        model.to(getattr(torch, dtype)).save_pretrained(folder)
-        limit = max_seq_length or MAX_POSITIONS
-        save_tokenizer(folder, "right", recipe.token_type_ids, limit)
-
-    save()
+    model = model.to(getattr(torch, dtype))
+    limit = max_seq_length or MAX_POSITIONS
+    _save(model, folder, recipe, limit)
     if modules:
         from sentence_transformers import SparseEncoder
         from sentence_transformers.base.modules import Transformer
@@ -415,7 +417,7 @@ def build_sparse(
             modules=[transformer, pooling], device="cpu", max_active_dims=max_active_dims
         )
         chain.save_pretrained(str(folder), create_model_card=False)
-        save()  # again, over what went through a load
+        _save(model, folder, recipe, limit)  # again, over what went through a load
     return folder
 
 
@@ -462,13 +464,9 @@ def build_model(
     model = model.to(getattr(torch, dtype)).eval()
     limit = max_seq_length or MAX_POSITIONS
 
-    def save(into: Path) -> None:
-        model.save_pretrained(into)
-        save_tokenizer(into, padding_side, recipe.token_type_ids, limit)
-
     folder.mkdir(parents=True, exist_ok=True)
     if pooling is None:
-        save(folder)
+        _save(model, folder, recipe, limit, padding_side)
         return folder
 
     from sentence_transformers import SentenceTransformer
@@ -476,7 +474,7 @@ def build_model(
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     with tempfile.TemporaryDirectory() as scratch:
-        save(Path(scratch))
+        _save(model, Path(scratch), recipe, limit, padding_side)
         modules: list[Any] = [Transformer(scratch)]
     modules.append(Pooling(HIDDEN_SIZE, pooling_mode=pooling))
     if dense:
@@ -488,5 +486,5 @@ def build_model(
     chain = SentenceTransformer(modules=modules, device="cpu")
     chain.save_pretrained(str(folder), create_model_card=False)
     # Again, over what went through a load: that adds this machine's settings to the files.
-    save(folder)
+    _save(model, folder, recipe, limit, padding_side)
     return folder

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, embconvert
+from conftest import LARGE_MODEL, ROOT, embconvert
 
 from embconvert.config import Layout
 from embconvert.fidelity.figures import cosines
@@ -22,7 +22,6 @@ from embconvert.reporting.snippet_parts import Snippet
 from embconvert.reporting.snippets import snippets
 
 CLIENTS = Path(__file__).parent / "clients"
-LOWERED = str(Path(__file__).parents[1] / "lowered")
 #: Of all kinds and lengths, among them some that are cut.
 TEXTS = list(verification_texts().texts[::6])
 PRECISIONS = "QInt8,QUInt8,QInt8Static,Float16,Q8,Q4,QFLOAT8E4M3FN"
@@ -163,7 +162,7 @@ def test_external_data(
     """What models over 2 GB have; transformers.js must be told, and fastembed named the file."""
     outcome = embconvert(
         "export", "--model_id", minilm, "--output_parent_dir", tmp_path, "--skip_validation",
-        "--layout", "transformersjs", env={"PYTHONPATH": LOWERED},
+        "--layout", "transformersjs", env=LARGE_MODEL,
     )  # fmt: skip
     assert outcome.code == 0, outcome.stderr
     folder = Path(outcome.stdout.strip())

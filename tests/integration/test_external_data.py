@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Outcome, embconvert, files_in
+from conftest import LARGE_MODEL, Outcome, embconvert, files_in
 
-LOWERED = {"PYTHONPATH": f"{ROOT / 'tests' / 'lowered'}:{ROOT}"}
 PRECISIONS = ("QInt8", "QUInt8", "Float16", "QInt8Static")
 
 
 def convert(command: str, model: Path, parent: Path, *options: object) -> Outcome:
     return embconvert(
-        command, "--model_id", model, "--output_parent_dir", parent, *options, env=LOWERED
+        command, "--model_id", model, "--output_parent_dir", parent, *options, env=LARGE_MODEL
     )
 
 

@@ -7,16 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import zoo
-from conftest import Outcome, embconvert, files_in
+from conftest import LARGE_MODEL, Outcome, convert, embconvert, files_in
 from tokenizers import Tokenizer
 
 pytestmark = pytest.mark.integration
-
-
-def convert(model: Path, parent: Path, *options: object) -> Outcome:
-    outcome = embconvert("all", "--model_id", model, "--output_parent_dir", parent, *options)
-    assert outcome.code == 0, outcome.stderr
-    return outcome
 
 
 def graphs_in(folder: Path) -> set[str]:
@@ -67,7 +61,7 @@ def test_config_json_has_what_the_program_reads_by_the_name_that_it_reads(tmp_pa
 def test_external_data_is_told_to_transformersjs(tiny_bert: Path, tmp_path: Path) -> None:
     outcome = embconvert(
         "export", "--model_id", tiny_bert, "--output_parent_dir", tmp_path,
-        "--layout", "transformersjs", "--skip_validation", env={"PYTHONPATH": LOWERED},
+        "--layout", "transformersjs", "--skip_validation", env=LARGE_MODEL,
     )  # fmt: skip
     assert outcome.code == 0, outcome.stderr
     folder = tmp_path / tiny_bert.name
@@ -76,15 +70,12 @@ def test_external_data_is_told_to_transformersjs(tiny_bert: Path, tmp_path: Path
     assert config["transformers.js_config"] == {"use_external_data_format": {"model.onnx": 1}}
 
 
-LOWERED = str(Path(__file__).parents[1] / "lowered")
-
-
 def test_a_layout_without_external_data_refuses_a_graph_that_has_some(
     tiny_bert: Path, tmp_path: Path
 ) -> None:
     outcome = embconvert(
         "export", "--model_id", tiny_bert, "--output_parent_dir", tmp_path,
-        "--layout", "singlefile", "--skip_validation", env={"PYTHONPATH": LOWERED},
+        "--layout", "singlefile", "--skip_validation", env=LARGE_MODEL,
     )  # fmt: skip
     assert outcome.code == 5, outcome.stderr
     assert "--layout singlefile does not admit" in outcome.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zoo
-from conftest import ROOT, embconvert, files_in
+from conftest import LARGE_MODEL, LITTLE_MEMORY, convert, files_in
 from test_architectures import export, load, random_feed
 
 from embconvert.graph.runtime import open_session, session_options
@@ -13,27 +13,22 @@ from embconvert.graph.segments import PiecewiseGraph
 
 pytestmark = pytest.mark.integration
 
-LARGE_MODEL = {"PYTHONPATH": f"{ROOT / 'tests' / 'lowered'}:{ROOT}"}
-
 
 def test_with_little_memory_the_files_are_the_same(tiny_bert: Path, tmp_path: Path) -> None:
     precisions = ("--quantize", "Float16,Q8", "--min_cosine", 0.9)
-    runs = []
-    for name, env in (("much", LARGE_MODEL), ("little", {**LARGE_MODEL, "LITTLE_MEMORY": "1"})):
-        outcome = embconvert(
-            "all", "--model_id", tiny_bert, "--output_parent_dir", tmp_path / name, *precisions,
-            env=env,
-        )  # fmt: skip
-        assert outcome.code == 0, outcome.stderr
-        runs.append(outcome)
-    much, little = runs
+    much, little = (
+        convert(tiny_bert, tmp_path / name, *precisions, env=env)
+        for name, env in (("much", LARGE_MODEL), ("little", LITTLE_MEMORY))
+    )
     assert "layer by layer" in little.stderr
     assert "layer by layer" not in much.stderr
     assert little.manifest["verification"]["execution"] == "layer by layer"
-    hashes = [{a["path"]: a["sha256"] for a in run.manifest["artifacts"]} for run in runs]
+    hashes = [{a["path"]: a["sha256"] for a in run.manifest["artifacts"]} for run in (much, little)]
     assert hashes[0] == hashes[1]
     assert len(hashes[0]) == 8  # each with its external data
-    figures = [[a["fidelity"] for a in r.manifest["artifacts"] if "fidelity" in a] for r in runs]
+    figures = [
+        [a["fidelity"] for a in r.manifest["artifacts"] if "fidelity" in a] for r in (much, little)
+    ]
     for ours, theirs in zip(*figures, strict=True):
         assert ours["mean_cosine"] == pytest.approx(theirs["mean_cosine"])
     assert not [file for file in files_in(tmp_path) if ".mapped" in file]

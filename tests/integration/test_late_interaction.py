@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zoo
-from conftest import Outcome, embconvert
+from conftest import LITTLE_MEMORY, convert, embconvert
 
 pytestmark = pytest.mark.integration
 
@@ -20,12 +20,6 @@ EXPANSIONS: dict[str, Mapping[str, Any] | None] = {
     "fixed": {"strategy": "fixed", "length": 24},
     "attended": {"strategy": "min", "length": 16, "attend": True},
 }
-
-
-def convert(model: Path, parent: Path, *options: object) -> Outcome:
-    outcome = embconvert("all", "--model_id", model, "--output_parent_dir", parent, *options)
-    assert outcome.code == 0, outcome.stderr
-    return outcome
 
 
 @pytest.mark.parametrize("architecture", zoo.LATE_INTERACTION_MODELS)
@@ -113,12 +107,9 @@ def test_a_folder_is_verified_continued_and_its_rules_are_told(tmp_path: Path) -
 
 def test_little_memory_half_precision_and_no_float32(tmp_path: Path) -> None:
     model = zoo.build_late_interaction("modernbert", tmp_path / "m", dtype="bfloat16")
-    little = embconvert(
-        "all", "--model_id", model, "--output_parent_dir", tmp_path / "out",
-        "--quantize", "QInt8", "--no_float32",
-        env={"PYTHONPATH": str(Path(__file__).parents[1] / "lowered"), "LITTLE_MEMORY": "1"},
-    )  # fmt: skip
-    assert little.code == 0, little.stderr
+    little = convert(
+        model, tmp_path / "out", "--quantize", "QInt8", "--no_float32", env=LITTLE_MEMORY
+    )
     assert little.manifest["verification"]["execution"] == "layer by layer"
     assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["mean_cosine"] > 0.97
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zoo
-from conftest import Outcome, embconvert
+from conftest import LITTLE_MEMORY, convert, embconvert, run_published
 
 pytestmark = pytest.mark.integration
 
@@ -15,12 +15,6 @@ PAIRS = [
     (zoo.SENTENCES[n], zoo.SENTENCES[(7 * n + 3) % len(zoo.SENTENCES)])
     for n in range(len(zoo.SENTENCES))
 ] + [(zoo.SENTENCES[2], zoo.LONG_SENTENCE), (zoo.LONG_SENTENCE, zoo.LONG_SENTENCE), ("", "a")]
-
-
-def convert(model: Path, parent: Path, *options: object) -> Outcome:
-    outcome = embconvert("all", "--model_id", model, "--output_parent_dir", parent, *options)
-    assert outcome.code == 0, outcome.stderr
-    return outcome
 
 
 def theirs(model: Path) -> np.ndarray:
@@ -34,16 +28,7 @@ def theirs(model: Path) -> np.ndarray:
 
 
 def ours(folder: Path, file: str) -> np.ndarray:
-    """What a program without sentence-transformers makes of the folder."""
-    import onnxruntime
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    session = onnxruntime.InferenceSession(str(folder / file))
-    assert [o.name for o in session.get_outputs()] == ["logits"]
-    feed = tokenizer(*zip(*PAIRS, strict=True), padding=True, truncation=True, return_tensors="np")
-    named = {i.name: feed[i.name].astype(np.int64) for i in session.get_inputs()}
-    scores: np.ndarray = session.run(["logits"], named)[0]
+    scores: np.ndarray = run_published(folder, file, "logits", *zip(*PAIRS, strict=True))
     return scores
 
 
@@ -150,11 +135,7 @@ def test_little_memory_gives_the_same_figures(tmp_path: Path) -> None:
     """Layer by layer, in half precision as many real ones are stored."""
     model = zoo.build_reranker("modernbert", tmp_path / "m", dtype="bfloat16")
     whole = convert(model, tmp_path / "whole")
-    little = embconvert(
-        "all", "--model_id", model, "--output_parent_dir", tmp_path / "little",
-        env={"PYTHONPATH": str(Path(__file__).parents[1] / "lowered"), "LITTLE_MEMORY": "1"},
-    )  # fmt: skip
-    assert little.code == 0, little.stderr
+    little = convert(model, tmp_path / "little", env=LITTLE_MEMORY)
     assert little.manifest["verification"]["execution"] == "layer by layer"
     for outcome in (whole, little):
         assert outcome.graph("model_opt1.onnx")["fidelity"]["max_abs_diff"] < 1e-4

@@ -5,17 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zoo
-from conftest import Outcome, embconvert
+from conftest import LITTLE_MEMORY, convert, embconvert, run_published
 
 pytestmark = pytest.mark.integration
 
 TEXTS = [*zoo.SENTENCES, zoo.LONG_SENTENCE]
-
-
-def convert(model: Path, parent: Path, *options: object) -> Outcome:
-    outcome = embconvert("all", "--model_id", model, "--output_parent_dir", parent, *options)
-    assert outcome.code == 0, outcome.stderr
-    return outcome
 
 
 def theirs(model: Path) -> np.ndarray:
@@ -27,16 +21,7 @@ def theirs(model: Path) -> np.ndarray:
 
 
 def ours(folder: Path, file: str) -> np.ndarray:
-    import onnxruntime
-    from transformers import AutoTokenizer
-
-    session = onnxruntime.InferenceSession(str(folder / file))
-    assert [o.name for o in session.get_outputs()] == ["sentence_embedding"]
-    feed = AutoTokenizer.from_pretrained(folder)(
-        TEXTS, padding=True, truncation=True, return_tensors="np"
-    )
-    named = {i.name: feed[i.name].astype(np.int64) for i in session.get_inputs()}
-    vectors: np.ndarray = session.run(None, named)[0]
+    vectors: np.ndarray = run_published(folder, file, "sentence_embedding", TEXTS)
     return vectors
 
 
@@ -121,12 +106,9 @@ def test_an_autoencoder_spreads_embeddings_out(tmp_path: Path) -> None:
 
 def test_little_memory_and_no_float32(tmp_path: Path) -> None:
     model = zoo.build_sparse("distilbert", tmp_path / "m", dtype="bfloat16")
-    little = embconvert(
-        "all", "--model_id", model, "--output_parent_dir", tmp_path / "out",
-        "--quantize", "QInt8", "--no_float32",
-        env={"PYTHONPATH": str(Path(__file__).parents[1] / "lowered"), "LITTLE_MEMORY": "1"},
-    )  # fmt: skip
-    assert little.code == 0, little.stderr
+    little = convert(
+        model, tmp_path / "out", "--quantize", "QInt8", "--no_float32", env=LITTLE_MEMORY
+    )
     assert little.manifest["verification"]["execution"] == "layer by layer"
     assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["mean_cosine"] > 0.97
     assert len(list((tmp_path / "out" / "m" / "onnx").glob("*.onnx"))) == 1
