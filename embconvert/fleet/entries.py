@@ -17,7 +17,7 @@ from embconvert.fleet.yaml_tree import Node, NotYamlError, Place, Scalar, parse_
 from embconvert.layouts import check_layout
 from embconvert.plan import make_search, make_steps
 from embconvert.requests import BatchRequest, Request
-from embconvert.source.torch_model import check_device
+from embconvert.source.device import check_device
 
 _MAX_BYTES = 1 << 24
 # Who has more to mend than this mends the first and looks again.

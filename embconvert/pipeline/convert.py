@@ -13,7 +13,7 @@ from embconvert.pipeline.run import Run
 from embconvert.processes.resources import limit_threads
 from embconvert.processes.workers import Workers, Zygotes
 from embconvert.requests import Finished, Request
-from embconvert.source.torch_model import check_device
+from embconvert.source.device import check_device
 
 
 def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:

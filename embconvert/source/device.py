@@ -1,0 +1,25 @@
+"""Whether a torch device is there."""
+
+from embconvert.errors import UsageError
+
+
+def check_device(device: str) -> None:
+    """Refuses a torch device that this machine lacks.
+
+    Raises:
+        UsageError: It is not there.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    kind, _, index = device.partition(":")
+    backend = torch.backends.mps if kind == "mps" else getattr(torch, kind)
+    count = 0
+    if backend.is_available():
+        count = 1 if kind == "mps" else backend.device_count()
+    if int(index or 0) >= count:
+        raise UsageError(
+            f"--device {device} is not there: torch sees {count} {kind} devices",
+            "use --device cpu" if not count else f"use {kind}:0 to {kind}:{count - 1}",
+        )
