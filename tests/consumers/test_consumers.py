@@ -22,8 +22,8 @@ from embconvert.reporting.snippet_parts import Snippet
 from embconvert.reporting.snippets import snippets
 
 CLIENTS = Path(__file__).parent / "clients"
-#: Of all kinds and lengths, among them some that are cut.
-TEXTS = list(verification_texts().texts[::6])
+#: Of all kinds and lengths, and the longest, which is cut.
+TEXTS = [*verification_texts().texts[::6], max(verification_texts().texts, key=len)]
 PRECISIONS = "QInt8,QUInt8,QInt8Static,Float16,Q8,Q4,QFLOAT8E4M3FN"
 #: Least mean cosine to sentence-transformers' own vectors.
 FLOORS = {
