@@ -24,7 +24,7 @@ from machine import machine, versions
 from pipelines import OUR_BIN, PEER_BIN, ROOT
 
 _GIB = 1 << 30
-_TIMEOUT_S = 3600.0
+_TIMEOUT_S = 1200.0
 #: Random weights are harder on half precision and eight bits than trained ones.
 _OPTIONS = ("--optimize", "1", "--quantize", "Float16,Q8", "--min_cosine", "0.9")
 
