@@ -61,6 +61,11 @@ MODELS = {
     "nomic-bert": Model(
         "nomic_bert", {**_BASE, "intermediate_size": 3072, "max_position_embeddings": 2048}
     ),
+    "longformer-base": Model(
+        "longformer",
+        {**_BASE, "intermediate_size": 3072, "attention_window": [512] * 3,
+         "max_position_embeddings": 4098},
+    ),
     "qwen3-0.6b": Model(
         "qwen3",
         {"hidden_size": 1024, "num_attention_heads": 16, "num_key_value_heads": 8,

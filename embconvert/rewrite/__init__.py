@@ -22,6 +22,8 @@ from embconvert.rewrite.rotary import fuse_rotary_embedding
 from embconvert.rewrite.same_row import look_up_rows_once
 from embconvert.rewrite.silu import fuse_silu
 from embconvert.rewrite.tidying import drop_needless_nodes
+from embconvert.rewrite.transposes import multiply_untransposed
+from embconvert.rewrite.windows import fuse_windowed_attention
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -30,12 +32,12 @@ Rule = Callable[[Editor], bool]
 
 #: What leaves operators as they are.
 TIDYING: tuple[Rule, ...] = (
-    fold_constants, drop_needless_nodes, look_up_rows_once, shrink_masks,
+    fold_constants, drop_needless_nodes, multiply_untransposed, look_up_rows_once, shrink_masks,
 )  # fmt: skip
 #: What makes one operator of several.
 FUSIONS: tuple[Rule, ...] = (
     unpack_products, fuse_gelu, fuse_silu, fuse_rms_norm, fuse_rotary_embedding, fuse_attention,
-    keep_residual_apart,
+    fuse_windowed_attention, keep_residual_apart,
 )  # fmt: skip
 #: What pays on the CPU provider alone.
 FOR_CPU: tuple[Rule, ...] = (move_padding_into_heads,)

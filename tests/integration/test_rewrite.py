@@ -20,8 +20,6 @@ pytestmark = pytest.mark.integration
 
 # Attentions of each architecture, of as many layers; a rule that stops matching fails here.
 ATTENTIONS = dict.fromkeys(zoo.ARCHITECTURES, 2) | {"modernbert": 3}
-#: Windows that slide in chunks: no operator of the CPU provider takes them.
-LEFT = {"longformer": 2}
 ROTARY = {
     "eurobert", "gemma2", "gemma3_text", "gte", "llama", "mistral", "modernbert", "nomic_bert",
     "phi3", "qwen2", "qwen3",
@@ -38,13 +36,9 @@ def test_every_attention_is_fused(architecture: str, tmp_path: Path) -> None:
     for level in (OptimizationLevel.BASIC, OptimizationLevel.EXTENDED, OptimizationLevel.ALL):
         made = run_optimizer(plain, tmp_path / f"opt{int(level)}.onnx", level)
         by_kind = {fusion.kind: fusion for fusion in made.fusions}
-        left = LEFT.get(architecture, 0)
         attention = by_kind["attention"]
-        assert (attention.found, attention.fused) == (
-            ATTENTIONS[architecture], ATTENTIONS[architecture] - left
-        )  # fmt: skip
-        assert sum(attention.left.values()) == left
-        assert all(not by_kind[kind].left for kind in by_kind if kind != "attention")
+        assert attention.fused == ATTENTIONS[architecture]
+        assert all(not fusion.left for fusion in made.fusions)
         assert by_kind.get("rotary embedding", attention).fused == (
             2 * ATTENTIONS[architecture] if architecture in ROTARY else attention.fused
         )

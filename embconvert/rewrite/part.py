@@ -1,0 +1,145 @@
+"""A part of a graph, found backwards from one of its values, and run by itself.
+
+What exporters make of strides and indexing has no form that could be told by looking. A rule that
+knows what such a part should compute runs it and its replacement on the same random numbers
+instead, and keeps the replacement only if they agree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from embconvert.graph.runtime import session_options
+from embconvert.rewrite.editing import Editor
+from embconvert.rewrite.products import product_of
+from embconvert.rewrite.scores import Unknown
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Array = npt.NDArray[np.generic]
+
+#: Constants of more elements are weights.
+_LARGEST_CONSTANT = 1 << 20
+#: What no part contains: it begins behind them.
+_OTHER_WORK = ("LayerNormalization", "SimplifiedLayerNormalization", "If", "Loop", "Scan")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a value is computed by, from the products of token vectors with weights on.
+
+    Attributes:
+        nodes: In the graph's order.
+        products: Products with weights, their bias included, that it begins with.
+        inputs: The graph's inputs whose contents it reads.
+        sized: Values outside of which it reads the sizes, and nothing else.
+    """
+
+    nodes: "tuple[ir.Node, ...]"
+    products: "tuple[ir.Value, ...]"
+    inputs: "tuple[ir.Value, ...]"
+    sized: "tuple[ir.Value, ...]"
+
+    def computed_of(self, start: "ir.Value") -> "dict[ir.Value, None]":
+        """Returns those of its values that depend on a value, in the graph's order."""
+        found = {start: None}
+        for node in self.nodes:
+            if not found.keys().isdisjoint(node.inputs) and node.op_type != "Shape":
+                found |= dict.fromkeys(node.outputs)
+        return found
+
+
+def part_before(editor: Editor, output: "ir.Value") -> Part:
+    """Returns the part that computes a value.
+
+    Raises:
+        Unknown: It reaches further back than to products with weights and the graph's inputs.
+    """
+    values, shapes = _reach(output)
+    products = tuple(value for value in values if product_of(value) is not None)
+    sized: dict[ir.Value, None] = {}
+    while shapes:
+        value = shapes.pop()
+        try:
+            more, further = _reach(value)
+        except Unknown:
+            more, further = {}, []
+        outside = any(product_of(v) is not None for v in more if v not in products)
+        if not more or outside or value.is_graph_input():
+            sized[value] = None
+        else:
+            shapes += [v for v in further if v not in sized and not more.keys() <= values.keys()]
+            values |= more
+    nodes = {node for value in values if (node := value.producer()) is not None}
+    nodes -= {node for value in products if (node := value.producer()) is not None}
+    return Part(
+        nodes=tuple(node for node in editor.graph if node in nodes),
+        products=products,
+        inputs=tuple(value for value in values if value.is_graph_input()),
+        sized=tuple(sized),
+    )
+
+
+def _reach(start: "ir.Value") -> "tuple[dict[ir.Value, None], list[ir.Value]]":
+    """Returns the values that one is computed of, itself included, and those whose sizes are."""
+    values: dict[ir.Value, None] = {}
+    shapes: list[ir.Value] = []
+    waiting = [start]
+    while waiting:
+        value = waiting.pop()
+        if value in values:
+            continue
+        values[value] = None
+        if value.const_value is not None and value.const_value.size > _LARGEST_CONSTANT:
+            raise Unknown("it holds weights")
+        node = value.producer()
+        if node is None or product_of(value) is not None:
+            continue
+        if node.op_type in _OTHER_WORK:
+            raise Unknown(f"it reaches back to {node.op_type}")
+        inputs = [v for v in node.inputs if v is not None]
+        (shapes if node.op_type == "Shape" else waiting).extend(inputs)
+    return values, shapes
+
+
+def run_part(
+    editor: Editor, feeds: "Mapping[ir.Value, Array]", outputs: "Sequence[ir.Value]"
+) -> list[Array]:
+    """Computes values of the graph from others.
+
+    Args:
+        editor: The graph.
+        feeds: What the values are, that they are computed from.
+        outputs: Which ones to compute.
+
+    Raises:
+        Unknown: ONNX Runtime does not run it.
+    """
+    import onnx_ir as ir
+    import onnxruntime
+    from onnx_ir.convenience import extract
+
+    try:
+        graph = extract(editor.graph, list(feeds), list(outputs))
+        for value, array in zip(graph.inputs, feeds.values(), strict=True):
+            value.dtype = ir.DataType.from_numpy(array.dtype)
+            value.shape = ir.Shape([None] * array.ndim)
+        for value in (*graph.initializers.values(), *graph.outputs):
+            if value.const_value is not None:  # it may lie in the model's own folder
+                value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
+            elif value not in graph.inputs:
+                value.shape = None
+        model = ir.to_proto(ir.Model(graph, ir_version=editor.model.ir_version))
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+        )
+        named = {str(value.name): array for value, array in feeds.items()}
+        found: list[Array] = session.run([value.name for value in outputs], named)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Unknown(f"what it computes cannot be tried: {reason[:200]}") from error
+    return found
