@@ -1,13 +1,14 @@
-"""What a fleet costs, by the number of models and of processes that share it, and by size.
+"""What a fleet costs, by the number of models and of processes that share it.
 
-    make bench-fleet        (or: python benchmarks/fleet.py models pods again sizes)
+    make bench-fleet        (or: python benchmarks/fleet.py models pods again)
 
 Each part adds its figures to build/fleet-cost.json; benchmarks/plot_fleet.py draws them.
 
 * models: tiny models in one `embconvert batch`, and the same one by one with `embconvert all`
 * pods: processes with a shard each, as the pods of a Job on one machine
 * again: a list of 1,000 models of a hub that are all up to date
-* sizes: models of real shape, as benchmarks/shapes.py makes them
+
+What a model costs by its size is what benchmarks/memory.py measures.
 """
 
 import json
@@ -40,8 +41,6 @@ ONE_BY_ONE = 2
 POD_COUNTS = (1, 2, 4)
 FLEET = 8
 UP_TO_DATE = 1000
-#: Names of benchmarks/shapes.py that this measures by itself.
-SIZES = ("minilm-l6", "bert-base", "bert-large", "bge-m3")
 
 Points = Iterator[dict[str, Any]]
 
@@ -97,21 +96,6 @@ def by_pods(folder: Path) -> Points:
         yield {"pods": pods, "models": FLEET, **asdict(run(folder, "bash", "-c", script))}
 
 
-def by_sizes(folder: Path) -> Points:
-    """Models of real shape."""
-    for name in SIZES:
-        model = folder / name
-        subprocess.run([sys.executable, ROOT / "benchmarks/shapes.py", name, model], check=True)
-        listed = write_list(folder, [str(model)], min_cosine=0.1)
-        weights = sum(path.stat().st_size for path in model.glob("*.safetensors"))
-        yield {
-            "shape": name,
-            "parameters": weights // 4,
-            **asdict(run(folder, EMBCONVERT, "batch", str(listed), "--quiet")),
-        }
-        shutil.rmtree(model)
-
-
 def again(folder: Path) -> Points:
     """A night on which nothing has changed."""
     with HubServer() as hub:
@@ -144,7 +128,7 @@ def again(folder: Path) -> Points:
 
 
 PARTS: dict[str, Callable[[Path], Points]] = {
-    "models": by_models, "pods": by_pods, "again": again, "sizes": by_sizes,
+    "models": by_models, "pods": by_pods, "again": again,
 }  # fmt: skip
 
 

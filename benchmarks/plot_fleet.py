@@ -39,7 +39,8 @@ def draw(name: str, title: str, x_title: str, points: Points, x: str) -> None:
         style=STYLE, width=760, height=420, title=title, x_title=x_title, js=[],
         show_y_guides=True, legend_at_bottom=True, truncate_legend=-1, dots_size=4,
         include_x_axis=True,
-        xrange=None, x_value_formatter=lambda value: f"{value:,.0f}",
+        x_value_formatter=lambda value: f"{value:,.0f}",
+        value_formatter=lambda value: f"{value:.3g}",
     )  # fmt: skip
     chart.x_labels = [point[x] for point in points]
     chart.y_title = "wall time, s"
@@ -55,9 +56,6 @@ def draw(name: str, title: str, x_title: str, points: Points, x: str) -> None:
 def main() -> None:
     """Draws what there is."""
     figures = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else FIGURES).read_text())
-    if "sizes" in figures:
-        sizes = [{**p, "millions": p["parameters"] / 1e6} for p in figures["sizes"]]
-        draw("sizes", "One model", "million parameters", sizes, "millions")
     if "models" in figures:
         batches = [point for point in figures["models"] if point["how"] == "batch"]
         draw("models", "One batch of tiny models", "models", batches, "models")
