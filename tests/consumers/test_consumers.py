@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from embconvert.config import Layout
 from embconvert.fidelity.figures import cosines
 from embconvert.fidelity.texts import verification_texts
 from embconvert.manifest_parsing import parse_manifest
-from embconvert.reporting.snippet_parts import Snippet
+from embconvert.reporting.snippet_parts import DOCUMENTS, QUERY, Snippet
 from embconvert.reporting.snippets import snippets
 
 CLIENTS = Path(__file__).parent / "clients"
@@ -204,18 +205,13 @@ def test_the_code_on_the_model_card(hub: Path, minilm: Path, key: str, env: str)
     snippet, precision = snippet_of(hub, key)
     assert snippet.code in (hub / "README.md").read_text(encoding="utf-8")
     texts = texts_in(snippet.code)
-    if snippet.language == "javascript":
-        script = environment(env) / "card.mjs"
-        report = "console.log(JSON.stringify(sentence_embedding.tolist()))"
-        command: list[object] = ["node", script]
-    else:
-        script = hub.parent / "card.py"
-        report = "import json; print(json.dumps([list(map(float, e)) for e in embeddings]))"
-        command = [environment(env) / "bin" / "python", script]
-    script.write_text(f"{snippet.code}\n{report}\n", encoding="utf-8")
-    last = run(command, cwd=hub.parent).strip().splitlines()[-1]
+    last = run_snippet(
+        snippet, env, hub,
+        python="[list(map(float, e)) for e in embeddings]",
+        javascript="sentence_embedding.tolist()",
+    )  # fmt: skip
     theirs = SentenceTransformer(str(minilm), device="cpu").encode(texts)
-    assert_near(np.asarray(json.loads(last), np.float32), theirs, precision)
+    assert_near(np.asarray(last, np.float32), theirs, precision)
 
 
 @pytest.fixture(scope="session")
@@ -244,31 +240,46 @@ def reranker(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     ("fastembed", "fastembed", False),
     ("onnxruntime", "onnxruntime-1.23", True),
     ("sentence-transformers", "peers", True),
+    ("transformers.js", "transformersjs", False),
 ])  # fmt: skip
 def test_the_code_on_a_rerankers_card(
     reranker: tuple[Path, Path], key: str, env: str, applies: bool
 ) -> None:
-    """It scores as CrossEncoder does; fastembed alone gives logits."""
+    """It scores as CrossEncoder does; fastembed and transformers.js give logits."""
     import torch
     from sentence_transformers import CrossEncoder
 
     source, folder = reranker
     snippet, _ = snippet_of(folder, key)
-    script = folder.parent / "card.py"
-    report = "import json; print(json.dumps([float(x) for x in np.ravel(scores)]))"
-    script.write_text(f"{snippet.code}\nimport numpy as np\n{report}\n", encoding="utf-8")
-    python = environment(env) / "bin" / "python"
-    last = run([python, script], cwd=folder.parent).strip().splitlines()[-1]
-    values: dict[str, object] = {}
-    setup = snippet.code[snippet.code.index("query = ") :].split("]", maxsplit=1)[0] + "]"
-    exec(setup, values)
-    documents = values["documents"]
-    assert isinstance(documents, list)
+    scores = "[float(x) for x in np.ravel(scores)]"
+    last = run_snippet(snippet, env, folder, python=scores, javascript="logits.tolist().flat()")
     theirs = CrossEncoder(str(source), device="cpu").predict(
-        [(values["query"], document) for document in documents],
+        [(QUERY, document) for document in DOCUMENTS],
         activation_fn=None if applies else torch.nn.Identity(),
     )
-    np.testing.assert_allclose(json.loads(last), theirs, atol=0.1 if applies else 0.3)
+    np.testing.assert_allclose(last, theirs, atol=0.1 if applies else 0.3)
+
+
+def run_snippet(snippet: Snippet, env: str, folder: Path, *, python: str, javascript: str) -> Any:
+    """Runs the card's code as it stands, in the folder's parent.
+
+    Args:
+        snippet: The code.
+        env: Its environment.
+        folder: The converted model.
+        python: What to return, as an expression that may use numpy.
+        javascript: Likewise.
+    """
+    if snippet.language == "javascript":
+        script = environment(env) / "card.mjs"
+        report = f"console.log(JSON.stringify({javascript}))"
+        command: list[object] = ["node", script]
+    else:
+        script = folder.parent / "card.py"
+        report = f"import json, numpy as np; print(json.dumps({python}))"
+        command = [environment(env) / "bin" / "python", script]
+    script.write_text(f"{snippet.code}\n{report}\n", encoding="utf-8")
+    return json.loads(run(command, cwd=folder.parent).strip().splitlines()[-1])
 
 
 def snippet_of(folder: Path, key: str) -> tuple[Snippet, str]:
