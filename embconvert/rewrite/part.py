@@ -64,16 +64,18 @@ def part_before(editor: Editor, output: "ir.Value") -> Part:
     sized: dict[ir.Value, None] = {}
     while shapes:
         value = shapes.pop()
+        if value in values:
+            continue
         try:
             more, further = _reach(value)
         except Unknown:
             more, further = {}, []
-        outside = any(product_of(v) is not None for v in more if v not in products)
-        if not more or outside or value.is_graph_input():
+        begins_elsewhere = any(product_of(v) is not None for v in more if v not in products)
+        if not more or begins_elsewhere or value.is_graph_input():
             sized[value] = None
         else:
-            shapes += [v for v in further if v not in sized and not more.keys() <= values.keys()]
             values |= more
+            shapes += further
     nodes = {node for value in values if (node := value.producer()) is not None}
     nodes -= {node for value in products if (node := value.producer()) is not None}
     return Part(
@@ -107,14 +109,17 @@ def _reach(start: "ir.Value") -> "tuple[dict[ir.Value, None], list[ir.Value]]":
 
 
 def run_part(
-    editor: Editor, feeds: "Mapping[ir.Value, Array]", outputs: "Sequence[ir.Value]"
-) -> list[Array]:
+    editor: Editor, trials: "Sequence[Mapping[ir.Value, Array]]", outputs: "Sequence[ir.Value]"
+) -> list[list[Array]]:
     """Computes values of the graph from others.
 
     Args:
         editor: The graph.
-        feeds: What the values are, that they are computed from.
+        trials: For each of them, what the values are that the others are computed of.
         outputs: Which ones to compute.
+
+    Returns:
+        For each trial, the outputs.
 
     Raises:
         Unknown: ONNX Runtime does not run it.
@@ -124,22 +129,26 @@ def run_part(
     from onnx_ir.convenience import extract
 
     try:
-        graph = extract(editor.graph, list(feeds), list(outputs))
-        for value, array in zip(graph.inputs, feeds.values(), strict=True):
+        graph = extract(editor.graph, list(trials[0]), list(outputs))
+        for value, array in zip(graph.inputs, trials[0].values(), strict=True):
             value.dtype = ir.DataType.from_numpy(array.dtype)
             value.shape = ir.Shape([None] * array.ndim)
-        for value in (*graph.initializers.values(), *graph.outputs):
+        for value in graph.initializers.values():
             if value.const_value is not None:  # it may lie in the model's own folder
                 value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
-            elif value not in graph.inputs:
-                value.shape = None
+        for value in graph.outputs:
+            value.shape = None
         model = ir.to_proto(ir.Model(graph, ir_version=editor.model.ir_version))
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
         )
-        named = {str(value.name): array for value, array in feeds.items()}
-        found: list[Array] = session.run([value.name for value in outputs], named)
+        return [
+            session.run(
+                [value.name for value in outputs],
+                {str(value.name): array for value, array in feeds.items()},
+            )
+            for feeds in trials
+        ]
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise Unknown(f"what it computes cannot be tried: {reason[:200]}") from error
-    return found

@@ -105,7 +105,7 @@ def _find(editor: Editor, softmax: "ir.Node") -> "Iterator[_Windows]":
         raise Unknown("its scores are of something else than queries, keys and a mask")
     width, value_width = products[scored[0]].width, products[value].width
     tokens_first = _swaps_batch_and_tokens(products[value].data)
-    for query, key in (scored, scored[::-1]):
+    for key, query in (scored, scored[::-1]):
         yield _Windows(
             part, output, probabilities, query, key, value, width, value_width, tokens_first
         )
@@ -139,9 +139,8 @@ def _replace(editor: Editor, found: _Windows) -> bool:
     consumer = found.output.uses()[0].node
     with contextlib.suppress(_Differs), editor.trial():
         fused = _build(editor, found, form, consumer)
-        for batch, tokens in _TRIALS:
-            feeds = _feeds(editor, found, random, batch, tokens)
-            before, after = run_part(editor, feeds, [found.output, fused])
+        trials = [_feeds(editor, found, random, batch, tokens) for batch, tokens in _TRIALS]
+        for before, after in run_part(editor, trials, [found.output, fused]):
             if before.shape != after.shape or not np.allclose(
                 before, after, rtol=0, atol=_TOLERANCE * float(np.abs(before).max())
             ):
@@ -201,8 +200,8 @@ def _form(editor: Editor, found: _Windows, random: np.random.Generator) -> _Form
     (mask,) = found.part.inputs
     whole = (ir.DataType.BOOL, ir.DataType.INT32, ir.DataType.INT64)
     masks = [v for v in found.part.computed_of(mask) if editor.facts.dtype(v) in whole]
-    output, probabilities, *contents = run_part(
-        editor, feeds, [found.output, found.softmax, *masks]
+    ((output, probabilities, *contents),) = run_part(
+        editor, [feeds], [found.output, found.softmax, *masks]
     )
     present = np.pad(feeds[mask] != 0, ((0, 0), (0, 1)))
     same = (
