@@ -67,7 +67,8 @@ _DYNAMIC_DEFAULT = (
 #: What each precision knows.
 RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
     {
-        Precision.Q4: (Recipe.GPTQ, Recipe.MIXED),
+        Precision.Q8: (Recipe.SMOOTH, Recipe.SPLIT),
+        Precision.Q4: (Recipe.SMOOTH, Recipe.SPLIT, Recipe.GPTQ, Recipe.MIXED),
         Precision.QINT8: _DYNAMIC_RECIPES,
         Precision.QUINT8: _DYNAMIC_RECIPES,
         Precision.QINT8_STATIC: _INTEGER_RECIPES,
@@ -97,7 +98,7 @@ class QuantFormat(StrEnum):
 #: QInt8Static, which gains most, little.
 DEFAULT_RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
     {
-        Precision.Q4: RECIPES[Precision.Q4],
+        Precision.Q4: (Recipe.GPTQ, Recipe.MIXED),
         Precision.QINT8: _DYNAMIC_DEFAULT,
         Precision.QUINT8: _DYNAMIC_DEFAULT,
         Precision.QINT8_STATIC: (

@@ -7,17 +7,32 @@ not depend on its batch. Batched constants, as deberta's projected relative posi
 product's constant left operand stay as they are.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embconvert.config import Recipe
-from embconvert.quantize.activations import Moments, second_moments
+from embconvert.quantize.activations import (
+    MEAN_TOKENS,
+    Channels,
+    Moments,
+    channel_statistics,
+    second_moments,
+)
 from embconvert.quantize.blocks import BlockFormat, ByteArray, FloatArray, quantize_blocks
+from embconvert.quantize.divided import DividedActivations
 from embconvert.quantize.gptq import gptq_blocks
 from embconvert.quantize.mixed import SHARE, most_moved, relative_error
 from embconvert.quantize.products import Lookup, Product
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import Surgery
+from embconvert.quantize.treatments import (
+    Treatment,
+    divided_moments,
+    divided_weights,
+    dividing_factors,
+    smooth_runs,
+)
 from embconvert.rewrite.editing import MICROSOFT
 
 if TYPE_CHECKING:
@@ -30,59 +45,91 @@ _ACCURACY_LEVEL = 4
 
 
 def blockwise_8(path: Path, settings: QuantizeSettings) -> "ir.Model":
-    """Q8: 8-bit matrices and tables."""
+    """Q8: 8-bit matrices and tables; by its recipes, see `smooth` and `split`."""
     surgery = Surgery(path)
-    for product in surgery.products():
-        _replace_product(surgery, product, _8_BITS)
+    products = surgery.products()
+    activations = _activations(surgery, products, settings, {})
+    for product in products:
+        _replace_product(surgery, product, _8_BITS, activations)
     _replace_lookups(surgery, settings.options.table_bits or 8)
     return surgery.finished()
 
 
 def blockwise_4(path: Path, settings: QuantizeSettings) -> "ir.Model":
-    """Q4: 4-bit matrices and token table; by its recipes, see `gptq` and `mixed`."""
+    """Q4: 4-bit matrices and token table; by its recipes, see `gptq` and `mixed` as well."""
     recipes = settings.options.recipes
     surgery = Surgery(path)
     products = surgery.products()
     moments: dict[str, Moments] = {}
-    if recipes:
+    if {Recipe.GPTQ, Recipe.MIXED} & set(recipes):
         moments = second_moments(surgery, products, settings)
+    activations = _activations(surgery, products, settings, moments)
     with_8_bits: set[str] = set()
     if Recipe.MIXED in recipes:
         with_8_bits = most_moved(
             {
-                product.matrix.name: relative_error(
-                    product.matrix.rows(), _4_BITS, moments[product.activation]
-                )
+                product.matrix.name: _moved(product, activations.treatment(product))
                 for product in products
             },
             {product.matrix.name: product.matrix.tensor.size for product in products},
             SHARE,
         )
     for product in products:
-        if product.matrix.name in with_8_bits:
-            _replace_product(surgery, product, _8_BITS)
-        else:
-            known = moments[product.activation] if Recipe.GPTQ in recipes else None
-            _replace_product(surgery, product, _4_BITS, known)
+        more = product.matrix.name in with_8_bits
+        gptq = Recipe.GPTQ in recipes and not more
+        _replace_product(surgery, product, _8_BITS if more else _4_BITS, activations, gptq=gptq)
     _replace_lookups(surgery, settings.options.table_bits or 4)
     return surgery.finished()
 
 
+def _moved(product: Product, treatment: Treatment) -> float:
+    """Returns how far rounding a product's matrix to 4 bits moves its results."""
+    moments = divided_moments(treatment)
+    assert moments is not None
+    return relative_error(divided_weights(product.matrix.rows(), treatment), _4_BITS, moments)
+
+
+def _activations(
+    surgery: Surgery,
+    products: Sequence[Product],
+    settings: QuantizeSettings,
+    moments: Mapping[str, Moments],
+) -> DividedActivations:
+    """Returns the activations with their treatments, whose moments are those given."""
+    recipes = settings.options.recipes
+    channels: dict[str, Channels] = {}
+    if {Recipe.SMOOTH, Recipe.SPLIT} & set(recipes):
+        channels = channel_statistics(surgery, products, settings, MEAN_TOKENS)
+    factors = dividing_factors(products, channels, recipes, smooth_runs)
+    names = {product.activation for product in products}
+    return DividedActivations(
+        surgery,
+        {n: Treatment(factors=factors.get(n), moments=moments.get(n)) for n in names},
+    )
+
+
 def _replace_product(
-    surgery: Surgery, product: Product, form: BlockFormat, moments: Moments | None = None
+    surgery: Surgery,
+    product: Product,
+    form: BlockFormat,
+    activations: DividedActivations,
+    *,
+    gptq: bool = False,
 ) -> None:
-    """Replaces a product, its matrix rounded by GPTQ where the moments are given."""
+    """Replaces a product, its matrix rounded to the nearest or by GPTQ."""
     import onnx_ir as ir
 
     node, matrix = product.node, product.matrix
     rows, inner = matrix.shape
+    treatment = activations.treatment(product)
 
     def make() -> tuple[ByteArray, FloatArray]:
-        weights = matrix.rows()
-        if moments is None:
-            blocks = quantize_blocks(weights, form)
-        else:
+        weights = divided_weights(matrix.rows(), treatment)
+        moments = divided_moments(treatment)
+        if moments is not None and gptq:
             blocks = gptq_blocks(weights, form, moments)
+        else:
+            blocks = quantize_blocks(weights, form)
         return blocks.packed, blocks.scales
 
     shape = (rows, form.blocks(inner))
@@ -94,7 +141,7 @@ def _replace_product(
     )
     result = surgery.editor.add(
         "MatMulNBits",
-        [node.inputs[0], *weights],
+        [activations.divided(product), *weights],
         node,
         domain=MICROSOFT,
         K=inner,
@@ -103,6 +150,7 @@ def _replace_product(
         block_size=form.block_size,
         accuracy_level=_ACCURACY_LEVEL,
     )
+    result = activations.with_split(product, result)
     if product.bias is not None:
         result = surgery.editor.add("Add", [result, product.bias], node)
     surgery.editor.replace(node.outputs[0], result)

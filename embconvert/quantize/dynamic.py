@@ -8,7 +8,6 @@ kernel sees one scale that never changes. That is ordinary ONNX around the kerne
 nothing newer is needed.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,12 +22,11 @@ from embconvert.quantize.activations import (
 )
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.integers import Weights, replace_lookup, replace_products
-from embconvert.quantize.products import Matrix, Product
+from embconvert.quantize.products import Product
 from embconvert.quantize.sensitivity import without_most_sensitive
 from embconvert.quantize.settings import QuantizeSettings
-from embconvert.quantize.smooth import is_worth_smoothing, smoothing
 from embconvert.quantize.surgery import Surgery
-from embconvert.quantize.treatments import LOOKING, dividing_factors, make_treatments
+from embconvert.quantize.treatments import LOOKING, dividing_factors, make_treatments, smooth_runs
 from embconvert.rewrite.editing import MICROSOFT
 
 if TYPE_CHECKING:
@@ -58,7 +56,7 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
     channels: dict[str, Channels] = {}
     if LOOKING & set(recipes):
         channels = channel_statistics(surgery, products, settings, MEAN_TOKENS)
-    factors = dividing_factors(products, channels, recipes, _smoothing)
+    factors = dividing_factors(products, channels, recipes, smooth_runs)
     treatments = make_treatments(surgery, products, settings, channels, factors)
     token_scales = Recipe.TOKEN_SCALES in recipes
     if Recipe.MIXED in recipes:
@@ -69,13 +67,6 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
     for lookup in surgery.lookups():
         replace_lookup(surgery, lookup, row_scales=Recipe.ROW_TABLE in recipes)
     return surgery.finished()
-
-
-def _smoothing(channels: Channels, matrices: Sequence[Matrix]) -> FloatArray | None:
-    results = sum(matrix.shape[0] for matrix in matrices)
-    if not is_worth_smoothing(channels.squares, results):
-        return None
-    return smoothing(channels.squares, (matrix.rows() for matrix in matrices))
 
 
 def _rounded(_: str, values: FloatArray, *, token_scales: bool) -> FloatArray:

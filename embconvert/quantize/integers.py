@@ -13,11 +13,11 @@ from embconvert.config import QuantizeOptions
 from embconvert.quantize.bias import correction, foldable_biases, replace_bias
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.clip import clipped_scales
+from embconvert.quantize.divided import DividedActivations
 from embconvert.quantize.gptq import gptq_channels
 from embconvert.quantize.products import Lookup, Matrix, Product
-from embconvert.quantize.smooth import smoothed
 from embconvert.quantize.surgery import Surgery
-from embconvert.quantize.treatments import Treatment
+from embconvert.quantize.treatments import Treatment, divided_moments, divided_weights
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -63,34 +63,20 @@ def replace_products(
         multiply: Adds what quantizes an activation, and multiplies.
         signed: Whether the weights are int8; else uint8 with 128 for zero.
     """
-    editor = surgery.editor
     zero = np.int8(0) if signed else np.uint8(_MIDDLE)
     biases = foldable_biases(products)
-    divided: dict[str, ir.Value] = {}
-    split: dict[str, ir.Value] = {}
+    activations = DividedActivations(surgery, treatments)
     for product in products:
-        node, name = product.node, product.activation
-        treatment = treatments.get(name, Treatment())
+        treatment = activations.treatment(product)
         bias = biases.get(product.matrix.name) if treatment.mean is not None else None
         weights, corrected = _weights(surgery, product.matrix, treatment, options, zero, bias)
-        if treatment.factors is not None and name not in divided:
-            # Multiplying a whole activation is quicker than dividing it.
-            reciprocal = editor.constant(1 / treatment.factors, "smoothing")
-            divided[name] = editor.add("Mul", [node.inputs[0], reciprocal], node)
-        value = divided.get(name) or node.inputs[0]
-        assert value is not None
-        result = multiply(product, value, weights)
-        if treatment.split:
-            if name not in split:
-                indices = editor.constant(np.array(treatment.split, np.int64), "split")
-                split[name] = editor.add("Gather", [node.inputs[0], indices], node, axis=-1)
-            apart = editor.add("MatMul", [split[name], _apart(surgery, product, treatment)], node)
-            result = editor.add("Add", [result, apart], node)
+        result = multiply(product, activations.divided(product), weights)
+        result = activations.with_split(product, result)
         if product.bias is not None:
-            result = editor.add("Add", [result, corrected or product.bias], node)
+            result = surgery.editor.add("Add", [result, corrected or product.bias], product.node)
         elif corrected is not None:
             replace_bias(product, corrected)
-        editor.replace(node.outputs[0], result)
+        surgery.editor.replace(product.node.outputs[0], result)
 
 
 def _weights(
@@ -124,27 +110,6 @@ def _weights(
     return weights, None if bias is None else found[2]
 
 
-def _apart(surgery: Surgery, product: Product, treatment: Treatment) -> "ir.Value":
-    """Returns the weights of the channels that are split off, (channels, rows) float32."""
-    import onnx_ir as ir
-
-    matrix = product.matrix
-
-    def make() -> list[npt.NDArray[Any]]:
-        return [np.ascontiguousarray(matrix.rows()[:, treatment.split].T)]
-
-    shape = (len(treatment.split), matrix.shape[0])
-    return surgery.weights(f"{matrix.name}_split", make, (ir.DataType.FLOAT, shape))[0]
-
-
-def divided_weights(weights: FloatArray, treatment: Treatment) -> FloatArray:
-    """Returns the weights, (rows, inner) float32, for an activation that was divided."""
-    if treatment.factors is None:
-        return weights
-    made: FloatArray = weights * np.where(np.isinf(treatment.factors), 0, treatment.factors)
-    return made
-
-
 def rounded_matrix(
     weights: FloatArray,
     treatment: Treatment,
@@ -163,7 +128,7 @@ def rounded_matrix(
     Returns:
         Integers, (rows, inner) int8, and scales, (rows,) float32.
     """
-    limit, factors, moments = largest_integer(options), treatment.factors, treatment.moments
+    limit, factors = largest_integer(options), treatment.factors
     weights = divided_weights(weights, treatment)
     scales = np.abs(weights).max(axis=1) / np.float32(limit)
     if treatment.squares is not None:
@@ -171,9 +136,9 @@ def rounded_matrix(
         scales = clipped_scales(weights, scales, limit, squares)
     if not options.per_channel:
         scales = np.full_like(scales, scales.max(initial=0))
+    moments = divided_moments(treatment)
     if moments is None or nearest_only:
         return nearest(weights, scales, limit), scales
-    moments = moments if factors is None else smoothed(moments, factors)
     return gptq_channels(weights, scales, limit, moments), scales
 
 

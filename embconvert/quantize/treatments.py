@@ -1,4 +1,4 @@
-"""What is done to weights before they become 8-bit integers, recipe by recipe."""
+"""What is done to weights before they become integers, recipe by recipe."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from embconvert.quantize.activations import Channels, Moments, second_moments
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.products import Matrix, Product, sharing
 from embconvert.quantize.settings import QuantizeSettings
+from embconvert.quantize.smooth import is_worth_smoothing, smoothed, smoothing
 from embconvert.quantize.split import without_outliers
 from embconvert.quantize.surgery import Surgery
 
@@ -45,6 +46,21 @@ class Treatment:
         return [] if self.factors is None else np.flatnonzero(np.isinf(self.factors)).tolist()
 
 
+def divided_weights(weights: FloatArray, treatment: Treatment) -> FloatArray:
+    """Returns the weights, (rows, inner) float32, for an activation that was divided."""
+    if treatment.factors is None:
+        return weights
+    made: FloatArray = weights * np.where(np.isinf(treatment.factors), 0, treatment.factors)
+    return made
+
+
+def divided_moments(treatment: Treatment) -> Moments | None:
+    """Returns the moments of an activation that was divided."""
+    if treatment.moments is None or treatment.factors is None:
+        return treatment.moments
+    return smoothed(treatment.moments, treatment.factors)
+
+
 def dividing_factors(
     products: Sequence[Product],
     channels: Mapping[str, Channels],
@@ -70,6 +86,14 @@ def dividing_factors(
         if found is not None:
             factors |= dict.fromkeys(activations, found)
     return factors
+
+
+def smooth_runs(channels: Channels, matrices: Sequence[Matrix]) -> FloatArray | None:
+    """Smooths where each token, or each run of its channels, has a scale of its own; a Smooth."""
+    results = sum(matrix.shape[0] for matrix in matrices)
+    if not is_worth_smoothing(channels.squares, results):
+        return None
+    return smoothing(channels.squares, (matrix.rows() for matrix in matrices))
 
 
 def make_treatments(
