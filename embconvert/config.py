@@ -98,7 +98,8 @@ class QuantFormat(StrEnum):
 #: QInt8Static, which gains most, little.
 DEFAULT_RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
     {
-        Precision.Q4: (Recipe.GPTQ, Recipe.MIXED),
+        Precision.Q8: (Recipe.SMOOTH,),
+        Precision.Q4: (Recipe.SPLIT, Recipe.GPTQ, Recipe.MIXED),
         Precision.QINT8: _DYNAMIC_DEFAULT,
         Precision.QUINT8: _DYNAMIC_DEFAULT,
         Precision.QINT8_STATIC: (

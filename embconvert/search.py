@@ -18,7 +18,7 @@ _SPLIT = (Recipe.TOKEN_SCALES, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_
 #: What `--quantize auto` tries, the smallest first; None is each precision's default. QUInt8 is
 #: not among them: its vectors and its size are QInt8's.
 CANDIDATES: tuple[tuple[Precision, tuple[Recipe, ...] | None], ...] = (
-    (Precision.Q4, (Recipe.GPTQ,)),
+    (Precision.Q4, (Recipe.SPLIT, Recipe.GPTQ)),
     (Precision.Q4, None),
     (Precision.QINT8, None),
     (Precision.QINT8_STATIC, None),

@@ -92,12 +92,10 @@ class Step:
     def work_bytes(self, parameters: int) -> int:
         """About how much room its temporary files take while it is made.
 
-        ONNX Runtime maps the weights from a file of its own for its passes of level 99, and for
-        calibration; Float16 looks at activations a piece of the graph at a time.
+        ONNX Runtime maps the weights from a file of its own for its passes of level 99.
         """
         passed = self.stage is Stage.OPTIMIZE and self.level is OptimizationLevel.ALL
-        calibrated = "calibration" in self.settings and self.precision is not Precision.FLOAT16
-        return parameters * 4 if passed or calibrated else 0
+        return parameters * 4 if passed else 0
 
     def key(self, source_digest: str, stack: Mapping[str, str]) -> str:
         """Returns what identifies the step's outcome: equal keys mean equal bytes.

@@ -1,17 +1,16 @@
 """What a graph's activations look like on the calibration texts."""
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.graph.hollow import fill
-from embconvert.graph.onnx_file import write_model
-from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
+from embconvert.graph.runtime import NO_SECOND_COPY, session_options
+from embconvert.graph.segments import PiecewiseGraph
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.products import Product, sharing
 from embconvert.quantize.settings import Feed, QuantizeSettings
@@ -22,8 +21,11 @@ from embconvert.quantize.surgery import Surgery
 _WINDOW = 1024
 # Tokens of one run: every activation that is looked at is in memory for them.
 _RUN_TOKENS = 512
-#: Means are settled after these; matrices of moments and extreme values want more.
-MEAN_TOKENS = 1024
+# Means are settled after these; matrices of moments and extreme values want more.
+_MEAN_TOKENS = 1024
+# What looking may cost a large model, and what it sees in any case.
+_FLOP = 5e11
+_FEWEST_TOKENS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,28 +70,32 @@ def channel_statistics(
     surgery: Surgery,
     products: Sequence[Product],
     settings: QuantizeSettings,
-    tokens: int | None = None,
+    *,
+    extremes: bool = False,
 ) -> dict[str, Channels]:
     """Returns what the channels of what products multiply look like, by name.
 
-    Rows of padding do not count. After about so many tokens it ends, if a number is given.
+    Rows of padding do not count. It ends when means are settled, unless extremes are wanted, for
+    which all texts are read.
     Activations that are tied, as albert's layers share their weights, are averaged: what is done to
     a matrix for one of them holds for all.
     """
     widths = {product.activation: product.matrix.shape[1] for product in products}
     sums = {name: np.zeros((2, width)) for name, width in widths.items()}
     ends = {name: np.zeros((2, width), np.float32) for name, width in widths.items()}
-    seen = 0
-    for count, rows in activations(surgery, products, settings, tokens):
-        seen += count
+    seen = dict.fromkeys(widths, 0)
+    weight_bytes = sum({p.matrix.name: p.matrix.tensor.nbytes for p in products}.values())
+    tokens = None if extremes else min(_MEAN_TOKENS, affordable_tokens(weight_bytes))
+    for rows in activations(surgery, products, settings, tokens):
         for name, values in rows.items():
+            seen[name] += len(values)
             sums[name] += values.sum(axis=0), np.einsum("ij,ij->j", values, values)
             low, high = ends[name]
             np.minimum(low, values.min(axis=0, initial=0), out=low)
             np.maximum(high, values.max(axis=0, initial=0), out=high)
     found: dict[str, Channels] = {}
     for members, _ in sharing(products):
-        mean, squares = np.mean([sums[m] for m in members], axis=0) / max(1, seen)
+        mean, squares = np.mean([sums[m] / max(1, seen[m]) for m in members], axis=0)
         channels = Channels(
             mean=mean.astype(np.float32),
             squares=squares.astype(np.float32),
@@ -98,6 +104,16 @@ def channel_statistics(
         )
         found |= dict.fromkeys(members, channels)
     return found
+
+
+def affordable_tokens(weight_bytes: int) -> int:
+    """Returns how many tokens a model of float32 weights may read to be looked at.
+
+    Args:
+        weight_bytes: Of what it multiplies with.
+    """
+    # A weight of four bytes costs two operations a token.
+    return max(_FEWEST_TOKENS, int(_FLOP / max(1.0, weight_bytes / 2)))
 
 
 def second_moments(
@@ -124,16 +140,16 @@ def second_moments(
         )
         for number, name in enumerate(sorted(widths))
     }
-    tokens = 0
-    for count, rows in activations(surgery, products, settings):
-        tokens += count
+    seen = dict.fromkeys(widths, 0)
+    for rows in activations(surgery, products, settings):
         for name, values in rows.items():
+            seen[name] += len(values)
             for index, window in enumerate(moments[name].windows):
                 piece = values[:, index * _WINDOW :][:, : len(window)]
                 np.add(window, piece.T @ piece, out=window)
-    for moment in moments.values():
+    for name, moment in moments.items():
         for window in moment.windows:
-            np.divide(window, max(1, tokens), out=window)
+            np.divide(window, max(1, seen[name]), out=window)
     for members, _ in sharing(products):
         if len(members) > 1:
             windows = zip(*(moments[member].windows for member in members), strict=True)
@@ -147,43 +163,40 @@ def activations(
     products: Sequence[Product],
     settings: QuantizeSettings,
     tokens: int | None = None,
-) -> Iterator[tuple[int, dict[str, FloatArray]]]:
-    """Runs the calibration texts, or about so many tokens of them.
+) -> Iterator[dict[str, FloatArray]]:
+    """Runs the calibration texts, or about so many tokens of them, through a piece after another.
 
     Yields:
-        For some texts, how many tokens they have, and what products multiply, by name, each
-        (tokens, channels) float32 without rows of padding.
+        For some texts some of what products multiply, by name, each (tokens, channels) float32
+        without rows of padding; each activation of each text once.
     """
     widths = {product.activation: product.matrix.shape[1] for product in products}
-    names = sorted(widths)
-    session = _probing_session(surgery, names, settings.work)
-    inputs = [i.name for i in session.get_inputs()]
-    for feed in settings.calibration(list(dict.fromkeys([*inputs, "attention_mask"])), tokens):
-        for part in parts_of(feed):
-            real = part["attention_mask"].astype(bool)
-            rows = {}
-            outputs = session.run(names, {name: part[name] for name in inputs})
-            for name, values in zip(names, outputs, strict=True):
-                kept = values[real] if values.shape[:2] == real.shape else values
-                rows[name] = kept.reshape(-1, widths[name])
-            yield int(real.sum()), rows
-
-
-def _probing_session(surgery: Surgery, names: Collection[str], work: Path) -> Any:
-    """Opens the graph with activations as further outputs, its weights mapped from a file."""
-    import onnx
-
-    probe = onnx.ModelProto()
-    probe.CopyFrom(surgery.hollow)
-    present = {output.name for output in probe.graph.output}
-    probe.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-        for name in names
-        if name not in present
+    graph = PiecewiseGraph(
+        surgery.hollow,
+        surgery.hollow_weights,
+        settings.mapping_folder(surgery.path),
+        options=partial(session_options, **NO_SECOND_COPY),
+        wanted=sorted(widths),
     )
-    path = work / "probe.onnx"
-    write_model(fill(probe, surgery.hollow_weights), path, external_data_threshold_bytes=0)
-    return open_session(path, session_options(**NO_SECOND_COPY))
+    inputs = list(dict.fromkeys([*graph.inputs, "attention_mask"]))
+    parts = [part for feed in settings.calibration(inputs, tokens) for part in parts_of(feed)]
+    masks = [part["attention_mask"].astype(bool) for part in parts]
+
+    def rows(mask: npt.NDArray[np.bool_], made: Mapping[str, Any]) -> dict[str, FloatArray]:
+        return {
+            name: (values[mask] if values.shape[:2] == mask.shape else values).reshape(
+                -1, widths[name]
+            )
+            for name, values in made.items()
+        }
+
+    given = widths.keys() & set(graph.inputs)
+    for mask, part in zip(masks, parts, strict=True):
+        if given:
+            yield rows(mask, {name: part[name] for name in given})
+    for index, made, _ in graph.pieces(parts):
+        if made:
+            yield rows(masks[index], made)
 
 
 def parts_of(feed: Feed) -> Iterator[Feed]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from embconvert.config import Recipe
 from embconvert.quantize.activations import (
-    MEAN_TOKENS,
     Channels,
     Moments,
     channel_statistics,
@@ -99,7 +98,7 @@ def _activations(
     recipes = settings.options.recipes
     channels: dict[str, Channels] = {}
     if {Recipe.SMOOTH, Recipe.SPLIT} & set(recipes):
-        channels = channel_statistics(surgery, products, settings, MEAN_TOKENS)
+        channels = channel_statistics(surgery, products, settings)
     factors = dividing_factors(products, channels, recipes, smooth_runs)
     names = {product.activation for product in products}
     return DividedActivations(

@@ -15,11 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from embconvert.config import Recipe
-from embconvert.quantize.activations import (
-    MEAN_TOKENS,
-    Channels,
-    channel_statistics,
-)
+from embconvert.quantize.activations import Channels, channel_statistics
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.integers import Weights, replace_lookup, replace_products
 from embconvert.quantize.products import Product
@@ -55,7 +51,7 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
     products = surgery.products()
     channels: dict[str, Channels] = {}
     if LOOKING & set(recipes):
-        channels = channel_statistics(surgery, products, settings, MEAN_TOKENS)
+        channels = channel_statistics(surgery, products, settings)
     factors = dividing_factors(products, channels, recipes, smooth_runs)
     treatments = make_treatments(surgery, products, settings, channels, factors)
     token_scales = Recipe.TOKEN_SCALES in recipes

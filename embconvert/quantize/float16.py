@@ -46,8 +46,7 @@ def float16(path: Path, settings: QuantizeSettings) -> "ir.Model":
     types = _element_types(model)
     _note_types(model, types)
     body = _body(model, types)
-    folder = path.parent if settings.work.parent in path.parents else settings.work
-    loud = out_of_range(model, weights, types, body, folder, settings)
+    loud = out_of_range(model, weights, types, body, settings.mapping_folder(path), settings)
     if loud:
         settings.warn(
             f"Float16: {len(loud)} nodes stay float32, because their values leave half precision's "

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.graph.runtime import NO_SECOND_COPY, session_options
 from embconvert.graph.segments import PiecewiseGraph
-from embconvert.quantize.activations import parts_of
+from embconvert.quantize.activations import affordable_tokens, parts_of
 from embconvert.quantize.settings import QuantizeSettings
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 _LARGEST = 65504.0
-# What measuring may cost; a model of more than some 30 million parameters sees a part of the texts.
-_FLOP = 5e11
-_FEWEST_TOKENS = 256
 
 
 def out_of_range(
@@ -63,9 +60,7 @@ def out_of_range(
     options = partial(session_options, **NO_SECOND_COPY)
     graph = PiecewiseGraph(probe, weights, folder, options=options, wanted=list(made))
     loud: set[str] = set()
-    # A weight of four bytes costs two operations a token.
-    tokens = max(_FEWEST_TOKENS, int(_FLOP / max(1.0, graph.weight_bytes / 2)))
-    feeds = settings.calibration(graph.inputs, tokens)
+    feeds = settings.calibration(graph.inputs, affordable_tokens(graph.weight_bytes))
     parts = [part for feed in feeds for part in parts_of(feed)]
     for _, values, _ in graph.pieces(parts):
         loud |= {made[name] for name, value in values.items() if value > _LARGEST / 2}

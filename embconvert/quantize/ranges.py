@@ -50,7 +50,7 @@ def histogram_ranges(
         percentile=_PERCENTILE,
         scenario="same",
     )
-    for _, rows in activations(surgery, products, settings):
+    for rows in activations(surgery, products, settings):
         collector.collect_value(
             {name: v / factors[name] if name in factors else v for name, v in rows.items()}
         )

@@ -45,8 +45,10 @@ def without_most_sensitive(
     """
     moved: dict[str, float] = {}
     known: dict[str, float] = {}
-    for _, rows in activations(surgery, products, settings, _TOKENS):
+    for rows in activations(surgery, products, settings, _TOKENS):
         for product in products:
+            if product.activation not in rows:
+                continue
             name = product.matrix.name
             errors = _energies(product, rows[product.activation], settings, treatments, rounding)
             moved[name] = moved.get(name, 0.0) + errors[0]

@@ -43,3 +43,11 @@ class QuantizeSettings:
     work: Path
     warn: Callable[[str], None] = lambda _: None
     keep: Callable[[KeptNode], None] = lambda _: None
+
+    def mapping_folder(self, graph: Path) -> Path:
+        """Returns where pieces of a graph are written for a while.
+
+        Beside the graph, from where ONNX Runtime maps its weights, unless it lies in a folder that
+        is not ours to write to.
+        """
+        return graph.parent if self.work.parent in graph.parents else self.work

@@ -40,7 +40,7 @@ def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     options = settings.options
     surgery = Surgery(path)
     products = surgery.products()
-    channels = channel_statistics(surgery, products, settings)
+    channels = channel_statistics(surgery, products, settings, extremes=True)
     factors = dividing_factors(products, channels, options.recipes, partial(_smoothing, options))
     if options.calibration_method is CalibrationMethod.MINMAX:
         ranges = _extremes(channels, factors)

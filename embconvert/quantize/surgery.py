@@ -24,6 +24,7 @@ class Surgery:
     """A graph whose weights are being quantized; what shared a weight shares what comes of it.
 
     Attributes:
+        path: Where the graph is.
         hollow: The graph as it was, an onnx.ModelProto as hollow_out gives it.
         hollow_weights: What was taken out of that.
         model: The graph that is changed.
@@ -38,6 +39,7 @@ class Surgery:
             opset: The oldest that will do; the nodes of an older one are converted.
             ir_version: Likewise.
         """
+        self.path = path
         hollow, self.hollow_weights = hollow_out(read_model(path))
         self.hollow = at_least(hollow, opset, ir_version)
         # No weight may be hidden in a fused attention.

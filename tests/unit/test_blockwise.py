@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -170,15 +171,14 @@ def test_channels_that_dwarf_those_they_share_a_run_with_cost_less_by_each_recip
 ) -> None:
     x, square = RANDOM.standard_normal((1, 20, 64), dtype=np.float32), weights(64, 64)
     x[..., 40] *= 60
+    feed: dict[str, Any] = {"x": x, "attention_mask": np.ones((1, 20), np.int64)}
     square[40] /= 60  # what reads it is small in turn
     path = write_model(two_layers(square), tmp_path / "a.onnx").path
 
     def error(*recipes: Recipe) -> float:
         settings = QuantizeSettings(
             options=QuantizeOptions(recipes=recipes),
-            calibration=lambda *_, **__: iter(
-                [{"x": x, "attention_mask": np.ones((1, 20), np.int64)}]
-            ),
+            calibration=lambda *_, **__: iter([feed]),
             work=tmp_path,
         )
         quantized = write_model(quantize(path, settings), tmp_path / "b.onnx").path

@@ -62,7 +62,7 @@ def parse(words: list[str]) -> Request:
         ("all --model_id m --min_onnxruntime new", "as 1.22"),
         ("all --model_id m --quantize Q4 --recipes gptk", "did you mean gptq?"),
         (
-            "all --model_id m --quantize Q4 --recipes smooth",
+            "all --model_id m --quantize Q4 --recipes clip",
             "add --quantize QInt8, or leave it out",
         ),
         ("all --model_id m --quantize QInt8 --table_bits 4", "add --quantize Q8, or leave"),
