@@ -4,15 +4,20 @@ python benchmarks/plot_memory.py [FIGURES.json]
 """
 
 import json
+import math
 import sys
 from pathlib import Path
 
-import pygal
-from plot_fleet import DOCS, ROOT, STYLE
+from pipelines import ROOT
+from plots import draw
+
+#: On the horizontal axis, in millions.
+_LABELS = {"20M": 20, "50M": 50, "100M": 100, "200M": 200, "500M": 500, "1B": 1e3, "2B": 2e3,
+           "4B": 4e3, "8B": 8e3}  # fmt: skip
 
 
 def main() -> None:
-    """Draws wall time on the left axis and memory on the right one, against parameters."""
+    """Draws the conversions under a limit, against the logarithm of the model's parameters."""
     figures = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build/memory.json"
     runs = [
         run
@@ -20,18 +25,19 @@ def main() -> None:
         if run["tool"] == "embconvert" and run["limit_gib"] and not run["cost"]["exit_code"]
     ]
     runs.sort(key=lambda run: run["row"]["parameters"])
-    chart = pygal.XY(
-        style=STYLE, width=760, height=420, title="embconvert all under a memory limit",
-        x_title="million parameters", y_title="time, s", js=[], logarithmic=True,
-        show_y_guides=True, legend_at_bottom=True, truncate_legend=-1, dots_size=4,
-        x_value_formatter=lambda value: f"{value:,.0f}",
-    )  # fmt: skip
-    for title, key in (("wall time, s", "wall_s"), ("processor time, s", "cpu_s")):
-        points = [(run["row"]["parameters"], round(run["cost"][key], 1)) for run in runs]
-        chart.add(title, points)
-    memory = [(r["row"]["parameters"], round(r["cost"]["peak_bytes"] / 1e9, 2)) for r in runs]
-    chart.add("memory without page cache, GB", memory)
-    (DOCS / "memory.svg").write_bytes(chart.render())
+    largest = runs[-1]["row"]["parameters"]
+    draw(
+        "memory",
+        "embconvert all --quantize Float16,Q8 under a memory limit",
+        "parameters",
+        [
+            (math.log10(run["row"]["parameters"]), cost["wall_s"], cost["peak_bytes"])
+            for run in runs
+            for cost in [run["cost"]]
+        ],
+        {label: math.log10(size) for label, size in _LABELS.items() if size < 1.5 * largest},
+        "memory beside page cache",
+    )
 
 
 if __name__ == "__main__":
