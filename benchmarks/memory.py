@@ -161,22 +161,34 @@ def _hashes(manifest: Path) -> Mapping[str, str]:
 
 
 def _table(found: list[dict[str, Any]]) -> str:
+    """Returns a row for each model and tool, under the limit and without one."""
     lines = [
-        "| model | tool | limit | outcome | memory | wall | processor | read | written |",
-        "|---|---|---:|---|---:|---:|---:|---:|---:|",
+        "| model | limit | tool | under the limit | memory | wall | processor | read | written "
+        "| without one | memory | wall | processor | written |",
+        "|---|---:|---|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|",
     ]
+    pairs: dict[tuple[str, str], dict[bool, dict[str, Any]]] = {}
     for run in found:
-        cost, limit = run["cost"], run["limit_gib"]
-        outcome = "done" if not cost["exit_code"] else _words(cost)
-        if run["same_files"] is not None:
-            outcome += ", the same files" if run["same_files"] else ", OTHER FILES"
-        lines.append(
-            f"| {run['row']['shape']} | {run['tool']} | {f'{limit:g} GiB' if limit else 'none'} "
-            f"| {outcome} | {cost['peak_bytes'] / 1e9:.2f} GB | {cost['wall_s']:.0f} s "
-            f"| {cost['cpu_s']:.0f} s | {cost['read_bytes'] / 1e9:.1f} GB "
-            f"| {cost['written_bytes'] / 1e9:.1f} GB |"
-        )
+        key = run["row"]["shape"], run["tool"]
+        pairs.setdefault(key, {})[run["limit_gib"] is not None] = run
+    for (shape, tool), pair in pairs.items():
+        limit = next(iter(pair.values()))["row"]["limit_gib"]
+        cells = [shape, f"{limit:g} GiB", tool, *_cells(pair.get(True))]
+        lines.append(f"| {' | '.join([*cells, *_cells(pair.get(False), read=False)])} |")
     return "\n".join(lines)
+
+
+def _cells(run: dict[str, Any] | None, *, read: bool = True) -> list[str]:
+    if run is None:
+        return ["-"] * (6 if read else 5)
+    cost = run["cost"]
+    outcome = "done" if not cost["exit_code"] else _words(cost)
+    if run["same_files"] is not None:
+        outcome += ", the same files" if run["same_files"] else ", OTHER FILES"
+    cells = [outcome, f"{cost['peak_bytes'] / 1e9:.2f} GB", f"{cost['wall_s']:.0f} s"]
+    cells.append(f"{cost['cpu_s']:.0f} s")
+    sizes = ["read_bytes", "written_bytes"] if read else ["written_bytes"]
+    return cells + [f"{cost[size] / 1e9:.1f} GB" for size in sizes]
 
 
 def _words(cost: Mapping[str, Any]) -> str:
