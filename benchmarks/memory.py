@@ -1,6 +1,6 @@
 """Memory and time of conversions under a memory limit, beside the peers: `make bench-memory`.
 
-    python benchmarks/memory.py [--rows bge-m3 ...] [--no_peers] [--json FILE]
+    python benchmarks/memory.py [--rows bge-m3 ...] [--no_peers] [--limited] [--json FILE]
 
 Each row is a model of real shape with random weights, converted under its limit and without one;
 the files must be the same. It reports and judges nothing else. Every run is noted in FILE as soon
@@ -14,8 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from machine import machine, versions
 from pipelines import OUR_BIN, PEER_BIN, ROOT
 
 _GIB = 1 << 30
-_TIMEOUT_S = 1200.0
 #: Random weights are harder on half precision and eight bits than trained ones.
 _OPTIONS = ("--optimize", "1", "--quantize", "Float16,Q8", "--min_cosine", "0.9")
 
@@ -80,6 +79,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", nargs="+", choices=[row.shape for row in ROWS])
     parser.add_argument("--no_peers", action="store_true", help="embconvert alone")
+    parser.add_argument(
+        "--limited", action="store_true", help="embconvert under the limit, no more"
+    )
+    parser.add_argument("--timeout_s", type=float, default=1200.0, help="of each run")
     parser.add_argument("--json", type=Path, metavar="FILE", default=ROOT / "build/memory.json")
     parser.add_argument("--print", action="store_true", help="print what is in FILE, no more")
     options = parser.parse_args()
@@ -92,7 +95,8 @@ def main() -> int:
         found = [run for run in found if run["row"]["shape"] not in again]
         for row in rows:
             with tempfile.TemporaryDirectory(prefix="memory-", dir=ROOT / "build") as work:
-                for measured in _measure(row, Path(work), peers=not options.no_peers):
+                bench = _Bench(row, Path(work), options.timeout_s)
+                for measured in bench.measure(peers=not options.no_peers, limited=options.limited):
                     found.append(dataclasses.asdict(measured))
                     facts = {"machine": machine(), "versions": versions(), "runs": found}
                     options.json.write_text(json.dumps(facts, indent=2) + "\n")
@@ -100,58 +104,74 @@ def main() -> int:
     return 0
 
 
-def _measure(row: Row, work: Path, *, peers: bool) -> Iterator[Measured]:
-    """Yields the costs of all tools on a row."""
-    model = work / row.shape
-    built = run_limited(
-        [str(OUR_BIN / "python"), "benchmarks/shapes.py", row.shape, str(model)], None, work / "log"
-    )
-    if built.exit_code:
-        raise RuntimeError(built.said)
-    hashes: list[Mapping[str, str]] = []
-    for limit in (None, row.limit_gib):
-        output = work / "ours"
-        command = [str(OUR_BIN / "embconvert"), "all", "--model_id", str(model), *_OPTIONS]
-        command += ["--output_parent_dir", str(output), *row.options]
-        cost = _run(command, limit, work, row, "embconvert")
-        hashes.append(_hashes(output / row.shape / "embconvert.json"))
-        same = hashes[0] == hashes[-1] if limit and not cost.exit_code else None
-        yield Measured(row, "embconvert", limit, cost, same)
-        shutil.rmtree(output, ignore_errors=True)
-    if not peers:
-        return
-    yield from _peers(row, model, work)
+class _Bench:
+    """Measures all tools on a row.
 
+    Args:
+        row: The model.
+        work: A folder for what is made.
+        timeout_s: Of each run.
+    """
 
-def _peers(row: Row, model: Path, work: Path) -> Iterator[Measured]:
-    output = work / "peer"
-    optimum = [str(PEER_BIN / "optimum-cli"), "export", "onnx", "--model", str(model)]
-    optimum += ["--task", "feature-extraction", "--opset", "17", str(output)]
-    own = [str(OUR_BIN / "python"), "benchmarks/peer_export.py", str(model), str(output)]
-    # optimum's is the last, and without a limit, so that the quantizers have a file to work on.
-    for tool, command in (("transformers' exporter", own), ("optimum-onnx, export", optimum)):
-        for limit in (row.limit_gib, None):
+    def __init__(self, row: Row, work: Path, timeout_s: float) -> None:
+        self._row, self._work, self._timeout_s = row, work, timeout_s
+        self._model = work / row.shape
+        build = [str(OUR_BIN / "python"), "benchmarks/shapes.py", row.shape, str(self._model)]
+        built = run_limited(build, None, work / "log")
+        if built.exit_code:
+            raise RuntimeError(built.said)
+
+    def measure(self, *, peers: bool, limited: bool) -> Iterator[Measured]:
+        """Yields the costs, ours first."""
+        limit = self._row.limit_gib
+        yield from self._ours((limit,) if limited else (None, limit))
+        if peers and not limited:
+            yield from self._peers((limit, None))
+
+    def _ours(self, limits: Sequence[float | None]) -> Iterator[Measured]:
+        row, output = self._row, self._work / "ours"
+        hashes: dict[float | None, Mapping[str, str]] = {}
+        for limit in limits:
+            command = [str(OUR_BIN / "embconvert"), "all", "--model_id", str(self._model)]
+            command += [*_OPTIONS, "--output_parent_dir", str(output), *row.options]
+            measured = self._run("embconvert", command, limit)
+            hashes[limit] = _hashes(output / row.shape / "embconvert.json")
+            if limit and None in hashes and not measured.cost.exit_code:
+                measured = replace(measured, same_files=hashes[None] == hashes[limit])
+            yield measured
             shutil.rmtree(output, ignore_errors=True)
-            yield Measured(row, tool, limit, _run(command, limit, work, row, tool))
-    quantizers = {"quantize_dynamic": "int8", "float16 converter": "float16"}
-    if (output / "model.onnx_data").exists():
-        quantizers["quantize_dynamic"] = "large int8"
-    for name, kind in quantizers.items():
-        small = work / "small"
-        for limit in (row.limit_gib, None):
-            small.mkdir()
-            command = [str(PEER_BIN / "python"), "benchmarks/peer_quantize.py"]
-            command += [str(output / "model.onnx"), str(small / "small.onnx"), kind]
-            tool = f"ONNX Runtime, {name}"
-            yield Measured(row, tool, limit, _run(command, limit, work, row, tool))
-            shutil.rmtree(small)
 
+    def _peers(self, limits: Sequence[float | None]) -> Iterator[Measured]:
+        output, model = self._work / "peer", str(self._model)
+        optimum = [str(PEER_BIN / "optimum-cli"), "export", "onnx", "--model", model]
+        optimum += ["--task", "feature-extraction", "--opset", "17", str(output)]
+        own = [str(OUR_BIN / "python"), "benchmarks/peer_export.py", model, str(output)]
+        # optimum's is the last, and without a limit, so that the quantizers have a file.
+        for tool, command in (("transformers' exporter", own), ("optimum-onnx, export", optimum)):
+            for limit in limits:
+                shutil.rmtree(output, ignore_errors=True)
+                yield self._run(tool, command, limit)
+        quantizers = {"quantize_dynamic": "int8", "float16 converter": "float16"}
+        if (output / "model.onnx_data").exists():
+            quantizers["quantize_dynamic"] = "large int8"
+        for name, kind in quantizers.items():
+            small = self._work / "small"
+            for limit in limits:
+                small.mkdir()
+                command = [str(PEER_BIN / "python"), "benchmarks/peer_quantize.py"]
+                command += [str(output / "model.onnx"), str(small / "small.onnx"), kind]
+                yield self._run(f"ONNX Runtime, {name}", command, limit)
+                shutil.rmtree(small)
 
-def _run(command: list[str], limit: float | None, work: Path, row: Row, tool: str) -> Cost:
-    with_limit = f"under {limit} GiB" if limit else "without a limit"
-    print(f"{time.strftime('%H:%M:%S')} {row.shape}: {tool} {with_limit}", file=sys.stderr)
-    limit_bytes = int(limit * _GIB) if limit else None
-    return run_limited(command, limit_bytes, work / "log", timeout_s=_TIMEOUT_S)
+    def _run(self, tool: str, command: list[str], limit: float | None) -> Measured:
+        with_limit = f"under {limit} GiB" if limit else "without a limit"
+        print(
+            f"{time.strftime('%H:%M:%S')} {self._row.shape}: {tool} {with_limit}", file=sys.stderr
+        )
+        limit_bytes = int(limit * _GIB) if limit else None
+        log = self._work / "log"
+        cost = run_limited(command, limit_bytes, log, timeout_s=self._timeout_s)
+        return Measured(self._row, tool, limit, cost)
 
 
 def _hashes(manifest: Path) -> Mapping[str, str]:
@@ -196,7 +216,7 @@ def _words(cost: Mapping[str, Any]) -> str:
     if cost["exit_code"] in (-9, 137):
         return "killed for memory, without a word"
     if cost["exit_code"] == TIMED_OUT:
-        return f"not done after {_TIMEOUT_S / 60:.0f} minutes"
+        return f"not done after {cost['wall_s'] / 60:.0f} minutes"
     lines = [line for line in cost["said"].splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error:")]
     words: str = (errors or lines or [f"exit code {cost['exit_code']}"])[-1]
