@@ -45,7 +45,7 @@ test-unit: $(VENV)/.dev ## run the tests that take seconds and need no torch
 test-browser: $(VENV)/.dev $(BROWSER) ## look at the report in headless Chromium (needs chromium and npm)
 	$(BIN)/pytest -n auto tests/browser
 
-test-faults: $(VENV)/.dev ## end a run at every event and at every size of disk, not at some (needs an hour, and root)
+test-faults: $(VENV)/.dev ## end a run at every event and at every size of disk, not at some (a quarter of an hour or more, as root)
 	EMBCONVERT_FAULTS=all $(BIN)/pytest -n auto tests/faults
 
 fuzz: $(VENV)/.dev ## feed every parser with what nobody would write, for an hour
