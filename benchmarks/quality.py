@@ -43,9 +43,9 @@ _PRECISIONS = "Q4,Q8,QInt8,QUInt8,QInt8Static,QFLOAT8E4M3FN,Float16"
 _RESAMPLES = 1000
 _NEIGHBOURS = 10
 #: Pairs of a model of random weights, where no correlation is measured.
-_PLANTED_PAIRS = 150
+_PLANTED_PAIRS = 60
 #: Texts and turns of the measurement of speed.
-_TIMED, _TURNS = 128, 5
+_TIMED, _TURNS = 64, 3
 _HEADER = (
     "file", "size", "Spearman x100 (95%)", "mean cosine", "p1", "min", "top-10", "batch",
     "ms, batch 1", "texts/s, batch 32",
