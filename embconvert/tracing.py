@@ -24,9 +24,9 @@ def traceable_operators() -> "TorchFunctionMode":
     no rule sees through; here it is the axis's one element. `as_strided` becomes a gather with
     computed indices.
 
-    Each stride asked for is expressed by one of the tensor's own strides, times or divided by a
-    whole number, and those by its sizes, which the tracer does follow. Verification on shapes
-    that were not traced proves the guess.
+    Each stride asked for is expressed by one of the tensor's own strides, times a whole number,
+    and those by its sizes, which the tracer does follow. Verification on shapes that were not
+    traced proves the guess.
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -74,21 +74,22 @@ def _gather_strided(
         shape = [1] * len(size)
         shape[axis] = -1
         steps = torch.arange(length, device=tensor.device).reshape(shape)
-        index = index + steps * _traced_stride(int(wanted), own, traced_strides)
+        index = index + steps * _traced_stride(int(wanted), axis, own, traced_strides)
     return tensor.reshape(-1)[index]
 
 
-def _traced_stride(wanted: int, own: tuple[int, ...], traced: list[Any]) -> Any:
-    """Returns a stride as the nearest of the tensor's own, times or divided by a whole number."""
-    multiples = [
-        (max(ours, wanted) // min(ours, wanted), ours, symbolic)
-        for ours, symbolic in zip(own, traced, strict=True)
-        if min(ours, wanted) > 0 and max(ours, wanted) % min(ours, wanted) == 0
-    ]
-    if not multiples:
+def _traced_stride(wanted: int, axis: int, own: tuple[int, ...], traced: list[Any]) -> Any:
+    """Returns a stride as a multiple of the largest of the tensor's own that divides it.
+
+    Windows are of a fixed length, so that the stride between them is a fixed number of tokens; as
+    a part of what lies between two texts it would be right for one length. Of equal ones, as
+    where the traced text is one window, that of the same axis counts.
+    """
+    fitting = [i for i, ours in enumerate(own) if 0 < ours <= wanted and wanted % ours == 0]
+    if not fitting:
         return wanted
-    factor, ours, symbolic = min(multiples, key=lambda candidate: candidate[0])
-    return symbolic * factor if ours <= wanted else symbolic // factor
+    nearest = max(fitting, key=lambda i: (own[i], i == axis))
+    return traced[nearest] * (wanted // own[nearest])
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import zoo
-from test_architectures import export, load, random_feed
+from test_architectures import assert_same_as_torch, export, load, random_feed
 
 from embconvert.config import OptimizationLevel
 from embconvert.graph.onnx_file import read_artifact, read_model
@@ -45,6 +45,19 @@ def test_every_attention_is_fused(architecture: str, tmp_path: Path) -> None:
         assert_same(plain, made.artifact.path)
     assert_at_rest(tmp_path / "opt1.onnx", OptimizationLevel.BASIC)
     assert_at_rest(tmp_path / "opt2.onnx", OptimizationLevel.EXTENDED)
+
+
+def test_windows_longer_than_the_traced_text_are_fused(tmp_path: Path) -> None:
+    """As longformer's own, of 512 tokens: the text of the trace is padded to one of them."""
+    source = zoo.build_model(
+        "longformer", tmp_path / "model", overrides={"attention_window": [32, 32]}
+    )
+    plain = export(load(source), tmp_path / "model.onnx", opset=17, exporter="trace")
+    made = run_optimizer(plain, tmp_path / "opt1.onnx", OptimizationLevel.BASIC)
+    (attention,) = (fusion for fusion in made.fusions if fusion.kind == "attention")
+    assert (attention.found, attention.fused) == (2, 2)
+    for path in (plain, made.artifact.path):
+        assert_same_as_torch(source, path)
 
 
 def run_optimizer(plain: Path, path: Path, level: OptimizationLevel) -> OptimizedModel:
