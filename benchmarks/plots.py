@@ -37,7 +37,7 @@ def draw(
         style=_STYLE, width=760, height=420, title=title, x_title=x_title, js=[],
         show_y_guides=True, show_x_guides=True, legend_at_bottom=True, truncate_legend=-1,
         dots_size=4, include_x_axis=True, y_title="wall time, s",
-        value_formatter=lambda value: f"{value:.3g}",
+        value_formatter=lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}",
     )  # fmt: skip
     chart.x_labels = [{"label": label, "value": place} for label, place in labels.items()]
     chart.add("wall time, s", [(x, seconds) for x, seconds, _ in points])

@@ -55,14 +55,15 @@ class Timing:
         model: Its name.
         batch: Texts.
         seq: Tokens of each.
-        gflop: Additions and multiplications in matrix products, in 10^9.
+        gflop: Additions and multiplications in matrix products, in 10^9; None where the graph does
+            not tell its sizes.
         seconds: By contender.
     """
 
     model: str
     batch: int
     seq: int
-    gflop: float
+    gflop: float | None
     seconds: dict[str, float]
 
     @property
@@ -204,7 +205,9 @@ def _measure(name: str, rounds: int, clock: _Clock) -> list[Timing]:
                 if clock.threads > 1 or turn == 0:
                     run()
                 times[contender].append(clock.seconds(run))
-        gflop = sum(_value(size, batch, seq) for size in products) / 1e9
+        gflop = None
+        if products is not None:
+            gflop = sum(_value(size, batch, seq) for size in products) / 1e9
         medians = {contender: statistics.median(t) for contender, t in times.items()}
         timings.append(Timing(name, batch, seq, gflop, medians))
         milliseconds = {c: round(1e3 * t, 1) for c, t in medians.items()}
@@ -244,16 +247,16 @@ def _compare(outputs: dict[str, Any], name: str) -> None:
             print(f"warning: {name}, {contender} differs by {difference:.2g}", file=sys.stderr)
 
 
-def _matrix_products(path: Path) -> list[Size]:
-    """Returns the additions and multiplications of each matrix product of a graph."""
+def _matrix_products(path: Path) -> list[Size] | None:
+    """Returns the operations of each matrix product, None where the sizes of one are unknown."""
     model = read_model(path)
     facts = Facts(model.graph)
     sizes = []
     for node in model.graph:
         if node.op_type == "MatMul":
             whole, left = (facts.shape(value) for value in (node.outputs[0], node.inputs[0]))
-            assert whole is not None
-            assert left is not None
+            if whole is None or left is None:
+                return None
             sizes.append(product(whole) * left[-1] * 2)
     return sizes
 
@@ -283,7 +286,7 @@ def _as_text(timings: list[Timing], peak: float, rounds: int, clock: _Clock) -> 
     for t in timings:
         cells = [f"{1e3 * t.seconds[c]:.1f}" if c in t.seconds else "-" for c in contenders]
         over = f"{t.seconds[PLAIN] / t.ours:.2f}x", f"{t.seconds[t.best_other] / t.ours:.2f}x"
-        share = f"{100 * t.gflop / t.ours / peak:.0f}%"
+        share = "-" if t.gflop is None else f"{100 * t.gflop / t.ours / peak:.0f}%"
         row = [t.model, f"{t.batch}x{t.seq}", *cells, *over, share]
         lines.append("| " + " | ".join(row) + " |")
     lines.append("")
