@@ -1,6 +1,7 @@
 """Memory and time of conversions under a memory limit, beside the peers: `make bench-memory`.
 
-    python benchmarks/memory.py [--rows bge-m3 ...] [--no_peers] [--limited] [--json FILE]
+    python benchmarks/memory.py [--rows bge-m3 ...] [--no_peers] [--limited] [--timeout_s N]
+                                [--json FILE]
 
 Each row is a model of real shape with random weights, converted under its limit and without one;
 the files must be the same. It reports and judges nothing else. Every run is noted in FILE as soon
@@ -126,7 +127,7 @@ class _Bench:
         limit = self._row.limit_gib
         yield from self._ours((limit,) if limited else (None, limit))
         if peers and not limited:
-            yield from self._peers((limit, None))
+            yield from self._peers()
 
     def _ours(self, limits: Sequence[float | None]) -> Iterator[Measured]:
         row, output = self._row, self._work / "ours"
@@ -141,7 +142,8 @@ class _Bench:
             yield measured
             shutil.rmtree(output, ignore_errors=True)
 
-    def _peers(self, limits: Sequence[float | None]) -> Iterator[Measured]:
+    def _peers(self) -> Iterator[Measured]:
+        limits = (self._row.limit_gib, None)
         output, model = self._work / "peer", str(self._model)
         optimum = [str(PEER_BIN / "optimum-cli"), "export", "onnx", "--model", model]
         optimum += ["--task", "feature-extraction", "--opset", "17", str(output)]

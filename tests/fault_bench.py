@@ -15,7 +15,7 @@ from embconvert.folder.published import read_manifest
 from embconvert.graph.onnx_file import hash_file
 
 EVERY = os.environ.get("EMBCONVERT_FAULTS") == "all"
-SAMPLE = 4
+SAMPLE = 6
 OURS = "tiny-bert"
 STAGING = ".tiny-bert.embconvert-staging-*"
 ASIDE = ".tiny-bert.embconvert-old-*"

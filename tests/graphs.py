@@ -1,7 +1,16 @@
 """Small graphs with weights."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
+
+from embconvert.config import QuantizeOptions, Recipe
+from embconvert.graph.onnx_file import write_model
+from embconvert.quantize.settings import QuantizeSettings
 
 _RANDOM = np.random.default_rng(0)
 
@@ -55,3 +64,29 @@ def two_layers(square: np.ndarray) -> ir.Model:
         [x], [y], nodes=[first, second], initializers=[weight], opset_imports={"": 17}, name="g"
     )
     return ir.Model(graph, ir_version=8)
+
+
+def results(
+    model: ir.Model,
+    quantize: Callable[[Path, QuantizeSettings], ir.Model],
+    recipes: tuple[Recipe, ...],
+    x: np.ndarray,
+    folder: Path,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what a graph and its quantized form make of x, (1, tokens, channels).
+
+    It is calibrated with x, too.
+    """
+    feed: dict[str, Any] = {"x": x, "attention_mask": np.ones(x.shape[:2], np.int64)}
+    settings = QuantizeSettings(
+        options=QuantizeOptions(recipes=recipes),
+        calibration=lambda *_, **__: iter([feed]),
+        work=folder,
+    )
+    plain = write_model(model, folder / "a.onnx").path
+    quantized = write_model(quantize(plain, settings), folder / "b.onnx").path
+    theirs, ours = (
+        np.asarray(onnxruntime.InferenceSession(str(path)).run(None, {"x": x})[0])
+        for path in (plain, quantized)
+    )
+    return theirs, ours

@@ -191,8 +191,8 @@ def activations(
         }
 
     given = widths.keys() & set(graph.inputs)
-    for mask, part in zip(masks, parts, strict=True):
-        if given:
+    if given:
+        for mask, part in zip(masks, parts, strict=True):
             yield rows(mask, {name: part[name] for name in given})
     for index, made, _ in graph.pieces(parts):
         if made:

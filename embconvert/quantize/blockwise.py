@@ -26,6 +26,7 @@ from embconvert.quantize.products import Lookup, Product
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import Surgery
 from embconvert.quantize.treatments import (
+    DIVIDING,
     Treatment,
     divided_moments,
     divided_weights,
@@ -97,7 +98,7 @@ def _activations(
     """Returns the activations with their treatments, whose moments are those given."""
     recipes = settings.options.recipes
     channels: dict[str, Channels] = {}
-    if {Recipe.SMOOTH, Recipe.SPLIT} & set(recipes):
+    if DIVIDING & set(recipes):
         channels = channel_statistics(surgery, products, settings)
     factors = dividing_factors(products, channels, recipes, smooth_runs)
     names = {product.activation for product in products}
@@ -124,11 +125,11 @@ def _replace_product(
 
     def make() -> tuple[ByteArray, FloatArray]:
         weights = divided_weights(matrix.rows(), treatment)
-        moments = divided_moments(treatment)
-        if moments is not None and gptq:
-            blocks = gptq_blocks(weights, form, moments)
-        else:
+        moments = divided_moments(treatment) if gptq else None
+        if moments is None:
             blocks = quantize_blocks(weights, form)
+        else:
+            blocks = gptq_blocks(weights, form, moments)
         return blocks.packed, blocks.scales
 
     shape = (rows, form.blocks(inner))

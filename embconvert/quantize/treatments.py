@@ -14,10 +14,11 @@ from embconvert.quantize.smooth import is_worth_smoothing, smoothed, smoothing
 from embconvert.quantize.split import without_outliers
 from embconvert.quantize.surgery import Surgery
 
+#: The recipes that divide activations.
+DIVIDING = frozenset({Recipe.SMOOTH, Recipe.SPLIT})
+
 #: The recipes that look at the channels of activations.
-LOOKING = frozenset(
-    {Recipe.SMOOTH, Recipe.SPLIT, Recipe.CLIP, Recipe.BIAS_CORRECTION, Recipe.MIXED}
-)
+LOOKING = DIVIDING | {Recipe.CLIP, Recipe.BIAS_CORRECTION, Recipe.MIXED}
 
 #: From an activation and all that it multiplies, to what to divide it by, (channels,) float32.
 Smooth = Callable[[Channels, Sequence[Matrix]], FloatArray | None]
@@ -76,7 +77,7 @@ def dividing_factors(
         smooth: How the precision smooths.
     """
     factors: dict[str, FloatArray] = {}
-    if not {Recipe.SMOOTH, Recipe.SPLIT} & set(recipes):
+    if not DIVIDING & set(recipes):
         return factors
     for activations, matrices in sharing(products):
         known = channels[activations[0]]

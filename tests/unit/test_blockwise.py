@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from graphs import table_and_products, two_layers, weights
+from graphs import results, table_and_products, two_layers, weights
 from onnx import TensorProto, helper, numpy_helper
 
 from embconvert.config import QuantizeOptions, Recipe
@@ -171,20 +170,10 @@ def test_channels_that_dwarf_those_they_share_a_run_with_cost_less_by_each_recip
 ) -> None:
     x, square = RANDOM.standard_normal((1, 20, 64), dtype=np.float32), weights(64, 64)
     x[..., 40] *= 60
-    feed: dict[str, Any] = {"x": x, "attention_mask": np.ones((1, 20), np.int64)}
     square[40] /= 60  # what reads it is small in turn
-    path = write_model(two_layers(square), tmp_path / "a.onnx").path
 
     def error(*recipes: Recipe) -> float:
-        settings = QuantizeSettings(
-            options=QuantizeOptions(recipes=recipes),
-            calibration=lambda *_, **__: iter([feed]),
-            work=tmp_path,
-        )
-        quantized = write_model(quantize(path, settings), tmp_path / "b.onnx").path
-        theirs, ours = (
-            onnxruntime.InferenceSession(str(p)).run(None, {"x": x})[0] for p in (path, quantized)
-        )
+        theirs, ours = results(two_layers(square), quantize, recipes, x, tmp_path)
         return float(np.abs(ours - theirs).mean() / np.abs(theirs).mean())
 
     plain = error()

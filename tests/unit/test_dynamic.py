@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from graphs import table_and_products, two_layers
+from graphs import results, table_and_products, two_layers
 
 from embconvert.config import RECIPES, Precision, QuantizeOptions, Recipe
 from embconvert.graph.onnx_file import write_model
@@ -117,17 +117,7 @@ def test_layers_that_share_a_matrix_are_smoothed_alike(tmp_path: Path) -> None:
     rows = RANDOM.standard_normal((64, 64), dtype=np.float32)
     rows[5] *= 30
     rows[:, 9] *= 30
-    path = write_model(two_layers(rows), tmp_path / "a.onnx").path
     x = RANDOM.standard_normal((1, 20, 64), dtype=np.float32)
     x[..., 40] *= 50
-    feed: dict[str, Any] = {"x": x, "attention_mask": np.ones((1, 20), np.int64)}
-    settings = QuantizeSettings(
-        options=QuantizeOptions(recipes=ALL),
-        calibration=lambda *_, **__: iter([feed]),
-        work=tmp_path,
-    )
-    found = write_model(dynamic_int8(path, settings), tmp_path / "b.onnx").path
-    ours, theirs = (
-        onnxruntime.InferenceSession(str(p)).run(None, {"x": x})[0] for p in (found, path)
-    )
+    theirs, ours = results(two_layers(rows), dynamic_int8, ALL, x, tmp_path)
     assert (ours * theirs).sum() / np.linalg.norm(ours) / np.linalg.norm(theirs) > 0.99
