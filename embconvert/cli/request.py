@@ -102,7 +102,7 @@ def _refuse_unused(fields: Mapping[str, Any]) -> None:
 def _unused(option: str, precisions: Collection[Precision]) -> UsageError:
     names = [p for p in QUANTIZED_PRECISIONS if p in precisions]
     return UsageError(
-        f"{option} is for {' and '.join(names)}", f"add --quantize {names[0]}, or leave it out"
+        f"{option} is for {', '.join(names)}", f"add --quantize {names[0]}, or leave it out"
     )
 
 
