@@ -33,7 +33,7 @@ from embconvert.folder.disk import (
 )
 from embconvert.folder.lock import FolderLock
 from embconvert.folder.published import read_manifest
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
 from embconvert.model import FileRecord
 
@@ -111,11 +111,10 @@ class Staging:
             return None
         if isinstance(error, _NOT_OF_THE_DISK):
             return None
-        if not self.folder.is_dir():
-            return OutputError(
-                f"{self.folder} was removed while the run worked in it", "run it again"
-            )
-        return full_disk(self.target)
+        return full_disk(self.target) if self.folder.is_dir() else self._removed()
+
+    def _removed(self) -> OutputError:
+        return OutputError(f"{self.folder} was removed while the run worked in it", "run it again")
 
     def _close(self, *, failed: bool) -> None:
         with uninterrupted():
@@ -246,6 +245,10 @@ class Staging:
                     self._link(path, self.path(file))
             shutil.copymode(self.target, self.folder)
         sync(self.folder)
+        if not (self.folder / MANIFEST_FILE).is_file():
+            # Without locks, another run took the folder for one of a killed run and removed it;
+            # what has this name now was made since.
+            raise self._removed()
         self._published = True
         if self._rename():
             return

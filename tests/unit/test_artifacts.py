@@ -18,7 +18,7 @@ from embconvert.errors import OutputError
 from embconvert.folder.disk import output_errors, refuse_full_disk
 from embconvert.folder.published import read_manifest
 from embconvert.folder.staging import Staging
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.manifest_parsing import parse_manifest
 from embconvert.model import FileRecord, Fusion, KeptNode, TensorInfo
@@ -102,6 +102,29 @@ def test_an_old_folder_is_replaced_and_the_users_own_files_stay(tmp_path: Path) 
 def no_swapping(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system such as NFS."""
     monkeypatch.setattr("embconvert.folder.staging.exchange", lambda *_: False)
+
+
+@pytest.mark.usefixtures("no_swapping")
+def test_a_staged_folder_that_another_run_removed_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each machine has locks of its own: the name is there again, its content is not."""
+    target = tmp_path / "model"
+    publish(target, model="old")
+    with Staging(target, print) as staging:
+        staging.path("config.json").write_text("{}")
+        (target / "notes.txt").write_text("mine")
+        made, link = manifest(staging), staging._link
+
+        def link_later(source: Path, file: Path) -> None:
+            staging.folder.rename(tmp_path / "gone")
+            file.parent.mkdir(parents=True)
+            link(source, file)
+
+        monkeypatch.setattr(staging, "_link", link_later)
+        with pytest.raises(OutputError, match="was removed while the run worked in it"):
+            staging.publish(made, read_manifest(target))
+    assert (target / "onnx" / "model.onnx").read_text() == "old"
 
 
 @pytest.mark.usefixtures("no_swapping")
