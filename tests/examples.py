@@ -6,7 +6,7 @@ from typing import Any
 
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.fidelity.figures import HISTOGRAM_EDGES, Fidelity, LayerCosine, TextCosine
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.model import FileRecord, TensorInfo
 

@@ -12,12 +12,10 @@ from embconvert.config import QuantizeOptions, Recipe
 from embconvert.graph.onnx_file import write_model
 from embconvert.quantize.settings import QuantizeSettings
 
-_RANDOM = np.random.default_rng(0)
-
 
 def weights(rows: int, inner: int) -> np.ndarray:
-    """Draws a matrix whose first row is zero."""
-    drawn = _RANDOM.standard_normal((rows, inner), dtype=np.float32)
+    """Draws a matrix whose first row is zero; always the same one of a shape."""
+    drawn = np.random.default_rng((rows, inner)).standard_normal((rows, inner), dtype=np.float32)
     drawn[0] = 0  # a block without any range
     return drawn
 

@@ -12,16 +12,17 @@ from embconvert import hub
 from embconvert.config import Command, PoolingMode, Precision
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
-from embconvert.fidelity.embedding import WorkloadRun, workload_for
+from embconvert.fidelity.embedding import WorkloadRun
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor, floor_for, shortfall
 from embconvert.fidelity.source import Source
 from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.tokenization import tokenize
 from embconvert.fidelity.verifier import Verifier
+from embconvert.fidelity.workload import workload_for
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import published_manifest
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest, fidelity_json
 from embconvert.model import FileRecord

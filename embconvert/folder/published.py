@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from embconvert.errors import SourceError, UsageError
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 from embconvert.manifest import MANIFEST_FILE, Manifest
 from embconvert.manifest_parsing import parse_manifest
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
 from embconvert.folder.published import published_manifest
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, Manifest
 from embconvert.requests import Finished, PushRequest
 

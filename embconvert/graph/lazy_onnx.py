@@ -79,6 +79,8 @@ def read_lazily(path: Path) -> "ir.Model":
     import onnx
     import onnx_ir as ir
 
+    from embconvert.graph.mapped_tensors import MappedFile, MappedTensor
+
     places: dict[str, tuple[int, int]] = {}
     with path.open("rb") as stream:
         if path.stat().st_size == 0:
@@ -87,13 +89,13 @@ def read_lazily(path: Path) -> "ir.Model":
             rest = b"".join(_without_large_tensors(buffer, places))
     proto = onnx.ModelProto.FromString(rest)
     model = ir.from_proto(proto)
+    file = MappedFile(path)
     for tensor in proto.graph.initializer:
         if tensor.name not in places:
             continue
         offset, length = places[tensor.name]
-        # No base folder: containment is for locations that a file names itself.
-        external = ir.ExternalTensor(
-            location=str(path.absolute()),
+        external = MappedTensor(
+            file,
             offset=offset,
             length=length,
             dtype=ir.DataType(tensor.data_type),

@@ -6,18 +6,15 @@ as more entries of the same GraphProto; the result is ordinary ONNX. A model ove
 gets its weights in one file beside it, `<name>.onnx_data`.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from embconvert.compat import oldest_onnxruntime, variant
-from embconvert.graph.layout import contiguous
 from embconvert.graph.lazy_onnx import read_lazily
 from embconvert.graph.source_tensors import marked, places_file, read_places, write_places
+from embconvert.graph.streams import HashingFile, bytes_ahead, hash_file
 from embconvert.model import (
     EXTERNAL_DATA_THRESHOLD_BYTES,
     FileRecord,
@@ -33,38 +30,11 @@ if TYPE_CHECKING:
 _INLINE_BYTES = 1024
 # Page-aligned tensors can be memory-mapped.
 _ALIGNMENT_BYTES = 4096
-_CHUNK_BYTES = 1 << 24
 
 # Wire format of onnx.proto: field number << 3 | 2 (length-delimited).
 _MODEL_GRAPH = b"\x3a"
 _GRAPH_INITIALIZER = b"\x2a"
 _TENSOR_RAW_DATA = b"\x4a"
-
-
-class HashingFile:
-    """A file being written whose sha256 is computed on the way."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._digest = hashlib.sha256()
-        self.size_bytes = 0
-
-    def write(self, data: Any) -> None:
-        """Writes bytes or any contiguous buffer."""
-        self._stream.write(data)
-        self._digest.update(data)
-        self.size_bytes += len(data)
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest of what was written so far."""
-        return self._digest.hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """Returns the hex sha256 of a file, read in chunks."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _varint(value: int) -> bytes:
@@ -74,17 +44,6 @@ def _varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
-
-
-def _data_chunks(tensor: "ir.TensorProtocol") -> Iterator[Any]:
-    """Yields a tensor's little-endian bytes in pieces; the tensor is materialized once."""
-    array = tensor.numpy()
-    if array.dtype.kind in "fiub" and array.dtype.byteorder in "=|<":
-        data = contiguous(array).reshape(-1).view(np.uint8).data
-    else:  # bfloat16, float8 and packed types, which numpy has no native type for
-        data = memoryview(tensor.tobytes())
-    for start in range(0, len(data), _CHUNK_BYTES):
-        yield data[start : start + _CHUNK_BYTES]
 
 
 def _tensor_header(name: str, tensor: "ir.TensorProtocol") -> Any:
@@ -155,12 +114,12 @@ def write_model(
         body = sum(len(_GRAPH_INITIALIZER) + len(_varint(n)) + n for n in lengths.values())
         file.write(proto.SerializeToString(deterministic=True))
         file.write(_MODEL_GRAPH + _varint(len(graph) + body) + graph)
+        data = bytes_ahead(inline.values())
         for name, header in entries.items():
             file.write(_GRAPH_INITIALIZER + _varint(lengths[name]) + header)
             if name in inline:
                 file.write(_TENSOR_RAW_DATA + _varint(inline[name].nbytes))
-                for chunk in _data_chunks(inline[name]):
-                    file.write(chunk)
+                file.write(next(data))
     return describe(model, path, file.sha256, external)
 
 
@@ -172,15 +131,16 @@ def _write_external_data(
 
     with path.open("wb") as stream:
         file = HashingFile(stream)
-        for name, tensor in tensors.items():
+        for (name, tensor), data in zip(
+            tensors.items(), bytes_ahead(tensors.values()), strict=True
+        ):
             file.write(bytes(-file.size_bytes % _ALIGNMENT_BYTES))
             header = headers[name]
             header.data_location = onnx.TensorProto.EXTERNAL
             place = {"location": path.name, "offset": file.size_bytes, "length": tensor.nbytes}
             for key, value in place.items():
                 header.external_data.add(key=key, value=str(value))
-            for chunk in _data_chunks(tensor):
-                file.write(chunk)
+            file.write(data)
     return FileRecord(path=path.name, sha256=file.sha256, size_bytes=file.size_bytes)
 
 
@@ -196,6 +156,8 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
     """
     import onnx_ir as ir
 
+    from embconvert.graph.mapped_tensors import MappedFile, MappedTensor
+
     try:
         model = read_lazily(path)
     except (OSError, MemoryError):
@@ -207,6 +169,7 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
     _refuse_hidden_references(model, path)
     for name, elsewhere in read_places(path).items():
         model.graph.initializers[name].const_value = elsewhere
+    files: dict[str, MappedFile] = {}
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if not isinstance(tensor, ir.ExternalTensor) or tensor.location == str(path.absolute()):
@@ -220,11 +183,9 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
         end = (tensor.offset or 0) + tensor.nbytes
         if end > file.stat().st_size or (tensor.length or tensor.nbytes) != tensor.nbytes:
             raise ValueError(f"the tensor {tensor.name} is not all in {location}")
-        # What matters of containment is checked above; onnx_ir also refuses hard links, which
-        # staging makes.
-        value.const_value = ir.ExternalTensor(
-            location=str(file.absolute()),
-            offset=tensor.offset,
+        value.const_value = MappedTensor(
+            files.setdefault(file.name, MappedFile(file)),
+            offset=tensor.offset or 0,
             length=tensor.length,
             dtype=tensor.dtype,
             shape=tensor.shape,

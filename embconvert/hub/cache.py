@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 from embconvert.manifest import CARD_FILE
 from embconvert.requests import Request
 from embconvert.source.folder import CONFIGURATION_FILES

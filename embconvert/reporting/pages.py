@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 from embconvert.manifest import CARD_FILE, REPORT_FILE, Manifest
 from embconvert.model import FileRecord
 

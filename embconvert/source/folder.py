@@ -7,7 +7,7 @@ from typing import Any
 
 from embconvert.architectures import read_architecture
 from embconvert.errors import SourceError, UnsupportedModelError
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 from embconvert.model import FileRecord, ResolvedModel
 from embconvert.source.card import read_card
 from embconvert.source.distrust import (

@@ -111,11 +111,11 @@ class Events:
             self.happened(f"{event} {' '.join(shown)}")
 
     def _wrap(self) -> None:
-        from embconvert.graph import onnx_file
+        from embconvert.graph import streams
         from embconvert.processes import workers
 
         events = self
-        write, call = onnx_file.HashingFile.write, workers.Worker.call
+        write, call = streams.HashingFile.write, workers.Worker.call
 
         def counted_write(self: Any, data: Any) -> None:
             before = self.size_bytes // _WRITE_BYTES
@@ -135,5 +135,5 @@ class Events:
             fsync(descriptor)
 
         os.fsync = counted_fsync  # type: ignore[assignment]
-        onnx_file.HashingFile.write = counted_write  # type: ignore[method-assign]
+        streams.HashingFile.write = counted_write  # type: ignore[method-assign]
         workers.Worker.call = counted_call  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ import pytest
 from conftest import embconvert, files_in
 
 from embconvert.folder.published import read_manifest
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 
 pytestmark = pytest.mark.integration
 

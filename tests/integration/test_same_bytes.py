@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, Outcome, embconvert, files_in
 
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 
 pytestmark = pytest.mark.integration
 

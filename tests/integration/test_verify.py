@@ -10,7 +10,7 @@ import pytest
 import zoo
 from conftest import Outcome, embconvert, files_in
 
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 
 pytestmark = pytest.mark.integration
 

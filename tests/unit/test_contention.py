@@ -18,7 +18,7 @@ from test_artifacts import manifest, record
 from embconvert.errors import OutputError
 from embconvert.folder.published import read_manifest
 from embconvert.folder.staging import Staging
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 
 SECONDS = 3.0
 GRAPHS = ("onnx/model.onnx", "onnx/model_opt1.onnx", "onnx/model_opt1_QInt8.onnx")
