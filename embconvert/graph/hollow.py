@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embconvert.graph.layout import contiguous
+from embconvert.processes.threads import on_all_cpus
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -21,9 +22,12 @@ Weights = Mapping[str, "ir.TensorProtocol"]
 #: Smaller weights stay: shapes, scalars and small biases.
 HOLLOW_BYTES = 4096
 # What convert_np_to_float16 clips to.
-_HALF_SMALLEST, _HALF_LARGEST = np.float32(1e-7), np.float32(1e4)
+_HALF_LARGEST = np.float32(1e4)
+# Half-precision numbers without their sign, which grow as their bits do: what it rounds smaller
+# numbers up to, 1e-7, and what it clips larger ones to.
+_TINIEST, _LARGEST = np.array([1e-7, 1e4], np.float16).view(np.uint16)
 # Elements that are cast at once: their copies stay in the processor's cache.
-_CHUNK = 1 << 16
+_CHUNK = 1 << 18
 
 
 def hollow_out(model: "ir.Model") -> tuple[Any, "dict[str, ir.TensorProtocol]"]:
@@ -103,14 +107,21 @@ def to_half(values: Any) -> Any:
         return contiguous(to_half(values.T).T)  # read in the order in which it lies
     half = np.empty(values.shape, np.float16)
     rows = max(1, _CHUNK * len(values) // max(1, values.size))
-    for start in range(0, len(values), rows):
-        given = values[start : start + rows]
-        part = np.clip(given, -_HALF_LARGEST, _HALF_LARGEST)
-        np.copyto(part, given, where=np.isinf(given))
-        tiny = np.abs(part) < _HALF_SMALLEST
-        tiny &= part != 0
-        part[tiny] = np.copysign(_HALF_SMALLEST, part[tiny])
-        half[start : start + rows] = part
+
+    def cast_rows(start: int) -> None:
+        given, made = values[start : start + rows], half[start : start + rows]
+        with np.errstate(over="ignore"):
+            made[...] = given
+        bits = made.view(np.uint16)
+        sizes = bits & 0x7FFF
+        tiny = (sizes < _TINIEST) & (given != 0)
+        bits[tiny] = bits[tiny] & 0x8000 | _TINIEST
+        large = sizes > _LARGEST
+        if large.any():
+            clipped = np.clip(given[large], -_HALF_LARGEST, _HALF_LARGEST)
+            made[large] = np.where(np.isinf(given[large]), given[large], clipped)
+
+    on_all_cpus(cast_rows, range(0, len(values), rows))
     return half
 
 

@@ -24,7 +24,7 @@ _RUN_TOKENS = 512
 # Means are settled after these; matrices of moments and extreme values want more.
 _MEAN_TOKENS = 1024
 # What looking may cost a large model, and what it sees in any case.
-_FLOP = 5e11
+_FLOP = 3e11
 _FEWEST_TOKENS = 256
 
 

@@ -33,7 +33,7 @@ def gptq_blocks(weights: FloatArray, form: BlockFormat, moments: Moments) -> Blo
     scales: list[FloatArray] = []
 
     def choose(columns: FloatArray, importance: FloatArray) -> FloatArray:
-        scales.append(block_scales(columns[:, None], form, importance)[:, 0])
+        scales.append(block_scales(columns.T[None], form, importance[:, None])[0])
         return scales[-1]
 
     lowest, highest = -form.zero_point, form.zero_point - 1
