@@ -22,6 +22,7 @@ from embconvert.graph.onnx_file import write_model
 from embconvert.graph.source_tensors import mark, marked, place_of, transposed
 from embconvert.kinds import KINDS, TOKENS_OUTPUT, Value
 from embconvert.model import ExportedModel
+from embconvert.processes.heap import without_holes
 from embconvert.source.stored_weights import float32_copies, placeholders, swapped
 from embconvert.tracing import shapes_without_weights, traceable_operators
 
@@ -78,7 +79,7 @@ def export(
         # It folds constants, for which it needs the real weights.
         trace, stand_ins = _torch_export, float32_copies
     try:
-        with torch.no_grad(), swapped(module, stand_ins(module)):
+        with torch.no_grad(), without_holes(), swapped(module, stand_ins(module)):
             model = trace(module, source.sample_features(), opset, KINDS[source.kind].values)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ExportError(
