@@ -89,7 +89,7 @@ class Plan:
         ONNX Runtime holds a graph's file, its weights and packed copies of them; the source's
         weights are read again for each batch.
         """
-        return int(1.2e9 + 2.0 * 4 * self.parameters) + self.wide_bytes
+        return int(0.5e9 + 1.25 * 4 * self.parameters) + self.wide_bytes
 
     @property
     def memory_need_bytes(self) -> int:
@@ -100,7 +100,7 @@ class Plan:
         memory is short.
         """
         verified = any(step.floor is not None for step in self.steps)
-        usual = int((1.2e9 if verified else 0.6e9) + 0.05 * 4 * self.parameters)
+        usual = int((0.8e9 if verified else 0.6e9) + 0.05 * 4 * self.parameters)
         return usual + (self.wide_bytes if verified else 0)
 
     def disk_need_bytes(self, files: Collection[str] | None = None) -> int:

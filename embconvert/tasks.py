@@ -7,11 +7,12 @@ from typing import Any
 
 from embconvert.config import OptimizationLevel, Output, Overrides, Precision, QuantizeOptions
 from embconvert.export import Exporter, export
-from embconvert.fidelity.embedding import Workload, WorkloadRun, run_graph
-from embconvert.fidelity.figures import Embeddings, LayerCosine
+from embconvert.fidelity.embedding import WorkloadRun, run_graph
+from embconvert.fidelity.figures import Embeddings, FloatArray, LayerCosine
 from embconvert.fidelity.layers import layer_cosines
 from embconvert.fidelity.texts import Item, batches, calibration_items, calibration_texts
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
+from embconvert.fidelity.workload import Workload
 from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
 from embconvert.kinds import KINDS, Kind
 from embconvert.late_interaction import LateInteraction
@@ -164,12 +165,20 @@ def _in_texts(reporter: Reporter, total: int) -> Callable[[float], None]:
 
 
 def compare_layers(
-    reporter: Reporter, baseline: OnnxArtifact, artifact: OnnxArtifact, texts: TokenizedTexts
-) -> tuple[LayerCosine, ...] | str:
-    """Compares a graph's layers with the exported one's; returns what is wrong when it can't."""
+    reporter: Reporter,
+    baseline: OnnxArtifact,
+    artifact: OnnxArtifact,
+    texts: TokenizedTexts,
+    known: Mapping[str, FloatArray],
+) -> tuple[tuple[LayerCosine, ...], Mapping[str, FloatArray]] | str:
+    """Compares a graph's layers with the exported one's; see layers.layer_cosines.
+
+    Returns:
+        What that does; what is wrong, in words, when it can't.
+    """
     del reporter
     try:
-        return layer_cosines(baseline, artifact, texts)
+        return layer_cosines(baseline, artifact, texts, known)
     except (ValueError, OSError) as error:
         return str(error)
 

@@ -12,7 +12,7 @@ from conftest import files_in
 from faulty_runs import Run, Runner
 
 from embconvert.folder.published import read_manifest
-from embconvert.graph.onnx_file import hash_file
+from embconvert.graph.streams import hash_file
 
 EVERY = os.environ.get("EMBCONVERT_FAULTS") == "all"
 SAMPLE = 6

@@ -6,12 +6,13 @@ layer that two graphs share is found by name, made an output of both, and compar
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from embconvert.fidelity.figures import LayerCosine, cosines
+from embconvert.fidelity.figures import FloatArray, LayerCosine, cosines
+from embconvert.fidelity.texts import batches
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
@@ -31,17 +32,22 @@ _MODULES = re.compile(r"^/source/source\.\d+/")
 
 
 def layer_cosines(
-    baseline: OnnxArtifact, candidate: OnnxArtifact, texts: TokenizedTexts
-) -> tuple[LayerCosine, ...]:
+    baseline: OnnxArtifact,
+    candidate: OnnxArtifact,
+    texts: TokenizedTexts,
+    known: Mapping[str, FloatArray],
+) -> tuple[tuple[LayerCosine, ...], dict[str, FloatArray]]:
     """Compares the hidden states after each layer.
 
     Args:
         baseline: The exported graph.
         candidate: A graph made of it.
         texts: The verification texts; a few of them are used.
+        known: What an earlier call returned as the second value, for the same baseline and texts.
 
     Returns:
-        One for each layer, the first first; none when the graphs' names don't tell layers.
+        One for each layer, the first first, none when the graphs' names don't tell layers; and the
+        baseline's hidden states that were compared, (tokens, hidden) float32, by their names.
 
     Raises:
         ValueError: A graph does not run.
@@ -49,22 +55,24 @@ def layer_cosines(
     names = [_tensors(artifact) for artifact in (baseline, candidate)]
     shared = set(names[1])
     layers = group_layers([name for name in names[0] if name in shared])
-    if not layers:
-        return ()
-    chosen = _choose(texts.lengths)
-    mask = texts.batch(chosen, ("attention_mask",))["attention_mask"].astype(bool)
-    layer_of = {name: layer for layer, tensors in layers.items() for name in tensors}
-    expected: dict[int, tuple[str, Any]] = {}
-    for name, theirs in _run(baseline, list(layer_of), texts, chosen):
-        if theirs.ndim == 3 and theirs.shape[:2] == mask.shape:  # the last of a layer counts
-            expected[layer_of[name]] = (name, theirs[mask])
-    wanted = {name: (layer, theirs) for layer, (name, theirs) in expected.items()}
-    cosine = {}
-    for name, ours in _run(candidate, list(wanted), texts, chosen):
-        layer, theirs = wanted[name]
-        if ours.shape[:2] == mask.shape and ours[mask].shape == theirs.shape:
-            cosine[layer] = round(float(cosines(theirs, ours[mask]).mean()), 9)
-    return tuple(LayerCosine(layer=layer, cosine=cosine[layer]) for layer in sorted(cosine))
+    chosen = texts.subset(_choose(texts.lengths))
+    if all(known.keys() & set(tensors) for tensors in layers.values()):
+        theirs = dict(known)
+    else:
+        wanted = [name for tensors in layers.values() for name in tensors]
+        theirs = _hidden_states(baseline, wanted, chosen)
+    # The last of a layer counts.
+    last = {n: [t for t in tensors if t in theirs][-1:] for n, tensors in layers.items()}
+    compared = [name for tensors in last.values() for name in tensors]
+    ours = _hidden_states(candidate, compared, chosen)
+    cosine = {
+        number: round(float(cosines(theirs[name], ours[name]).mean()), 9)
+        for number, tensors in last.items()
+        for name in tensors
+        if name in ours and ours[name].shape == theirs[name].shape
+    }
+    found = tuple(LayerCosine(layer=number, cosine=cosine[number]) for number in sorted(cosine))
+    return found, {name: theirs[name] for name in compared}
 
 
 def _tensors(artifact: OnnxArtifact) -> list[str]:
@@ -100,23 +108,32 @@ def _choose(lengths: Sequence[int]) -> list[int]:
     return usual[::step][:_TEXTS]
 
 
-def _run(
-    artifact: OnnxArtifact, names: Sequence[str], texts: TokenizedTexts, chosen: Sequence[int]
-) -> Iterator[tuple[str, Any]]:
-    """Yields tensors of a graph, as float32, in the order in which they are computed."""
+def _hidden_states(
+    artifact: OnnxArtifact, names: Sequence[str], texts: TokenizedTexts
+) -> dict[str, FloatArray]:
+    """Returns the vectors of all tokens, (tokens, hidden) float32, by the tensor's name.
+
+    What has no vector for each token is left out.
+    """
     if not names:
-        return
+        return {}
     proto, weights = hollow_out(read_model(artifact.path))
     graph = PiecewiseGraph(
         proto, weights, artifact.path.parent, options=_plain_options, wanted=names
     )
+    groups = batches(texts.lengths)
+    masks = [texts.batch(g, ("attention_mask",))["attention_mask"].astype(bool) for g in groups]
+    found: dict[str, list[FloatArray]] = {}
     try:
-        for _, values, _ in graph.pieces([texts.batch(chosen, graph.inputs)]):
+        for index, values, _ in graph.pieces([texts.batch(g, graph.inputs) for g in groups]):
+            mask = masks[index]
             for name, value in values.items():
-                yield name, np.asarray(value, np.float32)
+                if value.ndim == 3 and value.shape[:2] == mask.shape:
+                    found.setdefault(name, []).append(value[mask].astype(np.float32))
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{artifact.path.name} does not give its layers: {reason}") from error
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def _plain_options() -> Any:

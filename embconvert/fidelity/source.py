@@ -7,10 +7,11 @@ from typing import Any
 from embconvert.console import Console
 from embconvert.errors import ExportError, FidelityError
 from embconvert.export import Exporter
-from embconvert.fidelity.embedding import Workload, join
+from embconvert.fidelity.embedding import join
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
+from embconvert.fidelity.workload import Workload
 from embconvert.kinds import Kind
 from embconvert.late_interaction import LateInteraction
 from embconvert.model import OnnxArtifact, ResolvedModel
@@ -76,11 +77,6 @@ class Source:
     def kind(self) -> Kind:
         """What kind of model it is."""
         return self._resolved.kind
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether it takes memory now."""
-        return self._worker is not None
 
     @property
     def max_seq_length(self) -> int | None:

@@ -1,16 +1,18 @@
 """Comparing graphs with the source."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from embconvert.console import Console
 from embconvert.errors import FidelityError
 from embconvert.fidelity.by_kind import COMPARISONS
-from embconvert.fidelity.embedding import Workload, WorkloadRun, workload_for
-from embconvert.fidelity.figures import Embeddings, Fidelity, LayerCosine
+from embconvert.fidelity.embedding import WorkloadRun
+from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray, LayerCosine
 from embconvert.fidelity.source import Source
 from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.tokenization import TokenizedTexts
+from embconvert.fidelity.workload import Workload, workload_for
 from embconvert.kinds import KINDS, KindRules
 from embconvert.model import OnnxArtifact
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
@@ -51,6 +53,8 @@ class Verifier:
         self._layer_by_layer = layer_by_layer
         self._flop_per_token = flop_per_token
         self._wide_values = wide_values
+        #: Of which exported graph, and its hidden states: see layers.layer_cosines.
+        self._exported_layers: tuple[str, Mapping[str, FloatArray]] = ("", {})
         self._prepared: tuple[list[str], TokenizedTexts, Workload, Embeddings] | None = None
 
     @property
@@ -125,15 +129,23 @@ class Verifier:
         tokens: TokenizedTexts,
     ) -> tuple[LayerCosine, ...]:
         """Returns how far each layer is from the exported graph's; a failure is told, no more."""
+        exported, states = self._exported_layers
+        compared: tuple[tuple[LayerCosine, ...], Mapping[str, FloatArray]] | str
         try:
-            layers: tuple[LayerCosine, ...] | str = worker.call(
-                compare_layers, baseline, artifact, tokens
+            compared = worker.call(
+                compare_layers,
+                baseline,
+                artifact,
+                tokens,
+                states if exported == baseline.sha256 else {},
             )
         except WorkerCrashed as crash:
-            layers = str(crash)
-        if isinstance(layers, str):
-            self._console.warn(f"the layers of {artifact.path.name} were not compared: {layers}")
+            compared = str(crash)
+        if isinstance(compared, str):
+            self._console.warn(f"the layers of {artifact.path.name} were not compared: {compared}")
             return ()
+        layers, states = compared
+        self._exported_layers = (baseline.sha256, states)
         return layers
 
     def prepare(self) -> None:
@@ -143,7 +155,6 @@ class Verifier:
     def _prepare(self) -> tuple[list[str], TokenizedTexts, Workload, Embeddings]:
         """Returns ids, tokens, batches and the reference; made at the first call."""
         if self._prepared is None:
-            lone = not self._source.is_loaded
             texts = verification_items(self._rules.reading)
             tokens = self._source.tokenize(texts.items)
             present = [i for i, length in enumerate(tokens.lengths) if length]
@@ -162,6 +173,5 @@ class Verifier:
             reference = self._source.embed(items, workload, layer_by_layer=self._layer_by_layer)
             ids = [texts.ids[present[i]] for group in workload.groups for i in group]
             self._prepared = (ids, tokens, workload, reference)
-            if lone or self._layer_by_layer:  # what is short of memory loads it again at need
-                self._source.close()
+            self._source.close()  # should its export be tried again, it is loaded again
         return self._prepared

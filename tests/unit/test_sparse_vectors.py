@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from embconvert.fidelity.embedding import make_workload
 from embconvert.fidelity.figures import Embeddings, cosines
 from embconvert.fidelity.sparse import active_overlap, compare_sparse, wide_cosines
+from embconvert.fidelity.workload import make_workload
 from embconvert.graph.segments import cut
 
 

@@ -1,0 +1,148 @@
+"""Which texts a model is compared on, and in which batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from embconvert.fidelity.texts import Item, Query, batches
+
+# What the comparison of one graph may cost: all texts up to the first figure, as for 12 layers of
+# width 384 (E5 small), some five seconds on two cores; else a sample for about the second.
+_COMPLETE_FLOP = 6e11
+_SAMPLE_FLOP = 4e11
+_SMALLEST_SAMPLE = 16
+_SHORT_TEXT = 24
+
+# So many texts of all lengths up to this one are embedded once more in one mixed batch, and alone;
+# padded to a longer one they would cost as much as all others.
+_MIXED_BATCH = 12
+_MIXED_TOKENS = 96
+
+# The most tokens of a batch, padding included; a longer text is alone.
+_BATCH_TOKENS = 1024
+
+# The most that a batch's widest value may be, where that is one of numbers for each word of a
+# vocabulary; there are about three of them at a time.
+_WIDEST_BYTES = 1 << 27
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The batches that the source and every graph embed.
+
+    Both see the same padding: some models (convbert, mobilebert) read it, so that their vectors
+    depend on it in torch already.
+
+    Attributes:
+        similar: Batches of texts of similar length; each text is in one.
+        mixed: Some texts of all lengths, which are embedded again in one batch, and alone.
+    """
+
+    similar: tuple[tuple[int, ...], ...]
+    mixed: tuple[int, ...]
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Every batch: the similar ones, the mixed one, those of one text."""
+        return (*self.similar, self.mixed, *((index,) for index in self.mixed))
+
+    @property
+    def texts(self) -> int:
+        """Different texts."""
+        return sum(map(len, self.similar))
+
+    @property
+    def size(self) -> int:
+        """Texts to embed, those that come again included."""
+        return sum(map(len, self.groups))
+
+
+def make_workload(
+    lengths: Sequence[int], flop_per_token: float = 0.0, wide_values: int = 0
+) -> Workload:
+    """Lays out the batches: of all texts, or for a large model of a sample of all lengths.
+
+    Args:
+        lengths: Tokens of each text; none may be empty.
+        flop_per_token: That one token costs in the model.
+        wide_values: Float32 numbers for each token that bound a batch; 0 for no bound but the
+            usual one.
+    """
+    by_length = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    most, shortest = _BATCH_TOKENS, _MIXED_TOKENS
+    if wide_values:
+        most = min(most, _WIDEST_BYTES // (4 * wide_values))
+        shortest = min(shortest, most // _MIXED_BATCH)
+    mixable = [i for i in by_length if lengths[i] <= shortest] or by_length[:1]
+    complete = Workload(
+        similar=tuple(tuple(group) for group in batches(lengths, tokens=most)),
+        mixed=tuple(_evenly(mixable, _MIXED_BATCH)),
+    )
+    if _padded_tokens(complete, lengths) * flop_per_token <= _COMPLETE_FLOP:
+        return complete
+    tokens = max(_SAMPLE_FLOP / flop_per_token, _SMALLEST_SAMPLE * _SHORT_TEXT)
+    usable = [i for i in by_length if lengths[i] <= max(tokens / 6, 2 * _SHORT_TEXT)]
+    usable = usable or by_length[:_SMALLEST_SAMPLE]
+    for count in range(2 * len(usable), 0, -1):
+        sample = _sample(_short_ones_rather(usable, lengths, count), lengths, most)
+        if sample.texts <= _SMALLEST_SAMPLE or _padded_tokens(sample, lengths) <= tokens:
+            return sample
+    raise AssertionError("one text is a sample")
+
+
+def workload_for(
+    items: Sequence[Item], lengths: Sequence[int], flop_per_token: float, wide_values: int
+) -> Workload:
+    """Lays out the batches of what a model reads: queries, where there are some, by themselves.
+
+    Args:
+        items: Documents come before queries.
+        lengths: Tokens of each.
+        flop_per_token: As of make_workload.
+        wide_values: Likewise.
+    """
+    documents = sum(not isinstance(item, Query) for item in items)
+    workload = make_workload(lengths[:documents], flop_per_token, wide_values)
+    queries = range(documents, len(items))
+    share = workload.texts / documents  # of a sample of the documents, a sample of the queries
+    chosen = _evenly(queries, max(_MIXED_BATCH, round(share * len(queries))))
+    groups = batches([lengths[i] for i in chosen])
+    return replace(
+        workload, similar=(*workload.similar, *(tuple(chosen[i] for i in g) for g in groups))
+    )
+
+
+def _sample(chosen: Sequence[int], lengths: Sequence[int], tokens: int) -> Workload:
+    # Small batches, since neighbours differ more in length; no long text that comes three times.
+    groups = batches([lengths[i] for i in chosen], texts=8, tokens=tokens)
+    short = [i for i in chosen if lengths[i] <= _SHORT_TEXT] or chosen[:1]
+    return Workload(
+        similar=tuple(tuple(chosen[i] for i in group) for group in groups),
+        mixed=tuple(_evenly(short, 4)),
+    )
+
+
+def _evenly(items: Sequence[int], count: int) -> list[int]:
+    """Returns so many of the items, or all, the first and the last among them."""
+    count = min(count, len(items))
+    return [items[round(n * (len(items) - 1) / max(1, count - 1))] for n in range(count)]
+
+
+def _short_ones_rather(items: Sequence[int], lengths: Sequence[int], count: int) -> list[int]:
+    """Returns up to so many texts of all lengths, most of them short: so there are more of them.
+
+    How often a length is chosen falls with its square root.
+
+    Args:
+        items: By length.
+        lengths: Of all texts.
+        count: The longest and the shortest are among them.
+    """
+    places = np.cumsum([lengths[i] ** -0.5 for i in items])
+    chosen = np.searchsorted(places, np.linspace(places[0], places[-1], count))
+    return [items[i] for i in dict.fromkeys(chosen.tolist())]
+
+
+def _padded_tokens(workload: Workload, lengths: Sequence[int]) -> int:
+    return sum(len(group) * max(lengths[i] for i in group) for group in workload.groups)
