@@ -4,13 +4,15 @@
                                 [--json FILE]
 
 Each row is a model of real shape with random weights, converted under its limit and without one;
-the files must be the same. It reports and judges nothing else. Every run is noted in FILE as soon
+the files must be the same. How long a plain copy of the model and of these files takes is measured,
+too. It reports and judges nothing else. Every run is noted in FILE as soon
 as it ends, and rows that are not asked for stay there. Linux, as root.
 """
 
 import argparse
 import dataclasses
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -140,7 +142,21 @@ class _Bench:
             if limit and None in hashes and not measured.cost.exit_code:
                 measured = replace(measured, same_files=hashes[None] == hashes[limit])
             yield measured
+            if limit and not measured.cost.exit_code:
+                yield self._copied(output, limit)
             shutil.rmtree(output, ignore_errors=True)
+
+    def _copied(self, output: Path, limit: float) -> Measured:
+        """Copies what was read and what was written, from the disk to the disk."""
+        copy = self._work / "copy"
+        copy.mkdir()
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("1")
+        script = 'cp -r "$1" "$2" "$3" && find "$3" -type f -exec sync {} +'
+        words = ["sh", "-c", script, "sh", str(self._model), str(output), str(copy)]
+        measured = self._run("a copy of both", words, limit)
+        shutil.rmtree(copy)
+        return measured
 
     def _peers(self) -> Iterator[Measured]:
         limits = (self._row.limit_gib, None)
