@@ -165,11 +165,11 @@ runpy.run_path("/app/entrypoint.py", run_name="__main__")
 
 def test_limits_of_the_container_are_seen(tiny_source: Path, models: Path) -> None:
     done = run(
-        "--cpus", "1", "--memory", "1g", "-v", f"{models}:/models",
+        "--cpus", "1", "--memory", "700m", "-v", f"{models}:/models",
         "-v", f"{tiny_source}:/input/tiny:ro", words=("export", "--model_id", "/input/tiny"),
     )  # fmt: skip
     assert done.code == 0, done.stderr
-    assert "warning: this needs about 1.2 GB of memory, and the container may use 1.1 GB" in (
+    assert "warning: this needs about 0.8 GB of memory, and the container may use 0.7 GB" in (
         done.stderr
     )
     assert manifest(models / "tiny")["machine"]["cpus"] == 1
@@ -190,5 +190,5 @@ def test_too_little_memory_is_said_and_leaves_no_half_model(
         "-v", f"{real_source}:/input/real:ro", words=("export", "--model_id", "/input/real"),
     )  # fmt: skip
     assert done.code in (5, 137), done.stderr
-    assert "this needs about 1.2 GB of memory" in done.stderr
+    assert "this needs about 0.8 GB of memory" in done.stderr
     assert not (models / "real").exists()
