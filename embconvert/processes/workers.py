@@ -7,20 +7,14 @@ held is given back to the system when it ends, and a run can be stopped at any m
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from embconvert.console import Console
-from embconvert.errors import EmbconvertError
-from embconvert.processes.child import die_with
-from embconvert.processes.light_imports import import_all
+from embconvert.processes.child import serve
 from embconvert.processes.resources import address_space_limit_bytes
 from embconvert.processes.zygote import Forked, Zygote
 
@@ -67,17 +61,6 @@ class WorkerCrashed(Exception):  # noqa: N818 - it is not this program's error
         super().__init__(reason)
 
 
-class _PipeReporter:
-    def __init__(self, pipe: "Connection[Any, Any]") -> None:
-        self._pipe = pipe
-
-    def warn(self, message: str) -> None:
-        self._pipe.send(("warn", message))
-
-    def advance(self, amount: int) -> None:
-        self._pipe.send(("advance", amount))
-
-
 class Zygotes:
     """The two kinds of processes that workers are forked from: with torch, and without.
 
@@ -101,7 +84,7 @@ class Zygotes:
         if libraries not in self._made or not self._made[libraries].is_alive:
             # Workers have the model's files; the network is for who fetches them.
             with _environment(HF_HUB_OFFLINE="1"):
-                self._made[libraries] = Zygote(_serve, libraries, debug=self._debug)
+                self._made[libraries] = Zygote(serve, libraries, debug=self._debug)
         return self._made[libraries]
 
     def close(self) -> None:
@@ -212,7 +195,7 @@ class Worker:
             self._process = zygote.fork(theirs)
         else:
             self._process = context.Process(
-                target=_serve,
+                target=serve,
                 args=(theirs, console.debug, os.getpid(), tuple(preload)),
                 daemon=not has_children,
             )
@@ -282,41 +265,3 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
-
-
-def _serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequence[str]) -> None:
-    """The child's main loop."""
-    # Ctrl-C reaches the whole process group; the parent decides what ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with(parent)
-    _be_killed_first()
-    Console(quiet=False, debug=debug)
-    reporter = _PipeReporter(pipe)
-    import_all(preload)
-    # Without its parent it is of no use. An orderly end would wait for children, and takes torch
-    # most of a second.
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            task, arguments, named = pipe.recv()
-            try:
-                answer = ("return", task(reporter, *arguments, **named))
-            except BaseException as error:  # noqa: BLE001 - all are the parent's to judge
-                if debug:
-                    traceback.print_exc()
-                answer = ("raise", _portable(error))
-            pipe.send(answer)
-    os._exit(0)
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Returns an error that can cross to the parent: a known kind as it is, others as text."""
-    if isinstance(error, EmbconvertError | OSError):
-        with contextlib.suppress(Exception):
-            return pickle.loads(pickle.dumps(error))  # type: ignore[no-any-return]
-    return RuntimeError("".join(traceback.format_exception(error)))
-
-
-def _be_killed_first() -> None:
-    """Asks the system, should memory run out, to spare the parent, which tells what happened."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")
