@@ -5,14 +5,13 @@
 
 Each row is a model of real shape with random weights, converted under its limit and without one;
 the files must be the same. How long a plain copy of the model and of these files takes is measured,
-too. It reports and judges nothing else. Every run is noted in FILE as soon
-as it ends, and rows that are not asked for stay there. Linux, as root.
+too. It reports and judges nothing else. Every run is noted in FILE as soon as it ends, and rows
+that are not asked for stay there. Linux, as root.
 """
 
 import argparse
 import dataclasses
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -150,7 +149,6 @@ class _Bench:
         """Copies what was read and what was written, from the disk to the disk."""
         copy = self._work / "copy"
         copy.mkdir()
-        os.sync()
         Path("/proc/sys/vm/drop_caches").write_text("1")
         script = 'cp -r "$1" "$2" "$3" && find "$3" -type f -exec sync {} +'
         words = ["sh", "-c", script, "sh", str(self._model), str(output), str(copy)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embconvert.graph.layout import contiguous
-from embconvert.processes.threads import on_all_cpus
+from embconvert.processes.threads import on_rows
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -26,8 +26,6 @@ _HALF_LARGEST = np.float32(1e4)
 # Half-precision numbers without their sign, which grow as their bits do: what it rounds smaller
 # numbers up to, 1e-7, and what it clips larger ones to.
 _TINIEST, _LARGEST = np.array([1e-7, 1e4], np.float16).view(np.uint16)
-# Elements that are cast at once: their copies stay in the processor's cache.
-_CHUNK = 1 << 18
 
 
 def hollow_out(model: "ir.Model") -> tuple[Any, "dict[str, ir.TensorProtocol]"]:
@@ -106,10 +104,9 @@ def to_half(values: Any) -> Any:
     if values.ndim == 2 and values.T.flags.c_contiguous and not values.flags.c_contiguous:
         return contiguous(to_half(values.T).T)  # read in the order in which it lies
     half = np.empty(values.shape, np.float16)
-    rows = max(1, _CHUNK * len(values) // max(1, values.size))
 
-    def cast_rows(start: int) -> None:
-        given, made = values[start : start + rows], half[start : start + rows]
+    def cast(rows: slice) -> None:
+        given, made = values[rows], half[rows]
         with np.errstate(over="ignore"):
             made[...] = given
         bits = made.view(np.uint16)
@@ -121,7 +118,7 @@ def to_half(values: Any) -> Any:
             clipped = np.clip(given[large], -_HALF_LARGEST, _HALF_LARGEST)
             made[large] = np.where(np.isinf(given[large]), given[large], clipped)
 
-    on_all_cpus(cast_rows, range(0, len(values), rows))
+    on_rows(cast, values.shape)
     return half
 
 

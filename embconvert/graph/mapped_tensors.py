@@ -2,7 +2,7 @@
 
 onnx_ir's own map the whole file once for each tensor. When memory runs short, the kernel looks at
 every mapping of a page before it takes the page back (rmap_walk), and with hundreds of them that
-took a third of the processor time of a conversion under a limit.
+took a tenth of the processor time of a conversion under a limit.
 """
 
 import mmap

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.processes.threads import on_all_cpus
+from embconvert.processes.threads import on_rows
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
 
-# Rows are worked on in pieces of about so many weights, which stay in the processor's cache, and a
-# table of a gigabyte costs its result and little more.
-_CHUNK_WEIGHTS = 1 << 18
 # What 4-bit scales are tried, in parts of the one that makes the extreme exact.
 _SHARES = (1.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1)
 
@@ -80,18 +77,17 @@ def quantize_blocks(weights: FloatArray, form: BlockFormat) -> Blocks:
     blocks = form.blocks(inner)
     packed = np.empty((rows, blocks, form.block_bytes), np.uint8)
     scales = np.empty((rows, blocks), np.float32)
-    step = max(1, _CHUNK_WEIGHTS // max(1, inner))
 
-    def round_rows(start: int) -> None:
-        where = slice(start, min(start + step, rows))
-        part = np.zeros((blocks * form.block_size, where.stop - start), np.float32)
-        part[:inner] = weights[where].T
+    def round_rows(where: slice) -> None:
+        given = weights[where]
+        part = np.zeros((blocks * form.block_size, len(given)), np.float32)
+        part[:inner] = given.T
         cut = part.reshape(blocks, form.block_size, -1)
         found = block_scales(cut, form)
         scales[where] = found.T
         packed[where] = pack(round_blocks(cut, found, form).transpose(2, 0, 1), form.bits)
 
-    on_all_cpus(round_rows, range(0, rows, step))
+    on_rows(round_rows, weights.shape)
     return Blocks(packed=packed, scales=scales)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.graph.runtime import NO_SECOND_COPY, session_options
 from embconvert.graph.segments import PiecewiseGraph
-from embconvert.processes.threads import on_all_cpus
+from embconvert.processes.threads import on_rows
 from embconvert.quantize.activations import affordable_tokens, parts_of
 from embconvert.quantize.settings import QuantizeSettings
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _LARGEST = 65504.0
-# Elements of a weight that are looked at once: they are still in the cache for the second look.
-_CHUNK = 1 << 18
 
 
 def out_of_range(
@@ -76,6 +74,8 @@ def _largest(tensor: "ir.TensorProtocol") -> float:
     values = tensor.numpy()
     if values.dtype.kind != "f" or not values.size:
         return 0.0
-    rows = max(1, _CHUNK * len(values) // values.size)
-    parts = [values[start : start + rows] for start in range(0, len(values), rows)]
-    return max(on_all_cpus(lambda part: max(float(part.max()), -float(part.min())), parts))
+
+    def largest(rows: slice) -> float:
+        return max(float(values[rows].max()), -float(values[rows].min()))
+
+    return max(on_rows(largest, values.shape))
