@@ -8,8 +8,8 @@ from typing import Any
 from embconvert.config import OptimizationLevel, Output, Overrides, Precision, QuantizeOptions
 from embconvert.export import Exporter, export
 from embconvert.fidelity.embedding import WorkloadRun, run_graph
-from embconvert.fidelity.figures import Embeddings, FloatArray, LayerCosine
-from embconvert.fidelity.layers import layer_cosines
+from embconvert.fidelity.figures import Embeddings
+from embconvert.fidelity.layers import HiddenStates, hidden_states
 from embconvert.fidelity.texts import Item, batches, calibration_items, calibration_texts
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
 from embconvert.fidelity.workload import Workload
@@ -141,12 +141,19 @@ def embed_with_graph(
     *,
     layer_by_layer: bool,
     kind: Kind,
+    hidden: Sequence[str] | None = (),
 ) -> WorkloadRun | str:
     """Embeds a workload with a graph; returns what is wrong, in words, when it can't."""
     advance = _in_texts(reporter, workload.size)
     try:
         return run_graph(
-            artifact, texts, workload, advance, layer_by_layer=layer_by_layer, kind=kind
+            artifact,
+            texts,
+            workload,
+            advance,
+            layer_by_layer=layer_by_layer,
+            kind=kind,
+            hidden=hidden,
         )
     except ValueError as error:
         return str(error)
@@ -164,21 +171,16 @@ def _in_texts(reporter: Reporter, total: int) -> Callable[[float], None]:
     return advance
 
 
-def compare_layers(
+def hidden_states_of(
     reporter: Reporter,
-    baseline: OnnxArtifact,
     artifact: OnnxArtifact,
     texts: TokenizedTexts,
-    known: Mapping[str, FloatArray],
-) -> tuple[tuple[LayerCosine, ...], Mapping[str, FloatArray]] | str:
-    """Compares a graph's layers with the exported one's; see layers.layer_cosines.
-
-    Returns:
-        What that does; what is wrong, in words, when it can't.
-    """
+    names: Sequence[str] | None,
+) -> HiddenStates | str:
+    """Returns a graph's hidden states; see layers.hidden_states. What is wrong, if it can't."""
     del reporter
     try:
-        return layer_cosines(baseline, artifact, texts, known)
+        return hidden_states(artifact, texts, names)
     except (ValueError, OSError) as error:
         return str(error)
 

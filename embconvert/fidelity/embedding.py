@@ -1,18 +1,28 @@
 """Running a graph on ONNX Runtime over texts, as a consumer would."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from embconvert.fidelity.by_kind import COMPARISONS, Comparison
 from embconvert.fidelity.figures import Embeddings, FloatArray
+from embconvert.fidelity.layers import (
+    HiddenStates,
+    batch_for_layers,
+    layer_ends,
+    of_tokens,
+    present,
+)
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
-from embconvert.graph.runtime import open_session, session_options
+from embconvert.graph.hollow import hollow_out
+from embconvert.graph.onnx_file import read_model
+from embconvert.graph.runtime import NO_SPINNING, open_session, session_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.kinds import Kind
 from embconvert.model import OnnxArtifact
@@ -32,11 +42,13 @@ class WorkloadRun:
         batch_cosine: Lowest cosine between a text's embedding in a batch of its like, in the
             mixed batch, and alone.
         texts_per_second: Over the batches of similar length.
+        hidden: The hidden states after each layer, of a graph that ran in pieces; see layers.py.
     """
 
     embeddings: Embeddings
     batch_cosine: float
     texts_per_second: float
+    hidden: HiddenStates
 
 
 def join(parts: Sequence[Embeddings]) -> Embeddings:
@@ -50,7 +62,10 @@ def join(parts: Sequence[Embeddings]) -> Embeddings:
 
 
 def _summary(
-    workload: Workload, results: Sequence[tuple[Embeddings, float]], comparison: Comparison
+    workload: Workload,
+    results: Sequence[tuple[Embeddings, float]],
+    comparison: Comparison,
+    hidden: HiddenStates,
 ) -> WorkloadRun:
     """Returns the outcome of a workload.
 
@@ -58,6 +73,7 @@ def _summary(
         workload: The batches.
         results: For each of its groups the embeddings, and the seconds that they took.
         comparison: How embeddings are compared.
+        hidden: See WorkloadRun.
     """
     embeddings = join([part for part, _ in results])
     seconds = sum(duration for _, duration in results[: len(workload.similar)])
@@ -71,6 +87,7 @@ def _summary(
             float(comparison.likeness(embeddings, usual, other).min()) for other in (mixed, alone)
         ),
         texts_per_second=texts / seconds,
+        hidden=hidden,
     )
 
 
@@ -87,6 +104,7 @@ def run_graph(
     *,
     layer_by_layer: bool,
     kind: Kind = Kind.EMBEDDING,
+    hidden: Sequence[str] | None = (),
 ) -> WorkloadRun:
     """Embeds a workload with a graph, on the CPU.
 
@@ -97,17 +115,19 @@ def run_graph(
         advance: Called with the share of the work that is done since the last call.
         layer_by_layer: Run it in pieces, which takes little memory.
         kind: Of its model.
+        hidden: The hidden states that are wanted of a graph that runs in pieces, by name; None
+            means those after each layer.
 
     Raises:
         ValueError: The graph doesn't load, doesn't run, or has no known output.
     """
-    run = _run_in_pieces if layer_by_layer else _run_whole
-
-    def feed(indices: Sequence[int], inputs: Sequence[str]) -> dict[str, Any]:
-        return texts.batch(indices, inputs)
-
     comparison = COMPARISONS[kind]
-    results = run(artifact, workload, feed, advance)
+    results: Iterable[tuple[dict[str, Any], float]]
+    states: HiddenStates = {}
+    if layer_by_layer:
+        results, states = _run_in_pieces(artifact, texts, workload, advance, hidden)
+    else:
+        results = _run_whole(artifact, texts, workload, advance)
     return _summary(
         workload,
         [
@@ -115,15 +135,15 @@ def run_graph(
             for (values, seconds), group in zip(results, workload.groups, strict=True)
         ],
         comparison,
+        states,
     )
 
 
-#: From the indices of texts and the names of a graph's inputs to these inputs.
-_Feed = Callable[[Sequence[int], Sequence[str]], dict[str, Any]]
-
-
 def _run_whole(
-    artifact: OnnxArtifact, workload: Workload, feed: _Feed, advance: Callable[[float], None]
+    artifact: OnnxArtifact,
+    texts: TokenizedTexts,
+    workload: Workload,
+    advance: Callable[[float], None],
 ) -> Iterator[tuple[dict[str, Any], float]]:
     """Yields a graph's outputs for each batch, and the seconds that they took."""
     session = _open_session(artifact)
@@ -132,7 +152,7 @@ def _run_whole(
 
     def run(indices: Sequence[int]) -> dict[str, Any]:
         with _running():
-            return dict(zip(outputs, session.run(None, feed(indices, inputs)), strict=True))
+            return dict(zip(outputs, session.run(None, texts.batch(indices, inputs)), strict=True))
 
     run(workload.similar[-1])  # the first run allocates; it is not timed
     for group in workload.groups:
@@ -143,13 +163,40 @@ def _run_whole(
 
 
 def _run_in_pieces(
-    artifact: OnnxArtifact, workload: Workload, feed: _Feed, advance: Callable[[float], None]
-) -> list[tuple[dict[str, Any], float]]:
-    """As _run_whole."""
-    piece_bytes = int(available_memory_bytes() * _PIECE_SHARE)
-    graph = PiecewiseGraph.read(artifact.path, piece_bytes=piece_bytes)
+    artifact: OnnxArtifact,
+    texts: TokenizedTexts,
+    workload: Workload,
+    advance: Callable[[float], None],
+    hidden: Sequence[str] | None,
+) -> tuple[list[tuple[dict[str, Any], float]], HiddenStates]:
+    """Returns what _run_whole yields, and the hidden states of a few texts."""
+    proto, weights = hollow_out(read_model(artifact.path))
+    outputs = [value.name for value in proto.graph.output]
+    ends = layer_ends(proto, weights) if hidden is None else present(proto, hidden)
+    graph = PiecewiseGraph(
+        proto,
+        weights,
+        artifact.path.parent,
+        piece_bytes=int(available_memory_bytes() * _PIECE_SHARE),
+        # Between their runs threads would keep the CPUs from opening the next pieces.
+        options=partial(session_options, **NO_SPINNING),
+        wanted=list(dict.fromkeys([*outputs, *ends])),
+    )
+    inputs = {*graph.inputs, "attention_mask"}
+    feeds = [texts.batch(group, inputs) for group in workload.groups]
+    compared = batch_for_layers(workload, texts.lengths)
+    values: list[dict[str, Any]] = [{} for _ in feeds]
+    seconds = [0.0] * len(feeds)
+    states: dict[str, FloatArray] = {}
     with _running():
-        return graph.run([feed(group, graph.inputs) for group in workload.groups], advance)
+        for index, made, duration in graph.pieces(feeds):
+            values[index] |= {name: made[name] for name in outputs if name in made}
+            seconds[index] += duration
+            if index == compared:
+                after_layers = {name: made[name] for name in ends if name in made}
+                states |= of_tokens(after_layers, feeds[index]["attention_mask"])
+            advance(1 / len(graph) / len(feeds))
+    return list(zip(values, seconds, strict=True)), states
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Comparing graphs with the source."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,13 @@ from embconvert.console import Console
 from embconvert.errors import FidelityError
 from embconvert.fidelity.by_kind import COMPARISONS
 from embconvert.fidelity.embedding import WorkloadRun
-from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray, LayerCosine
+from embconvert.fidelity.figures import Embeddings, Fidelity, LayerCosine
+from embconvert.fidelity.layers import (
+    LAYER_TEXTS,
+    HiddenStates,
+    batch_for_layers,
+    compare_layers,
+)
 from embconvert.fidelity.source import Source
 from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.tokenization import TokenizedTexts
@@ -16,10 +22,7 @@ from embconvert.fidelity.workload import Workload, workload_for
 from embconvert.kinds import KINDS, KindRules
 from embconvert.model import OnnxArtifact
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
-from embconvert.tasks import (
-    compare_layers,
-    embed_with_graph,
-)
+from embconvert.tasks import embed_with_graph, hidden_states_of
 
 
 class Verifier:
@@ -53,8 +56,8 @@ class Verifier:
         self._layer_by_layer = layer_by_layer
         self._flop_per_token = flop_per_token
         self._wide_values = wide_values
-        #: Of which exported graph, and its hidden states: see layers.layer_cosines.
-        self._exported_layers: tuple[str, Mapping[str, FloatArray]] = ("", {})
+        #: Of exported graphs, by their digests.
+        self._hidden: dict[str, HiddenStates] = {}
         self._prepared: tuple[list[str], TokenizedTexts, Workload, Embeddings] | None = None
 
     @property
@@ -100,10 +103,13 @@ class Verifier:
                     workload,
                     layer_by_layer=self._layer_by_layer,
                     kind=self._source.kind,
+                    hidden=list(self._hidden.get(baseline.sha256, ())) if baseline else None,
                     advance=advance,
                 )
                 if isinstance(run, str):
                     raise ValueError(run)
+                if baseline is None and run.hidden:
+                    self._hidden[artifact.sha256] = run.hidden
                 fidelity = COMPARISONS[self._source.kind].compare(
                     reference,
                     run.embeddings,
@@ -113,7 +119,7 @@ class Verifier:
                 )
                 if baseline is None or fidelity.is_same:
                     return fidelity
-                layers = self._layers(worker, baseline, artifact, tokens)
+                layers = self._layers(worker, baseline, artifact, run.hidden)
                 return replace(fidelity, layers=layers)
         except (ValueError, WorkerCrashed) as error:
             raise FidelityError(
@@ -126,27 +132,34 @@ class Verifier:
         worker: Worker,
         baseline: OnnxArtifact,
         artifact: OnnxArtifact,
-        tokens: TokenizedTexts,
+        ours: HiddenStates,
     ) -> tuple[LayerCosine, ...]:
-        """Returns how far each layer is from the exported graph's; a failure is told, no more."""
-        exported, states = self._exported_layers
-        compared: tuple[tuple[LayerCosine, ...], Mapping[str, FloatArray]] | str
+        """Returns how far each layer is from the exported graph's; a failure is told, no more.
+
+        Args:
+            worker: Runs the graphs.
+            baseline: The exported graph.
+            artifact: The other.
+            ours: Its hidden states, as far as they are known.
+        """
+        _, tokens, workload, _ = self._prepare()
+        batch = workload.groups[batch_for_layers(workload, tokens.lengths)]
+        texts = tokens.subset(batch[:LAYER_TEXTS])
+
+        def states_of(graph: OnnxArtifact, names: Sequence[str] | None) -> HiddenStates:
+            states: HiddenStates | str = worker.call(hidden_states_of, graph, texts, names)
+            if isinstance(states, str):
+                raise ValueError(states)
+            return states
+
         try:
-            compared = worker.call(
-                compare_layers,
-                baseline,
-                artifact,
-                tokens,
-                states if exported == baseline.sha256 else {},
-            )
-        except WorkerCrashed as crash:
-            compared = str(crash)
-        if isinstance(compared, str):
-            self._console.warn(f"the layers of {artifact.path.name} were not compared: {compared}")
+            if baseline.sha256 not in self._hidden:
+                self._hidden[baseline.sha256] = states_of(baseline, None)
+            theirs = self._hidden[baseline.sha256]
+            return compare_layers(theirs, ours or states_of(artifact, list(theirs)))
+        except (ValueError, WorkerCrashed) as error:
+            self._console.warn(f"the layers of {artifact.path.name} were not compared: {error}")
             return ()
-        layers, states = compared
-        self._exported_layers = (baseline.sha256, states)
-        return layers
 
     def prepare(self) -> None:
         """Embeds the texts with the source now, while it is loaded."""

@@ -86,6 +86,7 @@ def read_lazily(path: Path) -> "ir.Model":
         if path.stat().st_size == 0:
             raise ValueError("it is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            buffer.madvise(mmap.MADV_RANDOM)  # reading ahead would read the tensors
             rest = b"".join(_without_large_tensors(buffer, places))
     proto = onnx.ModelProto.FromString(rest)
     model = ir.from_proto(proto)

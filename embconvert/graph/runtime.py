@@ -7,6 +7,8 @@ from embconvert.processes.resources import session_threads
 
 #: Entries for session_options(): packed weights would be a second copy of them all.
 NO_SECOND_COPY = {"session.disable_prepacking": "1"}
+#: Likewise: a session's threads sleep as soon as a run has no work for them.
+NO_SPINNING = {"session.intra_op.allow_spinning": "0"}
 
 
 def session_options(**entries: str) -> Any:

@@ -3,13 +3,11 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.graph.runtime import NO_SECOND_COPY, session_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.products import Product, sharing
@@ -175,7 +173,6 @@ def activations(
         surgery.hollow,
         surgery.hollow_weights,
         settings.mapping_folder(surgery.path),
-        options=partial(session_options, **NO_SECOND_COPY),
         wanted=sorted(widths),
     )
     inputs = list(dict.fromkeys([*graph.inputs, "attention_mask"]))

@@ -1,11 +1,9 @@
 """Which nodes of a graph would leave half precision's range."""
 
 from collections.abc import Collection, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embconvert.graph.runtime import NO_SECOND_COPY, session_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.processes.threads import on_rows
 from embconvert.quantize.activations import affordable_tokens, parts_of
@@ -58,8 +56,7 @@ def out_of_range(
                 largest = f"{name}/largest"
                 peak = helper.make_node("ReduceMax", size.output, [largest], keepdims=0)
                 probe.graph.node.extend([size, peak])
-    options = partial(session_options, **NO_SECOND_COPY)
-    graph = PiecewiseGraph(probe, weights, folder, options=options, wanted=list(made))
+    graph = PiecewiseGraph(probe, weights, folder, wanted=list(made))
     loud: set[str] = set()
     feeds = settings.calibration(graph.inputs, affordable_tokens(graph.weight_bytes))
     parts = [part for feed in feeds for part in parts_of(feed)]

@@ -4,10 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from embconvert.fidelity.layers import group_layers, layer_cosines
+from embconvert.fidelity import embedding
+from embconvert.fidelity.layers import (
+    LAYER_TEXTS,
+    batch_for_layers,
+    compare_layers,
+    group_layers,
+    hidden_states,
+)
 from embconvert.fidelity.tokenization import TokenizedTexts
+from embconvert.fidelity.workload import Workload, make_workload
 from embconvert.graph.onnx_file import write_model
 from embconvert.model import OnnxArtifact
 
@@ -42,22 +51,41 @@ def graph(path: Path, error: float = 0.0) -> OnnxArtifact:
 
 
 def test_the_layer_where_a_graph_drifts_is_seen(tmp_path: Path) -> None:
-    exported, other = graph(tmp_path / "a.onnx"), graph(tmp_path / "b.onnx", error=0.5)
-    layers, _ = layer_cosines(exported, other, TEXTS, {})
+    theirs = hidden_states(graph(tmp_path / "a.onnx"), TEXTS)
+    ours = hidden_states(graph(tmp_path / "b.onnx", error=0.5), TEXTS, list(theirs))
+    layers = compare_layers(theirs, ours)
     assert [layer.layer for layer in layers] == [0, 1]
     assert layers[0].cosine == 1
     assert 0.5 < layers[1].cosine < 0.99
 
 
-def test_what_is_known_of_the_exported_graph_is_not_run_again(tmp_path: Path) -> None:
-    exported = graph(tmp_path / "a.onnx")
-    _, states = layer_cosines(exported, graph(tmp_path / "b.onnx", error=0.5), TEXTS, {})
-    candidate = graph(tmp_path / "c.onnx", error=0.1)
-    fresh = layer_cosines(exported, candidate, TEXTS, {})
-    again = layer_cosines(exported, candidate, TEXTS, states)
-    assert again[0] == fresh[0]
-    inverted = {name: -values for name, values in states.items()}
-    assert layer_cosines(exported, candidate, TEXTS, inverted)[0][0].cosine == -1
+@pytest.mark.parametrize("piece_bytes", [None, 1])
+def test_a_graph_that_runs_in_pieces_gives_them_by_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int | None
+) -> None:
+    monkeypatch.setattr(embedding, "_PIECE_SHARE", 1 / 20 if piece_bytes is None else 1e-12)
+    artifact, workload = graph(tmp_path / "a.onnx"), make_workload(TEXTS.lengths)
+    run = embedding.run_graph(
+        artifact, TEXTS, workload, lambda _: None, layer_by_layer=True, hidden=None
+    )
+    batch = workload.groups[batch_for_layers(workload, TEXTS.lengths)]
+    expected = hidden_states(artifact, TEXTS.subset(batch[:LAYER_TEXTS]))
+    assert list(run.hidden) == list(expected)
+    for name, values in run.hidden.items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-5)
+
+
+def test_a_layer_that_a_graph_names_otherwise_is_left_out(tmp_path: Path) -> None:
+    theirs = hidden_states(graph(tmp_path / "a.onnx"), TEXTS)
+    first, second = theirs
+    assert hidden_states(graph(tmp_path / "b.onnx"), TEXTS, ["gone", second]).keys() == {second}
+    assert [layer.layer for layer in compare_layers(theirs, {first: theirs[first]})] == [0]
+
+
+def test_the_texts_are_of_usual_length() -> None:
+    workload = Workload(similar=((0, 1), (2, 3), (4, 5)), mixed=(0,))
+    assert batch_for_layers(workload, [200, 190, 60, 50, 5, 4]) == 1
+    assert batch_for_layers(workload, [200, 190, 80, 70, 66, 65]) == 2
 
 
 def test_the_last_tensors_of_each_layer_are_found_by_their_path() -> None:

@@ -6,7 +6,7 @@ import pytest
 from embconvert.fidelity.figures import Embeddings, cosines
 from embconvert.fidelity.sparse import active_overlap, compare_sparse, wide_cosines
 from embconvert.fidelity.workload import make_workload
-from embconvert.graph.segments import cut
+from embconvert.graph.cutting import cut
 
 
 def test_cosines_of_many_rows_are_those_of_each() -> None:

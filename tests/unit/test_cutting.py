@@ -2,7 +2,7 @@
 
 import pytest
 
-from embconvert.graph.segments import cut
+from embconvert.graph.cutting import cut
 
 # A residual network: x -> (a0 -> b0) + x -> (a1 -> b1) + that ...; `mask` is read by all.
 LAYERS = 3
