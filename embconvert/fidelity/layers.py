@@ -16,7 +16,7 @@ from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
 from embconvert.graph.hollow import Weights, hollow_out
 from embconvert.graph.onnx_file import read_model
-from embconvert.graph.runtime import session_options
+from embconvert.graph.runtime import plain_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.graph.value_types import value_types
 from embconvert.model import OnnxArtifact
@@ -113,7 +113,7 @@ def hidden_states(
     if not names:
         return {}
     graph = PiecewiseGraph(
-        proto, weights, artifact.path.parent, options=_plain_options, wanted=names
+        proto, weights, artifact.path.parent, options=plain_options, wanted=names
     )
     feed = texts.batch(range(len(texts.lengths)), {*graph.inputs, "attention_mask"})
     found: dict[str, FloatArray] = {}
@@ -145,12 +145,3 @@ def of_tokens(values: Mapping[str, Any], mask: Any) -> dict[str, FloatArray]:
         for name, value in values.items()
         if value.ndim == 3 and value.shape[:2] == mask.shape
     }
-
-
-def _plain_options() -> Any:
-    """Nothing is fused over the tensors that are asked for."""
-    import onnxruntime
-
-    options = session_options()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return options

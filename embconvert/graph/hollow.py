@@ -21,11 +21,24 @@ Weights = Mapping[str, "ir.TensorProtocol"]
 
 #: Smaller weights stay: shapes, scalars and small biases.
 HOLLOW_BYTES = 4096
+_HALF_RANGE = 65504.0
 # What convert_np_to_float16 clips to.
 _HALF_LARGEST = np.float32(1e4)
 # Half-precision numbers without their sign, which grow as their bits do: what it rounds smaller
 # numbers up to, 1e-7, and what it clips larger ones to.
 _TINIEST, _LARGEST = np.array([1e-7, 1e4], np.float16).view(np.uint16)
+
+
+class TooLargeForHalf(Exception):  # noqa: N818 - who casts it keeps it float32
+    """A weight has numbers beyond half precision's range.
+
+    Attributes:
+        weight: Its name.
+    """
+
+    def __init__(self, weight: str) -> None:
+        super().__init__(f"{weight} leaves half precision's range")
+        self.weight = weight
 
 
 def hollow_out(model: "ir.Model") -> tuple[Any, "dict[str, ir.TensorProtocol]"]:
@@ -81,11 +94,17 @@ def fill(proto: Any, weights: "Mapping[str, ir.TensorProtocol]") -> "ir.Model":
 
 
 def _half(weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
-    """Returns a weight cast to float16 when it is looked at."""
+    """Returns a weight cast to float16 when it is looked at; TooLargeForHalf then."""
     import onnx_ir as ir
 
+    def cast() -> ir.Tensor:
+        try:
+            return ir.Tensor(to_half(weight.numpy()))
+        except OverflowError as error:
+            raise TooLargeForHalf(weight.name or "") from error
+
     return ir.LazyTensor(
-        lambda: ir.Tensor(to_half(weight.numpy())),
+        cast,
         ir.DataType.FLOAT16,
         shape=ir.Shape(weight.shape),
         name=weight.name,
@@ -100,6 +119,9 @@ def to_half(values: Any) -> Any:
 
     Args:
         values: Of any shape but ().
+
+    Raises:
+        OverflowError: One leaves half precision's range.
     """
     if values.ndim == 2 and values.T.flags.c_contiguous and not values.flags.c_contiguous:
         return contiguous(to_half(values.T).T)  # read in the order in which it lies
@@ -115,8 +137,10 @@ def to_half(values: Any) -> Any:
         bits[tiny] = bits[tiny] & 0x8000 | _TINIEST
         large = sizes > _LARGEST
         if large.any():
+            if np.abs(given[large]).max() > _HALF_RANGE:
+                raise OverflowError
             clipped = np.clip(given[large], -_HALF_LARGEST, _HALF_LARGEST)
-            made[large] = np.where(np.isinf(given[large]), given[large], clipped)
+            made[large] = clipped
 
     on_rows(cast, values.shape)
     return half

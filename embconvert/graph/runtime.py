@@ -37,3 +37,12 @@ def open_session(path: Path, options: Any, **named: Any) -> Any:
     return onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"], **named
     )
+
+
+def plain_options() -> Any:
+    """Returns options with which nothing is fused over values that are handed out."""
+    import onnxruntime
+
+    options = session_options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options

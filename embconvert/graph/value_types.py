@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embconvert.graph.hollow import Weights
-from embconvert.graph.runtime import session_options
+from embconvert.graph.runtime import plain_options
 
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 
@@ -59,11 +59,9 @@ def value_types(proto: Any, weights: Weights, names: Iterable[str]) -> Mapping[s
     graph.output.extend(
         onnx.ValueInfoProto(name=n) for n in dict.fromkeys(names) if n not in outputs
     )
-    options = session_options()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            model.SerializeToString(), plain_options(), providers=["CPUExecutionProvider"]
         )
     except Exception:  # noqa: BLE001 - an operator may want its weight as a constant
         return {}

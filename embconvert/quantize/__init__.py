@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError
+from embconvert.graph.hollow import TooLargeForHalf
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.model import ExportedModel, KeptNode, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8
@@ -61,12 +62,29 @@ def quantize(
         QuantizeError: The recipe fails, finds nothing to quantize, or the graph is quantized.
         OSError: The file cannot be written.
     """
+    _refuse_quantized(source.artifact)
+    while True:
+        said: list[str] = []
+        kept: list[KeptNode] = []
+        noting = replace(settings, warn=said.append, keep=kept.append)
+        try:
+            artifact = _write(source.artifact, path, precision, noting)
+            break
+        except TooLargeForHalf as found:  # rare, and seen only when it is written
+            settings = replace(settings, wide=settings.wide | {found.weight})
+    for message in said:
+        settings.warn(message)
+    level = source.level if isinstance(source, OptimizedModel) else OptimizationLevel.NONE
+    return QuantizedModel(artifact=artifact, level=level, precision=precision, kept=tuple(kept))
+
+
+def _write(
+    source: OnnxArtifact, path: Path, precision: Precision, settings: QuantizeSettings
+) -> OnnxArtifact:
     from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
-    _refuse_quantized(source.artifact)
-    kept: list[KeptNode] = []
     try:
-        model = QUANTIZERS[precision](source.artifact.path, replace(settings, keep=kept.append))
+        model = QUANTIZERS[precision](source.path, settings)
         RemoveUnusedOpsetsPass()(model)
     except (OSError, QuantizeError):
         raise
@@ -78,12 +96,10 @@ def quantize(
         ) from error
     if not any(_is_quantized_weight(value) for value in model.graph.initializers.values()):
         raise QuantizeError(
-            f"{precision} found no weights to quantize in {source.artifact.path.name}",
+            f"{precision} found no weights to quantize in {source.path.name}",
             "try another precision",
         )
-    artifact = write_model(model, path)
-    level = source.level if isinstance(source, OptimizedModel) else OptimizationLevel.NONE
-    return QuantizedModel(artifact=artifact, level=level, precision=precision, kept=tuple(kept))
+    return write_model(model, path)
 
 
 def _is_quantized_weight(value: Any) -> bool:

@@ -19,28 +19,9 @@ from embconvert.quantize.surgery import Surgery
 _WINDOW = 1024
 # Tokens of one run: every activation that is looked at is in memory for them.
 _RUN_TOKENS = 512
-# Means are settled after these; matrices of moments and extreme values want more.
-_MEAN_TOKENS = 1024
 # What looking may cost a large model, and what it sees in any case.
 _FLOP = 3e11
 _FEWEST_TOKENS = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Channels:
-    """An activation's channels over all tokens; each (channels,) float32.
-
-    Attributes:
-        mean: E[x_i].
-        squares: E[x_i^2].
-        lowest: Of the values and 0.
-        highest: Of the values and 0.
-    """
-
-    mean: FloatArray
-    squares: FloatArray
-    lowest: FloatArray
-    highest: FloatArray
 
 
 @dataclass(frozen=True)
@@ -62,46 +43,6 @@ class Moments:
             total += float(np.vdot(part @ window, part))
             start += len(window)
         return total
-
-
-def channel_statistics(
-    surgery: Surgery,
-    products: Sequence[Product],
-    settings: QuantizeSettings,
-    *,
-    extremes: bool = False,
-) -> dict[str, Channels]:
-    """Returns what the channels of what products multiply look like, by name.
-
-    Rows of padding do not count. It ends when means are settled, unless extremes are wanted, for
-    which all texts are read.
-    Activations that are tied, as albert's layers share their weights, are averaged: what is done to
-    a matrix for one of them holds for all.
-    """
-    widths = {product.activation: product.matrix.shape[1] for product in products}
-    sums = {name: np.zeros((2, width)) for name, width in widths.items()}
-    ends = {name: np.zeros((2, width), np.float32) for name, width in widths.items()}
-    seen = dict.fromkeys(widths, 0)
-    weight_bytes = sum({p.matrix.name: p.matrix.tensor.nbytes for p in products}.values())
-    tokens = None if extremes else min(_MEAN_TOKENS, affordable_tokens(weight_bytes))
-    for rows in activations(surgery, products, settings, tokens):
-        for name, values in rows.items():
-            seen[name] += len(values)
-            sums[name] += values.sum(axis=0), np.einsum("ij,ij->j", values, values)
-            low, high = ends[name]
-            np.minimum(low, values.min(axis=0, initial=0), out=low)
-            np.maximum(high, values.max(axis=0, initial=0), out=high)
-    found: dict[str, Channels] = {}
-    for members, _ in sharing(products):
-        mean, squares = np.mean([sums[m] / max(1, seen[m]) for m in members], axis=0)
-        channels = Channels(
-            mean=mean.astype(np.float32),
-            squares=squares.astype(np.float32),
-            lowest=np.min([ends[m][0] for m in members], axis=0),
-            highest=np.max([ends[m][1] for m in members], axis=0),
-        )
-        found |= dict.fromkeys(members, channels)
-    return found
 
 
 def affordable_tokens(weight_bytes: int) -> int:
@@ -180,12 +121,7 @@ def activations(
     masks = [part["attention_mask"].astype(bool) for part in parts]
 
     def rows(mask: npt.NDArray[np.bool_], made: Mapping[str, Any]) -> dict[str, FloatArray]:
-        return {
-            name: (values[mask] if values.shape[:2] == mask.shape else values).reshape(
-                -1, widths[name]
-            )
-            for name, values in made.items()
-        }
+        return {name: rows_of(values, mask, widths[name]) for name, values in made.items()}
 
     given = widths.keys() & set(graph.inputs)
     if given:
@@ -194,6 +130,13 @@ def activations(
     for index, made, _ in graph.pieces(parts):
         if made:
             yield rows(masks[index], made)
+
+
+def rows_of(values: Any, mask: npt.NDArray[np.bool_], width: int) -> FloatArray:
+    """Returns an activation of a batch as (rows, width) float32, without rows of padding."""
+    kept = values[mask] if values.shape[:2] == mask.shape else values
+    rows: FloatArray = kept.reshape(-1, width)
+    return rows
 
 
 def parts_of(feed: Feed) -> Iterator[Feed]:

@@ -12,13 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embconvert.config import Recipe
-from embconvert.quantize.activations import (
-    Channels,
-    Moments,
-    channel_statistics,
-    second_moments,
-)
+from embconvert.quantize.activations import Moments, second_moments
 from embconvert.quantize.blocks import BlockFormat, ByteArray, FloatArray, quantize_blocks
+from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.divided import DividedActivations
 from embconvert.quantize.gptq import gptq_blocks
 from embconvert.quantize.mixed import SHARE, most_moved, relative_error

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from embconvert.config import Recipe
-from embconvert.quantize.activations import Channels, channel_statistics
 from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.integers import Weights, replace_lookup, replace_products
 from embconvert.quantize.products import Product
 from embconvert.quantize.sensitivity import without_most_sensitive

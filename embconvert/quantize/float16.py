@@ -6,33 +6,25 @@ precision counts exactly to 2048 and ends at 65504), so they stay float32.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.kinds import TOKEN_LOGITS, TOKENS_OUTPUT
 from embconvert.model import KeptNode
-from embconvert.quantize.half_range import out_of_range
+from embconvert.quantize.element_types import element_types
+from embconvert.quantize.observed import peaks, with_raised_lowest
 from embconvert.quantize.settings import QuantizeSettings
+from embconvert.quantize.surgery import Surgery
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Masks add float32's lowest number, which is minus infinity in half precision, and a fully masked
-# row of those is not a number. This is what onnxconverter-common clips weights to as well.
-_LOWEST = -1e4
-
-_INT64_RESULTS = {"Shape", "Size", "NonZero", "ArgMax", "ArgMin"}
-_BOOL_RESULTS = {
-    "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "Xor",
-    "IsNaN", "IsInf",
-}  # fmt: skip
-# The operators whose type is not that of their first input, and the input that it is of.
-_TYPED_BY = {"Where": 1, "OneHot": 2}
+_RANGE = 65504.0
+#: The end of a value's name that an output is made of.
+_BOUNDARY = "_float16_boundary"
 
 
 def float16(path: Path, settings: QuantizeSettings) -> "ir.Model":
@@ -40,13 +32,15 @@ def float16(path: Path, settings: QuantizeSettings) -> "ir.Model":
     import onnx
     from onnxconverter_common.float16 import convert_float_to_float16
 
-    model, weights = hollow_out(read_model(path))
-    _raise_lowest_constants(model)
+    surgery = Surgery(path)
+    largest = peaks(surgery, settings)
+    hollow, weights = hollow_out(read_model(path))
+    model = with_raised_lowest(hollow)
     outputs = _detach_outputs(model)
-    types = _element_types(model)
+    types = element_types(model)
     _note_types(model, types)
     body = _body(model, types)
-    loud = out_of_range(model, weights, types, body, settings.mapping_folder(path), settings)
+    loud = _out_of_range(model, body, largest, settings.wide)
     if loud:
         settings.warn(
             f"Float16: {len(loud)} nodes stay float32, because their values leave half precision's "
@@ -79,18 +73,6 @@ def float16(path: Path, settings: QuantizeSettings) -> "ir.Model":
     return fill(converted, weights)
 
 
-def _raise_lowest_constants(model: Any) -> None:
-    from onnx import TensorProto, numpy_helper
-
-    tensors = [a.t for n in model.graph.node if n.op_type == "Constant" for a in n.attribute]
-    for tensor in [*tensors, *model.graph.initializer]:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims, dtype=int) > 1:
-            continue
-        value = numpy_helper.to_array(tensor)
-        if value.size and value.min() < -6e4:
-            tensor.CopyFrom(numpy_helper.from_array(np.maximum(value, _LOWEST), tensor.name))
-
-
 def _detach_outputs(model: Any) -> set[str]:
     """Puts an Identity before each output, so that the converter's cast there is always due.
 
@@ -103,7 +85,7 @@ def _detach_outputs(model: Any) -> set[str]:
         node.name = node.name or f"node_{number}"
     names = set()
     for output in model.graph.output:
-        inner = f"{output.name}_float16_boundary"
+        inner = f"{output.name}{_BOUNDARY}"
         for node in model.graph.node:
             for strings in (node.input, node.output):
                 for index, name in enumerate(strings):
@@ -113,37 +95,6 @@ def _detach_outputs(model: Any) -> set[str]:
         model.graph.node.append(helper.make_node("Identity", [inner], [output.name], name))
         names.add(name)
     return names
-
-
-def _element_types(model: Any) -> dict[str, int]:
-    """Returns the element type of every value of the main graph.
-
-    Rules instead of shape inference, which knows no fused operators: nearly every operator's
-    first output has the type of its first input.
-    """
-    from onnx import TensorProto
-
-    types = {t.name: t.data_type for t in model.graph.initializer}
-    types |= {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
-    for node in model.graph.node:
-        attributes = {a.name: a for a in node.attribute}
-        if node.op_type == "Cast":
-            kind = attributes["to"].i
-        elif node.op_type in _INT64_RESULTS:
-            kind = TensorProto.INT64
-        elif node.op_type in _BOOL_RESULTS:
-            kind = TensorProto.BOOL
-        elif "value" in attributes:
-            kind = attributes["value"].t.data_type
-        elif node.op_type == "ConstantOfShape":
-            kind = TensorProto.FLOAT
-        else:
-            index = _TYPED_BY.get(node.op_type, 0)
-            kind = types.get(node.input[index], 0) if len(node.input) > index else 0
-        types |= dict.fromkeys(filter(None, node.output), kind)
-        if node.op_type == "TopK":
-            types[node.output[1]] = TensorProto.INT64
-    return types
 
 
 def _note_types(model: Any, types: dict[str, int]) -> None:
@@ -176,6 +127,27 @@ def _body(model: Any, types: dict[str, int]) -> set[str]:
     last = next(name for name in (TOKENS_OUTPUT, TOKEN_LOGITS, *outputs) if name in made)
     feeding = _reached(nodes, {last}, floats, forward=False)
     return {n.name for n in nodes if n.name in fed and n.name in feeding}
+
+
+def _out_of_range(
+    model: Any, body: set[str], largest: Mapping[str, float], wide: Collection[str]
+) -> set[str]:
+    """Returns the names of the body's nodes that read or make values too large for half precision.
+
+    Of activations half of the range is left to texts that were not seen.
+
+    Args:
+        model: Has the nodes.
+        body: Names of those to look at.
+        largest: The largest absolute values of the body's, by name.
+        wide: The weights that are too large.
+    """
+    loud = set(wide)
+    for node in model.graph.node:
+        if node.name in body:
+            seen = ((name, largest.get(name.removesuffix(_BOUNDARY), 0.0)) for name in node.output)
+            loud |= {name for name, value in seen if value > _RANGE / 2}
+    return {n.name for n in model.graph.node if loud & {*n.input, *n.output}} & body
 
 
 def _separate_constants(

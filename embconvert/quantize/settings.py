@@ -36,6 +36,7 @@ class QuantizeSettings:
         warn: Tells the user what is done otherwise than expected.
         keep: Notes a node that is left as it was.
         work: A folder for temporary files on the output's file system.
+        wide: Names of the weights that half precision cannot hold.
     """
 
     options: QuantizeOptions
@@ -43,6 +44,7 @@ class QuantizeSettings:
     work: Path
     warn: Callable[[str], None] = lambda _: None
     keep: Callable[[KeptNode], None] = lambda _: None
+    wide: frozenset[str] = frozenset()
 
     def mapping_folder(self, graph: Path) -> Path:
         """Returns where pieces of a graph are written for a while.

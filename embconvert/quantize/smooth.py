@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from embconvert.quantize.activations import Channels, Moments
+from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.channels import Channels
 
 # No channel is divided by less than so many times the geometric mean: one that was silent on the
 # calibration texts may be loud on others.

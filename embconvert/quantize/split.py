@@ -7,8 +7,8 @@ texts instead of at every run.
 
 import numpy as np
 
-from embconvert.quantize.activations import Channels
 from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.channels import Channels
 
 # At most this part of the channels is split off, and a channel only when it reaches so many times
 # as far as the loudest that stays.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embconvert.config import CalibrationMethod, QuantFormat, QuantizeOptions, Recipe
-from embconvert.quantize.activations import Channels, channel_statistics
 from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.integers import (
     Weights,
     largest_integer,

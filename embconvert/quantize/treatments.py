@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from embconvert.config import Recipe
-from embconvert.quantize.activations import Channels, Moments, second_moments
+from embconvert.quantize.activations import Moments, second_moments
 from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.channels import Channels
 from embconvert.quantize.products import Matrix, Product, sharing
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.smooth import is_worth_smoothing, smoothed, smoothing

@@ -9,23 +9,31 @@ import onnx_ir as ir
 import onnxruntime
 from graphs import table_and_products
 
-from embconvert.config import QuantizeOptions
+from embconvert.config import Precision, QuantizeOptions
 from embconvert.graph.onnx_file import write_model
-from embconvert.quantize.float16 import float16
+from embconvert.model import ExportedModel
+from embconvert.quantize import quantize
 from embconvert.quantize.settings import QuantizeSettings
 
 IDS = np.arange(300, dtype=np.int64)
 
 
-def converted(folder: Path, *, square: float = 1.0) -> tuple[Path, Path, list[str]]:
+def converted(
+    folder: Path, *, square: float = 1.0, number: float | None = None
+) -> tuple[Path, Path, list[str]]:
     """Converts a graph whose square matrix, which is used twice, was multiplied.
+
+    One of its numbers is replaced, if that is asked for.
 
     Returns the graph, the outcome, and the operators that were kept with what was said of them.
     """
     model = table_and_products()
     value = model.graph.initializers["square"]
     assert value.const_value is not None
-    value.const_value = ir.tensor(value.const_value.numpy() * np.float32(square), name="square")
+    matrix = value.const_value.numpy() * np.float32(square)
+    if number is not None:
+        matrix[0, 0] = number
+    value.const_value = ir.tensor(matrix, name="square")
     # What makes the last of the values small again, so that float16 could hold the results.
     batched = model.graph.initializers["batched"]
     assert batched.const_value is not None
@@ -34,16 +42,20 @@ def converted(folder: Path, *, square: float = 1.0) -> tuple[Path, Path, list[st
     )
     source = write_model(model, folder / "a.onnx")
     said: list[str] = []
-    feed: dict[str, Any] = {"ids": IDS}
+    feed: dict[str, Any] = {"ids": IDS, "attention_mask": np.ones_like(IDS)}
     settings = QuantizeSettings(
         options=QuantizeOptions(),
         calibration=lambda *_, **__: iter([feed]),
         work=folder,
         warn=said.append,
-        keep=lambda node: said.append(node.operator),
     )
-    result = write_model(float16(source.path, settings), folder / "b.onnx")
-    return source.path, result.path, said
+    made = quantize(
+        ExportedModel(artifact=source),
+        folder / "b.onnx",
+        precision=Precision.FLOAT16,
+        settings=settings,
+    )
+    return source.path, made.artifact.path, [*said, *(node.operator for node in made.kept)]
 
 
 def results(path: Path) -> np.ndarray:
@@ -67,6 +79,13 @@ def test_values_that_would_overflow_stay_float32_and_are_said(tmp_path: Path) ->
     assert kinds(path)["gemm"] == "FLOAT"
     _, quiet, _ = converted(tmp_path)
     assert kinds(quiet)["gemm"] == "FLOAT16"
+
+
+def test_a_weight_that_half_precision_cannot_hold_stays_float32_and_is_said(tmp_path: Path) -> None:
+    _, path, said = converted(tmp_path, number=-7e4)
+    assert kinds(path)["square"] == "FLOAT"
+    assert "stay float32" in said[0]
+    assert len(said) == 1 + int(said[0].split()[1])  # each node, and the message once
 
 
 def kinds(path: Path) -> dict[str, str]:

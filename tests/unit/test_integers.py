@@ -12,7 +12,7 @@ from embconvert.config import Precision, QuantizeOptions, Recipe
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.model import KeptNode
 from embconvert.quantize import QUANTIZERS
-from embconvert.quantize.activations import Channels
+from embconvert.quantize.channels import Channels
 from embconvert.quantize.clip import clipped_scales
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.split import without_outliers

@@ -18,7 +18,7 @@ from embconvert.config import (
     Recipe,
 )
 from embconvert.graph.onnx_file import write_model
-from embconvert.quantize.activations import Channels
+from embconvert.quantize.channels import Channels
 from embconvert.quantize.ranges import histogram_ranges
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.smooth import smoothing_for_one_scale
