@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from embconvert.processes.mappings import mapped_ranges
+
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
@@ -54,19 +56,17 @@ class Place:
 def place_of(stored: "torch.Tensor") -> Place | None:
     """Returns where a mapped tensor lies, or None when it is not mapped from a file as it is.
 
-    It asks the kernel (proc_pid_maps(5)), so it holds however transformers renamed or split what
+    It asks the kernel, so it holds however transformers renamed or split what
     its file has.
     """
     if not stored.is_contiguous() or stored.device.type != "cpu":
         return None
     address = stored.data_ptr()
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-        fields = line.split(maxsplit=5)
-        start, end = (int(number, 16) for number in fields[0].split("-"))
-        if start <= address < end and len(fields) == 6 and fields[5].endswith(".safetensors"):
+    for part in mapped_ranges(".safetensors"):
+        if part.start <= address < part.end:
             return Place(
-                file=fields[5],
-                offset=int(fields[2], 16) + address - start,
+                file=part.path,
+                offset=part.offset + address - part.start,
                 dtype=str(stored.dtype).removeprefix("torch."),
                 shape=tuple(stored.shape),
             )

@@ -7,11 +7,16 @@ claims to be float32 and is cast when something computes with it.
 """
 
 import contextlib
+import mmap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from embconvert.processes.mappings import advise
+
 if TYPE_CHECKING:
     import torch
+
+_SUFFIX = ".safetensors"
 
 
 @contextlib.contextmanager
@@ -20,9 +25,14 @@ def keeping_stored_precision() -> Iterator[None]:
     from transformers import core_model_loading
 
     original = core_model_loading._materialize_copy
+    advised: list[bool] = []
 
     def materialize(tensor: Any, device: Any = None, dtype: Any = None) -> Any:
         del device, dtype
+        if not advised:
+            advised.append(True)
+            # It looks at a byte of each weight, for which the kernel would read megabytes ahead.
+            advise(_SUFFIX, mmap.MADV_RANDOM)
         return original(tensor)
 
     core_model_loading._materialize_copy = materialize
@@ -30,6 +40,7 @@ def keeping_stored_precision() -> Iterator[None]:
         yield
     finally:
         core_model_loading._materialize_copy = original
+        advise(_SUFFIX, mmap.MADV_NORMAL)
 
 
 def present_as_float32(model: "torch.nn.Module") -> "Casts":

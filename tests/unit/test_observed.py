@@ -30,6 +30,7 @@ def test_a_large_model_runs_once(tmp_path: Path, large: bool) -> None:
     asked: list[int | None] = []
 
     def calibration(inputs: list[str], tokens: int | None = None) -> Iterator[Feed]:
+        assert "attention_mask" in inputs
         asked.append(tokens)
         yield {"ids": IDS, "attention_mask": np.ones_like(IDS)}
 
