@@ -22,7 +22,6 @@ from embconvert.graph.layout import contiguous
 from embconvert.graph.onnx_file import reference_weights
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.value_types import ValueType, value_types
-from embconvert.processes.heap import give_back_freed
 from embconvert.processes.threads import on_all_cpus
 
 # A piece is a few layers of a large model, or one of a very large one.
@@ -111,8 +110,6 @@ class PiecewiseGraph:
         for number, piece in enumerate(self._pieces):
             needed = {name for later in self._pieces[number + 1 :] for name in later.inputs}
             if not opened:
-                # What the pieces before have freed would stay with the C library.
-                give_back_freed()
                 opened.extend(self._open_next(number, types))
             session = opened.popleft()
             for index, known in enumerate(values):

@@ -1,8 +1,4 @@
-"""What this process has freed goes back to the system.
-
-glibc keeps it for later, in a heap for each thread; see mallopt(3) and malloc_trim(3). Other C
-libraries have neither function.
-"""
+"""What becomes of memory that this process frees; see mallopt(3), which only glibc has."""
 
 import contextlib
 import ctypes
@@ -11,18 +7,20 @@ from collections.abc import Iterator
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 # What glibc raises its own threshold to at most, as larger and larger blocks are freed.
 _LARGEST_THRESHOLD_BYTES = 1 << 25
+_KEPT_BYTES = 1 << 27
 
 
-def give_back_freed() -> None:
-    """Gives back what was freed so far."""
+def keep_freed() -> None:
+    """Keeps what is freed from now on for what is asked for next, in one heap for all threads.
+
+    What comes from the system is zeroed first, page by page: a third of the time in which ONNX
+    Runtime opens a piece of a graph. Blocks above 32 MiB still come from the system, and go back.
+    """
     with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def share_one_heap() -> None:
-    """Makes threads that start from now on take their memory from one heap."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        option = ctypes.CDLL(None).mallopt
+        option(_M_ARENA_MAX, 1)
+        option(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD_BYTES)
+        option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 @contextlib.contextmanager
@@ -42,5 +40,4 @@ def without_holes() -> Iterator[None]:
     try:
         yield
     finally:
-        option(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD_BYTES)
-        option(_M_TRIM_THRESHOLD, 2 * _LARGEST_THRESHOLD_BYTES)
+        keep_freed()

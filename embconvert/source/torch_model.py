@@ -14,7 +14,6 @@ from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item
 from embconvert.kinds import TOKENS_OUTPUT, Kind
 from embconvert.model import ResolvedModel
-from embconvert.processes.heap import give_back_freed, share_one_heap
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
 from embconvert.source.stored_weights import as_stored
@@ -309,11 +308,9 @@ class SourceModel:
 
         def after_layer() -> None:
             self._casts.clear()
-            give_back_freed()
             advance(1 / (len(layers) + 1))
 
         self._casts.are_kept = True
-        share_one_heap()  # each batch has a thread
         try:
             return run_in_lockstep(
                 [partial(self._encode, group) for group in groups], layers, after_layer
