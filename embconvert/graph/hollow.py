@@ -21,7 +21,8 @@ Weights = Mapping[str, "ir.TensorProtocol"]
 
 #: Smaller weights stay: shapes, scalars and small biases.
 HOLLOW_BYTES = 4096
-_HALF_RANGE = 65504.0
+#: The largest number of half precision.
+HALF_RANGE = 65504.0
 # What convert_np_to_float16 clips to.
 _HALF_LARGEST = np.float32(1e4)
 # Half-precision numbers without their sign, which grow as their bits do: what it rounds smaller
@@ -88,12 +89,12 @@ def fill(proto: Any, weights: "Mapping[str, ir.TensorProtocol]") -> "ir.Model":
             kind = ir.DataType(tensor.data_type)
             weight = weights[tensor.name]
             model.graph.initializers[tensor.name].const_value = (
-                weight if kind == weight.dtype else _half(weight)
+                weight if kind == weight.dtype else _half(tensor.name, weight)
             )
     return model
 
 
-def _half(weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
+def _half(name: str, weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
     """Returns a weight cast to float16 when it is looked at; TooLargeForHalf then."""
     import onnx_ir as ir
 
@@ -101,13 +102,13 @@ def _half(weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
         try:
             return ir.Tensor(to_half(weight.numpy()))
         except OverflowError as error:
-            raise TooLargeForHalf(weight.name or "") from error
+            raise TooLargeForHalf(name) from error
 
     return ir.LazyTensor(
         cast,
         ir.DataType.FLOAT16,
         shape=ir.Shape(weight.shape),
-        name=weight.name,
+        name=name,
     )
 
 
@@ -137,7 +138,7 @@ def to_half(values: Any) -> Any:
         bits[tiny] = bits[tiny] & 0x8000 | _TINIEST
         large = sizes > _LARGEST
         if large.any():
-            if np.abs(given[large]).max() > _HALF_RANGE:
+            if np.abs(given[large]).max() > HALF_RANGE:
                 raise OverflowError
             clipped = np.clip(given[large], -_HALF_LARGEST, _HALF_LARGEST)
             made[large] = clipped

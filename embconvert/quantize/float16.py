@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embconvert.graph.hollow import fill, hollow_out
+from embconvert.graph.hollow import HALF_RANGE, fill, hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.kinds import TOKEN_LOGITS, TOKENS_OUTPUT
 from embconvert.model import KeptNode
@@ -22,7 +22,6 @@ from embconvert.quantize.surgery import Surgery
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_RANGE = 65504.0
 #: The end of a value's name that an output is made of.
 _BOUNDARY = "_float16_boundary"
 
@@ -146,7 +145,7 @@ def _out_of_range(
     for node in model.graph.node:
         if node.name in body:
             seen = ((name, largest.get(name.removesuffix(_BOUNDARY), 0.0)) for name in node.output)
-            loud |= {name for name, value in seen if value > _RANGE / 2}
+            loud |= {name for name, value in seen if value > HALF_RANGE / 2}
     return {n.name for n in model.graph.node if loud & {*n.input, *n.output}} & body
 
 
