@@ -28,8 +28,7 @@ from embconvert.kinds import Kind
 from embconvert.model import OnnxArtifact
 from embconvert.processes.resources import available_memory_bytes
 
-# ONNX Runtime packs a piece's weights, and makes float32 ones of half-precision ones: several times
-# their size.
+# Two pieces are in memory, and ONNX Runtime packs their weights: several times their size.
 _PIECE_SHARE = 1 / 20
 
 
