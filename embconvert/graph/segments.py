@@ -22,6 +22,7 @@ from embconvert.graph.layout import contiguous
 from embconvert.graph.onnx_file import reference_weights
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.value_types import ValueType, value_types
+from embconvert.processes.heap import keep_freed
 from embconvert.processes.threads import on_all_cpus
 
 # A piece is a few layers of a large model, or one of a very large one.
@@ -106,6 +107,7 @@ class PiecewiseGraph:
         Args:
             feeds: The graph's inputs of each batch.
         """
+        keep_freed()
         values = [dict(feed) for feed in feeds]
         wanted = set(self.outputs)
         types = dict(self.types)

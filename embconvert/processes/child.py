@@ -13,7 +13,6 @@ from typing import Any
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError
-from embconvert.processes.heap import keep_freed
 from embconvert.processes.light_imports import import_all
 
 _PR_SET_PDEATHSIG = 1
@@ -52,7 +51,6 @@ def serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Seque
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(parent)
     _be_killed_first()
-    keep_freed()
     Console(quiet=False, debug=debug)
     reporter = _PipeReporter(pipe)
     import_all(preload)

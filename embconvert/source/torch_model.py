@@ -14,6 +14,7 @@ from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item
 from embconvert.kinds import TOKENS_OUTPUT, Kind
 from embconvert.model import ResolvedModel
+from embconvert.processes.heap import keep_freed
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
 from embconvert.source.stored_weights import as_stored
@@ -311,6 +312,7 @@ class SourceModel:
             advance(1 / (len(layers) + 1))
 
         self._casts.are_kept = True
+        keep_freed()
         try:
             return run_in_lockstep(
                 [partial(self._encode, group) for group in groups], layers, after_layer
