@@ -100,7 +100,7 @@ def _half(name: str, weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
 
     def cast() -> ir.Tensor:
         try:
-            return ir.Tensor(to_half(weight.numpy()))
+            return ir.Tensor(to_half(weight.numpy(), HALF_RANGE))
         except OverflowError as error:
             raise TooLargeForHalf(name) from error
 
@@ -112,7 +112,7 @@ def _half(name: str, weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
     )
 
 
-def to_half(values: Any) -> Any:
+def to_half(values: Any, largest: float = np.inf) -> Any:
     """Casts a float32 array to float16 as onnxconverter-common's convert_np_to_float16 does.
 
     Finite numbers stay finite, and those that are not zero stay so. The library's takes twenty
@@ -120,12 +120,13 @@ def to_half(values: Any) -> Any:
 
     Args:
         values: Of any shape but ().
+        largest: No absolute value may be larger.
 
     Raises:
-        OverflowError: One leaves half precision's range.
+        OverflowError: One is.
     """
     if values.ndim == 2 and values.T.flags.c_contiguous and not values.flags.c_contiguous:
-        return contiguous(to_half(values.T).T)  # read in the order in which it lies
+        return contiguous(to_half(values.T, largest).T)  # read in the order in which it lies
     half = np.empty(values.shape, np.float16)
 
     def cast(rows: slice) -> None:
@@ -138,10 +139,10 @@ def to_half(values: Any) -> Any:
         bits[tiny] = bits[tiny] & 0x8000 | _TINIEST
         large = sizes > _LARGEST
         if large.any():
-            if np.abs(given[large]).max() > HALF_RANGE:
+            if np.abs(given[large]).max() > largest:
                 raise OverflowError
             clipped = np.clip(given[large], -_HALF_LARGEST, _HALF_LARGEST)
-            made[large] = clipped
+            made[large] = np.where(np.isinf(given[large]), given[large], clipped)
 
     on_rows(cast, values.shape)
     return half

@@ -30,12 +30,15 @@ def session_options(**entries: str) -> Any:
     return options
 
 
-def open_session(path: Path, options: Any, **named: Any) -> Any:
-    """Opens a graph on the CPU."""
+def open_session(graph: Path | bytes, options: Any, **named: Any) -> Any:
+    """Opens a graph on the CPU, a file or what a file would hold."""
     import onnxruntime
 
     return onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"], **named
+        graph if isinstance(graph, bytes) else str(graph),
+        options,
+        providers=["CPUExecutionProvider"],
+        **named,
     )
 
 

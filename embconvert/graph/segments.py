@@ -3,8 +3,9 @@
 ONNX Runtime loads a graph whole, and constants that it computes of weights (float32 ones of
 Float16, say) stay as long as its session. With less memory than that, a graph is cut where few
 values cross. Each piece is a session of its own, whose weights ONNX Runtime maps from the graph's
-own files; what crosses is kept for every batch. Weights that lie elsewhere, as those of a graph
-whose float32 file is never written, are read into memory, a piece's at a time.
+own files, and two are open at a time; what crosses is kept for every batch. Weights that lie
+elsewhere, as those of a graph whose float32 file is never written, are read into memory, two
+pieces' at a time.
 """
 
 import tempfile
@@ -54,7 +55,6 @@ class PiecewiseGraph:
     Attributes:
         inputs: Names of the graph's inputs.
         outputs: Names of the values that are handed out.
-        types: Of the values that are handed out or cross, as far as they are known; by name.
 
     Args:
         proto: A hollow onnx.ModelProto; it is changed by nothing here, nor may others change it.
@@ -92,8 +92,8 @@ class PiecewiseGraph:
         usual = max(sum(sizes) // _PIECES, _SMALLEST_PIECE_BYTES)
         usual = min(usual, _LARGEST_PIECE_BYTES)
         self._pieces = cut(nodes, self.outputs, sizes, largest_bytes=piece_bytes or usual)
-        crossing = (name for piece in self._pieces for name in piece.outputs)
-        self.types = value_types(proto, weights, [*crossing, *self.outputs])
+        crossing = {name for piece in self._pieces[1:] for name in piece.inputs}
+        self._types = value_types(proto, weights, sorted(crossing - set(self.inputs)))
 
     def __len__(self) -> int:
         """Number of pieces."""
@@ -110,7 +110,7 @@ class PiecewiseGraph:
         keep_freed()
         values = [dict(feed) for feed in feeds]
         wanted = set(self.outputs)
-        types = dict(self.types)
+        types = dict(self._types)
         types |= {name: ValueType.of(value) for name, value in values[0].items()}
         opened: deque[Any] = deque()
         for number, piece in enumerate(self._pieces):

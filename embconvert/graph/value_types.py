@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embconvert.graph.hollow import Weights
-from embconvert.graph.runtime import plain_options
+from embconvert.graph.runtime import open_session, plain_options
 
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 
@@ -43,8 +43,10 @@ def value_types(proto: Any, weights: Weights, names: Iterable[str]) -> Mapping[s
         names: Of the values.
     """
     import onnx
-    import onnxruntime
 
+    wanted = set(names)
+    if not wanted:
+        return {}
     model = onnx.ModelProto()
     model.CopyFrom(proto)
     graph = model.graph
@@ -55,14 +57,10 @@ def value_types(proto: Any, weights: Weights, names: Iterable[str]) -> Mapping[s
             graph.input.append(typed)
         else:
             graph.initializer.append(tensor)
-    outputs = {value.name for value in graph.output}
-    graph.output.extend(
-        onnx.ValueInfoProto(name=n) for n in dict.fromkeys(names) if n not in outputs
-    )
+    wanted -= {value.name for value in graph.output}
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(wanted))
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), plain_options(), providers=["CPUExecutionProvider"]
-        )
+        session = open_session(model.SerializeToString(), plain_options())
     except Exception:  # noqa: BLE001 - an operator may want its weight as a constant
         return {}
     return {

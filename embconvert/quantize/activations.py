@@ -1,7 +1,7 @@
 """What a graph's activations look like on the calibration texts."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +103,7 @@ def activations(
     settings: QuantizeSettings,
     tokens: int | None = None,
 ) -> Iterator[dict[str, FloatArray]]:
-    """Runs the calibration texts, or about so many tokens of them, through a piece after another.
+    """Looks at what products multiply on the calibration texts; see calibration_values.
 
     Yields:
         For some texts some of what products multiply, by name, each (tokens, channels) float32
@@ -116,20 +116,29 @@ def activations(
         settings.mapping_folder(surgery.path),
         wanted=sorted(widths),
     )
+    for made, mask in calibration_values(graph, settings, tokens):
+        yield {name: rows_of(values, mask, widths[name]) for name, values in made.items()}
+
+
+def calibration_values(
+    graph: PiecewiseGraph, settings: QuantizeSettings, tokens: int | None
+) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.bool_]]]:
+    """Runs the calibration texts, or about so many tokens of them, through a piece after another.
+
+    Yields:
+        For some texts some of the values that the graph hands out, by name, and where the texts'
+        tokens are, (texts, seq); each value of each text once.
+    """
     inputs = list(dict.fromkeys([*graph.inputs, "attention_mask"]))
-    parts = [part for feed in settings.calibration(inputs, tokens) for part in parts_of(feed)]
+    parts = [part for feed in settings.calibration(inputs, tokens) for part in _parts_of(feed)]
     masks = [part["attention_mask"].astype(bool) for part in parts]
-
-    def rows(mask: npt.NDArray[np.bool_], made: Mapping[str, Any]) -> dict[str, FloatArray]:
-        return {name: rows_of(values, mask, widths[name]) for name, values in made.items()}
-
-    given = widths.keys() & set(graph.inputs)
+    given = set(graph.outputs) & set(graph.inputs)
     if given:
         for mask, part in zip(masks, parts, strict=True):
-            yield rows(mask, {name: part[name] for name in given})
+            yield {name: part[name] for name in given}, mask
     for index, made, _ in graph.pieces(parts):
         if made:
-            yield rows(masks[index], made)
+            yield made, masks[index]
 
 
 def rows_of(values: Any, mask: npt.NDArray[np.bool_], width: int) -> FloatArray:
@@ -139,7 +148,7 @@ def rows_of(values: Any, mask: npt.NDArray[np.bool_], width: int) -> FloatArray:
     return rows
 
 
-def parts_of(feed: Feed) -> Iterator[Feed]:
+def _parts_of(feed: Feed) -> Iterator[Feed]:
     """Cuts a batch into runs of few tokens."""
     rows, *length = next(iter(feed.values())).shape
     step = max(1, _RUN_TOKENS // math.prod(length))

@@ -14,13 +14,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from embconvert.graph.hollow import fill
 from embconvert.graph.runtime import plain_options
 from embconvert.graph.segments import PiecewiseGraph
-from embconvert.quantize.activations import affordable_tokens, parts_of, rows_of
+from embconvert.quantize.activations import affordable_tokens, calibration_values, rows_of
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.element_types import element_types
-from embconvert.quantize.products import find_products
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import Surgery
 
@@ -100,7 +98,8 @@ class _Observed:
 def peaks(surgery: Surgery, settings: QuantizeSettings) -> Mapping[str, float]:
     """Returns the largest absolute value of each float32 value that nodes make, by name.
 
-    Masks are taken for as low as half precision can hold them.
+    Masks are taken for as low as half precision can hold them. Call it, as channel_sums, before the
+    surgery changes anything.
     """
     return _observe(surgery, settings, _Aspect.PEAKS).peaks
 
@@ -114,8 +113,7 @@ def channel_sums(surgery: Surgery, settings: QuantizeSettings) -> Mapping[str, C
 
 
 def _observe(surgery: Surgery, settings: QuantizeSettings, aspect: _Aspect) -> _Observed:
-    graph = fill(surgery.hollow, surgery.hollow_weights)
-    products = list(find_products(graph))
+    products = surgery.products()
     widths = {product.activation: product.matrix.shape[1] for product in products}
     weight_bytes = sum({p.matrix.name: p.matrix.tensor.nbytes for p in products}.values())
     tokens = affordable_tokens(weight_bytes)
@@ -159,24 +157,14 @@ def _look(
         options=plain_options,
         wanted=sorted({*widths, *largest}),
     )
-    inputs = list(dict.fromkeys([*graph.inputs, "attention_mask"]))
-    parts = [part for feed in settings.calibration(inputs, tokens) for part in parts_of(feed)]
-    masks = [part["attention_mask"].astype(bool) for part in parts]
     found = _Observed(channels={name: ChannelSums.none(width) for name, width in widths.items()})
-
-    def add(name: str, values: Any, mask: Any) -> None:
-        found.channels[name].add(rows_of(values, mask, widths[name]))
-
-    for name in widths.keys() & set(graph.inputs):
-        for part, mask in zip(parts, masks, strict=True):
-            add(name, part[name], mask)
-    for index, made, _ in graph.pieces(parts):
+    for made, mask in calibration_values(graph, settings, tokens):
         for name, values in made.items():
             if name in largest:
                 known = found.peaks.get(largest[name], 0.0)
                 found.peaks[largest[name]] = max(known, float(values))
             else:
-                add(name, values, masks[index])
+                found.channels[name].add(rows_of(values, mask, widths[name]))
     return found
 
 

@@ -59,11 +59,11 @@ def test_the_layer_where_a_graph_drifts_is_seen(tmp_path: Path) -> None:
     assert 0.5 < layers[1].cosine < 0.99
 
 
-@pytest.mark.parametrize("piece_bytes", [None, 1])
+@pytest.mark.parametrize("share", [1 / 20, 1e-12])
 def test_a_graph_that_runs_in_pieces_gives_them_by_the_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    monkeypatch.setattr(embedding, "_PIECE_SHARE", 1 / 20 if piece_bytes is None else 1e-12)
+    monkeypatch.setattr(embedding, "_PIECE_SHARE", share)
     artifact, workload = graph(tmp_path / "a.onnx"), make_workload(TEXTS.lengths)
     run = embedding.run_graph(
         artifact, TEXTS, workload, lambda _: None, layer_by_layer=True, hidden=None
