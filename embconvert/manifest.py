@@ -89,7 +89,7 @@ class ArtifactRecord:
         return self.size_bytes + (self.external_data.size_bytes if self.external_data else 0)
 
     def artifact(self, folder: Path) -> OnnxArtifact:
-        """Returns the graph in a folder; ledger.make_record is the way back."""
+        """Returns the graph in a folder; record.make_record is the way back."""
         external = self.external_data
         if external is not None:  # the graph names it relative to itself
             external = replace(external, path=external.path.rpartition("/")[2])

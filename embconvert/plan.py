@@ -1,23 +1,20 @@
 """From a request and a resolved model to the steps to run; data only."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from embconvert.compat import oldest_for_precision
 from embconvert.config import (
     Command,
     OptimizationLevel,
-    Precision,
 )
-from embconvert.errors import SourceError, UsageError
-from embconvert.fidelity.floors import Floor
+from embconvert.errors import SourceError
 from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.layouts import LAYOUTS, LayoutRules, check_layout
+from embconvert.layouts import LAYOUTS, check_layout
 from embconvert.model import ResolvedModel
 from embconvert.requests import Request
-from embconvert.search import CANDIDATES, DEFAULT_FLOORS, Budget, needless
+from embconvert.search import Search, make_search
 from embconvert.steps import (
     EXPORTED_FILE,
     WORK_FOLDER,
@@ -25,27 +22,12 @@ from embconvert.steps import (
     export_step,
     level_of,
     optimize_step,
-    optimized_file,
+    placed,
     quantize_step,
 )
 
 #: The graphs that `quantize` prefers, best first; level 99 is bound to a machine.
 _QUANTIZE_SOURCES = ("onnx/model_opt1.onnx", "onnx/model_opt2.onnx", EXPORTED_FILE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """A file to make whose precision is found out.
-
-    Attributes:
-        candidates: What may be made, the smallest first; each floor lets everything pass.
-        ruled_out: What may not, and why, by name.
-        budget: What the chosen one must keep.
-    """
-
-    candidates: tuple[Step, ...]
-    ruled_out: Mapping[str, str]
-    budget: Budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,30 +189,7 @@ def make_steps(
     for precision in request.quantize:
         steps.append(quantize_step(request, kind, source, level, precision, calibration_digest))
     served = None if request.auto else steps[-1] if steps else None
-    return _placed(steps, LAYOUTS[request.layout], served)
-
-
-def _placed(steps: Collection[Step], rules: LayoutRules, served: Step | None) -> tuple[Step, ...]:
-    """Returns the steps with the file names of a layout.
-
-    Final names must be known before anything is written: a graph names its external data.
-
-    Args:
-        steps: With the names that `hub` has.
-        rules: Of the layout.
-        served: The step whose graph a program loads that loads one.
-    """
-    names = {
-        step.file: rules.place(step.file, step.precision, last=step is served) for step in steps
-    }
-    return tuple(
-        replace(
-            step,
-            file=names[step.file],
-            source=None if step.source is None else names.get(step.source, step.source),
-        )
-        for step in steps
-    )
+    return placed(steps, LAYOUTS[request.layout], served)
 
 
 def _available_source(request: Request, available: Collection[str], output_dir: str) -> str:
@@ -249,67 +208,3 @@ def _intermediate(step: Step, request: Request) -> Step:
     if not request.no_float32:
         return step
     return replace(step, file=WORK_FOLDER + step.file.rpartition("/")[2], floor=None)
-
-
-def make_search(
-    request: Request,
-    calibration_digest: str,
-    *,
-    kind: Kind = Kind.EMBEDDING,
-    source: str = EXPORTED_FILE,
-    level: OptimizationLevel | None = None,
-) -> Search | None:
-    """Lays out what --quantize auto tries; None when that is not asked for.
-
-    Args:
-        request: What is asked for.
-        calibration_digest: Identifies the calibration texts.
-        kind: Of the model.
-        source: As of make_steps.
-        level: Likewise.
-
-    Raises:
-        UsageError: The oldest ONNX Runtime asked for runs none of it.
-    """
-    if not request.auto:
-        return None
-    level = request.optimize if level is None else level
-    if request.command is Command.ALL and level is not OptimizationLevel.NONE:
-        source = optimized_file(level)
-    measure = KINDS[kind].measure
-    floor = DEFAULT_FLOORS[measure]
-    if request.min_cosine is not None:
-        floor = Floor(mean_cosine=request.min_cosine)
-    budget = Budget(
-        floor=floor, max_size=request.max_size, min_speedup=request.min_speedup, measure=measure
-    )
-    candidates: list[Step] = []
-    ruled_out: dict[str, str] = {}
-    rules = LAYOUTS[request.layout]
-    if rules.newest_onnxruntime is not None:  # it is the oldest that must run the outcome
-        asked = request.min_onnxruntime or rules.newest_onnxruntime
-        request = replace(request, min_onnxruntime=min(asked, rules.newest_onnxruntime))
-    oldest = request.min_onnxruntime
-    q8_runs = oldest is None or oldest_for_precision(Precision.Q8, request.table_bits) <= oldest
-    for precision, recipes in CANDIDATES:
-        why = needless(precision, min_speedup=request.min_speedup, q8_runs=q8_runs)
-        if why is not None:
-            ruled_out[str(precision)] = why
-            continue
-        try:
-            step = quantize_step(
-                replace(request, recipes=recipes if request.recipes is None else request.recipes),
-                kind, source, level, precision, calibration_digest,
-            )  # fmt: skip
-        except UsageError as error:
-            ruled_out[str(precision)] = error.message
-            continue
-        (step,) = _placed([step], rules, step)
-        # A file that a search chose is reused for the same search only.
-        settings = {**step.settings, "budget": budget.as_json()}
-        step = replace(step, floor=Floor(mean_cosine=-1.0), settings=settings)
-        if step.settings not in [c.settings for c in candidates]:
-            candidates.append(step)
-    if not candidates:
-        raise UsageError("--min_onnxruntime leaves --quantize auto nothing to try", "leave it out")
-    return Search(candidates=tuple(candidates), ruled_out=ruled_out, budget=budget)

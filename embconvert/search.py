@@ -5,14 +5,26 @@ on, so the first one that holds is the best, and nothing larger need be tried.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from embconvert.config import DEFAULT_RECIPES, MaxSize, Precision, Recipe
+from embconvert.compat import oldest_for_precision
+from embconvert.config import (
+    DEFAULT_RECIPES,
+    Command,
+    MaxSize,
+    OptimizationLevel,
+    Precision,
+    Recipe,
+)
+from embconvert.errors import UsageError
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor, shortfall
-from embconvert.kinds import Measure
+from embconvert.kinds import KINDS, Kind, Measure
+from embconvert.layouts import LAYOUTS
+from embconvert.requests import Request
+from embconvert.steps import EXPORTED_FILE, Step, optimized_file, placed, quantize_step
 
 _SPLIT = (Recipe.TOKEN_SCALES, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE)
 #: What `--quantize auto` tries, the smallest first; None is each precision's default. QUInt8 is
@@ -116,6 +128,21 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Search:
+    """A file to make whose precision is found out.
+
+    Attributes:
+        candidates: What may be made, the smallest first; each floor lets everything pass.
+        ruled_out: What may not, and why, by name.
+        budget: What the chosen one must keep.
+    """
+
+    candidates: tuple[Step, ...]
+    ruled_out: Mapping[str, str]
+    budget: Budget
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One that was tried, or why it was not.
 
@@ -197,3 +224,67 @@ def name_of(precision: Precision, recipes: Sequence[Recipe]) -> str:
     words = ["with " + " and ".join(more)] * bool(more)
     words += ["without " + " and ".join(less)] * bool(less)
     return " ".join([str(precision), *words])
+
+
+def make_search(
+    request: Request,
+    calibration_digest: str,
+    *,
+    kind: Kind = Kind.EMBEDDING,
+    source: str = EXPORTED_FILE,
+    level: OptimizationLevel | None = None,
+) -> Search | None:
+    """Lays out what --quantize auto tries; None when that is not asked for.
+
+    Args:
+        request: What is asked for.
+        calibration_digest: Identifies the calibration texts.
+        kind: Of the model.
+        source: As of make_steps.
+        level: Likewise.
+
+    Raises:
+        UsageError: The oldest ONNX Runtime asked for runs none of it.
+    """
+    if not request.auto:
+        return None
+    level = request.optimize if level is None else level
+    if request.command is Command.ALL and level is not OptimizationLevel.NONE:
+        source = optimized_file(level)
+    measure = KINDS[kind].measure
+    floor = DEFAULT_FLOORS[measure]
+    if request.min_cosine is not None:
+        floor = Floor(mean_cosine=request.min_cosine)
+    budget = Budget(
+        floor=floor, max_size=request.max_size, min_speedup=request.min_speedup, measure=measure
+    )
+    candidates: list[Step] = []
+    ruled_out: dict[str, str] = {}
+    rules = LAYOUTS[request.layout]
+    if rules.newest_onnxruntime is not None:  # it is the oldest that must run the outcome
+        asked = request.min_onnxruntime or rules.newest_onnxruntime
+        request = replace(request, min_onnxruntime=min(asked, rules.newest_onnxruntime))
+    oldest = request.min_onnxruntime
+    q8_runs = oldest is None or oldest_for_precision(Precision.Q8, request.table_bits) <= oldest
+    for precision, recipes in CANDIDATES:
+        why = needless(precision, min_speedup=request.min_speedup, q8_runs=q8_runs)
+        if why is not None:
+            ruled_out[str(precision)] = why
+            continue
+        try:
+            step = quantize_step(
+                replace(request, recipes=recipes if request.recipes is None else request.recipes),
+                kind, source, level, precision, calibration_digest,
+            )  # fmt: skip
+        except UsageError as error:
+            ruled_out[str(precision)] = error.message
+            continue
+        (step,) = placed([step], rules, step)
+        # A file that a search chose is reused for the same search only.
+        settings = {**step.settings, "budget": budget.as_json()}
+        step = replace(step, floor=Floor(mean_cosine=-1.0), settings=settings)
+        if step.settings not in [c.settings for c in candidates]:
+            candidates.append(step)
+    if not candidates:
+        raise UsageError("--min_onnxruntime leaves --quantize auto nothing to try", "leave it out")
+    return Search(candidates=tuple(candidates), ruled_out=ruled_out, budget=budget)

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -19,6 +19,7 @@ from embconvert.config import (
 from embconvert.errors import UsageError
 from embconvert.fidelity.floors import Floor, floor_for
 from embconvert.kinds import KINDS, Kind
+from embconvert.layouts import LayoutRules
 from embconvert.requests import Request
 
 EXPORTED_FILE = "onnx/model.onnx"
@@ -236,4 +237,27 @@ def _quantize_options(request: Request, precision: Precision) -> QuantizeOptions
         table_bits=request.table_bits,
         calibration_method=request.calibration_method,
         quant_format=request.quant_format,
+    )
+
+
+def placed(steps: Collection[Step], rules: LayoutRules, served: Step | None) -> tuple[Step, ...]:
+    """Returns the steps with the file names of a layout.
+
+    Final names must be known before anything is written: a graph names its external data.
+
+    Args:
+        steps: With the names that `hub` has.
+        rules: Of the layout.
+        served: The step whose graph a program loads that loads one.
+    """
+    names = {
+        step.file: rules.place(step.file, step.precision, last=step is served) for step in steps
+    }
+    return tuple(
+        replace(
+            step,
+            file=names[step.file],
+            source=None if step.source is None else names.get(step.source, step.source),
+        )
+        for step in steps
     )

@@ -15,8 +15,9 @@ from embconvert.fleet import yaml_tree
 from embconvert.fleet.options import ENTRY_OPTIONS
 from embconvert.fleet.yaml_tree import Node, NotYamlError, Place, Scalar, parse_yaml
 from embconvert.layouts import check_layout
-from embconvert.plan import make_search, make_steps
+from embconvert.plan import make_steps
 from embconvert.requests import BatchRequest, Request
+from embconvert.search import make_search
 from embconvert.source.device import check_device
 
 _MAX_BYTES = 1 << 24

@@ -15,8 +15,9 @@ from embconvert.folder.published import is_whole, read_manifest
 from embconvert.kinds import TASKS
 from embconvert.manifest import Manifest
 from embconvert.pipeline.keys import unmade
-from embconvert.plan import make_search, make_steps
+from embconvert.plan import make_steps
 from embconvert.requests import Request
+from embconvert.search import make_search
 from embconvert.source.folder import resolve_folder
 from embconvert.steps import Step
 

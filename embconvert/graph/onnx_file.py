@@ -6,12 +6,11 @@ as more entries of the same GraphProto; the result is ordinary ONNX. A model ove
 gets its weights in one file beside it, `<name>.onnx_data`.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embconvert.compat import oldest_onnxruntime, variant
+from embconvert.graph.description import describe
 from embconvert.graph.lazy_onnx import read_lazily
 from embconvert.graph.source_tensors import marked, places_file, read_places, write_places
 from embconvert.graph.streams import HashingFile, bytes_ahead, hash_file
@@ -19,7 +18,6 @@ from embconvert.model import (
     EXTERNAL_DATA_THRESHOLD_BYTES,
     FileRecord,
     OnnxArtifact,
-    TensorInfo,
 )
 
 if TYPE_CHECKING:
@@ -243,43 +241,6 @@ def reference_weights(
         for key, value in (place | {"length": weight.nbytes}).items():
             tensor.external_data.add(key=key, value=str(value))
     return elsewhere
-
-
-def describe(
-    model: "ir.Model", path: Path, sha256: str, external_data: FileRecord | None
-) -> OnnxArtifact:
-    """Returns the artifact of a model on disk."""
-    import onnx_ir as ir
-
-    operators: Counter[str] = Counter()
-    variants: set[str] = set()
-    for node in model.graph.all_nodes():
-        domain = node.domain if node.domain not in ("", "ai.onnx") else ""
-        name = f"{domain}.{node.op_type}" if domain else node.op_type
-        operators[name] += 1
-        integers = (a for a in node.attributes.values() if a.type is ir.AttributeType.INT)
-        variants.add(variant(name, {a.name: a.as_int() for a in integers}))
-    opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
-    return OnnxArtifact(
-        path=path,
-        sha256=sha256,
-        size_bytes=path.stat().st_size,
-        external_data=external_data,
-        opset=opset,
-        inputs=tuple(map(_tensor_info, model.graph.inputs)),
-        outputs=tuple(map(_tensor_info, model.graph.outputs)),
-        operators=dict(sorted(operators.items())),
-        min_onnxruntime=oldest_onnxruntime(opset, model.ir_version, variants),
-    )
-
-
-def _tensor_info(value: "ir.Value") -> TensorInfo:
-    shape = () if value.shape is None else tuple(value.shape)
-    return TensorInfo(
-        name=value.name or "",
-        dtype=value.dtype.name.lower() if value.dtype is not None else "unknown",
-        shape=tuple(d if isinstance(d, int) else str(d) for d in shape),
-    )
 
 
 def read_artifact(path: Path) -> OnnxArtifact:

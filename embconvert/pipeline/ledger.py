@@ -3,22 +3,20 @@
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from embconvert import __version__
 from embconvert.cli.request import command_line
 from embconvert.console import Console
 from embconvert.errors import SourceError
-from embconvert.fidelity.figures import Fidelity
 from embconvert.folder.staging import Staging
 from embconvert.graph.onnx_file import read_artifact
 from embconvert.kinds import KINDS
 from embconvert.layouts import LAYOUTS
 from embconvert.manifest import ArtifactRecord, Manifest
-from embconvert.model import Fusion, KeptNode, OnnxArtifact, ResolvedModel
+from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.pipeline.keys import STACK, intermediate_keys, unmade, versions
-from embconvert.processes.metering import Meter
 from embconvert.processes.resources import cpus
 from embconvert.requests import Request
 from embconvert.steps import WORK_FOLDER, Stage, Step
@@ -254,47 +252,6 @@ class Ledger:
         this = command_line(self._request, revision=self._resolved.revision)
         earlier = self._old.commands if self._old is not None and self._takes_over else ()
         return (*(line for line in earlier if line != this), this)
-
-
-def make_record(
-    step: Step,
-    artifact: OnnxArtifact,
-    *,
-    method: str,
-    key: str,
-    made_from: str | None,
-    fidelity: Fidelity | None,
-    meter: Meter,
-    fusions: tuple[Fusion, ...] = (),
-    kept: tuple[KeptNode, ...] = (),
-) -> ArtifactRecord:
-    """Returns the manifest's record of a graph; ArtifactRecord.artifact is the way back."""
-    external = artifact.external_data
-    if external is not None:  # in the manifest, relative to the folder
-        parent = PurePosixPath(step.file).parent
-        external = replace(external, path=(parent / external.path).as_posix())
-    return ArtifactRecord(
-        path=step.file,
-        sha256=artifact.sha256,
-        size_bytes=artifact.size_bytes,
-        external_data=external,
-        precision=step.precision,
-        optimization_level=step.level,
-        opset=artifact.opset,
-        inputs=artifact.inputs,
-        outputs=artifact.outputs,
-        operators=artifact.operators,
-        fusions=fusions,
-        kept=kept,
-        method=method,
-        settings=step.settings,
-        key=key,
-        made_from=made_from,
-        fidelity=fidelity,
-        duration_s=meter.duration_s,
-        peak_memory_bytes=meter.peak_memory_bytes,
-        min_onnxruntime=artifact.min_onnxruntime,
-    )
 
 
 def _processor() -> str:

@@ -33,7 +33,8 @@ from embconvert.model import (
     ResolvedModel,
 )
 from embconvert.optimize import Optimizer
-from embconvert.pipeline.ledger import Ledger, make_record
+from embconvert.pipeline.ledger import Ledger
+from embconvert.pipeline.record import make_record
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.reporting.table import fused_words

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from embconvert.config import Overrides, PoolingMode
-from embconvert.errors import SourceError, UsageError
+from embconvert.config import Overrides
+from embconvert.errors import SourceError
 from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item
 from embconvert.kinds import TOKENS_OUTPUT, Kind
@@ -17,6 +17,7 @@ from embconvert.model import ResolvedModel
 from embconvert.processes.heap import keep_freed
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
+from embconvert.source.overrides import normalize, set_pooling, truncate
 from embconvert.source.stored_weights import as_stored
 
 if TYPE_CHECKING:
@@ -92,55 +93,12 @@ class SourceModel:
             UnsupportedModelError: They are not what can be converted.
             UsageError: An override doesn't fit the model.
         """
-        self._set_pooling(self.overrides.pooling, warn)
+        has_modules = self._resolved.has_modules
+        set_pooling(self._model, self.overrides.pooling, has_modules=has_modules, warn=warn)
         if self.overrides.normalize:
-            self._normalize()
+            normalize(self._model)
         if self.overrides.dimensions is not None:
-            self._truncate(self.overrides.dimensions)
-
-    def _normalize(self) -> None:
-        from sentence_transformers.base.modules import Normalize
-
-        if not isinstance(self._model[-1], Normalize):
-            self._model.append(Normalize())
-
-    def _truncate(self, dimensions: int) -> None:
-        full = self.dimension
-        if full is not None and dimensions > full:
-            raise UsageError(
-                f"--dimensions {dimensions} is more than the model's {full}",
-                f"give a number below {full}, or leave --dimensions out",
-            )
-        self._model.truncate_dim = dimensions
-
-    def _set_pooling(self, mode: PoolingMode | None, warn: Callable[[str], None]) -> None:
-        from sentence_transformers.sentence_transformer.modules import Pooling
-
-        index = next((i for i, m in enumerate(self._model) if isinstance(m, Pooling)), None)
-        if index is None:
-            if mode is not None:
-                raise UsageError(
-                    "--pooling cannot be set: the model has no pooling module to replace",
-                    "leave --pooling out",
-                )
-            return
-        own = self._model[index]
-        if mode is not None and mode != own.pooling_mode:
-            if self._resolved.has_modules:
-                warn(f"pooling {mode} replaces the model's own, {own.pooling_mode}")
-            replacement = Pooling(own.embedding_dimension, str(mode))
-            if replacement.pooling_output_dimension != own.pooling_output_dimension:
-                raise UsageError(
-                    f"--pooling {mode} gives {replacement.pooling_output_dimension} dimensions "
-                    f"where the model's next module takes {own.pooling_output_dimension}",
-                    "leave --pooling out",
-                )
-            self._model[index] = replacement
-        elif mode is None and not self._resolved.has_modules:
-            warn(
-                f"the model has no sentence-transformers modules; {own.pooling_mode} pooling is "
-                "assumed (--pooling overrides)"
-            )
+            truncate(self._model, self.overrides.dimensions, full=self.dimension)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.freshness import current_manifest
 from embconvert.manifest import ArtifactRecord
 from embconvert.pipeline.keys import versions
-from embconvert.plan import make_search, make_steps
+from embconvert.plan import make_steps
 from embconvert.requests import Request
+from embconvert.search import make_search
 
 COMMIT = "1234567890" * 4
 REQUEST = Request(

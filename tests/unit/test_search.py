@@ -10,8 +10,7 @@ from test_plan import plan
 from embconvert.cli.values import size
 from embconvert.errors import UsageError
 from embconvert.fidelity.floors import Floor
-from embconvert.plan import Search
-from embconvert.search import Budget, Candidate, frontier_rows, name_of
+from embconvert.search import Budget, Candidate, Search, frontier_rows, name_of
 
 MB = 10**6
 
