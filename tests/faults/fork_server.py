@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -62,6 +63,10 @@ if __name__ == "__main__":
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            run(json.loads(line))
+            try:
+                run(json.loads(line))
+            except Exception:  # noqa: BLE001 - an orderly end of a fork waits for ONNX Runtime's threads
+                traceback.print_exc()
+                os._exit(1)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
