@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError
-from embconvert.graph.hollow import TooLargeForHalf
+from embconvert.graph.half_precision import TooLargeForHalf
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.model import ExportedModel, KeptNode, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8

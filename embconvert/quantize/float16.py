@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embconvert.graph.hollow import HALF_RANGE, fill, hollow_out
+from embconvert.graph.half_precision import HALF_RANGE
+from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.kinds import TOKEN_LOGITS, TOKENS_OUTPUT
 from embconvert.model import KeptNode

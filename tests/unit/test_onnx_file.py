@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxconverter_common.float16 import convert_np_to_float16
 
-from embconvert.graph.hollow import HALF_RANGE, fill, hollow_out, to_half
+from embconvert.graph.half_precision import HALF_RANGE, to_half
+from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.layout import contiguous
 from embconvert.graph.mapped_tensors import MappedFile, MappedTensor
 from embconvert.graph.onnx_file import read_artifact, read_model, write_model
