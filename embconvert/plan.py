@@ -85,6 +85,11 @@ class Plan:
         usual = int((0.8e9 if verified else 0.6e9) + 0.05 * 4 * self.parameters)
         return usual + (self.wide_bytes if verified else 0)
 
+    @property
+    def beside_bytes(self) -> int:
+        """About how much more memory it takes to make a graph beside something else."""
+        return int(0.25e9 + 0.05 * 4 * self.parameters)
+
     def disk_need_bytes(self, files: Collection[str] | None = None) -> int:
         """About how much room the output's disk must have before this plan starts.
 

@@ -1,14 +1,10 @@
 """Makes the files of a plan one by one, and verifies each."""
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
 
 from embconvert.config import Precision
 from embconvert.console import Console
 from embconvert.errors import (
-    EmbconvertError,
     ExportError,
     FidelityError,
     OptimizeError,
@@ -29,18 +25,14 @@ from embconvert.model import (
     KeptNode,
     OnnxArtifact,
     OptimizedModel,
-    QuantizedModel,
-    ResolvedModel,
 )
 from embconvert.optimize import Optimizer
+from embconvert.pipeline.ahead import Ahead
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.record import make_record
-from embconvert.processes.metering import Meter
-from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.reporting.table import fused_words
 from embconvert.requests import Request
 from embconvert.steps import EXPORTED_FILE, Stage, Step
-from embconvert.tasks import Calibration, optimize_graph, quantize_graph
 
 
 class Maker:
@@ -49,22 +41,20 @@ class Maker:
     def __init__(
         self,
         request: Request,
-        resolved: ResolvedModel,
         *,
         staging: Staging,
         ledger: Ledger,
         source: Source,
         verifier: Verifier,
-        workers: Workers,
+        ahead: Ahead,
         console: Console,
     ) -> None:
         self._request = request
-        self._resolved = resolved
         self._staging = staging
         self._ledger = ledger
         self._source = source
         self._verifier = verifier
-        self._workers = workers
+        self._ahead = ahead
         self._console = console
         self._verified: set[str] = set()
 
@@ -74,7 +64,7 @@ class Maker:
         Raises:
             FidelityError: It falls short of this run's floor.
         """
-        record = self._ledger.find(step)
+        record = self._ledger.find(step) if step not in self._ahead else None
         if record is None:
             return None
         if step.floor is not None and record.fidelity is None:
@@ -84,24 +74,25 @@ class Maker:
         self._console.say(f"{step.stage}: {step.file} is there already")
         return record
 
-    def make(self, step: Step) -> ArtifactRecord:
+    def make(self, step: Step, then: Step | None = None) -> ArtifactRecord:
         """Makes a step's file by the first of its methods whose outcome holds.
+
+        Args:
+            step: What to make.
+            then: What is to be made after it; it may be begun.
 
         Raises:
             FidelityError: None holds.
             UnsupportedModelError: No exporter gives a right graph.
             EmbconvertError: A stage fails.
         """
-        methods: tuple[str, ...] = {
-            Stage.EXPORT: tuple(Exporter),
-            Stage.OPTIMIZE: tuple(Optimizer),
-            Stage.QUANTIZE: (str(step.precision),),
-        }[step.stage]
-        self._console.say(f"{step.stage}: {step.file}")
+        methods = _methods(step)
+        if step not in self._ahead:
+            self._console.say(f"{step.stage}: {step.file}")
         reasons: list[str] = []
         for method, following in zip(methods, [*methods[1:], None], strict=True):
             try:
-                record = self.attempt(step, method)
+                record = self.attempt(step, method, then)
             except (FidelityError, UnsupportedModelError) as failure:
                 reasons.append(failure.message)
                 if following is not None:
@@ -114,31 +105,39 @@ class Maker:
             return record
         raise AssertionError("a stage has at least one method")
 
-    def attempt(self, step: Step, method: str) -> ArtifactRecord:
+    def attempt(self, step: Step, method: str, then: Step | None = None) -> ArtifactRecord:
         """Makes a step's file by one method, and verifies it.
 
         Args:
             step: What to make.
             method: Its stage's: an exporter, an optimizer, a precision.
+            then: What is to be made after it; it may be begun.
 
         Raises:
             FidelityError: It falls short of the step's floor.
             EmbconvertError: The stage fails.
         """
-        path = self._staging.path(step.file)
-        path.unlink(missing_ok=True)
-        source = None if step.source is None else self._ledger.source_of(step)
+        self._ahead.give_up(step.file)
         fusions: tuple[Fusion, ...] = ()
         kept: tuple[KeptNode, ...] = ()
-        if source is None:
+        source: OnnxArtifact | None = None
+        if step.source is None:
+            path = self._staging.path(step.file)
+            path.unlink(missing_ok=True)
             artifact, meter = self._source.export(
                 path,
                 opset=int(step.settings["opset"]),
                 exporter=Exporter(method),
                 keep_weights_apart=not step.is_published,
             )
+            assert self._source.facts is not None
+            self._ledger.source_facts = asdict(self._source.facts)
         else:
-            made, meter = self._run_stage(step, method, path, source)
+            source = self._ledger.source_of(step)
+            self._ahead.start(step, method, source)
+            if then is not None and then.source == step.source:
+                self._ahead.start_early(then, _methods(then)[0], source)
+            made, meter = self._ahead.finish(step)
             artifact = made.artifact
             if isinstance(made, OptimizedModel):
                 fusions = made.fusions
@@ -150,16 +149,18 @@ class Maker:
             raise errors.get(step.stage, QuantizeError)(
                 problem, "choose another precision or --optimize level, or --layout hub"
             )
+        if then is not None and then.stage is Stage.OPTIMIZE and then.source == step.file:
+            self._ahead.start_early(then, _methods(then)[0], artifact)
+        if not self._request.skip_validation:
+            self._verifier.prepare()
         fidelity = None
         if step.floor is not None:
+            self._ahead.wait()  # graphs that run are timed
             if source is not None:
                 self._refresh_baseline()
             fidelity = self._verify(artifact, step.file)
             _refuse_shortfall(step, fidelity)
-        elif not (step.is_published or self._request.skip_validation):
-            self._verifier.prepare()
-        if source is None and self._source.facts is not None:
-            self._ledger.source_facts = asdict(self._source.facts)
+        if source is None:
             self._source.close()
         return make_record(
             step,
@@ -172,50 +173,6 @@ class Maker:
             fusions=fusions,
             kept=kept,
         )
-
-    def _run_stage(
-        self, step: Step, method: str, path: Path, source: OnnxArtifact
-    ) -> tuple[OptimizedModel | QuantizedModel, Meter]:
-        """Optimizes or quantizes in a process of its own.
-
-        Raises:
-            OptimizeError: The process ended while optimizing.
-            QuantizeError: The process ended while quantizing.
-        """
-        named: dict[str, Any] = {
-            "level": step.level,
-            "work": self._staging.work,
-        }
-        error: type[EmbconvertError] = OptimizeError
-        task: Callable[..., Any] = optimize_graph
-        if step.stage is Stage.OPTIMIZE:
-            named |= {
-                "optimizer": Optimizer(method),
-                "keep_weights_apart": not step.is_published,
-                "skip_shape_inference": self._request.skip_shape_inference,
-            }
-        else:
-            error, task = QuantizeError, quantize_graph
-            named |= {
-                "precision": step.precision,
-                "options": step.options,
-                "calibration": Calibration(
-                    dataset=self._request.calibration_dataset,
-                    folder=self._staging.folder,
-                    max_seq_length=self._source.max_seq_length,
-                    kind=self._resolved.kind,
-                    late_interaction=self._ledger.facts_of_kind().get("late_interaction"),
-                ),
-            }
-        try:
-            with self._workers.take() as worker:
-                made, meter = worker.call(task, source, path, **named)
-            return made, meter
-        except WorkerCrashed as crash:
-            raise error(
-                f"{step.file} could not be made: {crash}",
-                "give it more memory" if crash.out_of_memory else "please report the model",
-            ) from crash
 
     def _refresh_baseline(self) -> None:
         """Verifies an export of an earlier run once more, so that speeds of one run compare."""
@@ -242,6 +199,16 @@ class Maker:
             for reason, count in fusion.left.items():
                 left = f"{count} of {fusion.found} {fusion.kind} left as they were"
                 self._console.warn(f"{step.file}: {left}: {reason}")
+
+
+def _methods(step: Step) -> tuple[str, ...]:
+    """Returns how a step's file can be made, what is tried first first."""
+    methods: dict[Stage, tuple[str, ...]] = {
+        Stage.EXPORT: tuple(Exporter),
+        Stage.OPTIMIZE: tuple(Optimizer),
+        Stage.QUANTIZE: (str(step.precision),),
+    }
+    return methods[step.stage]
 
 
 def refuse_too_new(record: ArtifactRecord, request: Request) -> None:

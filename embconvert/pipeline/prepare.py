@@ -12,7 +12,11 @@ from embconvert.kinds import KINDS
 from embconvert.manifest import Manifest
 from embconvert.model import ResolvedModel
 from embconvert.plan import Plan, make_plan
-from embconvert.processes.resources import available_memory_bytes, memory_limit_bytes
+from embconvert.processes.resources import (
+    available_memory_bytes,
+    cpus,
+    memory_limit_bytes,
+)
 from embconvert.requests import Request
 from embconvert.search import name_of
 from embconvert.source.dimensions import dimensions_problem
@@ -127,3 +131,20 @@ def is_short_of_memory(plan: Plan, console: Console) -> bool:
         f"(whole, they would take {plan.whole_graphs_bytes / 1e9:.1f} GB)"
     )
     return True
+
+
+def has_room_for_two(plan: Plan, console: Console, *, in_pieces: bool) -> bool:
+    """Whether a graph can be made beside something else; says so where memory forbids it.
+
+    Args:
+        plan: What is to be done.
+        console: For messages.
+        in_pieces: Whether the source and the graphs run layer by layer.
+    """
+    if cpus() < 2 or len(plan.steps) < 2:
+        return False
+    need = plan.memory_need_bytes if in_pieces else plan.whole_graphs_bytes
+    if need + plan.beside_bytes <= available_memory_bytes():
+        return True
+    console.say("little memory: one thing is done after the other")
+    return False

@@ -1,5 +1,6 @@
 """One run: the steps in order, then all that holds is published at once."""
 
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +15,16 @@ from embconvert.folder.published import is_whole
 from embconvert.folder.staging import Staging
 from embconvert.layouts import LAYOUTS
 from embconvert.manifest import Manifest
+from embconvert.pipeline.ahead import Ahead
 from embconvert.pipeline.auto import choose
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.making import Maker, refuse_too_new
-from embconvert.pipeline.prepare import Prepared, is_short_of_memory
+from embconvert.pipeline.prepare import Prepared, has_room_for_two, is_short_of_memory
 from embconvert.processes.workers import Workers
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.reporting.table import table_header, table_rows
 from embconvert.source.folder import CONFIGURATION_FILES
-from embconvert.steps import Stage
+from embconvert.steps import Stage, Step
 
 
 class Run:
@@ -40,23 +42,32 @@ class Run:
         self._console = console
         self._ledger = Ledger(request, resolved, staging, old, console)
         self._source = Source(request, resolved, staging.folder, workers, console)
+        in_pieces = is_short_of_memory(self._plan, console)
         self._verifier = Verifier(
             self._source,
             workers,
             console,
             skipped=request.skip_validation,
-            layer_by_layer=is_short_of_memory(self._plan, console),
+            layer_by_layer=in_pieces,
             flop_per_token=0.0 if self._request.full_validation else self._resolved.flop_per_token,
             wide_values=self._resolved.wide_values,
         )
         self._maker = Maker(
             request,
-            resolved,
             staging=staging,
             ledger=self._ledger,
             source=self._source,
             verifier=self._verifier,
-            workers=workers,
+            ahead=Ahead(
+                request,
+                resolved,
+                staging=staging,
+                ledger=self._ledger,
+                source=self._source,
+                workers=workers,
+                console=console,
+                has_room=has_room_for_two(self._plan, console, in_pieces=in_pieces),
+            ),
             console=console,
         )
 
@@ -75,11 +86,11 @@ class Run:
         refuse_full_disk(self._staging.target, self._plan.disk_need_bytes(unmade))
         self._copy_source_files()
         failures: list[EmbconvertError] = []
-        for step in self._plan.steps:
+        for step, then in self._with_next(unmade):
             if not step.is_published and step.file not in unmade:
                 continue
             try:
-                record = self._maker.reuse(step) or self._maker.make(step)
+                record = self._maker.reuse(step) or self._maker.make(step, then)
             except (OptimizeError, QuantizeError, FidelityError) as failure:
                 failures.append(failure)
                 if step.stage is not Stage.QUANTIZE:
@@ -103,6 +114,12 @@ class Run:
         if self._ledger.adds_to_published():
             self._publish(manifest)
         raise failures[0]
+
+    def _with_next(self, unmade: Collection[str]) -> Iterator[tuple[Step, Step | None]]:
+        """Yields the plan's steps, each with the next one whose file must be made."""
+        steps = self._plan.steps
+        for number, step in enumerate(steps, start=1):
+            yield step, next((later for later in steps[number:] if later.file in unmade), None)
 
     def _manifest(self) -> Manifest:
         return self._ledger.manifest(self._verifier.facts())

@@ -226,8 +226,24 @@ class Worker:
             WorkerCrashed: The process ended.
             RuntimeError: The task raised anything else; the message is its traceback.
         """
-        try:
+        self.begin(task, *arguments, **named)
+        return self.result(advance)
+
+    def begin(self, task: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """Begins what call() does; result() is due before the next task.
+
+        Raises:
+            WorkerCrashed: The process ended.
+        """
+        with self._until_it_ends():
             self._pipe.send((task, arguments, named))
+
+    def result(self, advance: Callable[[int], None] = lambda _: None) -> Any:
+        """Waits for what was begun; returns and raises as call().
+
+        What the task reported meanwhile is told now.
+        """
+        with self._until_it_ends():
             while True:
                 kind, value = self._pipe.recv()
                 if kind == "advance":
@@ -238,6 +254,12 @@ class Worker:
                     raise value
                 else:
                     return value
+
+    @contextlib.contextmanager
+    def _until_it_ends(self) -> Iterator[None]:
+        """Turns the end of the process into WorkerCrashed."""
+        try:
+            yield
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             self._process.join()
             raise WorkerCrashed(self._process.exitcode) from error

@@ -1,8 +1,10 @@
 """What a graph's activations look like on the calibration texts."""
 
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,17 +69,11 @@ def second_moments(
     moments = {
         name: Moments(
             tuple(
-                np.memmap(
-                    settings.work / f"moments_{number}_{start}",
-                    np.float32,
-                    "w+",
-                    shape=(size, size),
-                )
-                for start in range(0, widths[name], _WINDOW)
-                for size in [min(_WINDOW, widths[name] - start)]
+                _zeros_on_disk(min(_WINDOW, width - start), settings.work)
+                for start in range(0, width, _WINDOW)
             )
         )
-        for number, name in enumerate(sorted(widths))
+        for name, width in sorted(widths.items())
     }
     seen = dict.fromkeys(widths, 0)
     for rows in activations(surgery, products, settings):
@@ -95,6 +91,12 @@ def second_moments(
             together = Moments(tuple(np.mean(window, axis=0) for window in windows))
             moments |= dict.fromkeys(members, together)
     return moments
+
+
+def _zeros_on_disk(size: int, folder: Path) -> npt.NDArray[np.float32]:
+    """Returns a square matrix in a file without a name, which goes with the matrix."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.float32, "w+", shape=(size, size))
 
 
 def activations(

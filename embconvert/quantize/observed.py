@@ -5,8 +5,10 @@ large model notes all that any recipe asks, in the folder for temporary files, a
 for the same graph takes it from there.
 """
 
+import fcntl
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -122,9 +124,19 @@ def _observe(surgery: Surgery, settings: QuantizeSettings, aspect: _Aspect) -> _
         return _look(surgery, settings, widths, {aspect}, most)
     digest = hashlib.sha256(surgery.hollow.SerializeToString(deterministic=True)).hexdigest()
     note = settings.work / f"observed_{digest}.npz"
-    if not note.exists():
-        _look(surgery, settings, widths, set(_Aspect), tokens).save(note)
+    with _alone(note):
+        if not note.exists():
+            _look(surgery, settings, widths, set(_Aspect), tokens).save(note)
     return _Observed.load(note)
+
+
+@contextmanager
+def _alone(note: Path) -> Iterator[None]:
+    """Waits while another process is about to write a note; without locks both write the same."""
+    with note.with_suffix(".lock").open("w") as lock:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _look(

@@ -32,6 +32,14 @@ def die(_: Reporter, number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def meet(_: Reporter, mine: Path, theirs: Path) -> None:
+    mine.touch()
+    deadline = time.monotonic() + 10
+    while not theirs.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def fail(_: Reporter) -> None:
     raise SourceError("gone", "look")
 
@@ -82,6 +90,14 @@ def test_an_error_reaches_the_caller_and_the_worker_goes_on(start: Start) -> Non
     with pytest.raises(SourceError, match="gone"):
         worker.call(fail)
     assert worker.call(remember, "a") == ["a"]
+
+
+def test_two_work_at_a_time(start: Start, tmp_path: Path) -> None:
+    one, other = start(), start()
+    one.begin(meet, tmp_path / "one", tmp_path / "other")
+    other.begin(meet, tmp_path / "other", tmp_path / "one")
+    one.result()
+    other.result()
 
 
 @pytest.mark.parametrize(("number", "memory"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)])

@@ -1,0 +1,182 @@
+"""Graphs made of other graphs, each in a process of its own; some are begun before their turn.
+
+Running a graph to verify it is timed, so nothing else is done meanwhile. The rest need not wait:
+the optimized graph is made while the source gives the reference, and two quantized files are made
+at a time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from embconvert.console import Console
+from embconvert.errors import OptimizeError, QuantizeError
+from embconvert.fidelity.source import Source
+from embconvert.folder.staging import Staging
+from embconvert.model import OnnxArtifact, OptimizedModel, QuantizedModel, ResolvedModel
+from embconvert.optimize import Optimizer
+from embconvert.pipeline.ledger import Ledger
+from embconvert.processes.metering import Meter
+from embconvert.processes.workers import Worker, WorkerCrashed, Workers
+from embconvert.requests import Request
+from embconvert.steps import Stage, Step
+from embconvert.tasks import Calibration, optimize_graph, quantize_graph
+
+Made = tuple[OptimizedModel | QuantizedModel, Meter]
+
+
+@dataclass
+class _Begun:
+    """A file that is being made, or was.
+
+    Attributes:
+        step: Whose file it is.
+        method: Of its stage.
+        source: The graph that it is made of.
+        worker: Makes it.
+        early: Whether it was begun before its turn, and so beside something else.
+        made: What became of it.
+        failure: Or what went wrong.
+        lacked_memory: Whether the process was ended for that.
+    """
+
+    step: Step
+    method: str
+    source: OnnxArtifact
+    worker: Worker
+    early: bool = False
+    made: Made | None = None
+    failure: Exception | None = None
+    lacked_memory: bool = False
+
+    def wait(self) -> None:
+        """Waits for its end, whatever that is."""
+        if self.made is not None or self.failure is not None:
+            return
+        with self.worker:
+            try:
+                self.made = self.worker.result()
+            except WorkerCrashed as crash:
+                self.fail(crash)
+            except Exception as failure:  # noqa: BLE001 - for who asks for the file
+                self.failure = failure
+
+    def fail(self, crash: WorkerCrashed) -> None:
+        """Notes that the process ended."""
+        self.lacked_memory = crash.out_of_memory
+        error = OptimizeError if self.step.stage is Stage.OPTIMIZE else QuantizeError
+        self.failure = error(
+            f"{self.step.file} could not be made: {crash}",
+            "give it more memory" if crash.out_of_memory else "please report the model",
+        )
+
+
+class Ahead:
+    """Makes optimized and quantized files in a staging folder.
+
+    Args:
+        has_room: Whether the machine has the memory and the CPUs to do two things at a time.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        resolved: ResolvedModel,
+        *,
+        staging: Staging,
+        ledger: Ledger,
+        source: Source,
+        workers: Workers,
+        console: Console,
+        has_room: bool,
+    ) -> None:
+        self._request = request
+        self._resolved = resolved
+        self._staging = staging
+        self._ledger = ledger
+        self._source = source
+        self._workers = workers
+        self._console = console
+        self._has_room = has_room
+        self._begun: dict[str, _Begun] = {}
+
+    def __contains__(self, step: Step) -> bool:
+        """Whether its file was begun, and is not asked for yet."""
+        return step.file in self._begun
+
+    def start(self, step: Step, method: str, source: OnnxArtifact) -> None:
+        """Begins a step's file, if it isn't begun.
+
+        Args:
+            step: Optimizes or quantizes.
+            method: Its stage's: an optimizer, a precision.
+            source: The graph that it is made of.
+        """
+        if step in self:
+            return
+        path = self._staging.path(step.file)
+        path.unlink(missing_ok=True)
+        task, named = self._task(step, method)
+        begun = self._begun[step.file] = _Begun(step, method, source, self._workers.take())
+        try:
+            begun.worker.begin(task, source, path, **named)
+        except WorkerCrashed as crash:
+            begun.fail(crash)
+
+    def start_early(self, step: Step, method: str, source: OnnxArtifact) -> None:
+        """Begins a step's file before its turn, where there is room; see start()."""
+        if self._has_room and step not in self:
+            self._console.say(f"{step.stage}, meanwhile: {step.file}")
+            self.start(step, method, source)
+            self._begun[step.file].early = True
+
+    def finish(self, step: Step) -> Made:
+        """Waits for a file that was begun.
+
+        Raises:
+            EmbconvertError: The stage fails, or its process ended.
+        """
+        begun = self._begun.pop(step.file)
+        begun.wait()
+        if begun.lacked_memory and (begun.early or self._begun):
+            self._console.warn(f"{begun.failure}; once more, with nothing beside it")
+            self._has_room = False
+            self.wait()
+            self.start(step, begun.method, begun.source)
+            return self.finish(step)
+        if begun.failure is not None:
+            raise begun.failure
+        assert begun.made is not None
+        return begun.made
+
+    def wait(self) -> None:
+        """Waits for all that was begun; what fails, fails when it is asked for."""
+        for begun in self._begun.values():
+            begun.wait()
+
+    def give_up(self, file: str) -> None:
+        """Ends what is being made of a file that will be made anew, or not at all."""
+        for begun in [b for b in self._begun.values() if b.step.source == file]:
+            begun.worker.kill()
+            del self._begun[begun.step.file]
+
+    def _task(self, step: Step, method: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """Returns what makes a step's file, and its named arguments."""
+        named: dict[str, Any] = {"level": step.level, "work": self._staging.work}
+        if step.stage is Stage.OPTIMIZE:
+            return optimize_graph, named | {
+                "optimizer": Optimizer(method),
+                "keep_weights_apart": not step.is_published,
+                "skip_shape_inference": self._request.skip_shape_inference,
+            }
+        return quantize_graph, named | {
+            "precision": step.precision,
+            "options": step.options,
+            "calibration": Calibration(
+                dataset=self._request.calibration_dataset,
+                folder=self._staging.folder,
+                max_seq_length=self._source.max_seq_length,
+                kind=self._resolved.kind,
+                late_interaction=self._ledger.facts_of_kind().get("late_interaction"),
+            ),
+        }
