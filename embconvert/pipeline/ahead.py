@@ -126,7 +126,7 @@ class Ahead:
     def start_early(self, step: Step, method: str, source: OnnxArtifact) -> None:
         """Begins a step's file before its turn, where there is room; see start()."""
         if self._has_room and step not in self:
-            self._console.say(f"{step.stage}, meanwhile: {step.file}")
+            self._console.say(f"{step.stage}: {step.file}, meanwhile")
             self.start(step, method, source)
             self._begun[step.file].early = True
 

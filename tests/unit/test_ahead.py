@@ -101,7 +101,7 @@ def test_a_file_begun_early_is_made_once_and_waited_for(
     assert made(ahead, Q8) == "Q8.onnx"
     assert Q8 not in ahead
     assert events == ["Float16.onnx begins", "Q8.onnx begins", "Float16.onnx ends", "Q8.onnx ends"]
-    assert "quantize, meanwhile: Q8.onnx" in capsys.readouterr().err
+    assert "quantize: Q8.onnx, meanwhile" in capsys.readouterr().err
 
 
 def test_without_room_nothing_is_begun_early(tmp_path: Path) -> None:
