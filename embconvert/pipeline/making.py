@@ -149,9 +149,9 @@ class Maker:
             raise errors.get(step.stage, QuantizeError)(
                 problem, "choose another precision or --optimize level, or --layout hub"
             )
-        if then is not None and then.stage is Stage.OPTIMIZE and then.source == step.file:
-            self._ahead.start_early(then, _methods(then)[0], artifact)
         if not self._request.skip_validation:
+            if then is not None and then.stage is Stage.OPTIMIZE and then.source == step.file:
+                self._ahead.start_early(then, _methods(then)[0], artifact)
             self._verifier.prepare()
         fidelity = None
         if step.floor is not None:
