@@ -23,8 +23,9 @@ from embconvert.graph.source_tensors import mark, marked, place_of, transposed
 from embconvert.kinds import KINDS, TOKENS_OUTPUT, Value
 from embconvert.model import ExportedModel
 from embconvert.processes.heap import without_holes
+from embconvert.processes.mappings import MappedRange, mapped_ranges
 from embconvert.source.stored_weights import float32_copies, placeholders, swapped
-from embconvert.tracing import shapes_without_weights, traceable_operators
+from embconvert.tracing import shapes_without_weights, traceable_operators, without_products
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -115,7 +116,7 @@ def _trace(
     axes = dict.fromkeys(features, per_token)
     axes |= {value.name: per_token if value.per_token else per_text for value in values}
     buffer = io.BytesIO()
-    with traceable_operators(), shapes_without_weights():
+    with traceable_operators(), without_products(), shapes_without_weights():
         torch.onnx.export(
             module,
             tuple(features.values()),
@@ -167,9 +168,10 @@ def _bind_weights(model: "ir.Model", weights: "Mapping[str, torch.Tensor]") -> l
     for value in [v for v in graph.inputs if v.name in weights]:
         graph.inputs.remove(value)
         graph.initializers.add(value)
+    files = list(mapped_ranges(".safetensors"))
     for name, value in graph.initializers.items():
         if name in weights:
-            value.const_value = _lazy_weight(name, weights[name])
+            value.const_value = _lazy_weight(name, weights[name], files)
     used = [name for name, value in graph.initializers.items() if name in weights and value.uses()]
     taken = set(graph.initializers) | {
         v.name for v in ir.traversal.RecursiveGraphIterator(graph) for v in v.outputs
@@ -182,8 +184,16 @@ def _bind_weights(model: "ir.Model", weights: "Mapping[str, torch.Tensor]") -> l
     return used
 
 
-def _lazy_weight(name: str, stored: "torch.Tensor") -> "ir.TensorProtocol":
-    """Returns a weight that is read, checked and cast to float32 when it is looked at."""
+def _lazy_weight(
+    name: str, stored: "torch.Tensor", files: Sequence[MappedRange]
+) -> "ir.TensorProtocol":
+    """Returns a weight that is read, checked and cast to float32 when it is looked at.
+
+    Args:
+        name: Of the weight.
+        stored: As the source has it.
+        files: Where it may be mapped from.
+    """
     import onnx_ir as ir
     from onnx_ir.tensor_adapters import TorchTensor
 
@@ -200,7 +210,7 @@ def _lazy_weight(name: str, stored: "torch.Tensor") -> "ir.TensorProtocol":
         return TorchTensor(stored.cpu(), name=name)
     shape = ir.Shape(stored.shape)
     lazy = ir.LazyTensor(read, ir.DataType.FLOAT, shape=shape, name=name)
-    return mark(lazy, place_of(stored))
+    return mark(lazy, place_of(stored, files))
 
 
 def _settle_outputs(model: "ir.Model", source: "SourceModel", output: Output) -> None:

@@ -6,6 +6,7 @@ right for the traced length only.
 """
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,35 @@ def _traced_stride(wanted: int, axis: int, own: tuple[int, ...], traced: list[An
         return wanted
     nearest = max(fitting, key=lambda i: (own[i], i == axis))
     return traced[nearest] * (wanted // own[nearest])
+
+
+@contextlib.contextmanager
+def without_products() -> Iterator[None]:
+    """Leaves out the arithmetic of matrix products: a trace needs their shapes only.
+
+    torch would copy a stand-in for a weight, which takes no memory, to the weight's full size to
+    multiply with it. The tracer has noted the operation before it comes to the kernel for the CPU,
+    which is another one meanwhile.
+    """
+    import torch
+
+    def mm(left: "torch.Tensor", right: "torch.Tensor") -> "torch.Tensor":
+        return left.new_zeros(left.shape[0], right.shape[1])
+
+    def addmm(
+        _: "torch.Tensor", left: "torch.Tensor", right: "torch.Tensor", **__: Any
+    ) -> "torch.Tensor":
+        return mm(left, right)
+
+    kernels = torch.library.Library("aten", "IMPL")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch tells that a kernel is replaced
+        kernels.impl("mm", mm, "CPU", allow_override=True)
+        kernels.impl("addmm", addmm, "CPU", allow_override=True)
+    try:
+        yield
+    finally:
+        kernels._destroy()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ source, in which precision, and whether it is transposed. It is never published.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.processes.mappings import mapped_ranges
+from embconvert.processes.mappings import MappedRange
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -53,16 +53,17 @@ class Place:
         return values if self.permutation is None else values.transpose(self.permutation)
 
 
-def place_of(stored: "torch.Tensor") -> Place | None:
+def place_of(stored: "torch.Tensor", files: Iterable[MappedRange]) -> Place | None:
     """Returns where a mapped tensor lies, or None when it is not mapped from a file as it is.
 
-    It asks the kernel, so it holds however transformers renamed or split what
-    its file has.
+    Args:
+        stored: The tensor, however transformers renamed or split what its file has.
+        files: What the kernel says that this process has mapped.
     """
     if not stored.is_contiguous() or stored.device.type != "cpu":
         return None
     address = stored.data_ptr()
-    for part in mapped_ranges(".safetensors"):
+    for part in files:
         if part.start <= address < part.end:
             return Place(
                 file=part.path,

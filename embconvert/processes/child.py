@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -54,6 +55,9 @@ def serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Seque
     Console(quiet=False, debug=debug)
     reporter = _PipeReporter(pipe)
     import_all(preload)
+    # What was imported stays; the garbage collector need not look at it again and again, nor make
+    # copies of the pages that a fork shares.
+    gc.freeze()
     # Without its parent it is of no use. An orderly end would wait for children, and takes torch
     # most of a second.
     with contextlib.suppress(EOFError, OSError):
