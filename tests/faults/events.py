@@ -115,7 +115,8 @@ class Events:
         from embconvert.processes import workers
 
         events = self
-        write, call = streams.HashingFile.write, workers.Worker.call
+        write = streams.HashingFile.write
+        begin, result = workers.Worker.begin, workers.Worker.result
 
         def counted_write(self: Any, data: Any) -> None:
             before = self.size_bytes // _WRITE_BYTES
@@ -124,11 +125,15 @@ class Events:
                 self._stream.flush()
                 events.happened("write")
 
-        def counted_call(self: Any, task: Any, *arguments: Any, **named: Any) -> Any:
+        def counted_begin(self: Any, task: Any, *arguments: Any, **named: Any) -> None:
             events.happened(f"begin {task.__name__}")
-            result = call(self, task, *arguments, **named)
-            events.happened(f"end {task.__name__}")
-            return result
+            self.task = task.__name__
+            begin(self, task, *arguments, **named)
+
+        def counted_result(self: Any, *arguments: Any) -> Any:
+            returned = result(self, *arguments)
+            events.happened(f"end {self.task}")
+            return returned
 
         def counted_fsync(descriptor: int, fsync: Any = os.fsync) -> None:
             events.happened("fsync")
@@ -136,4 +141,5 @@ class Events:
 
         os.fsync = counted_fsync  # type: ignore[assignment]
         streams.HashingFile.write = counted_write  # type: ignore[method-assign]
-        workers.Worker.call = counted_call  # type: ignore[method-assign]
+        workers.Worker.begin = counted_begin  # type: ignore[method-assign]
+        workers.Worker.result = counted_result  # type: ignore[method-assign,assignment]
