@@ -35,6 +35,7 @@ class _Begun:
         source: The graph that it is made of.
         worker: Makes it.
         early: Whether it was begun before its turn, and so beside something else.
+        again: Whether it is made once more, with nothing beside it.
         made: What became of it.
         failure: Or what went wrong.
         lacked_memory: Whether the process was ended for that.
@@ -45,6 +46,7 @@ class _Begun:
     source: OnnxArtifact
     worker: Worker
     early: bool = False
+    again: bool = False
     made: Made | None = None
     failure: Exception | None = None
     lacked_memory: bool = False
@@ -138,11 +140,12 @@ class Ahead:
         """
         begun = self._begun.pop(step.file)
         begun.wait()
-        if begun.lacked_memory and (begun.early or self._begun):
+        if begun.lacked_memory and not begun.again and (begun.early or self._begun):
             self._console.warn(f"{begun.failure}; once more, with nothing beside it")
             self._has_room = False
             self.wait()
             self.start(step, begun.method, begun.source)
+            self._begun[step.file].again = True
             return self.finish(step)
         if begun.failure is not None:
             raise begun.failure

@@ -137,7 +137,25 @@ def test_what_two_at_a_time_lack_memory_for_is_made_alone(
     assert OPTIMIZED not in ahead
 
 
-def test_what_lacks_memory_alone_fails(tmp_path: Path) -> None:
+def test_each_of_two_that_lack_memory_is_made_alone(tmp_path: Path) -> None:
+    ahead = make_ahead(tmp_path, [], deaths=(-signal.SIGKILL, -signal.SIGKILL))
+    ahead.start(FLOAT16, "Float16", GRAPH)
+    ahead.start_early(Q8, "Q8", GRAPH)
+    ahead.wait()
+    assert made(ahead, FLOAT16) == FLOAT16.file
+    assert made(ahead, Q8) == Q8.file
+
+
+def test_what_lacks_memory_alone_as_well_fails(tmp_path: Path) -> None:
+    ahead = make_ahead(tmp_path, [], deaths=(-signal.SIGKILL,) * 3)
+    ahead.start(FLOAT16, "Float16", GRAPH)
+    ahead.start_early(Q8, "Q8", GRAPH)
+    ahead.wait()
+    with pytest.raises(QuantizeError, match="lack of memory"):
+        ahead.finish(FLOAT16)
+
+
+def test_what_lacks_memory_with_nothing_beside_it_fails(tmp_path: Path) -> None:
     events: list[str] = []
     ahead = make_ahead(tmp_path, events, deaths=(-signal.SIGKILL,))
     ahead.start(Q8, "Q8", GRAPH)
