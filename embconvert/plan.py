@@ -57,6 +57,11 @@ class Plan:
     wide_values: int = 0
 
     @property
+    def verifies(self) -> bool:
+        """Whether a graph of it is compared with the source."""
+        return any(step.floor is not None for step in self.steps)
+
+    @property
     def wide_bytes(self) -> int:
         """About how much memory the widest values of a batch take, three of them at a time.
 
@@ -81,9 +86,8 @@ class Plan:
         once, and a share of the float32 weights, for they are read a layer at a time at most when
         memory is short.
         """
-        verified = any(step.floor is not None for step in self.steps)
-        usual = int((0.8e9 if verified else 0.6e9) + 0.05 * 4 * self.parameters)
-        return usual + (self.wide_bytes if verified else 0)
+        usual = int((0.8e9 if self.verifies else 0.6e9) + 0.05 * 4 * self.parameters)
+        return usual + (self.wide_bytes if self.verifies else 0)
 
     @property
     def beside_bytes(self) -> int:

@@ -54,8 +54,8 @@ def half_weight(name: str, weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
 def to_half(values: Any, largest: float = np.inf) -> Any:
     """Casts a float32 array to float16 as onnxconverter-common's convert_np_to_float16 does.
 
-    Finite numbers stay finite, and those that are not zero stay so. The library's takes some two
-    hundred times as long, and ten times the array's memory.
+    Finite numbers stay finite, and those that are not zero stay so. The library's takes some
+    forty times as long on two CPUs, and ten times the array's memory.
 
     Args:
         values: Of any shape but ().

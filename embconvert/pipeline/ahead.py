@@ -13,7 +13,7 @@ from embconvert.console import Console
 from embconvert.errors import OptimizeError, QuantizeError
 from embconvert.fidelity.source import Source
 from embconvert.folder.staging import Staging
-from embconvert.model import OnnxArtifact, OptimizedModel, QuantizedModel, ResolvedModel
+from embconvert.model import OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.optimize import Optimizer
 from embconvert.pipeline.ledger import Ledger
 from embconvert.processes.metering import Meter
@@ -83,7 +83,6 @@ class Ahead:
     def __init__(
         self,
         request: Request,
-        resolved: ResolvedModel,
         *,
         staging: Staging,
         ledger: Ledger,
@@ -93,7 +92,6 @@ class Ahead:
         has_room: bool,
     ) -> None:
         self._request = request
-        self._resolved = resolved
         self._staging = staging
         self._ledger = ledger
         self._source = source
@@ -179,7 +177,7 @@ class Ahead:
                 dataset=self._request.calibration_dataset,
                 folder=self._staging.folder,
                 max_seq_length=self._source.max_seq_length,
-                kind=self._resolved.kind,
+                kind=self._source.kind,
                 late_interaction=self._ledger.facts_of_kind().get("late_interaction"),
             ),
         }

@@ -123,8 +123,7 @@ def warn_of_memory(plan: Plan, console: Console) -> None:
 def is_short_of_memory(plan: Plan, console: Console) -> bool:
     """Whether graphs must be verified in pieces; says so."""
     available = available_memory_bytes()
-    verified = any(step.floor is not None for step in plan.steps)
-    if not verified or plan.whole_graphs_bytes <= available:
+    if not plan.verifies or plan.whole_graphs_bytes <= available:
         return False
     console.say(
         f"{available / 1e9:.1f} GB of memory: the source and the graphs are run layer by layer "
@@ -143,7 +142,8 @@ def has_room_for_two(plan: Plan, console: Console, *, in_pieces: bool) -> bool:
     """
     if cpus() < 2 or len(plan.steps) < 2:
         return False
-    need = plan.memory_need_bytes if in_pieces else plan.whole_graphs_bytes
+    in_whole = plan.verifies and not in_pieces
+    need = plan.whole_graphs_bytes if in_whole else plan.memory_need_bytes
     if need + plan.beside_bytes <= available_memory_bytes():
         return True
     console.say("little memory: one thing is done after the other")

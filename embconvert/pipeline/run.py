@@ -60,7 +60,6 @@ class Run:
             verifier=self._verifier,
             ahead=Ahead(
                 request,
-                resolved,
                 staging=staging,
                 ledger=self._ledger,
                 source=self._source,

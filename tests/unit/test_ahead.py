@@ -12,6 +12,7 @@ from embconvert.console import Console
 from embconvert.errors import OptimizeError, QuantizeError
 from embconvert.kinds import Kind
 from embconvert.optimize import Optimizer
+from embconvert.pipeline import prepare
 from embconvert.pipeline.ahead import Ahead
 from embconvert.processes.workers import WorkerCrashed
 from embconvert.steps import Stage, Step
@@ -74,13 +75,40 @@ def make_ahead(
     parts: dict[str, Any] = {
         "staging": SimpleNamespace(path=tmp_path.joinpath, work=tmp_path, folder=tmp_path),
         "ledger": SimpleNamespace(facts_of_kind=lambda: facts),
-        "source": SimpleNamespace(max_seq_length=None),
+        "source": SimpleNamespace(max_seq_length=None, kind=Kind.EMBEDDING),
         "workers": SimpleNamespace(take=lambda: Worker(events, left)),
     }
     request: Any = SimpleNamespace(skip_shape_inference=False, calibration_dataset=None)
-    resolved: Any = SimpleNamespace(kind=Kind.EMBEDDING)
     console = Console(quiet=False, debug=False)
-    return Ahead(request, resolved, **parts, console=console, has_room=has_room)
+    return Ahead(request, **parts, console=console, has_room=has_room)
+
+
+@pytest.mark.parametrize(
+    ("verifies", "in_pieces", "available", "room"),
+    [
+        (True, False, 4_400_000_000, True),
+        (True, False, 4_300_000_000, False),  # whole graphs
+        (True, True, 1_400_000_000, True),
+        (True, True, 1_300_000_000, False),
+        (False, False, 1_400_000_000, True),  # nothing runs whole
+    ],
+)
+def test_two_at_a_time_take_what_is_left(
+    verifies: bool, in_pieces: bool, available: int, room: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "available_memory_bytes", lambda: available)
+    monkeypatch.setattr(prepare, "cpus", lambda: 2)
+    plan: Any = SimpleNamespace(
+        steps=(OPTIMIZED, FLOAT16),
+        verifies=verifies,
+        whole_graphs_bytes=4_000_000_000,
+        memory_need_bytes=1_000_000_000,
+        beside_bytes=400_000_000,
+    )
+    console = Console(quiet=True, debug=False)
+    assert prepare.has_room_for_two(plan, console, in_pieces=in_pieces) is room
+    monkeypatch.setattr(prepare, "cpus", lambda: 1)
+    assert not prepare.has_room_for_two(plan, console, in_pieces=in_pieces)
 
 
 def made(ahead: Ahead, step: Step) -> object:
