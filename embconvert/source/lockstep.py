@@ -3,16 +3,26 @@
 Each batch runs in a thread of its own, one thread at a time; before each layer it waits until the
 others have come as far. So a layer's weights are read, and cast, once for all batches instead of
 once for each: with less memory than weights, each of those times would come from the disk.
+
+Within a layer they wait for each other at each linear module, too, and go through it as the rows of
+one matrix: a product with few rows spends its time on the weights, not on the rows. What a batch
+gets is the same but for rounding.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+Product = Callable[["torch.Tensor"], "torch.Tensor"]
+
+# More rows at a time don't make a product quicker, and the batches that wait take memory.
+_ROWS = 1024
 
 
 def layers_of(model: "torch.nn.Module") -> "list[torch.nn.Module]":
@@ -27,39 +37,97 @@ def layers_of(model: "torch.nn.Module") -> "list[torch.nn.Module]":
 
 def run_in_lockstep(
     calls: Sequence[Callable[[], T]],
-    layers: "Iterable[torch.nn.Module]",
+    model: "torch.nn.Module",
     after_layer: Callable[[], None],
 ) -> list[T]:
     """Makes calls that run a model, each waiting for the others before every layer.
 
     Args:
         calls: They must go through the same layers in the same order to profit.
-        layers: Of the model.
+        model: Its layers and its linear modules are where they wait.
         after_layer: Called when all have gone through a layer.
 
     Returns:
         Their results, in order.
     """
-    threads: list[_Batch] = [_Batch(call) for call in calls]
-    hooks = [layer.register_forward_pre_hook(_wait_for_others) for layer in layers]
+    batches = [_Batch(call) for call in calls]
     try:
-        while any(thread.is_unfinished for thread in threads):
-            for thread in threads:
-                if thread.is_unfinished:
-                    thread.go_on()
-            after_layer()
+        with _waiting(model):
+            while unfinished := [batch for batch in batches if batch.is_unfinished]:
+                while unfinished:
+                    _go_on_together(_few(unfinished))
+                after_layer()
+    finally:
+        for batch in batches:
+            batch.abandon()
+    return [batch.result for batch in batches]
+
+
+@contextlib.contextmanager
+def _waiting(model: "torch.nn.Module") -> Iterator[None]:
+    """Has batches wait before each layer of a model, and at its linear modules."""
+    import torch
+
+    hooks = [layer.register_forward_pre_hook(_wait_for_others) for layer in layers_of(model)]
+    # Subclasses may do more than to multiply.
+    linear = [module for module in model.modules() if type(module) is torch.nn.Linear]
+    for module in linear:
+        module.forward = partial(_multiply_with_others, module.forward)
+    try:
+        yield
     finally:
         for hook in hooks:
             hook.remove()
-        for thread in threads:
-            thread.abandon()
-    return [thread.result for thread in threads]
+        for module in linear:
+            del module.forward
 
 
 def _wait_for_others(*_: Any) -> None:
-    thread = threading.current_thread()
-    if isinstance(thread, _Batch):
-        thread.pause()
+    batch = threading.current_thread()
+    if isinstance(batch, _Batch):
+        batch.pause()
+
+
+def _multiply_with_others(forward: Product, rows: "torch.Tensor") -> "torch.Tensor":
+    batch = threading.current_thread()
+    if isinstance(batch, _Batch) and rows.dim() > 1:
+        return batch.multiply(forward, rows)
+    return forward(rows)
+
+
+def _few(batches: "list[_Batch]") -> "list[_Batch]":
+    """Lets batches go on until some have enough rows for a product; takes them off the list."""
+    few, rows = [], 0
+    while batches and rows < _ROWS:
+        few.append(batches.pop(0))
+        few[-1].go_on()
+        rows += few[-1].rows
+    return few
+
+
+def _go_on_together(batches: "Sequence[_Batch]") -> None:
+    """Lets batches go on until none waits for a product."""
+    while asking := [batch for batch in batches if batch.wants is not None]:
+        by_product: dict[Product, list[_Batch]] = {}
+        for batch in asking:
+            assert batch.wants is not None
+            by_product.setdefault(batch.wants, []).append(batch)
+        for product, together in by_product.items():
+            made = _multiply(product, [batch.values for batch in together])
+            for batch, values in zip(together, made, strict=True):
+                batch.values = values
+        for batch in asking:
+            batch.go_on()
+
+
+def _multiply(product: Product, values: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+    """Returns what a product makes of each of some values, (..., channels)."""
+    import torch
+
+    rows = [value.flatten(0, -2) for value in values]
+    with torch.no_grad():
+        made = product(torch.cat(rows)).split([len(part) for part in rows])
+    return [part.unflatten(0, v.shape[:-1]) for part, v in zip(made, values, strict=True)]
 
 
 class _Abandoned(BaseException):
@@ -67,7 +135,14 @@ class _Abandoned(BaseException):
 
 
 class _Batch(threading.Thread):
-    """A call that can be run a layer at a time."""
+    """A call that can be run up to the next layer or product.
+
+    Attributes:
+        wants: The product that it waits for; None when it waits for the next layer.
+        values: What is to be multiplied; then what came of it.
+        is_unfinished: Whether there is no result yet.
+        result: What the call returned.
+    """
 
     def __init__(self, call: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
@@ -76,21 +151,37 @@ class _Batch(threading.Thread):
         self._has_paused = threading.Semaphore(0)
         self._error: BaseException | None = None
         self._abandoned = False
+        self.wants: Product | None = None
+        self.values: Any = None
         self.is_unfinished = True
         self.result: Any = None
 
+    @property
+    def rows(self) -> int:
+        """How many rows it waits to have multiplied."""
+        return 0 if self.wants is None else int(self.values.shape[:-1].numel())
+
     def go_on(self) -> None:
-        """Runs it up to the next layer, or to its end.
+        """Runs it up to the next layer or product, or to its end.
 
         Raises:
             BaseException: The call raised it.
         """
+        self.wants = None
         if self.ident is None:
             self.start()
         self._may_run.release()
         self._has_paused.acquire()
         if self._error is not None:
             raise self._error
+
+    def multiply(self, product: Product, values: "torch.Tensor") -> "torch.Tensor":
+        """Waits until the values have been sent through a product; called by the thread itself."""
+        self.wants, self.values = product, values
+        self.pause()
+        made: torch.Tensor = self.values
+        self.values = None
+        return made
 
     def pause(self) -> None:
         """Waits for go_on(); called by the thread itself."""

@@ -273,7 +273,7 @@ class SourceModel:
         keep_freed()
         try:
             return run_in_lockstep(
-                [partial(self._encode, group) for group in groups], layers, after_layer
+                [partial(self._encode, group) for group in groups], self._model, after_layer
             )
         finally:
             self._casts.are_kept = False
