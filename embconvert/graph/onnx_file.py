@@ -14,6 +14,7 @@ from embconvert.graph.description import describe
 from embconvert.graph.lazy_onnx import read_lazily
 from embconvert.graph.source_tensors import marked, places_file, read_places, write_places
 from embconvert.graph.streams import HashingFile, bytes_ahead, hash_file
+from embconvert.graph.uncached import open_to_write
 from embconvert.model import (
     EXTERNAL_DATA_THRESHOLD_BYTES,
     FileRecord,
@@ -101,15 +102,15 @@ def write_model(
         inline = {n: t for n, t in tensors.items() if n not in outside}
         external = _write_external_data(outside, headers, path.with_name(path.name + "_data"))
 
-    with path.open("wb") as stream:
+    entries = {n: header.SerializeToString(deterministic=True) for n, header in headers.items()}
+    lengths: dict[str, int] = {}
+    for name, header in entries.items():
+        size = inline[name].nbytes if name in inline else None
+        raw = 0 if size is None else len(_TENSOR_RAW_DATA) + len(_varint(size)) + size
+        lengths[name] = len(header) + raw
+    body = sum(len(_GRAPH_INITIALIZER) + len(_varint(n)) + n for n in lengths.values())
+    with open_to_write(path, len(graph) + body) as stream:
         file = HashingFile(stream)
-        entries = {n: header.SerializeToString(deterministic=True) for n, header in headers.items()}
-        lengths: dict[str, int] = {}
-        for name, header in entries.items():
-            size = inline[name].nbytes if name in inline else None
-            raw = 0 if size is None else len(_TENSOR_RAW_DATA) + len(_varint(size)) + size
-            lengths[name] = len(header) + raw
-        body = sum(len(_GRAPH_INITIALIZER) + len(_varint(n)) + n for n in lengths.values())
         file.write(proto.SerializeToString(deterministic=True))
         file.write(_MODEL_GRAPH + _varint(len(graph) + body) + graph)
         data = bytes_ahead(inline.values())
@@ -127,7 +128,8 @@ def _write_external_data(
     """Streams tensors to one file and notes their places in their headers."""
     import onnx
 
-    with path.open("wb") as stream:
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    with open_to_write(path, size) as stream:
         file = HashingFile(stream)
         for (name, tensor), data in zip(
             tensors.items(), bytes_ahead(tensors.values()), strict=True
