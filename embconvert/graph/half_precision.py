@@ -7,6 +7,7 @@ import numpy as np
 
 from embconvert.graph.layout import contiguous
 from embconvert.graph.runtime import open_session, session_options
+from embconvert.graph.streams import rows_of
 from embconvert.processes.threads import on_rows
 
 if TYPE_CHECKING:
@@ -37,18 +38,19 @@ def half_weight(name: str, weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
     """Returns a weight that is cast to float16 when it is looked at; TooLargeForHalf then."""
     import onnx_ir as ir
 
-    def cast() -> ir.Tensor:
+    from embconvert.graph.rows_tensor import RowsTensor
+
+    def cast(values: Any) -> Any:
         try:
-            return ir.Tensor(to_half(weight.numpy(), HALF_RANGE))
+            return to_half(values, HALF_RANGE)
         except OverflowError as error:
             raise TooLargeForHalf(name) from error
 
-    return ir.LazyTensor(
-        cast,
-        ir.DataType.FLOAT16,
-        shape=ir.Shape(weight.shape),
-        name=name,
-    )
+    kind, shape = ir.DataType.FLOAT16, ir.Shape(weight.shape)
+    rows = rows_of(weight)
+    if rows is None:
+        return ir.LazyTensor(lambda: ir.Tensor(cast(weight.numpy())), kind, shape=shape, name=name)
+    return RowsTensor(lambda which: cast(rows(which)), kind, shape=shape, name=name)
 
 
 def to_half(values: Any, largest: float = np.inf) -> Any:

@@ -66,6 +66,10 @@ class MappedTensor(ir.ExternalTensor):  # type: ignore[misc]
             return np.empty(shape, kind)
         return np.frombuffer(self._file.content, kind, self.size, self.offset).reshape(shape)
 
+    def rows(self, which: slice) -> Any:
+        """Returns some of its rows; only those are read."""
+        return self.numpy()[which]
+
     def __array__(self, dtype: Any = None) -> Any:
         """Returns numpy() in a type."""
         return self.numpy().__array__(dtype)

@@ -118,7 +118,7 @@ def write_model(
             file.write(_GRAPH_INITIALIZER + _varint(lengths[name]) + header)
             if name in inline:
                 file.write(_TENSOR_RAW_DATA + _varint(inline[name].nbytes))
-                file.write(next(data))
+                file.write_next(data, inline[name].nbytes)
     return describe(model, path, file.sha256, external)
 
 
@@ -131,16 +131,15 @@ def _write_external_data(
     size = sum(tensor.nbytes for tensor in tensors.values())
     with open_to_write(path, size) as stream:
         file = HashingFile(stream)
-        for (name, tensor), data in zip(
-            tensors.items(), bytes_ahead(tensors.values()), strict=True
-        ):
+        data = bytes_ahead(tensors.values())
+        for name, tensor in tensors.items():
             file.write(bytes(-file.size_bytes % _ALIGNMENT_BYTES))
             header = headers[name]
             header.data_location = onnx.TensorProto.EXTERNAL
             place = {"location": path.name, "offset": file.size_bytes, "length": tensor.nbytes}
             for key, value in place.items():
                 header.external_data.add(key=key, value=str(value))
-            file.write(data)
+            file.write_next(data, tensor.nbytes)
     return FileRecord(path=path.name, sha256=file.sha256, size_bytes=file.size_bytes)
 
 

@@ -41,10 +41,14 @@ class Place:
     shape: tuple[int, ...]
     permutation: tuple[int, ...] | None = None
 
-    def read(self) -> npt.NDArray[np.float32]:
-        """Returns the weight in float32; mapped where it lies so."""
+    def read(self, rows: slice = slice(None)) -> npt.NDArray[np.float32]:
+        """Returns the weight in float32, or some rows as they lie there; mapped where it lies so.
+
+        Args:
+            rows: Others are not read.
+        """
         kind = np.uint16 if self.dtype == "bfloat16" else np.dtype(self.dtype)
-        array: Any = np.memmap(self.file, kind, "r", self.offset, self.shape)
+        array: Any = np.memmap(self.file, kind, "r", self.offset, self.shape)[rows]
         if self.dtype == "bfloat16":  # the upper half of a float32
             wide = array.astype(np.uint32)
             wide <<= 16
@@ -105,6 +109,16 @@ def write_places(path: Path, places: Mapping[str, Place]) -> None:
     places_file(path).write_text(json.dumps(content), encoding="utf-8")
 
 
+def _weight(name: str, place: Place, shape: "ir.Shape") -> "ir.LazyTensor":
+    import onnx_ir as ir
+
+    from embconvert.graph.rows_tensor import RowsTensor
+
+    if place.permutation is None and shape:
+        return RowsTensor(place.read, ir.DataType.FLOAT, shape=shape, name=name)
+    return ir.LazyTensor(lambda: ir.Tensor(place.read()), ir.DataType.FLOAT, shape=shape, name=name)
+
+
 def read_places(path: Path) -> "dict[str, ir.LazyTensor]":
     """Returns the weights that lie elsewhere, by name; none where nothing lies elsewhere."""
     import onnx_ir as ir
@@ -123,9 +137,5 @@ def read_places(path: Path) -> "dict[str, ir.LazyTensor]":
         )
         shape = [place.shape[axis] for axis in place.permutation or range(len(place.shape))]
 
-        def read(place: Place = place) -> ir.Tensor:
-            return ir.Tensor(place.read())
-
-        lazy = ir.LazyTensor(read, ir.DataType.FLOAT, shape=ir.Shape(shape), name=name)
-        tensors[name] = mark(lazy, place)
+        tensors[name] = mark(_weight(name, place, ir.Shape(shape)), place)
     return tensors

@@ -3,8 +3,9 @@
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # What is sooner hashed than a thread is started.
 _SHORT_BYTES = 1 << 20
+# Of a tensor that is made in parts; what glibc takes from the memory that was freed before.
+_PART_BYTES = 1 << 24
 
 
 class HashingFile:
@@ -41,6 +44,12 @@ class HashingFile:
         finally:
             hashing.join()
 
+    def write_next(self, parts: Iterator[memoryview], size_bytes: int) -> None:
+        """Writes so many bytes of what bytes_ahead() yields: those of the next tensor."""
+        end = self.size_bytes + size_bytes
+        while self.size_bytes < end:
+            self.write(next(parts))
+
     @property
     def sha256(self) -> str:
         """Hex digest of what was written so far."""
@@ -53,22 +62,51 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def rows_of(tensor: "ir.TensorProtocol") -> Callable[[slice], Any] | None:
+    """Returns what gives some rows of a tensor without the others; None where nothing does."""
+    in_whole_bytes = len(tensor.shape) > 0 and tensor.dtype.bitwidth >= 8
+    return getattr(tensor, "rows", None) if in_whole_bytes else None
+
+
 def _bytes_of(tensor: "ir.TensorProtocol") -> memoryview:
     """Returns a tensor's little-endian bytes; materializes it."""
     array = tensor.numpy()
     if array.dtype.kind in "fiub" and array.dtype.byteorder in "=|<":
-        flat: memoryview = contiguous(array).reshape(-1).view(np.uint8).data
-        return flat
+        return _flat(array)
     # bfloat16, float8 and packed types, which numpy has no native type for
     return memoryview(tensor.tobytes())
 
 
+def _flat(array: Any) -> memoryview:
+    flat: memoryview = contiguous(array).reshape(-1).view(np.uint8).data
+    return flat
+
+
+def _parts_of(tensor: "ir.TensorProtocol") -> Iterator[Callable[[], memoryview]]:
+    """Yields what makes a tensor's bytes, a part after the other."""
+    rows = rows_of(tensor)
+    if rows is None or tensor.nbytes <= _PART_BYTES:
+        yield lambda: _bytes_of(tensor)
+        return
+    count = int(tensor.shape.numpy()[0])
+    step = max(1, count * _PART_BYTES // tensor.nbytes)
+    for start in range(0, count, step):
+        yield partial(_bytes_of_rows, rows, slice(start, start + step))
+
+
+def _bytes_of_rows(rows: Callable[[slice], Any], which: slice) -> memoryview:
+    return _flat(rows(which))
+
+
 def bytes_ahead(tensors: "Iterable[ir.TensorProtocol]") -> Iterator[memoryview]:
-    """Yields tensors' little-endian bytes; each is materialized while the one before is written."""
+    """Yields tensors' little-endian bytes, those of large ones in parts.
+
+    Each is made while the one before is written.
+    """
     with ThreadPoolExecutor(1) as thread:
         coming: deque[Future[memoryview]] = deque()
-        for tensor in tensors:
-            coming.append(thread.submit(_bytes_of, tensor))
+        for make in (make for tensor in tensors for make in _parts_of(tensor)):
+            coming.append(thread.submit(make))
             if len(coming) > 1:
                 yield coming.popleft().result()
         for last in coming:

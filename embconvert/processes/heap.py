@@ -7,7 +7,7 @@ from collections.abc import Iterator
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 # What glibc raises its own threshold to at most, as larger and larger blocks are freed.
 _LARGEST_THRESHOLD_BYTES = 1 << 25
-_KEPT_BYTES = 1 << 27
+_KEPT_BYTES = 1 << 28
 
 
 def keep_freed() -> None:

@@ -1,6 +1,7 @@
 """ONNX files are written and read without holding their weights."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxconverter_common.float16 import convert_np_to_float16
 
-from embconvert.graph.half_precision import HALF_RANGE, to_half
+from embconvert.graph import streams
+from embconvert.graph.half_precision import HALF_RANGE, half_weight, to_half
 from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.layout import contiguous
 from embconvert.graph.mapped_tensors import MappedFile, MappedTensor
 from embconvert.graph.onnx_file import read_artifact, read_model, write_model
+from embconvert.graph.rows_tensor import RowsTensor
 from embconvert.graph.streams import bytes_ahead, hash_file
 
 WEIGHT = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) / 4096
@@ -107,6 +110,42 @@ def test_a_mapped_tensor_of_any_type_is_written_as_it_lies(
     )  # fmt: skip
     assert tensor.tobytes() == b"".join(bytes_ahead([tensor])) == content[64 : 64 + 4096]
     assert tensor.numpy().shape == tuple(tensor.shape)
+
+
+@pytest.mark.parametrize("kind", [ir.DataType.BFLOAT16, ir.DataType.FLOAT16, ir.DataType.INT4])
+def test_a_large_mapped_tensor_is_written_in_parts(
+    kind: ir.DataType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_PART_BYTES", 1000)
+    content = np.random.default_rng(0).bytes(8192)
+    (tmp_path / "weights").write_bytes(content)
+    tensor = MappedTensor(
+        MappedFile(tmp_path / "weights"),
+        offset=0, length=8192, dtype=kind, shape=ir.Shape([64, 128 * 8 // kind.bitwidth]), name="w",
+    )  # fmt: skip
+    parts = [bytes(part) for part in bytes_ahead([tensor, tensor])]
+    assert b"".join(parts) == content * 2
+    if kind.bitwidth >= 8:
+        assert {len(part) for part in parts} == {7 * 128, 128}
+
+
+def test_a_tensor_is_computed_a_few_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_PART_BYTES", 1 << 10)
+    asked: list[slice] = []
+
+    def rows(which: slice) -> Any:
+        asked.append(which)
+        return WEIGHT[which]
+
+    lazy = RowsTensor(rows, ir.DataType.FLOAT, shape=ir.Shape(WEIGHT.shape), name="weight")
+    write_model(model(half_weight("weight", lazy)), tmp_path / "model.onnx")
+    written = read_model(tmp_path / "model.onnx").graph.initializers["weight"].const_value
+    assert written is not None
+    np.testing.assert_array_equal(written.numpy(), WEIGHT.astype(np.float16))
+    assert asked == [slice(start, start + 8) for start in range(0, 64, 8)]
+    np.testing.assert_array_equal(lazy.numpy(), WEIGHT)
 
 
 def test_a_hollow_model_gets_its_weights_back(tmp_path: Path) -> None:
