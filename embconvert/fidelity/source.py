@@ -1,6 +1,7 @@
 """The source model while it is needed: loaded once, and let go when it may."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ class Source:
         self._workers = workers
         self._console = console
         self._worker: Worker | None = None
+        #: How many texts it embeds; 0 when it does not.
+        self._embedding = 0
+        self._embedded: Embeddings | None = None
         self.facts: SourceFacts | None = None
 
     def load(self) -> SourceFacts:
@@ -84,34 +88,68 @@ class Source:
         return self.facts.max_seq_length if self.facts else self._resolved.max_seq_length
 
     def export(
-        self, path: Path, *, opset: int, exporter: Exporter, keep_weights_apart: bool
+        self,
+        path: Path,
+        *,
+        opset: int,
+        exporter: Exporter,
+        keep_weights_apart: bool,
+        meanwhile: Callable[[], None] | None = None,
     ) -> tuple[OnnxArtifact, Meter]:
-        """Writes the model's graph; see export.export."""
+        """Writes the model's graph; see export.export.
+
+        Args:
+            path: The file.
+            opset: As of export.export.
+            exporter: Likewise.
+            keep_weights_apart: Likewise.
+            meanwhile: Begins something else with the source; None begins nothing.
+        """
         self.load()
-        result: tuple[OnnxArtifact, Meter] = self._call(
-            export_source,
-            path,
-            opset=opset,
-            exporter=exporter,
-            output=self._request.output,
-            keep_weights_apart=keep_weights_apart,
-        )
+        named = {
+            "opset": opset,
+            "exporter": exporter,
+            "output": self._request.output,
+            "keep_weights_apart": keep_weights_apart,
+        }
+        result: tuple[OnnxArtifact, Meter]
+        if meanwhile is not None and self._may_be_copied:
+            with self._idle() as worker, worker.copy() as copy:
+                copy.begin(export_source, path, **named)
+                meanwhile()
+                try:
+                    result = copy.result()
+                    return result
+                except WorkerCrashed:
+                    self._console.warn("the export ended early; once more, with nothing beside it")
+        result = self._call(export_source, path, **named)
         return result
 
-    def embed(
+    @property
+    def _may_be_copied(self) -> bool:
+        """Whether nothing in its process is lost in a copy: neither a GPU nor threads."""
+        return self._request.device == "cpu" and not self._request.trust_remote_code
+
+    def begin_embedding(
         self, texts: Sequence[Item], workload: Workload, *, layer_by_layer: bool
-    ) -> Embeddings:
-        """Embeds a workload: the reference, a row for each text of each group."""
+    ) -> None:
+        """Begins to embed a workload; embeddings() waits for it."""
         self.load()
-        with self._console.progress("embedding with the source", workload.size) as advance:
-            parts: list[Embeddings] = self._call(
-                embed_with_source,
-                texts,
-                workload.groups,
-                layer_by_layer=layer_by_layer,
-                advance=advance,
-            )
-        return join(parts)
+        with self._idle() as worker:
+            worker.begin(embed_with_source, texts, workload.groups, layer_by_layer=layer_by_layer)
+        self._embedding, self._embedded = workload.size, None
+
+    def embeddings(self) -> Embeddings:
+        """Returns what was begun: the reference, a row for each text of each group."""
+        if self._embedded is None:
+            with (
+                self._console.progress("embedding with the source", self._embedding) as advance,
+                self._until_it_ends() as worker,
+            ):
+                parts: list[Embeddings] = worker.result(advance)
+            self._embedded = join(parts)
+        self._embedding = 0
+        return self._embedded
 
     def tokenize(self, texts: Sequence[Item]) -> TokenizedTexts:
         """Tokenizes by the folder's files, which must give what transformers gives.
@@ -142,9 +180,21 @@ class Source:
         )
 
     def _call(self, task: Any, *arguments: Any, **named: Any) -> Any:
+        with self._idle() as worker:
+            return worker.call(task, *arguments, **named)
+
+    def _idle(self) -> AbstractContextManager[Worker]:
+        """Waits until the process has nothing to do; see _until_it_ends."""
+        if self._embedding:
+            self.embeddings()
+        return self._until_it_ends()
+
+    @contextmanager
+    def _until_it_ends(self) -> Iterator[Worker]:
+        """Yields the process; turns its end into an ExportError."""
         assert self._worker is not None
         try:
-            return self._worker.call(task, *arguments, **named)
+            yield self._worker
         except WorkerCrashed as crash:
             self._worker = None
             raise ExportError(
@@ -159,3 +209,4 @@ class Source:
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
+        self._embedding = 0

@@ -58,7 +58,8 @@ class Verifier:
         self._wide_values = wide_values
         #: Of exported graphs, by their digests.
         self._hidden: dict[str, HiddenStates] = {}
-        self._prepared: tuple[list[str], TokenizedTexts, Workload, Embeddings] | None = None
+        self._begun: tuple[list[str], TokenizedTexts, Workload] | None = None
+        self._reference: Embeddings | None = None
 
     @property
     def _rules(self) -> KindRules:
@@ -161,30 +162,38 @@ class Verifier:
             self._console.warn(f"the layers of {artifact.path.name} were not compared: {error}")
             return ()
 
+    def begin(self) -> None:
+        """Begins to embed the texts with the source, which it can do beside something else."""
+        if self._begun is not None:
+            return
+        texts = verification_items(self._rules.reading)
+        tokens = self._source.tokenize(texts.items)
+        present = [i for i, length in enumerate(tokens.lengths) if length]
+        if len(present) < len(texts.ids):
+            self._console.say(
+                f"{len(texts.ids) - len(present)} texts have no token and are left out"
+            )
+        tokens = tokens.subset(present)
+        items = [texts.items[i] for i in present]
+        workload = workload_for(items, tokens.lengths, self._flop_per_token, self._wide_values)
+        if workload.texts < len(present):
+            self._console.say(
+                f"a large model: compared on a sample of {workload.texts} of "
+                f"{len(present)} texts (--full_validation compares all)"
+            )
+        self._source.begin_embedding(items, workload, layer_by_layer=self._layer_by_layer)
+        ids = [texts.ids[present[i]] for group in workload.groups for i in group]
+        self._begun = (ids, tokens, workload)
+
     def prepare(self) -> None:
         """Embeds the texts with the source now, while it is loaded."""
         self._prepare()
 
     def _prepare(self) -> tuple[list[str], TokenizedTexts, Workload, Embeddings]:
         """Returns ids, tokens, batches and the reference; made at the first call."""
-        if self._prepared is None:
-            texts = verification_items(self._rules.reading)
-            tokens = self._source.tokenize(texts.items)
-            present = [i for i, length in enumerate(tokens.lengths) if length]
-            if len(present) < len(texts.ids):
-                self._console.say(
-                    f"{len(texts.ids) - len(present)} texts have no token and are left out"
-                )
-            tokens = tokens.subset(present)
-            items = [texts.items[i] for i in present]
-            workload = workload_for(items, tokens.lengths, self._flop_per_token, self._wide_values)
-            if workload.texts < len(present):
-                self._console.say(
-                    f"a large model: compared on a sample of {workload.texts} of "
-                    f"{len(present)} texts (--full_validation compares all)"
-                )
-            reference = self._source.embed(items, workload, layer_by_layer=self._layer_by_layer)
-            ids = [texts.ids[present[i]] for group in workload.groups for i in group]
-            self._prepared = (ids, tokens, workload, reference)
+        self.begin()
+        assert self._begun is not None
+        if self._reference is None:
+            self._reference = self._source.embeddings()
             self._source.close()  # should its export be tried again, it is loaded again
-        return self._prepared
+        return (*self._begun, self._reference)

@@ -21,6 +21,7 @@ from embconvert.graph.cutting import Piece, cut
 from embconvert.graph.hollow import Weights, reads_of
 from embconvert.graph.layout import contiguous
 from embconvert.graph.onnx_file import reference_weights
+from embconvert.graph.read_ahead import read_ahead
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.value_types import ValueType, value_types
 from embconvert.processes.heap import keep_freed
@@ -35,6 +36,12 @@ _AT_A_TIME = 2
 _ROW_READERS = {"Gather", "GatherBlockQuantized"}
 
 
+def _read_whole(node: Any) -> list[str]:
+    """Returns the names of the values that a node reads as a whole."""
+    names = list(reads_of(node))
+    return names[1:] if node.op_type in _ROW_READERS else names
+
+
 def _node_bytes(node: Any, weights: Weights) -> int:
     """Returns what the weights that a node reads as a whole take in memory, as ONNX Runtime has it.
 
@@ -42,10 +49,7 @@ def _node_bytes(node: Any, weights: Weights) -> int:
     """
     import onnx_ir as ir
 
-    names = list(reads_of(node))
-    if node.op_type in _ROW_READERS:
-        names = names[1:]
-    found = [weights[name] for name in names if name in weights]
+    found = [weights[name] for name in _read_whole(node) if name in weights]
     return sum(t.nbytes * (2 if t.dtype == ir.DataType.FLOAT16 else 1) for t in found)
 
 
@@ -136,7 +140,17 @@ class PiecewiseGraph:
         """
         pieces = self._pieces[start : start + _AT_A_TIME]
         ready = takewhile(lambda piece: types.keys() >= set(piece.inputs), pieces)
-        return on_all_cpus(lambda piece: self._open(piece, types), ready)
+        sessions = on_all_cpus(lambda piece: self._open(piece, types), ready)
+        next_start = start + len(sessions)
+        self._read_ahead(self._pieces[next_start : next_start + _AT_A_TIME])
+        return sessions
+
+    def _read_ahead(self, pieces: Sequence[Piece]) -> None:
+        """Begins to read the weights of pieces, without tables of which few rows are needed."""
+        for piece in pieces:
+            nodes = self._proto.graph.node[piece.start : piece.end]
+            names = dict.fromkeys(name for node in nodes for name in _read_whole(node))
+            read_ahead(self._weights[name] for name in names if name in self._weights)
 
     def _open(self, piece: Piece, types: Mapping[str, ValueType]) -> Any:
         """Returns a session of a piece.

@@ -6,6 +6,7 @@ source, in which precision, and whether it is transposed. It is never published.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,11 @@ class Place:
     dtype: str
     shape: tuple[int, ...]
     permutation: tuple[int, ...] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Its size there."""
+        return math.prod(self.shape) * (4 if self.dtype == "float32" else 2)
 
     def read(self, rows: slice = slice(None)) -> npt.NDArray[np.float32]:
         """Returns the weight in float32, or some rows as they lie there; mapped where it lies so.

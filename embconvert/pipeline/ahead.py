@@ -76,7 +76,7 @@ class _Begun:
 class Ahead:
     """Makes optimized and quantized files in a staging folder.
 
-    Args:
+    Attributes:
         has_room: Whether the machine has the memory and the CPUs to do two things at a time.
     """
 
@@ -97,7 +97,7 @@ class Ahead:
         self._source = source
         self._workers = workers
         self._console = console
-        self._has_room = has_room
+        self.has_room = has_room
         self._begun: dict[str, _Begun] = {}
 
     def __contains__(self, step: Step) -> bool:
@@ -125,7 +125,7 @@ class Ahead:
 
     def start_early(self, step: Step, method: str, source: OnnxArtifact) -> None:
         """Begins a step's file before its turn, where there is room; see start()."""
-        if self._has_room and step not in self:
+        if self.has_room and step not in self:
             self._console.say(f"{step.stage}: {step.file}, meanwhile")
             self.start(step, method, source)
             self._begun[step.file].early = True
@@ -140,7 +140,7 @@ class Ahead:
         begun.wait()
         if begun.lacked_memory and not begun.again and (begun.early or self._begun):
             self._console.warn(f"{begun.failure}; once more, with nothing beside it")
-            self._has_room = False
+            self.has_room = False
             self.wait()
             self.start(step, begun.method, begun.source)
             self._begun[step.file].again = True

@@ -118,6 +118,7 @@ class Maker:
             EmbconvertError: The stage fails.
         """
         self._ahead.give_up(step.file)
+        has_reference = not self._request.skip_validation
         fusions: tuple[Fusion, ...] = ()
         kept: tuple[KeptNode, ...] = ()
         source: OnnxArtifact | None = None
@@ -129,6 +130,7 @@ class Maker:
                 opset=int(step.settings["opset"]),
                 exporter=Exporter(method),
                 keep_weights_apart=not step.is_published,
+                meanwhile=self._verifier.begin if has_reference and self._ahead.has_room else None,
             )
             assert self._source.facts is not None
             self._ledger.source_facts = asdict(self._source.facts)
@@ -149,7 +151,7 @@ class Maker:
             raise errors.get(step.stage, QuantizeError)(
                 problem, "choose another precision or --optimize level, or --layout hub"
             )
-        if not self._request.skip_validation:
+        if has_reference:
             if then is not None and then.stage is Stage.OPTIMIZE and then.source == step.file:
                 self._ahead.start_early(then, _methods(then)[0], artifact)
             self._verifier.prepare()

@@ -1,7 +1,6 @@
 """What runs in a child process: its main loop, which serves the tasks that the parent sends."""
 
 import contextlib
-import ctypes
 import gc
 import os
 import pickle
@@ -9,22 +8,13 @@ import signal
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError
+from embconvert.processes.copies import copy_process
+from embconvert.processes.lifetime import be_killed_first, die_with
 from embconvert.processes.light_imports import import_all
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with(parent: int) -> None:
-    """Ends this process when its parent ends, even by kill -9; see prctl(2)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 class _PipeReporter:
@@ -43,7 +33,7 @@ def serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Seque
 
     Args:
         pipe: Brings (task, arguments, named arguments); takes (kind, value): warnings and progress,
-            and at last what the task returned or raised.
+            and at last what the task returned or raised. copy_process is no task.
         debug: Let the libraries' own messages through.
         parent: Its process id.
         preload: Modules to import before the first task.
@@ -51,7 +41,7 @@ def serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Seque
     # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(parent)
-    _be_killed_first()
+    be_killed_first()
     Console(quiet=False, debug=debug)
     reporter = _PipeReporter(pipe)
     import_all(preload)
@@ -63,6 +53,10 @@ def serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Seque
     with contextlib.suppress(EOFError, OSError):
         while True:
             task, arguments, named = pipe.recv()
+            if task is copy_process:
+                pipe = copy_process(pipe)
+                reporter = _PipeReporter(pipe)
+                continue
             try:
                 answer = ("return", task(reporter, *arguments, **named))
             except BaseException as error:  # noqa: BLE001 - all are the parent's to judge
@@ -79,9 +73,3 @@ def _portable(error: BaseException) -> BaseException:
         with contextlib.suppress(Exception):
             return pickle.loads(pickle.dumps(error))  # type: ignore[no-any-return]
     return RuntimeError("".join(traceback.format_exception(error)))
-
-
-def _be_killed_first() -> None:
-    """Asks the system, should memory run out, to spare the parent, which tells what happened."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")

@@ -9,12 +9,14 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from embconvert.console import Console
 from embconvert.processes.child import serve
+from embconvert.processes.copies import Copied, ask_for_copy, copy_process
 from embconvert.processes.resources import address_space_limit_bytes
 from embconvert.processes.zygote import Forked, Zygote
 
@@ -190,7 +192,7 @@ class Worker:
         self._console = console
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process: SpawnProcess | Forked
+        self._process: SpawnProcess | Forked | Copied
         if zygote is not None:
             self._process = zygote.fork(theirs)
         else:
@@ -263,6 +265,22 @@ class Worker:
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             self._process.join()
             raise WorkerCrashed(self._process.exitcode) from error
+
+    def copy(self) -> "Worker":
+        """Returns a copy of this worker as it is between two tasks; it ends with this one.
+
+        Raises:
+            WorkerCrashed: The process ended.
+        """
+        ours, theirs = multiprocessing.Pipe()
+        made = copy(self)
+        with self._until_it_ends():
+            assert self._process.pid is not None
+            self._pipe.send((copy_process, (), {}))
+            made._process = ask_for_copy(self._pipe, self._process.pid, theirs)
+        made._pipe = ours
+        theirs.close()
+        return made
 
     def stop(self) -> None:
         """Asks the process to end, and ends it when it doesn't."""

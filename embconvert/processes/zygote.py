@@ -14,7 +14,7 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
-from embconvert.processes.child import die_with
+from embconvert.processes.lifetime import die_with
 from embconvert.processes.light_imports import import_all
 
 Serve = Callable[["Connection[Any, Any]", bool, int, Sequence[str]], None]
@@ -79,24 +79,25 @@ class Forked:
     """A worker's process; like multiprocessing's own as far as a worker needs it.
 
     Attributes:
+        pid: Its id.
         exitcode: Known after join().
     """
 
     def __init__(self, zygote: Zygote, pid: int) -> None:
         self._zygote = zygote
-        self._pid = pid
+        self.pid = pid
         self.exitcode: int | None = None
 
     def join(self, timeout: float | None = None) -> None:
         """Waits for its end."""
         assert timeout is None
         if self.exitcode is None:
-            self.exitcode = self._zygote.end(self._pid, 0)
+            self.exitcode = self._zygote.end(self.pid, 0)
 
     def kill(self) -> None:
         """Ends it at once."""
         if self.exitcode is None:
-            self.exitcode = self._zygote.end(self._pid, signal.SIGKILL)
+            self.exitcode = self._zygote.end(self.pid, signal.SIGKILL)
 
 
 def _run(

@@ -73,7 +73,8 @@ def test_what_is_known_of_the_exported_graph_is_not_run_again(in_pieces: bool) -
     )
     workload = Workload(similar=((0, 1, 2, 3),), mixed=(0,))
     reference = Embeddings(sentence=VECTORS, token_mean=None)
-    verifier._prepared = ([f"text {n}" for n in range(6)], TEXTS, workload, reference)
+    verifier._begun = ([f"text {n}" for n in range(6)], TEXTS, workload)
+    verifier._reference = reference
 
     exported: Any = EXPORTED
     assert verifier.verify(exported, "model.onnx").layers == ()
