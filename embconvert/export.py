@@ -55,6 +55,29 @@ def export(
 ) -> ExportedModel:
     """Writes a model's graph.
 
+    Args:
+        source: The model.
+        path: The file to write.
+        opset: As of trace().
+        exporter: Likewise.
+        output: Likewise.
+        keep_weights_apart: Leave the weights in the source's files; see source_tensors.
+
+    Raises:
+        UnsupportedModelError: As of trace().
+        ExportError: Likewise.
+        SourceError: Likewise; or a weight is not finite.
+        OSError: The file cannot be written.
+    """
+    model = trace(source, opset=opset, exporter=exporter, output=output)
+    return ExportedModel(artifact=write_model(model, path, keep_weights_apart=keep_weights_apart))
+
+
+def trace(
+    source: "SourceModel", *, opset: int, exporter: Exporter, output: Output = Output.BOTH
+) -> "ir.Model":
+    """Returns a model's graph; its weights are read when it is written.
+
     Its outputs are those of the model's kind. Of an embedding model, output 0 is
     `last_hidden_state`, (batch, seq, hidden) float32; output 1 is `sentence_embedding`,
     (batch, dim) float32, pooled by the model's own modules. Of a reranker there is one, `logits`,
@@ -63,28 +86,26 @@ def export(
 
     Args:
         source: The model.
-        path: The file to write.
         opset: The ONNX operator set.
         exporter: Which of torch's exporters traces.
         output: SENTENCE leaves `last_hidden_state` out.
-        keep_weights_apart: Leave the weights in the source's files; see source_tensors.
 
     Raises:
         UnsupportedModelError: torch can't express the model in ONNX.
         ExportError: There is not enough memory.
-        OSError: The file cannot be written.
+        SourceError: A weight that the graph uses is not in the model's files.
     """
     import torch
 
     module = source.traced_module()
-    trace: Callable[..., ir.Model] = _trace
+    tracer: Callable[..., ir.Model] = _trace
     stand_ins = placeholders
     if exporter is Exporter.TORCH_EXPORT:
         # It folds constants, for which it needs the real weights.
-        trace, stand_ins = _torch_export, float32_copies
+        tracer, stand_ins = _torch_export, float32_copies
     try:
         with torch.no_grad(), without_holes(), swapped(module, stand_ins(module)):
-            model = trace(module, source.sample_features(), opset, KINDS[source.kind].values)
+            model = tracer(module, source.sample_features(), opset, KINDS[source.kind].values)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ExportError(
             "there is not enough memory to trace the model",
@@ -100,8 +121,7 @@ def export(
     source.refuse_made_up(bind_weights(model, weights))
     _tidy(model)
     _settle_outputs(model, source, output)
-    artifact = write_model(model, path, keep_weights_apart=keep_weights_apart)
-    return ExportedModel(artifact=artifact)
+    return model
 
 
 def _trace(

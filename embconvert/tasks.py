@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.config import OptimizationLevel, Output, Overrides, Precision, QuantizeOptions
-from embconvert.export import Exporter, export
+from embconvert.export import Exporter, export, trace
 from embconvert.fidelity.embedding import WorkloadRun, run_graph
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.layers import HiddenStates, hidden_states
@@ -14,6 +14,7 @@ from embconvert.fidelity.texts import Item, batches, calibration_items, calibrat
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
 from embconvert.fidelity.workload import Workload
 from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
+from embconvert.graph.onnx_file import write_model
 from embconvert.kinds import KINDS, Kind
 from embconvert.late_interaction import LateInteraction
 from embconvert.model import (
@@ -36,6 +37,8 @@ _CALIBRATION_TOKENS = 128
 
 #: The source model of this process, once load_source() has run.
 _loaded: list[SourceModel] = []
+#: Its graph, once trace_source() has run.
+_traced: list[Any] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,30 @@ def export_source(
             keep_weights_apart=keep_weights_apart,
         )
     return exported.artifact, meter
+
+
+def trace_source(
+    reporter: Reporter, path: Path, *, opset: int, exporter: Exporter, output: Output
+) -> tuple[OnnxArtifact, Meter]:
+    """Begins to export the loaded source: writes its graph, without the weights.
+
+    write_traced() is the rest.
+    """
+    del reporter
+    with metered() as meter:
+        _traced[:] = [trace(_loaded[0], opset=opset, exporter=exporter, output=output)]
+        artifact = write_model(_traced[0], path, keep_weights_apart=True)
+    return artifact, meter
+
+
+def write_traced(
+    reporter: Reporter, path: Path, *, keep_weights_apart: bool
+) -> tuple[OnnxArtifact, Meter]:
+    """Exports what trace_source() traced."""
+    del reporter
+    with metered() as meter:
+        artifact = write_model(_traced[0], path, keep_weights_apart=keep_weights_apart)
+    return artifact, meter
 
 
 def embed_with_source(

@@ -1,13 +1,12 @@
 """The source model while it is needed: loaded once, and let go when it may."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from embconvert.console import Console
 from embconvert.errors import ExportError, FidelityError
-from embconvert.export import Exporter
 from embconvert.fidelity.embedding import join
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item
@@ -87,48 +86,22 @@ class Source:
         """Tokens after which the model truncates."""
         return self.facts.max_seq_length if self.facts else self._resolved.max_seq_length
 
-    def export(
-        self,
-        path: Path,
-        *,
-        opset: int,
-        exporter: Exporter,
-        keep_weights_apart: bool,
-        meanwhile: Callable[[], None] | None = None,
-    ) -> tuple[OnnxArtifact, Meter]:
-        """Writes the model's graph; see export.export.
-
-        Args:
-            path: The file.
-            opset: As of export.export.
-            exporter: Likewise.
-            keep_weights_apart: Likewise.
-            meanwhile: Begins something else with the source; None begins nothing.
-        """
+    def export(self, path: Path, **named: Any) -> tuple[OnnxArtifact, Meter]:
+        """Writes the model's graph; see tasks.export_source."""
         self.load()
-        named = {
-            "opset": opset,
-            "exporter": exporter,
-            "output": self._request.output,
-            "keep_weights_apart": keep_weights_apart,
-        }
-        result: tuple[OnnxArtifact, Meter]
-        if meanwhile is not None and self._may_be_copied:
-            with self._idle() as worker, worker.copy() as copy:
-                copy.begin(export_source, path, **named)
-                meanwhile()
-                try:
-                    result = copy.result()
-                    return result
-                except WorkerCrashed:
-                    self._console.warn("the export ended early; once more, with nothing beside it")
-        result = self._call(export_source, path, **named)
+        result: tuple[OnnxArtifact, Meter] = self._call(export_source, path, **named)
         return result
 
     @property
-    def _may_be_copied(self) -> bool:
-        """Whether nothing in its process is lost in a copy: neither a GPU nor threads."""
+    def may_be_copied(self) -> bool:
+        """Whether nothing in its process is lost in a copy, as a GPU or threads are."""
         return self._request.device == "cpu" and not self._request.trust_remote_code
+
+    def copy(self) -> Worker:
+        """Returns a second process with the model, for use beside the first one."""
+        self.load()
+        with self._idle() as worker:
+            return worker.copy()
 
     def begin_embedding(
         self, texts: Sequence[Item], workload: Workload, *, layer_by_layer: bool

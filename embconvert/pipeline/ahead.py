@@ -11,6 +11,7 @@ from typing import Any
 
 from embconvert.console import Console
 from embconvert.errors import OptimizeError, QuantizeError
+from embconvert.export import Exporter
 from embconvert.fidelity.source import Source
 from embconvert.folder.staging import Staging
 from embconvert.model import OnnxArtifact, OptimizedModel, QuantizedModel
@@ -123,11 +124,16 @@ class Ahead:
         except WorkerCrashed as crash:
             begun.fail(crash)
 
-    def start_early(self, step: Step, method: str, source: OnnxArtifact) -> None:
-        """Begins a step's file before its turn, where there is room; see start()."""
+    def start_early(self, step: Step, source: OnnxArtifact) -> None:
+        """Begins a step's file before its turn, where there is room; see start().
+
+        Args:
+            step: Optimizes or quantizes, by the first of its methods.
+            source: The graph that it is made of.
+        """
         if self.has_room and step not in self:
             self._console.say(f"{step.stage}: {step.file}, meanwhile")
-            self.start(step, method, source)
+            self.start(step, methods_of(step)[0], source)
             self._begun[step.file].early = True
 
     def finish(self, step: Step) -> Made:
@@ -181,3 +187,13 @@ class Ahead:
                 late_interaction=self._ledger.facts_of_kind().get("late_interaction"),
             ),
         }
+
+
+def methods_of(step: Step) -> tuple[str, ...]:
+    """Returns how a step's file can be made, what is tried first first."""
+    methods: dict[Stage, tuple[str, ...]] = {
+        Stage.EXPORT: tuple(Exporter),
+        Stage.OPTIMIZE: tuple(Optimizer),
+        Stage.QUANTIZE: (str(step.precision),),
+    }
+    return methods[step.stage]

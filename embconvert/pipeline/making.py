@@ -17,7 +17,6 @@ from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import shortfall
 from embconvert.fidelity.source import Source
 from embconvert.fidelity.verifier import Verifier
-from embconvert.folder.staging import Staging
 from embconvert.layouts import misfit
 from embconvert.manifest import ArtifactRecord
 from embconvert.model import (
@@ -26,8 +25,8 @@ from embconvert.model import (
     OnnxArtifact,
     OptimizedModel,
 )
-from embconvert.optimize import Optimizer
-from embconvert.pipeline.ahead import Ahead
+from embconvert.pipeline.ahead import Ahead, methods_of
+from embconvert.pipeline.exporting import Exports
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.record import make_record
 from embconvert.reporting.table import fused_words
@@ -42,19 +41,19 @@ class Maker:
         self,
         request: Request,
         *,
-        staging: Staging,
         ledger: Ledger,
         source: Source,
         verifier: Verifier,
         ahead: Ahead,
+        exports: Exports,
         console: Console,
     ) -> None:
         self._request = request
-        self._staging = staging
         self._ledger = ledger
         self._source = source
         self._verifier = verifier
         self._ahead = ahead
+        self._exports = exports
         self._console = console
         self._verified: set[str] = set()
 
@@ -86,7 +85,7 @@ class Maker:
             UnsupportedModelError: No exporter gives a right graph.
             EmbconvertError: A stage fails.
         """
-        methods = _methods(step)
+        methods = methods_of(step)
         if step not in self._ahead:
             self._console.say(f"{step.stage}: {step.file}")
         reasons: list[str] = []
@@ -118,27 +117,18 @@ class Maker:
             EmbconvertError: The stage fails.
         """
         self._ahead.give_up(step.file)
-        has_reference = not self._request.skip_validation
         fusions: tuple[Fusion, ...] = ()
         kept: tuple[KeptNode, ...] = ()
         source: OnnxArtifact | None = None
         if step.source is None:
-            path = self._staging.path(step.file)
-            path.unlink(missing_ok=True)
-            artifact, meter = self._source.export(
-                path,
-                opset=int(step.settings["opset"]),
-                exporter=Exporter(method),
-                keep_weights_apart=not step.is_published,
-                meanwhile=self._verifier.begin if has_reference and self._ahead.has_room else None,
-            )
+            artifact, meter = self._exports.make(step, Exporter(method), then)
             assert self._source.facts is not None
             self._ledger.source_facts = asdict(self._source.facts)
         else:
             source = self._ledger.source_of(step)
             self._ahead.start(step, method, source)
             if then is not None and then.source == step.source:
-                self._ahead.start_early(then, _methods(then)[0], source)
+                self._ahead.start_early(then, source)
             made, meter = self._ahead.finish(step)
             artifact = made.artifact
             if isinstance(made, OptimizedModel):
@@ -151,9 +141,9 @@ class Maker:
             raise errors.get(step.stage, QuantizeError)(
                 problem, "choose another precision or --optimize level, or --layout hub"
             )
-        if has_reference:
+        if not self._request.skip_validation:
             if then is not None and then.stage is Stage.OPTIMIZE and then.source == step.file:
-                self._ahead.start_early(then, _methods(then)[0], artifact)
+                self._ahead.start_early(then, artifact)
             self._verifier.prepare()
         fidelity = None
         if step.floor is not None:
@@ -201,16 +191,6 @@ class Maker:
             for reason, count in fusion.left.items():
                 left = f"{count} of {fusion.found} {fusion.kind} left as they were"
                 self._console.warn(f"{step.file}: {left}: {reason}")
-
-
-def _methods(step: Step) -> tuple[str, ...]:
-    """Returns how a step's file can be made, what is tried first first."""
-    methods: dict[Stage, tuple[str, ...]] = {
-        Stage.EXPORT: tuple(Exporter),
-        Stage.OPTIMIZE: tuple(Optimizer),
-        Stage.QUANTIZE: (str(step.precision),),
-    }
-    return methods[step.stage]
 
 
 def refuse_too_new(record: ArtifactRecord, request: Request) -> None:

@@ -17,6 +17,7 @@ from embconvert.layouts import LAYOUTS
 from embconvert.manifest import Manifest
 from embconvert.pipeline.ahead import Ahead
 from embconvert.pipeline.auto import choose
+from embconvert.pipeline.exporting import Exports
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.making import Maker, refuse_too_new
 from embconvert.pipeline.prepare import Prepared, has_room_for_two, is_short_of_memory
@@ -52,20 +53,28 @@ class Run:
             flop_per_token=0.0 if self._request.full_validation else self._resolved.flop_per_token,
             wide_values=self._resolved.wide_values,
         )
-        self._maker = Maker(
+        ahead = Ahead(
             request,
             staging=staging,
             ledger=self._ledger,
             source=self._source,
+            workers=workers,
+            console=console,
+            has_room=has_room_for_two(self._plan, console, in_pieces=in_pieces),
+        )
+        self._maker = Maker(
+            request,
+            ledger=self._ledger,
+            source=self._source,
             verifier=self._verifier,
-            ahead=Ahead(
+            ahead=ahead,
+            exports=Exports(
                 request,
                 staging=staging,
-                ledger=self._ledger,
                 source=self._source,
-                workers=workers,
+                verifier=self._verifier,
+                ahead=ahead,
                 console=console,
-                has_room=has_room_for_two(self._plan, console, in_pieces=in_pieces),
             ),
             console=console,
         )

@@ -24,6 +24,13 @@ class Meter:
     duration_s: float = 0.0
     peak_memory_bytes: int = 0
 
+    def followed_by(self, other: "Meter") -> "Meter":
+        """Returns that of two blocks of one process, one after the other."""
+        return Meter(
+            self.duration_s + other.duration_s,
+            max(self.peak_memory_bytes, other.peak_memory_bytes),
+        )
+
 
 def peak_memory_bytes() -> int:
     """Returns the most resident memory since the last reset, or since the process started."""

@@ -11,7 +11,6 @@ from embconvert.config import OptimizationLevel, Precision
 from embconvert.console import Console
 from embconvert.errors import OptimizeError, QuantizeError
 from embconvert.kinds import Kind
-from embconvert.optimize import Optimizer
 from embconvert.pipeline import prepare
 from embconvert.pipeline.ahead import Ahead
 from embconvert.processes.workers import WorkerCrashed
@@ -121,7 +120,7 @@ def test_a_file_begun_early_is_made_once_and_waited_for(
     events: list[str] = []
     ahead = make_ahead(tmp_path, events)
     ahead.start(FLOAT16, "Float16", GRAPH)
-    ahead.start_early(Q8, "Q8", GRAPH)
+    ahead.start_early(Q8, GRAPH)
     assert made(ahead, FLOAT16) == "Float16.onnx"
     assert Q8 in ahead
     ahead.wait()
@@ -135,14 +134,14 @@ def test_a_file_begun_early_is_made_once_and_waited_for(
 def test_without_room_nothing_is_begun_early(tmp_path: Path) -> None:
     events: list[str] = []
     ahead = make_ahead(tmp_path, events, has_room=False)
-    ahead.start_early(Q8, "Q8", GRAPH)
+    ahead.start_early(Q8, GRAPH)
     assert Q8 not in ahead
     assert events == []
 
 
 def test_what_fails_early_fails_when_it_is_asked_for(tmp_path: Path) -> None:
     ahead = make_ahead(tmp_path, [], deaths=(-signal.SIGSEGV,))
-    ahead.start_early(OPTIMIZED, Optimizer.FUSION, GRAPH)
+    ahead.start_early(OPTIMIZED, GRAPH)
     ahead.wait()
     with pytest.raises(OptimizeError, match=r"opt.onnx could not be made: .*SIGSEGV"):
         ahead.finish(OPTIMIZED)
@@ -155,20 +154,20 @@ def test_what_two_at_a_time_lack_memory_for_is_made_alone(
     events: list[str] = []
     ahead = make_ahead(tmp_path, events, deaths=(-signal.SIGKILL,))
     ahead.start(FLOAT16, "Float16", GRAPH)
-    ahead.start_early(Q8, "Q8", GRAPH)
+    ahead.start_early(Q8, GRAPH)
     assert made(ahead, first) == first.file
     # The one beside it has ended before it begins once more.
     ends = [f"{first.file} ends", f"{other.file} ends"]
     assert events[2:] == [*ends, f"{first.file} begins", f"{first.file} ends"]
     assert "once more, with nothing beside it" in capsys.readouterr().err
-    ahead.start_early(OPTIMIZED, Optimizer.FUSION, GRAPH)
+    ahead.start_early(OPTIMIZED, GRAPH)
     assert OPTIMIZED not in ahead
 
 
 def test_each_of_two_that_lack_memory_is_made_alone(tmp_path: Path) -> None:
     ahead = make_ahead(tmp_path, [], deaths=(-signal.SIGKILL, -signal.SIGKILL))
     ahead.start(FLOAT16, "Float16", GRAPH)
-    ahead.start_early(Q8, "Q8", GRAPH)
+    ahead.start_early(Q8, GRAPH)
     ahead.wait()
     assert made(ahead, FLOAT16) == FLOAT16.file
     assert made(ahead, Q8) == Q8.file
@@ -177,7 +176,7 @@ def test_each_of_two_that_lack_memory_is_made_alone(tmp_path: Path) -> None:
 def test_what_lacks_memory_alone_as_well_fails(tmp_path: Path) -> None:
     ahead = make_ahead(tmp_path, [], deaths=(-signal.SIGKILL,) * 3)
     ahead.start(FLOAT16, "Float16", GRAPH)
-    ahead.start_early(Q8, "Q8", GRAPH)
+    ahead.start_early(Q8, GRAPH)
     ahead.wait()
     with pytest.raises(QuantizeError, match="lack of memory"):
         ahead.finish(FLOAT16)
@@ -195,8 +194,8 @@ def test_what_lacks_memory_with_nothing_beside_it_fails(tmp_path: Path) -> None:
 def test_what_is_made_of_a_file_that_goes_is_given_up(tmp_path: Path) -> None:
     events: list[str] = []
     ahead = make_ahead(tmp_path, events)
-    ahead.start_early(OPTIMIZED, Optimizer.FUSION, GRAPH)
-    ahead.start_early(Q8, "Q8", GRAPH)
+    ahead.start_early(OPTIMIZED, GRAPH)
+    ahead.start_early(Q8, GRAPH)
     ahead.give_up("model.onnx")
     assert OPTIMIZED not in ahead
     assert Q8 in ahead
