@@ -1,10 +1,12 @@
 """The same inputs give the same bytes; the manifest's schema marks what may differ."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zoo
 from conftest import ROOT, Outcome, embconvert, files_in
 
 from embconvert.graph.streams import hash_file
@@ -76,4 +78,24 @@ def test_threads_and_hash_seeds_change_no_byte(tiny_bert: Path, tmp_path: Path) 
     options = ("--quantize", "Q8,Q4,QInt8,QUInt8,Float16,QInt8Static", "--skip_validation")
     one = convert(tiny_bert, tmp_path / "a", *options, PYTHONHASHSEED="1", OMP_NUM_THREADS="1")
     two = convert(tiny_bert, tmp_path / "b", *options, PYTHONHASHSEED="2", OMP_NUM_THREADS="2")
+    assert hashes(one) == hashes(two)
+
+
+@pytest.mark.parametrize(("architecture", "dtype"), [("bert", "float32"), ("qwen3", "bfloat16")])
+def test_one_thing_after_the_other_gives_the_same_bytes_as_two_at_a_time(
+    architecture: str, dtype: str, tmp_path: Path
+) -> None:
+    model = zoo.build_model(architecture, tmp_path / "model", dtype=dtype)
+    options = ("--optimize", "1", "--quantize", "Float16,Q8", "--min_cosine", "0.5")
+    cpus = os.sched_getaffinity(0)
+    if len(cpus) < 2:
+        pytest.skip("needs two CPUs")
+    two = convert(model, tmp_path / "two", *options)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        one = convert(model, tmp_path / "one", *options)
+    finally:
+        os.sched_setaffinity(0, cpus)
+    assert two.stderr.count("meanwhile") == 2
+    assert "meanwhile" not in one.stderr
     assert hashes(one) == hashes(two)

@@ -130,3 +130,40 @@ def test_forks_end_with_what_they_were_forked_from() -> None:
     with pytest.raises(WorkerCrashed):
         worker.call(pids)
     assert not zygote.is_alive
+
+
+def test_a_copy_has_what_its_worker_has_done_and_goes_its_own_way(start: Start) -> None:
+    worker = start()
+    worker.call(remember, "a")
+    with worker.copy() as copy:
+        assert copy.call(remember, "b") == ["a", "b"]
+        assert worker.call(remember, "c") == ["a", "c"]
+        pid, parent = copy.call(pids)
+        assert parent == worker.call(pids)[0]
+    assert not is_alive(pid)
+
+
+def test_a_copy_works_beside_its_worker(start: Start, tmp_path: Path) -> None:
+    worker = start()
+    with worker.copy() as copy:
+        copy.begin(meet, tmp_path / "one", tmp_path / "other")
+        worker.call(meet, tmp_path / "other", tmp_path / "one")
+        copy.result()
+
+
+def test_of_a_copy_that_crashes_its_worker_remains(start: Start) -> None:
+    worker = start()
+    with worker.copy() as copy:
+        with pytest.raises(WorkerCrashed):
+            copy.call(die, signal.SIGKILL)
+        assert worker.call(remember, "a") == ["a"]
+
+
+def test_a_copy_ends_with_its_worker(start: Start) -> None:
+    worker = start()
+    copy = worker.copy()
+    pid, _ = copy.call(pids)
+    worker.kill()
+    with pytest.raises(WorkerCrashed):
+        copy.call(pids)
+    assert not is_alive(pid)
