@@ -50,7 +50,8 @@ def smoothing(squares: FloatArray, matrices: Iterable[FloatArray]) -> FloatArray
     """
     reach = np.zeros(squares.shape, np.float32)
     for matrix in matrices:
-        reach = np.maximum(reach, np.abs(matrix).max(axis=0))
+        for end in (matrix.max(axis=0), -matrix.min(axis=0)):  # abs() would make a copy
+            reach = np.maximum(reach, end)
     known = (squares > 0) & (reach > 0)
     if not known.any():
         return np.ones(squares.shape, np.float32)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embconvert.config import Recipe
+from embconvert.processes.threads import on_all_cpus
 from embconvert.quantize.activations import Moments, second_moments
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels
@@ -77,17 +78,22 @@ def dividing_factors(
         recipes: What is on.
         smooth: How the precision smooths.
     """
-    factors: dict[str, FloatArray] = {}
     if not DIVIDING & set(recipes):
-        return factors
-    for activations, matrices in sharing(products):
+        return {}
+
+    def find(tied: tuple[list[str], list[Matrix]]) -> FloatArray | None:
+        activations, matrices = tied
         known = channels[activations[0]]
         found = smooth(known, matrices) if Recipe.SMOOTH in recipes else None
-        if Recipe.SPLIT in recipes:
-            found = without_outliers(known, found)
-        if found is not None:
-            factors |= dict.fromkeys(activations, found)
-    return factors
+        return without_outliers(known, found) if Recipe.SPLIT in recipes else found
+
+    groups = sharing(products)
+    return {
+        activation: found
+        for (activations, _), found in zip(groups, on_all_cpus(find, groups), strict=True)
+        if found is not None
+        for activation in activations
+    }
 
 
 def smooth_runs(channels: Channels, matrices: Sequence[Matrix]) -> FloatArray | None:
