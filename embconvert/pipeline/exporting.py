@@ -71,6 +71,10 @@ class Exports:
                     artifact, writing = copy.result()
                     return artifact, tracing.followed_by(writing)
                 except WorkerCrashed:
-                    self._console.warn("the export ended early; once more, with nothing beside it")
+                    self._console.warn(
+                        "the process that exported ended, most likely for lack of memory; once "
+                        "more, with nothing beside it"
+                    )
+                    self._ahead.has_room = False
                     self._ahead.give_up(step.file)
         return self._source.export(path, **named, **apart)
