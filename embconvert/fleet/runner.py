@@ -10,7 +10,8 @@ import signal
 from embconvert.console import Console
 from embconvert.errors import raise_interrupted
 from embconvert.pipeline.convert import convert
-from embconvert.processes.workers import Reporter, Worker, WorkerCrashed, Zygotes
+from embconvert.processes.workers import Reporter, Worker, WorkerCrashed
+from embconvert.processes.zygote import Zygotes
 from embconvert.requests import Request
 
 _LIBRARIES = ("embconvert.fleet.runner", "huggingface_hub", "tokenizers")

@@ -11,7 +11,8 @@ from embconvert.folder.staging import Staging
 from embconvert.pipeline.prepare import describe, prepare, warn_of_memory
 from embconvert.pipeline.run import Run
 from embconvert.processes.resources import limit_threads
-from embconvert.processes.workers import Workers, Zygotes
+from embconvert.processes.workers import Workers
+from embconvert.processes.zygote import Zygotes
 from embconvert.requests import Finished, Request
 from embconvert.source.device import check_device
 

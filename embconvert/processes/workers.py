@@ -18,17 +18,10 @@ from embconvert.console import Console
 from embconvert.processes.child import serve
 from embconvert.processes.copies import Copied, ask_for_copy, copy_process
 from embconvert.processes.resources import address_space_limit_bytes
-from embconvert.processes.zygote import Forked, Zygote
+from embconvert.processes.zygote import SOURCE_LIBRARIES, Forked, Zygote, Zygotes
 
 #: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
 _PATIENCE_S = 5.0
-#: What every task on a graph imports.
-_GRAPH_LIBRARIES = ("embconvert.tasks", "onnxruntime", "onnx_ir", "tokenizers")
-#: What loading and exporting a source model imports.
-_SOURCE_LIBRARIES = (
-    "embconvert.tasks", "torch.onnx", "sentence_transformers", "transformers.modeling_utils",
-    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
-)  # fmt: skip
 
 
 class Reporter(Protocol):
@@ -63,52 +56,6 @@ class WorkerCrashed(Exception):  # noqa: N818 - it is not this program's error
         super().__init__(reason)
 
 
-class Zygotes:
-    """The two kinds of processes that workers are forked from: with torch, and without.
-
-    They end with the process that has them.
-    """
-
-    def __init__(self, *, debug: bool) -> None:
-        self._debug = debug
-        self._made: dict[Sequence[str], Zygote] = {}
-
-    def for_source(self) -> Zygote:
-        """Returns the one that loads models; not for a model that runs code of its own."""
-        self.for_graphs()  # it imports meanwhile
-        return self._of(_SOURCE_LIBRARIES)
-
-    def for_graphs(self) -> Zygote:
-        """Returns the one without torch."""
-        return self._of(_GRAPH_LIBRARIES)
-
-    def _of(self, libraries: Sequence[str]) -> Zygote:
-        if libraries not in self._made or not self._made[libraries].is_alive:
-            # Workers have the model's files; the network is for who fetches them.
-            with _environment(HF_HUB_OFFLINE="1"):
-                self._made[libraries] = Zygote(serve, libraries, debug=self._debug)
-        return self._made[libraries]
-
-    def close(self) -> None:
-        """Ends them, and all workers with them."""
-        for zygote in self._made.values():
-            zygote.close()
-
-
-@contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 class Workers:
     """Starts child processes; a context manager that ends all of them.
 
@@ -138,7 +85,7 @@ class Workers:
 
     def _start_for_source(self) -> "Worker":
         zygote = self._zygotes.for_source() if self._zygotes else None
-        return self._start(_SOURCE_LIBRARIES, zygote)
+        return self._start(SOURCE_LIBRARIES, zygote)
 
     def prepare(self) -> None:
         """Has the libraries for graphs imported by the time that take() is called."""

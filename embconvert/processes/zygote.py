@@ -9,33 +9,38 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
+from embconvert.processes.child import serve
 from embconvert.processes.lifetime import die_with
 from embconvert.processes.light_imports import import_all
 
-Serve = Callable[["Connection[Any, Any]", bool, int, Sequence[str]], None]
-
 _FORK = "fork"
+#: What every task on a graph imports.
+_GRAPH_LIBRARIES = ("embconvert.tasks", "onnxruntime", "onnx_ir", "tokenizers")
+#: What loading and exporting a source model imports.
+SOURCE_LIBRARIES = (
+    "embconvert.tasks", "torch.onnx", "sentence_transformers", "transformers.modeling_utils",
+    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+)  # fmt: skip
 
 
 class Zygote:
     """Forks workers; it ends with the process that made it.
 
     Args:
-        serve: A worker's main loop, a function of a module.
         preload: What the workers have imported.
         debug: Let the libraries' own messages through.
     """
 
-    def __init__(self, serve: Serve, preload: Sequence[str], *, debug: bool) -> None:
+    def __init__(self, preload: Sequence[str], *, debug: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_run, args=(theirs, serve, debug, os.getpid(), tuple(preload))
+            target=_run, args=(theirs, debug, os.getpid(), tuple(preload))
         )
         self._process.start()
         theirs.close()
@@ -100,9 +105,53 @@ class Forked:
             self.exitcode = self._zygote.end(self.pid, signal.SIGKILL)
 
 
-def _run(
-    pipe: "Connection[Any, Any]", serve: Serve, debug: bool, parent: int, preload: Sequence[str]
-) -> None:
+class Zygotes:
+    """The two kinds of processes that workers are forked from: with torch, and without.
+
+    They end with the process that has them.
+    """
+
+    def __init__(self, *, debug: bool) -> None:
+        self._debug = debug
+        self._made: dict[Sequence[str], Zygote] = {}
+
+    def for_source(self) -> Zygote:
+        """Returns the one that loads models; not for a model that runs code of its own."""
+        self.for_graphs()  # it imports meanwhile
+        return self._of(SOURCE_LIBRARIES)
+
+    def for_graphs(self) -> Zygote:
+        """Returns the one without torch."""
+        return self._of(_GRAPH_LIBRARIES)
+
+    def _of(self, libraries: Sequence[str]) -> Zygote:
+        if libraries not in self._made or not self._made[libraries].is_alive:
+            # Workers have the model's files; the network is for who fetches them.
+            with _environment(HF_HUB_OFFLINE="1"):
+                self._made[libraries] = Zygote(libraries, debug=self._debug)
+        return self._made[libraries]
+
+    def close(self) -> None:
+        """Ends them, and all workers with them."""
+        for zygote in self._made.values():
+            zygote.close()
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _run(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(parent)
     import_all(preload)
@@ -115,7 +164,7 @@ def _run(
             return
         if asked == _FORK:
             theirs: Connection[Any, Any] = Connection(reduction.recv_handle(pipe))
-            worker = context.Process(target=_serve, args=(pipe, theirs, serve, debug, os.getpid()))
+            worker = context.Process(target=_serve, args=(pipe, theirs, debug, os.getpid()))
             worker.start()
             theirs.close()
             assert worker.pid is not None
@@ -133,7 +182,6 @@ def _run(
 def _serve(
     control: "Connection[Any, Any]",
     pipe: "Connection[Any, Any]",
-    serve: Serve,
     debug: bool,
     parent: int,
 ) -> None:

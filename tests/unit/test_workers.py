@@ -10,7 +10,6 @@ import pytest
 
 from embconvert.console import Console
 from embconvert.errors import SourceError
-from embconvert.processes.child import serve
 from embconvert.processes.workers import Reporter, Worker, WorkerCrashed
 from embconvert.processes.zygote import Zygote
 
@@ -59,7 +58,7 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     console = Console(quiet=False, debug=False)
     zygote = None
     if request.param == "forked":
-        zygote = Zygote(serve, ("json",), debug=False)
+        zygote = Zygote(("json",), debug=False)
     workers: list[Worker] = []
 
     def start_one() -> Worker:
@@ -118,7 +117,7 @@ def test_killing_ends_it_and_again_is_no_error(start: Start) -> None:
 
 
 def test_forks_end_with_what_they_were_forked_from() -> None:
-    zygote = Zygote(serve, (), debug=False)
+    zygote = Zygote((), debug=False)
     worker = Worker(Console(quiet=False, debug=False), zygote=zygote)
     pid, parent = worker.call(pids)
     assert zygote.is_alive
