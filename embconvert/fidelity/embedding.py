@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,13 @@ from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
-from embconvert.graph.runtime import NO_SPINNING, open_session, session_options
+from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.kinds import Kind
 from embconvert.model import OnnxArtifact
 from embconvert.processes.resources import available_memory_bytes
 
-# Two pieces are in memory, and ONNX Runtime packs their weights: several times their size.
+# Three pieces are in memory, and ONNX Runtime packs their weights: several times their size.
 _PIECE_SHARE = 1 / 20
 
 
@@ -177,8 +176,6 @@ def _run_in_pieces(
         weights,
         artifact.path.parent,
         piece_bytes=int(available_memory_bytes() * _PIECE_SHARE),
-        # Between their runs threads would keep the CPUs from opening the next pieces.
-        options=partial(session_options, **NO_SPINNING),
         wanted=list(dict.fromkeys([*outputs, *ends])),
     )
     inputs = {*graph.inputs, "attention_mask"}
@@ -188,7 +185,7 @@ def _run_in_pieces(
     seconds = [0.0] * len(feeds)
     states: dict[str, FloatArray] = {}
     with _running():
-        for index, made, duration in graph.pieces(feeds):
+        for index, made, duration in graph.pieces(feeds, timed=len(workload.similar)):
             values[index] |= {name: made[name] for name in outputs if name in made}
             seconds[index] += duration
             if index == compared:

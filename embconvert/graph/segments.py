@@ -3,15 +3,16 @@
 ONNX Runtime loads a graph whole, and constants that it computes of weights (float32 ones of
 Float16, say) stay as long as its session. With less memory than that, a graph is cut where few
 values cross. Each piece is a session of its own, whose weights ONNX Runtime maps from the graph's
-own files, and two are open at a time; what crosses is kept for every batch. Weights that lie
-elsewhere, as those of a graph whose float32 file is never written, are read into memory, two
-pieces' at a time.
+own files, and three are open at most; what crosses is kept for every batch. Weights that lie
+elsewhere, as those of a graph whose float32 file is never written, are read into memory, three
+pieces' at most.
 """
 
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -22,15 +23,15 @@ from embconvert.graph.hollow import Weights, reads_of
 from embconvert.graph.layout import contiguous
 from embconvert.graph.onnx_file import reference_weights
 from embconvert.graph.read_ahead import read_ahead
-from embconvert.graph.runtime import open_session, session_options
+from embconvert.graph.runtime import NO_SPINNING, open_session, session_options
 from embconvert.graph.value_types import ValueType, value_types
 from embconvert.processes.heap import keep_freed
-from embconvert.processes.threads import on_all_cpus
+from embconvert.processes.resources import cpus
 
 # A piece is a few layers of a large model, or one of a very large one.
 _PIECES = 12
 _SMALLEST_PIECE_BYTES, _LARGEST_PIECE_BYTES = 1 << 24, 1 << 29
-#: So many pieces are in memory.
+#: So many pieces are opened at a time, perhaps while another runs.
 _AT_A_TIME = 2
 #: Operators that read some rows of their first input only.
 _ROW_READERS = {"Gather", "GatherBlockQuantized"}
@@ -104,46 +105,53 @@ class PiecewiseGraph:
         return len(self._pieces)
 
     def pieces(
-        self, feeds: Sequence[Mapping[str, Any]]
+        self, feeds: Sequence[Mapping[str, Any]], *, timed: int = 0
     ) -> Iterator[tuple[int, dict[str, Any], float]]:
         """Runs batches; yields the index of one, what a piece made of it, and the seconds.
 
         Args:
             feeds: The graph's inputs of each batch.
+            timed: So many of them, the first ones, run with nothing beside; while the others do,
+                the next pieces are opened.
         """
         keep_freed()
         values = [dict(feed) for feed in feeds]
         wanted = set(self.outputs)
         types = dict(self._types)
         types |= {name: ValueType.of(value) for name, value in values[0].items()}
-        opened: deque[Any] = deque()
-        for number, piece in enumerate(self._pieces):
-            needed = {name for later in self._pieces[number + 1 :] for name in later.inputs}
-            if not opened:
-                opened.extend(self._open_next(number, types))
-            session = opened.popleft()
-            for index, known in enumerate(values):
-                start = time.perf_counter()
-                made = session.run(piece.outputs, {name: known[name] for name in piece.inputs})
-                duration = time.perf_counter() - start
-                known |= dict(zip(piece.outputs, made, strict=True))
-                types |= {name: ValueType.of(known[name]) for name in piece.outputs}
-                values[index] = {name: known[name] for name in known if name in needed}
-                yield index, {n: known[n] for n in piece.outputs if n in wanted}, duration
-            del session
+        with ThreadPoolExecutor(cpus()) as threads:
+            coming = self._open_next(0, types, threads)
+            for number, piece in enumerate(self._pieces):
+                needed = {name for later in self._pieces[number + 1 :] for name in later.inputs}
+                coming = coming or self._open_next(number, types, threads)
+                wait(coming)
+                session = coming.popleft().result()
+                for index, known in enumerate(values):
+                    if index == timed and not coming:
+                        coming = self._open_next(number + 1, types, threads)
+                    start = time.perf_counter()
+                    made = session.run(piece.outputs, {name: known[name] for name in piece.inputs})
+                    duration = time.perf_counter() - start
+                    known |= dict(zip(piece.outputs, made, strict=True))
+                    types |= {name: ValueType.of(known[name]) for name in piece.outputs}
+                    values[index] = {name: known[name] for name in known if name in needed}
+                    yield index, {n: known[n] for n in piece.outputs if n in wanted}, duration
+                del session
 
-    def _open_next(self, start: int, types: Mapping[str, ValueType]) -> list[Any]:
-        """Returns sessions of the piece at `start`, and of those behind it that can be opened now.
+    def _open_next(
+        self, start: int, types: Mapping[str, ValueType], threads: Executor
+    ) -> "deque[Future[Any]]":
+        """Opens the piece at `start`, and those behind it that can be opened now.
 
-        One CPU packs a session's weights; two are opened at a time, and while they are, none runs,
-        for runs are timed.
+        One CPU packs a session's weights; two are opened at a time.
         """
         pieces = self._pieces[start : start + _AT_A_TIME]
-        ready = takewhile(lambda piece: types.keys() >= set(piece.inputs), pieces)
-        sessions = on_all_cpus(lambda piece: self._open(piece, types), ready)
-        next_start = start + len(sessions)
-        self._read_ahead(self._pieces[next_start : next_start + _AT_A_TIME])
-        return sessions
+        ready = list(takewhile(lambda piece: types.keys() >= set(piece.inputs), pieces))
+        known = dict(types)
+        coming = deque(threads.submit(self._open, piece, known) for piece in ready)
+        after = start + len(ready)
+        self._read_ahead(self._pieces[after : after + _AT_A_TIME])
+        return coming
 
     def _read_ahead(self, pieces: Sequence[Piece]) -> None:
         """Begins to read the weights of pieces, without tables of which few rows are needed."""
@@ -176,6 +184,9 @@ class PiecewiseGraph:
             graph.input.append(onnx.helper.make_tensor_value_info(name, kind.element, shape))
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in piece.outputs)
         options = self._options()
+        # Between their runs threads would keep the CPUs from opening the next pieces.
+        for key, value in NO_SPINNING.items():
+            options.add_session_config_entry(key, value)
         with _mapped(proto, self._weights, self._folder, options) as path:
             return open_session(path, options)
 
