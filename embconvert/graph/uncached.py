@@ -1,10 +1,9 @@
 """Writing a file past the page cache, where that could not hold it.
 
 What is written through the cache is copied into fresh pages, which are taken back soon when memory
-is short: under a limit of 1.5 GiB, 2 GB took 2.5 seconds of processor time on the way to a disk
-that takes them in 1.2 seconds, and a tenth of that time past the cache. See open(2), O_DIRECT. With
-memory to spare the cache is the better place: the next stage finds the file there, and nobody waits
-for a slow disk.
+is short; that takes more processor time than the disk takes to write it (time `dd` with and without
+`oflag=direct` under a limit). See open(2), O_DIRECT. With memory to spare the cache is the better
+place: the next stage finds the file there, and nobody waits for a slow disk.
 """
 
 import errno

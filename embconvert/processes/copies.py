@@ -28,19 +28,25 @@ class Copied:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._handle = os.pidfd_open(pid)
+        self._handle: int | None = None
+        with contextlib.suppress(OSError):  # some sandboxes know no such call
+            self._handle = os.pidfd_open(pid)
 
     def join(self, timeout: float | None = None) -> None:
-        """Waits for its end."""
+        """Waits for its end, where that can be seen."""
         assert timeout is None
-        poll = select.poll()
-        poll.register(self._handle, select.POLLIN)
-        poll.poll()
+        if self._handle is not None:
+            poll = select.poll()
+            poll.register(self._handle, select.POLLIN)
+            poll.poll()
 
     def kill(self) -> None:
         """Ends it at once."""
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            if self._handle is not None:
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            else:  # its id is taken until its parent ends, and it ends then as well
+                os.kill(self.pid, signal.SIGKILL)
 
 
 def ask_for_copy(pipe: "Connection[Any, Any]", pid: int, theirs: "Connection[Any, Any]") -> Copied:

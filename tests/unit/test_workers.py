@@ -1,5 +1,6 @@
 """Workers that are forked from a process with the libraries behave like those started anew."""
 
+import errno
 import os
 import signal
 import time
@@ -140,6 +141,21 @@ def test_a_copy_has_what_its_worker_has_done_and_goes_its_own_way(start: Start) 
         pid, parent = copy.call(pids)
         assert parent == worker.call(pids)[0]
     assert not is_alive(pid)
+
+
+def test_a_copy_is_ended_where_processes_have_no_handles(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> int:
+        raise OSError(errno.ENOSYS, "no such call")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with start().copy() as copy:
+        pid, _ = copy.call(pids)
+    deadline = time.monotonic() + 10
+    while is_alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_copy_works_beside_its_worker(start: Start, tmp_path: Path) -> None:
