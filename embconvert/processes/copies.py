@@ -28,6 +28,7 @@ class Copied:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self._has_ended = False
         self._handle: int | None = None
         with contextlib.suppress(OSError):  # some sandboxes know no such call
             self._handle = os.pidfd_open(pid)
@@ -39,9 +40,14 @@ class Copied:
             poll = select.poll()
             poll.register(self._handle, select.POLLIN)
             poll.poll()
+            os.close(self._handle)
+            self._handle = None
+        self._has_ended = True
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends it at once; again is no error."""
+        if self._has_ended:
+            return
         with contextlib.suppress(ProcessLookupError):
             if self._handle is not None:
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
