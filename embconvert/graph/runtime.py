@@ -42,10 +42,14 @@ def open_session(graph: Path | bytes, options: Any, **named: Any) -> Any:
     )
 
 
-def plain_options() -> Any:
-    """Returns options with which nothing is fused over values that are handed out."""
+def plain_options(**entries: str) -> Any:
+    """Returns options with which nothing is fused over values that are handed out.
+
+    Args:
+        entries: As of session_options().
+    """
     import onnxruntime
 
-    options = session_options()
+    options = session_options(**entries)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options

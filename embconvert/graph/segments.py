@@ -67,7 +67,7 @@ class PiecewiseGraph:
         folder: Gets temporary files; weights that lie in it are mapped.
         piece_bytes: Most memory that the weights of one piece should take; None means that of a
             few layers of a large model, which the model alone decides.
-        options: Makes those of a session.
+        options: Makes those of a session, as session_options().
         wanted: Names of the values that are handed out; None means the graph's outputs.
     """
 
@@ -78,7 +78,7 @@ class PiecewiseGraph:
         folder: Path,
         *,
         piece_bytes: int | None = None,
-        options: Callable[[], Any] = session_options,
+        options: Callable[..., Any] = session_options,
         wanted: Sequence[str] | None = None,
     ) -> None:
         self._proto = proto
@@ -147,7 +147,7 @@ class PiecewiseGraph:
         """
         pieces = self._pieces[start : start + _AT_A_TIME]
         ready = list(takewhile(lambda piece: types.keys() >= set(piece.inputs), pieces))
-        known = dict(types)
+        known = dict(types)  # more come to be known while they are opened
         coming = deque(threads.submit(self._open, piece, known) for piece in ready)
         after = start + len(ready)
         self._read_ahead(self._pieces[after : after + _AT_A_TIME])
@@ -183,10 +183,8 @@ class PiecewiseGraph:
             shape = [None] * kind.axes
             graph.input.append(onnx.helper.make_tensor_value_info(name, kind.element, shape))
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in piece.outputs)
-        options = self._options()
         # Between their runs threads would keep the CPUs from opening the next pieces.
-        for key, value in NO_SPINNING.items():
-            options.add_session_config_entry(key, value)
+        options = self._options(**NO_SPINNING)
         with _mapped(proto, self._weights, self._folder, options) as path:
             return open_session(path, options)
 
