@@ -58,12 +58,12 @@ class Exports:
             "output": self._request.output,
         }
         apart = {"keep_weights_apart": not step.is_published}
-        if self._ahead.has_room and self._source.may_be_copied:
+        has_reference = not self._request.skip_validation
+        if has_reference and self._ahead.has_room and self._source.may_be_copied:
             with self._source.copy() as copy:
                 try:
                     copy.begin(trace_source, self._staging.work / "traced.onnx", **named)
-                    if not self._request.skip_validation:
-                        self._verifier.begin()
+                    self._verifier.begin()
                     traced, tracing = copy.result()
                     copy.begin(write_traced, path, **apart)
                     if then is not None and then.stage is Stage.OPTIMIZE:

@@ -113,14 +113,9 @@ def test_only_the_optimizer_begins_early(then: Step | None, tmp_path: Path) -> N
     assert not [event for event in events if " of " in event]
 
 
-def test_without_validation_there_is_no_reference(tmp_path: Path) -> None:
-    events: list[str] = []
-    assert make(tmp_path, events, skip_validation=True)[0] == "write_traced"
-    assert "optimize.onnx of trace_source begins" in events
-    assert "the reference begins" not in events
-
-
-@pytest.mark.parametrize("otherwise", [{"has_room": False}, {"may_be_copied": False}])
+@pytest.mark.parametrize(
+    "otherwise", [{"has_room": False}, {"may_be_copied": False}, {"skip_validation": True}]
+)
 def test_the_source_exports_by_itself_where_nothing_can_be_done_beside_it(
     otherwise: dict[str, Any], tmp_path: Path
 ) -> None:
