@@ -8,6 +8,7 @@ several, the one with the least squared error is taken, as llama.cpp's k-quants 
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from embconvert.processes.threads import on_rows
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
 
+# Weights that are rounded at a time, where one run of all rows has more.
+_PART = 1 << 18
 # What 4-bit scales are tried, in parts of the one that makes the extreme exact.
 _SHARES = (1.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1)
 
@@ -66,28 +69,66 @@ class Blocks:
     scales: FloatArray
 
 
-def quantize_blocks(weights: FloatArray, form: BlockFormat) -> Blocks:
-    """Rounds a matrix to the nearest integers.
+class Rows(Protocol):
+    """A matrix of which some rows can be had: an array, or what reads them when they are asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, and numbers of a row."""
+
+    def __getitem__(self, which: slice, /) -> FloatArray:
+        """Returns some rows."""
+
+
+def quantize_blocks(
+    weights: Rows,
+    form: BlockFormat,
+    *,
+    transposed: bool = False,
+    factors: FloatArray | None = None,
+) -> Blocks:
+    """Rounds a matrix to the nearest integers; it is read a few rows at a time, each once.
 
     Args:
-        weights: (rows, inner) float32; blocks run along the rows. May be a transposed view.
+        weights: (rows, inner) float32; blocks run along the rows.
         form: The format.
+        transposed: The weights are given as (inner, rows).
+        factors: What they are multiplied with before, (inner,) float32.
     """
-    rows, inner = weights.shape
-    blocks = form.blocks(inner)
+    inner, rows = weights.shape if transposed else weights.shape[::-1]
+    blocks, size = form.blocks(inner), form.block_size
     packed = np.empty((rows, blocks, form.block_bytes), np.uint8)
     scales = np.empty((rows, blocks), np.float32)
 
-    def round_rows(where: slice) -> None:
-        given = weights[where]
-        part = np.zeros((blocks * form.block_size, len(given)), np.float32)
-        part[:inner] = given.T
-        cut = part.reshape(blocks, form.block_size, -1)
+    def round_part(which_rows: slice, which_blocks: slice, given: FloatArray) -> None:
+        """Rounds weights as (inner, rows): those of whole blocks, or up to the last."""
+        start = which_blocks.start * size
+        if factors is not None:
+            given = given * factors[start : start + len(given), None]
+        cut = given
+        if len(given) % size or not given.flags.c_contiguous:
+            cut = np.zeros((-(-len(given) // size) * size, given.shape[1]), np.float32)
+            cut[: len(given)] = given
+        cut = cut.reshape(-1, size, given.shape[1])
         found = block_scales(cut, form)
-        scales[where] = found.T
-        packed[where] = pack(round_blocks(cut, found, form).transpose(2, 0, 1), form.bits)
+        scales[which_rows, which_blocks] = found.T
+        integers = round_blocks(cut, found, form).transpose(2, 0, 1)
+        packed[which_rows, which_blocks] = pack(integers, form.bits)
 
-    on_rows(round_rows, weights.shape)
+    def round_rows(which: slice) -> None:
+        round_part(which, slice(0, blocks), weights[which].T)
+
+    def round_runs(which: slice) -> None:
+        given = weights[slice(which.start * size, which.stop * size)]
+        step = max(1, _PART // size)
+        for start in range(0, rows, step):
+            part = slice(start, start + step)
+            round_part(part, which, given[:, part])
+
+    if transposed:
+        on_rows(round_runs, (blocks, size, rows))
+    else:
+        on_rows(round_rows, (rows, inner))
     return Blocks(packed=packed, scales=scales)
 
 

@@ -120,12 +120,16 @@ def _replace_product(
     treatment = activations.treatment(product)
 
     def make() -> tuple[ByteArray, FloatArray]:
-        weights = divided_weights(matrix.rows(), treatment)
         moments = divided_moments(treatment) if gptq else None
-        if moments is None:
-            blocks = quantize_blocks(weights, form)
+        if moments is not None:
+            blocks = gptq_blocks(divided_weights(matrix.rows(), treatment), form, moments)
         else:
-            blocks = gptq_blocks(weights, form, moments)
+            blocks = quantize_blocks(
+                matrix.stored(),
+                form,
+                transposed=matrix.transposed,
+                factors=treatment.weight_factors,
+            )
         return blocks.packed, blocks.scales
 
     shape = (rows, form.blocks(inner))
@@ -166,7 +170,7 @@ def _replace_lookup(surgery: Surgery, lookup: Lookup, form: BlockFormat) -> None
     row_bytes = inner * form.bits // 8  # the operator wants no padding here
 
     def make() -> tuple[ByteArray, FloatArray]:
-        blocks = quantize_blocks(lookup.matrix.rows(), form)
+        blocks = quantize_blocks(lookup.matrix.stored(), form)
         return blocks.packed.reshape(rows, -1)[:, :row_bytes], blocks.scales
 
     integers, scales = surgery.weights(

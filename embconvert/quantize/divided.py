@@ -63,7 +63,7 @@ class DividedActivations:
         matrix = product.matrix
 
         def make() -> list[npt.NDArray[Any]]:
-            return [np.ascontiguousarray(matrix.rows()[:, channels].T)]
+            return [matrix.columns(channels)]
 
         shape = (len(channels), matrix.shape[0])
         return self._surgery.weights(f"{matrix.name}_split", make, (ir.DataType.FLOAT, shape))[0]

@@ -1,12 +1,13 @@
 """Where a graph multiplies by a constant matrix, and where it looks rows up in one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embconvert.quantize.blocks import FloatArray
+from embconvert.graph.streams import rows_of
+from embconvert.quantize.blocks import FloatArray, Rows
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -48,6 +49,34 @@ class Matrix:
         """Reads it, (rows, inner) float32."""
         weights: FloatArray = np.asarray(self.tensor.numpy(), np.float32)
         return weights.T if self.transposed else weights
+
+    def stored(self) -> Rows:
+        """Returns the graph's tensor, (inner, rows) where a row is a column of it.
+
+        Some rows of that are read as they are asked for, where it can be.
+        """
+        read = rows_of(self.tensor)
+        if read is None:
+            return self.rows().T if self.transposed else self.rows()
+        return _ReadRows(read, tuple(self.tensor.shape.numpy()))
+
+    def columns(self, which: Sequence[int]) -> FloatArray:
+        """Reads some weights of each row, (columns, rows) float32."""
+        if not self.transposed:
+            return np.ascontiguousarray(self.rows()[:, list(which)].T)
+        stored = self.stored()
+        return np.concatenate([stored[slice(n, n + 1)] for n in which])
+
+
+@dataclass(frozen=True)
+class _ReadRows:
+    """Rows that are read; see Rows."""
+
+    read: Callable[[slice], FloatArray]
+    shape: tuple[int, ...]
+
+    def __getitem__(self, which: slice) -> FloatArray:
+        return self.read(which)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,13 @@ class Treatment:
     squares: FloatArray | None = None
 
     @property
+    def weight_factors(self) -> FloatArray | None:
+        """What the weights are multiplied with: 0 where a channel is split off."""
+        if self.factors is None:
+            return None
+        return np.where(np.isinf(self.factors), np.float32(0), self.factors)
+
+    @property
     def split(self) -> list[int]:
         """The channels that are split off."""
         return [] if self.factors is None else np.flatnonzero(np.isinf(self.factors)).tolist()
@@ -51,10 +58,8 @@ class Treatment:
 
 def divided_weights(weights: FloatArray, treatment: Treatment) -> FloatArray:
     """Returns the weights, (rows, inner) float32, for an activation that was divided."""
-    if treatment.factors is None:
-        return weights
-    made: FloatArray = weights * np.where(np.isinf(treatment.factors), 0, treatment.factors)
-    return made
+    factors = treatment.weight_factors
+    return weights if factors is None else weights * factors
 
 
 def divided_moments(treatment: Treatment) -> Moments | None:
