@@ -14,8 +14,6 @@ _STYLE = Style(
     font_family="sans-serif", label_font_size=13, major_label_font_size=13, title_font_size=17,
     legend_font_size=14,
 )  # fmt: skip
-
-
 #: Of both axes, whose lines are the same.
 _MOST_STEPS = 10
 

@@ -10,8 +10,8 @@ from embconvert.processes.resources import cpus
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Elements of float32 that stay in a processor's cache, with the copies that are made of them.
-_CHUNK = 1 << 18
+#: Elements of float32 that stay in a processor's cache, with the copies that are made of them.
+CHUNK = 1 << 18
 
 
 def on_all_cpus(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -32,5 +32,5 @@ def on_rows(work: Callable[[slice], R], shape: Sequence[int]) -> list[R]:
         shape: Of the array, the rows first.
     """
     rows = shape[0]
-    step = max(1, _CHUNK // max(1, math.prod(shape[1:])))
+    step = max(1, CHUNK // max(1, math.prod(shape[1:])))
     return on_all_cpus(work, [slice(n, min(n + step, rows)) for n in range(0, rows, step)])

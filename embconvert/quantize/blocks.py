@@ -13,13 +13,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.processes.threads import on_rows
+from embconvert.processes.threads import CHUNK, on_rows
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
 
-# Weights that are rounded at a time, where one run of all rows has more.
-_PART = 1 << 18
 # What 4-bit scales are tried, in parts of the one that makes the extreme exact.
 _SHARES = (1.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1)
 
@@ -120,7 +118,7 @@ def quantize_blocks(
 
     def round_runs(which: slice) -> None:
         given = weights[slice(which.start * size, which.stop * size)]
-        step = max(1, _PART // size)
+        step = max(1, CHUNK // size)  # of a large vocabulary, one run has many
         for start in range(0, rows, step):
             part = slice(start, start + step)
             round_part(part, which, given[:, part])

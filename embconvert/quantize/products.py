@@ -47,18 +47,20 @@ class Matrix:
 
     def rows(self) -> FloatArray:
         """Reads it, (rows, inner) float32."""
-        weights: FloatArray = np.asarray(self.tensor.numpy(), np.float32)
+        weights = self._read()
         return weights.T if self.transposed else weights
 
     def stored(self) -> Rows:
-        """Returns the graph's tensor, (inner, rows) where a row is a column of it.
+        """Returns the graph's tensor, (inner, rows) where it is transposed.
 
-        Some rows of that are read as they are asked for, where it can be.
+        Its rows are read as they are asked for, where that can be.
         """
         read = rows_of(self.tensor)
-        if read is None:
-            return self.rows().T if self.transposed else self.rows()
-        return _ReadRows(read, tuple(self.tensor.shape.numpy()))
+        return self._read() if read is None else _ReadRows(read, self.tensor.shape.numpy())
+
+    def _read(self) -> FloatArray:
+        weights: FloatArray = np.asarray(self.tensor.numpy(), np.float32)
+        return weights
 
     def columns(self, which: Sequence[int]) -> FloatArray:
         """Reads some weights of each row, (columns, rows) float32."""

@@ -49,7 +49,7 @@ def test_a_matrix_that_lies_transposed_is_rounded_alike_however_little_is_read_a
     drawn = random.standard_normal((48, inner), dtype=np.float32)
     factors = random.random(inner, dtype=np.float32) + 0.5
     expected = quantize_blocks(drawn * factors, form)
-    monkeypatch.setattr(blocks, "_PART", part)
+    monkeypatch.setattr(blocks, "CHUNK", part)
     for found in (
         quantize_blocks(drawn, form, factors=factors),
         quantize_blocks(np.ascontiguousarray(drawn.T), form, transposed=True, factors=factors),
