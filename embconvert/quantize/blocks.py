@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from embconvert.graph.layout import copy_transposed
 from embconvert.processes.threads import CHUNK, on_rows
 
 FloatArray = npt.NDArray[np.float32]
@@ -95,7 +96,7 @@ def quantize_blocks(
     """
     inner, rows = weights.shape if transposed else weights.shape[::-1]
     blocks, size = form.blocks(inner), form.block_size
-    packed = np.empty((rows, blocks, form.block_bytes), np.uint8)
+    packed = np.empty((rows, blocks * form.block_bytes), np.uint8)
     scales = np.empty((rows, blocks), np.float32)
 
     def round_part(which_rows: slice, which_blocks: slice, given: FloatArray) -> None:
@@ -103,18 +104,22 @@ def quantize_blocks(
         start = which_blocks.start * size
         if factors is not None:
             given = given * factors[start : start + len(given), None]
-        cut = given
-        if len(given) % size or not given.flags.c_contiguous:
-            cut = np.zeros((-(-len(given) // size) * size, given.shape[1]), np.float32)
-            cut[: len(given)] = given
-        cut = cut.reshape(-1, size, given.shape[1])
+        if len(given) % size:
+            short, given = given, np.zeros((blocks * size - start, given.shape[1]), np.float32)
+            given[: len(short)] = short
+        cut = given.reshape(-1, size, given.shape[1])
         found = block_scales(cut, form)
         scales[which_rows, which_blocks] = found.T
-        integers = round_blocks(cut, found, form).transpose(2, 0, 1)
-        packed[which_rows, which_blocks] = pack(integers, form.bits)
+        integers = pack(round_blocks(cut, found, form).transpose(2, 0, 1), form.bits)
+        columns = slice(which_blocks.start * form.block_bytes, which_blocks.stop * form.block_bytes)
+        lying = integers.transpose(1, 2, 0).reshape(-1, len(integers))
+        copy_transposed(lying, packed[which_rows, columns])
 
     def round_rows(which: slice) -> None:
-        round_part(which, slice(0, blocks), weights[which].T)
+        lying = weights[which]
+        given = np.empty(lying.shape[::-1], np.float32)
+        copy_transposed(lying, given)
+        round_part(which, slice(0, blocks), given)
 
     def round_runs(which: slice) -> None:
         given = weights[slice(which.start * size, which.stop * size)]
@@ -127,7 +132,7 @@ def quantize_blocks(
         on_rows(round_runs, (blocks, size, rows))
     else:
         on_rows(round_rows, (rows, inner))
-    return Blocks(packed=packed, scales=scales)
+    return Blocks(packed=packed.reshape(rows, blocks, -1), scales=scales)
 
 
 def dequantize_blocks(blocks: Blocks, form: BlockFormat, inner: int) -> FloatArray:

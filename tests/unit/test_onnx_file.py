@@ -221,7 +221,7 @@ def test_what_half_precision_cannot_hold_is_not_cast(number: float) -> None:
         to_half(np.array([[0, 1], [number, 2]], np.float32), HALF_RANGE)
 
 
-@pytest.mark.parametrize("shape", [(0, 3), (7,), (100, 2100), (2, 3, 4)])
+@pytest.mark.parametrize("shape", [(0, 3), (7,), (100, 2100), (1024, 512), (2, 3, 4)])
 def test_a_transposed_array_is_laid_out_anew(shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).random(shape, np.float32).T
     copy = contiguous(array)
