@@ -10,7 +10,10 @@ from embconvert.fidelity.texts import Item, Query, batches
 # What the comparison of one graph may cost: all texts up to the first figure, as for 12 layers of
 # width 384 (E5 small), some five seconds on two cores; else a sample for about the second.
 _COMPLETE_FLOP = 6e11
-_SAMPLE_FLOP = 4e11
+_SAMPLE_FLOP = 3.7e11
+# What each batch of a sample costs beside its tokens, in tokens: a large model's weights come from
+# memory once more (0.07 s on two cores, a token 0.007 s, for 440 million weights that multiply).
+_BATCH_COST = 10
 _SMALLEST_SAMPLE = 16
 _SHORT_TEXT = 24
 
@@ -84,11 +87,13 @@ def make_workload(
     tokens = max(_SAMPLE_FLOP / flop_per_token, _SMALLEST_SAMPLE * _SHORT_TEXT)
     usable = [i for i in by_length if lengths[i] <= max(tokens / 6, 2 * _SHORT_TEXT)]
     usable = usable or by_length[:_SMALLEST_SAMPLE]
-    for count in range(2 * len(usable), 0, -1):
-        sample = _sample(_short_ones_rather(usable, lengths, count), lengths, most)
-        if sample.texts <= _SMALLEST_SAMPLE or _padded_tokens(sample, lengths) <= tokens:
-            return sample
-    raise AssertionError("one text is a sample")
+    sample = _sample(usable[:1], lengths, most)
+    for count in range(2, 2 * len(usable)):
+        larger = _sample(_short_ones_rather(usable, lengths, count), lengths, most)
+        if larger.texts > _SMALLEST_SAMPLE and _padded_tokens(larger, lengths) > tokens:
+            break
+        sample = larger
+    return sample
 
 
 def workload_for(
@@ -114,13 +119,43 @@ def workload_for(
 
 
 def _sample(chosen: Sequence[int], lengths: Sequence[int], tokens: int) -> Workload:
-    # Small batches, since neighbours differ more in length; no long text that comes three times.
-    groups = batches([lengths[i] for i in chosen], texts=8, tokens=tokens)
+    """Lays out the batches of some texts.
+
+    Args:
+        chosen: The texts, by length.
+        lengths: Of all texts.
+        tokens: The most of a batch, padding included.
+    """
+    groups = _cheapest_batches([lengths[i] for i in chosen], tokens)
+    # No long text comes three times.
     short = [i for i in chosen if lengths[i] <= _SHORT_TEXT] or chosen[:1]
     return Workload(
         similar=tuple(tuple(chosen[i] for i in group) for group in groups),
         mixed=tuple(_evenly(short, 4)),
     )
+
+
+def _cheapest_batches(lengths: Sequence[int], tokens: int) -> list[range]:
+    """Groups neighbours so that batches, and their tokens with padding, cost least.
+
+    Args:
+        lengths: In ascending order.
+        tokens: The most of a batch, padding included; a longer text is alone.
+
+    Returns:
+        Indices of texts, the longest last in each batch; the batch of the longest first.
+    """
+    costs, starts = [0], [0]
+    for end in range(1, len(lengths) + 1):
+        longest = lengths[end - 1]
+        fitting = range(max(0, end - max(1, tokens // longest)), end)
+        cost, start = min((costs[n] + _BATCH_COST + (end - n) * longest, n) for n in fitting)
+        costs.append(cost)
+        starts.append(start)
+    groups = [range(starts[-1], len(lengths))]
+    while groups[-1].start:
+        groups.append(range(starts[groups[-1].start], groups[-1].start))
+    return groups
 
 
 def _evenly(items: Sequence[int], count: int) -> list[int]:

@@ -1,7 +1,9 @@
 """The built-in texts, and how texts become a graph's inputs."""
 
+import itertools
 import json
 import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,24 @@ def test_most_texts_of_a_sample_are_short_and_a_long_one_is_among_them() -> None
     chosen = sorted(lengths[index] for group in workload.similar for index in group)
     assert chosen[len(chosen) // 2] < max(chosen) / 2
     assert max(chosen) > 100
+
+
+@given(st.lists(st.integers(1, 100), min_size=2, max_size=10))
+def test_no_batches_of_a_sample_cost_less(lengths: list[int]) -> None:
+    """Each costs what ten more tokens would."""
+    workload = make_workload(lengths, flop_per_token=1e12)
+    chosen = sorted(lengths[index] for group in workload.similar for index in group)
+
+    def cost(groups: Iterable[Sequence[int]]) -> int:
+        return sum(10 + len(group) * max(group) for group in groups)
+
+    def cut(places: Sequence[int]) -> list[list[int]]:
+        return [chosen[a:b] for a, b in itertools.pairwise([0, *places, len(chosen)])]
+
+    inner = range(1, len(chosen))
+    ways = (way for n in range(len(chosen)) for way in itertools.combinations(inner, n))
+    ours = cost([lengths[index] for index in group] for group in workload.similar)
+    assert ours == min(cost(cut(way)) for way in ways)
 
 
 def test_the_sample_is_as_large_as_its_cost_allows() -> None:
