@@ -10,7 +10,7 @@ from embconvert.fidelity.texts import Item, Query, batches
 # What the comparison of one graph may cost: all texts up to the first figure, as for 12 layers of
 # width 384 (E5 small), some five seconds on two cores; else a sample for about the second.
 _COMPLETE_FLOP = 6e11
-_SAMPLE_FLOP = 3.7e11
+_SAMPLE_FLOP = 3.4e11
 # What each batch of a sample costs beside its tokens, in tokens: a large model's weights come from
 # memory once more (0.07 s on two cores, a token 0.007 s, for 440 million weights that multiply).
 _BATCH_COST = 10
@@ -131,7 +131,7 @@ def _sample(chosen: Sequence[int], lengths: Sequence[int], tokens: int) -> Workl
     short = [i for i in chosen if lengths[i] <= _SHORT_TEXT] or chosen[:1]
     return Workload(
         similar=tuple(tuple(chosen[i] for i in group) for group in groups),
-        mixed=tuple(_evenly(short, 4)),
+        mixed=tuple(_evenly(short, 3)),
     )
 
 
