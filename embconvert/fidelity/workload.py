@@ -1,5 +1,6 @@
 """Which texts a model is compared on, and in which batches."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -87,13 +88,16 @@ def make_workload(
     tokens = max(_SAMPLE_FLOP / flop_per_token, _SMALLEST_SAMPLE * _SHORT_TEXT)
     usable = [i for i in by_length if lengths[i] <= max(tokens / 6, 2 * _SHORT_TEXT)]
     usable = usable or by_length[:_SMALLEST_SAMPLE]
-    sample = _sample(usable[:1], lengths, most)
-    for count in range(2, 2 * len(usable)):
-        larger = _sample(_short_ones_rather(usable, lengths, count), lengths, most)
-        if larger.texts > _SMALLEST_SAMPLE and _padded_tokens(larger, lengths) > tokens:
-            break
-        sample = larger
-    return sample
+
+    def sample_of(count: int) -> Workload:
+        return _sample(_short_ones_rather(usable, lengths, count), lengths, most)
+
+    def is_too_large(count: int) -> bool:
+        sample = sample_of(count)
+        return sample.texts > _SMALLEST_SAMPLE and _padded_tokens(sample, lengths) > tokens
+
+    counts = range(1, 2 * len(usable))
+    return sample_of(counts[max(0, bisect_left(counts, True, key=is_too_large) - 1)])
 
 
 def workload_for(

@@ -97,6 +97,7 @@ class PiecewiseGraph:
         usual = max(sum(sizes) // _PIECES, _SMALLEST_PIECE_BYTES)
         usual = min(usual, _LARGEST_PIECE_BYTES)
         self._pieces = cut(nodes, self.outputs, sizes, largest_bytes=piece_bytes or usual)
+        self._read_ahead(self._pieces[:_AT_A_TIME])
         crossing = {name for piece in self._pieces[1:] for name in piece.inputs}
         self._types = value_types(proto, weights, sorted(crossing - set(self.inputs)))
 
