@@ -96,8 +96,8 @@ def make_workload(
         sample = sample_of(count)
         return sample.texts > _SMALLEST_SAMPLE and _padded_tokens(sample, lengths) > tokens
 
-    counts = range(1, 2 * len(usable))
-    return sample_of(counts[max(0, bisect_left(counts, True, key=is_too_large) - 1)])
+    # The place of the first that is too large, among counts from 1, is the largest that fits.
+    return sample_of(bisect_left(range(1, 2 * len(usable)), True, key=is_too_large))
 
 
 def workload_for(

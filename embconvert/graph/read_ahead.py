@@ -38,10 +38,11 @@ def read_ahead(weights: "Iterable[ir.TensorProtocol]") -> None:
         else:
             continue
         with suppress(OSError):  # whoever reads it finds out what is wrong
+            if _is_read_far_ahead(Path(file).stat().st_dev):
+                continue
             descriptor = os.open(file, os.O_RDONLY)
             try:
-                if not _is_read_far_ahead(os.fstat(descriptor).st_dev):
-                    os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+                os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_WILLNEED)
             finally:
                 os.close(descriptor)
 

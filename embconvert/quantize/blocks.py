@@ -112,8 +112,7 @@ def quantize_blocks(
         scales[which_rows, which_blocks] = found.T
         integers = pack(round_blocks(cut, found, form).transpose(2, 0, 1), form.bits)
         columns = slice(which_blocks.start * form.block_bytes, which_blocks.stop * form.block_bytes)
-        lying = integers.transpose(1, 2, 0).reshape(-1, len(integers))
-        copy_transposed(lying, packed[which_rows, columns])
+        copy_transposed(integers.reshape(len(integers), -1).T, packed[which_rows, columns])
 
     def round_rows(which: slice) -> None:
         lying = weights[which]
