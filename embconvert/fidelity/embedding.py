@@ -23,6 +23,7 @@ from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.segments import PiecewiseGraph
+from embconvert.graph.value_types import value_types
 from embconvert.kinds import Kind
 from embconvert.model import OnnxArtifact
 from embconvert.processes.resources import available_memory_bytes
@@ -75,15 +76,13 @@ def _summary(
     """
     embeddings = join([part for part, _ in results])
     seconds = sum(duration for _, duration in results[: len(workload.similar)])
-    texts, count = workload.texts, len(workload.mixed)
+    texts = workload.texts
     row_of = {index: row for row, index in enumerate(i for g in workload.similar for i in g)}
-    usual = [row_of[index] for index in workload.mixed]
-    mixed, alone = range(texts, texts + count), range(texts + count, texts + 2 * count)
+    again = [row_of[index] for index in (*workload.mixed, *workload.alone)]
+    rows = range(texts, texts + len(again))
     return WorkloadRun(
         embeddings=embeddings,
-        batch_cosine=min(
-            float(comparison.likeness(embeddings, usual, other).min()) for other in (mixed, alone)
-        ),
+        batch_cosine=float(comparison.likeness(embeddings, again, rows).min()),
         texts_per_second=texts / seconds,
         hidden=hidden,
     )
@@ -170,13 +169,15 @@ def _run_in_pieces(
     """Returns what _run_whole yields, and the hidden states of a few texts."""
     proto, weights = hollow_out(read_model(artifact.path))
     outputs = [value.name for value in proto.graph.output]
-    ends = layer_ends(proto, weights) if hidden is None else present(proto, hidden)
+    types = value_types(proto, weights)
+    ends = layer_ends(proto, types) if hidden is None else present(proto, hidden)
     graph = PiecewiseGraph(
         proto,
         weights,
         artifact.path.parent,
         piece_bytes=int(available_memory_bytes() * _PIECE_SHARE),
         wanted=list(dict.fromkeys([*outputs, *ends])),
+        types=types,
     )
     inputs = {*graph.inputs, "attention_mask"}
     feeds = [texts.batch(group, inputs) for group in workload.groups]

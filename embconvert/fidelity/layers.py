@@ -14,11 +14,11 @@ import numpy as np
 from embconvert.fidelity.figures import FloatArray, LayerCosine, cosines
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
-from embconvert.graph.hollow import Weights, hollow_out
+from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.graph.runtime import plain_options
 from embconvert.graph.segments import PiecewiseGraph
-from embconvert.graph.value_types import value_types
+from embconvert.graph.value_types import ValueType, value_types
 from embconvert.model import OnnxArtifact
 
 #: The hidden states after each layer, (tokens, hidden) float32, by the tensor's name.
@@ -58,15 +58,14 @@ def compare_layers(theirs: HiddenStates, ours: HiddenStates) -> tuple[LayerCosin
     return tuple(found)
 
 
-def layer_ends(proto: Any, weights: Weights) -> list[str]:
+def layer_ends(proto: Any, types: Mapping[str, ValueType]) -> list[str]:
     """Returns the names of the last hidden state of each layer, none when names don't tell layers.
 
     Args:
-        proto: A hollow onnx.ModelProto.
-        weights: What was taken out of it.
+        proto: An onnx.ModelProto.
+        types: Of its values.
     """
     layers = group_layers([name for node in proto.graph.node for name in node.output if name])
-    types = value_types(proto, weights, [name for names in layers.values() for name in names])
     last = (
         [name for name in names if name in types and types[name].axes == 3][-1:]
         for names in layers.values()
@@ -109,11 +108,12 @@ def hidden_states(
         ValueError: It does not run.
     """
     proto, weights = hollow_out(read_model(artifact.path))
-    names = layer_ends(proto, weights) if names is None else present(proto, names)
+    types = value_types(proto, weights)
+    names = layer_ends(proto, types) if names is None else present(proto, names)
     if not names:
         return {}
     graph = PiecewiseGraph(
-        proto, weights, artifact.path.parent, options=plain_options, wanted=names
+        proto, weights, artifact.path.parent, options=plain_options, wanted=names, types=types
     )
     feed = texts.batch(range(len(texts.lengths)), {*graph.inputs, "attention_mask"})
     found: dict[str, FloatArray] = {}

@@ -11,11 +11,12 @@ from embconvert.fidelity.texts import Item, Query, batches
 # What the comparison of one graph may cost: all texts up to the first figure, as for 12 layers of
 # width 384 (E5 small), some five seconds on two cores; else a sample for about the second.
 _COMPLETE_FLOP = 6e11
-_SAMPLE_FLOP = 3.4e11
+_SAMPLE_FLOP = 3e11
 # What each batch of a sample costs beside its tokens, in tokens: a large model's weights come from
 # memory once more (0.07 s on two cores, a token 0.007 s, for 440 million weights that multiply).
 _BATCH_COST = 10
 _SMALLEST_SAMPLE = 16
+_FEWEST_TOKENS = 320
 _SHORT_TEXT = 24
 
 # So many texts of all lengths up to this one are embedded once more in one mixed batch, and alone;
@@ -39,17 +40,23 @@ class Workload:
     depend on it in torch already.
 
     Attributes:
-        similar: Batches of texts of similar length; each text is in one.
-        mixed: Some texts of all lengths, which are embedded again in one batch, and alone.
+        similar: Batches of texts of similar length, or of one text; each text is in one.
+        mixed: Some texts of all lengths, which are embedded again in one batch, and alone where
+            they are not so already.
     """
 
     similar: tuple[tuple[int, ...], ...]
     mixed: tuple[int, ...]
 
     @property
+    def alone(self) -> tuple[int, ...]:
+        """Texts of the mixed batch that are embedded once more by themselves."""
+        return tuple(index for index in self.mixed if (index,) not in self.similar)
+
+    @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """Every batch: the similar ones, the mixed one, those of one text."""
-        return (*self.similar, self.mixed, *((index,) for index in self.mixed))
+        return (*self.similar, self.mixed, *((index,) for index in self.alone))
 
     @property
     def texts(self) -> int:
@@ -85,7 +92,7 @@ def make_workload(
     )
     if _padded_tokens(complete, lengths) * flop_per_token <= _COMPLETE_FLOP:
         return complete
-    tokens = max(_SAMPLE_FLOP / flop_per_token, _SMALLEST_SAMPLE * _SHORT_TEXT)
+    tokens = max(_SAMPLE_FLOP / flop_per_token, _FEWEST_TOKENS)
     usable = [i for i in by_length if lengths[i] <= max(tokens / 6, 2 * _SHORT_TEXT)]
     usable = usable or by_length[:_SMALLEST_SAMPLE]
 
@@ -123,20 +130,19 @@ def workload_for(
 
 
 def _sample(chosen: Sequence[int], lengths: Sequence[int], tokens: int) -> Workload:
-    """Lays out the batches of some texts.
+    """Lays out the batches of some texts; those that are mixed as well stand alone otherwise.
 
     Args:
         chosen: The texts, by length.
         lengths: Of all texts.
         tokens: The most of a batch, padding included.
     """
-    groups = _cheapest_batches([lengths[i] for i in chosen], tokens)
-    # No long text comes three times.
     short = [i for i in chosen if lengths[i] <= _SHORT_TEXT] or chosen[:1]
-    return Workload(
-        similar=tuple(tuple(chosen[i] for i in group) for group in groups),
-        mixed=tuple(_evenly(short, 3)),
-    )
+    mixed = _evenly(short, 3)
+    others = [i for i in chosen if i not in mixed]
+    groups = _cheapest_batches([lengths[i] for i in others], tokens)
+    similar = [tuple(others[i] for i in group) for group in groups]
+    return Workload(similar=(*similar, *((index,) for index in mixed)), mixed=tuple(mixed))
 
 
 def _cheapest_batches(lengths: Sequence[int], tokens: int) -> list[range]:
@@ -156,9 +162,11 @@ def _cheapest_batches(lengths: Sequence[int], tokens: int) -> list[range]:
         cost, start = min((costs[n] + _BATCH_COST + (end - n) * longest, n) for n in fitting)
         costs.append(cost)
         starts.append(start)
-    groups = [range(starts[-1], len(lengths))]
-    while groups[-1].start:
-        groups.append(range(starts[groups[-1].start], groups[-1].start))
+    groups = []
+    end = len(lengths)
+    while end:
+        groups.append(range(starts[end], end))
+        end = starts[end]
     return groups
 
 

@@ -48,9 +48,9 @@ def cut(
             last_use.setdefault(name, index)
     alive: set[str] = set()
     crossing = []  # how many values cross behind each node
-    for index, (_, makes) in enumerate(nodes):
-        alive |= {name for name in makes if name in last_use}
-        alive = {name for name in alive if last_use[name] > index}
+    for index, (reads, makes) in enumerate(nodes):
+        alive.difference_update(name for name in reads if last_use[name] == index)
+        alive.update(name for name in makes if name in last_use)
         crossing.append(len(alive))
 
     ends = []

@@ -69,6 +69,7 @@ class PiecewiseGraph:
             few layers of a large model, which the model alone decides.
         options: Makes those of a session, as session_options().
         wanted: Names of the values that are handed out; None means the graph's outputs.
+        types: As value_types() tells; None means that nobody has asked yet.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class PiecewiseGraph:
         piece_bytes: int | None = None,
         options: Callable[..., Any] = session_options,
         wanted: Sequence[str] | None = None,
+        types: Mapping[str, ValueType] | None = None,
     ) -> None:
         self._proto = proto
         self._weights = weights
@@ -97,9 +99,7 @@ class PiecewiseGraph:
         usual = max(sum(sizes) // _PIECES, _SMALLEST_PIECE_BYTES)
         usual = min(usual, _LARGEST_PIECE_BYTES)
         self._pieces = cut(nodes, self.outputs, sizes, largest_bytes=piece_bytes or usual)
-        self._read_ahead(self._pieces[:_AT_A_TIME])
-        crossing = {name for piece in self._pieces[1:] for name in piece.inputs}
-        self._types = value_types(proto, weights, sorted(crossing - set(self.inputs)))
+        self._types = value_types(proto, weights) if types is None else types
 
     def __len__(self) -> int:
         """Number of pieces."""
@@ -112,24 +112,31 @@ class PiecewiseGraph:
 
         Args:
             feeds: The graph's inputs of each batch.
-            timed: So many of them, the first ones, run with nothing beside; while the others do,
-                the next pieces are opened.
+            timed: So many of them, the first ones, run with nothing beside, but that the weights of
+                the next pieces are read; while the others do, those are opened.
         """
         keep_freed()
         values = [dict(feed) for feed in feeds]
         wanted = set(self.outputs)
         types = dict(self._types)
         types |= {name: ValueType.of(value) for name, value in values[0].items()}
-        with ThreadPoolExecutor(cpus()) as threads:
-            coming = self._open_next(0, types, threads)
+        with ThreadPoolExecutor(cpus()) as threads, ThreadPoolExecutor(1) as reader:
+
+            def open_next(start: int) -> deque[Future[Any]]:
+                opening = self._open_next(start, types, threads)
+                if timed:
+                    reader.submit(self._read_ahead, start + len(opening))
+                return opening
+
+            coming = open_next(0)
             for number, piece in enumerate(self._pieces):
                 needed = {name for later in self._pieces[number + 1 :] for name in later.inputs}
-                coming = coming or self._open_next(number, types, threads)
+                coming = coming or open_next(number)
                 wait(coming)
                 session = coming.popleft().result()
                 for index, known in enumerate(values):
                     if index == timed and not coming:
-                        coming = self._open_next(number + 1, types, threads)
+                        coming = open_next(number + 1)
                     start = time.perf_counter()
                     made = session.run(piece.outputs, {name: known[name] for name in piece.inputs})
                     duration = time.perf_counter() - start
@@ -149,17 +156,20 @@ class PiecewiseGraph:
         pieces = self._pieces[start : start + _AT_A_TIME]
         ready = list(takewhile(lambda piece: types.keys() >= set(piece.inputs), pieces))
         known = dict(types)  # more come to be known while they are opened
-        coming = deque(threads.submit(self._open, piece, known) for piece in ready)
-        after = start + len(ready)
-        self._read_ahead(self._pieces[after : after + _AT_A_TIME])
-        return coming
+        return deque(threads.submit(self._open, piece, known) for piece in ready)
 
-    def _read_ahead(self, pieces: Sequence[Piece]) -> None:
-        """Begins to read the weights of pieces, without tables of which few rows are needed."""
-        for piece in pieces:
+    def _read_ahead(self, start: int) -> None:
+        """Reads float32 weights of the next pieces, without tables of which few rows are needed.
+
+        Narrower ones are read in less time than it takes to make float32 of them, or to use them.
+        """
+        import onnx_ir as ir
+
+        for piece in self._pieces[start : start + _AT_A_TIME]:
             nodes = self._proto.graph.node[piece.start : piece.end]
             names = dict.fromkeys(name for node in nodes for name in _read_whole(node))
-            read_ahead(self._weights[name] for name in names if name in self._weights)
+            found = (self._weights[name] for name in names if name in self._weights)
+            read_ahead(weight for weight in found if weight.dtype == ir.DataType.FLOAT)
 
     def _open(self, piece: Piece, types: Mapping[str, ValueType]) -> Any:
         """Returns a session of a piece.

@@ -1,7 +1,7 @@
 """What the values of a graph are, told by ONNX Runtime without running it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,8 @@ class ValueType:
         return cls(onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.ndim)
 
 
-def value_types(proto: Any, weights: Weights, names: Iterable[str]) -> Mapping[str, ValueType]:
-    """Returns what values of a graph are, by name; those of which it can't be told are left out.
+def value_types(proto: Any, weights: Weights) -> Mapping[str, ValueType]:
+    """Returns what the values that nodes make are, by name, as far as that can be told.
 
     ONNX Runtime infers it, as onnx's own shape inference knows none of its fused operators. Weights
     are inputs of the graph meanwhile, so none is read.
@@ -40,13 +40,9 @@ def value_types(proto: Any, weights: Weights, names: Iterable[str]) -> Mapping[s
     Args:
         proto: A hollow onnx.ModelProto; it is not changed.
         weights: What was taken out of it.
-        names: Of the values.
     """
     import onnx
 
-    wanted = set(names)
-    if not wanted:
-        return {}
     model = onnx.ModelProto()
     model.CopyFrom(proto)
     graph = model.graph
@@ -57,8 +53,9 @@ def value_types(proto: Any, weights: Weights, names: Iterable[str]) -> Mapping[s
             graph.input.append(typed)
         else:
             graph.initializer.append(tensor)
-    wanted -= {value.name for value in graph.output}
-    graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(wanted))
+    outputs = {value.name for value in graph.output}
+    made = (name for node in graph.node for name in node.output if name)
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in made if name not in outputs)
     try:
         session = open_session(model.SerializeToString(), plain_options())
     except Exception:  # noqa: BLE001 - an operator may want its weight as a constant

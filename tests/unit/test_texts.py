@@ -61,7 +61,17 @@ def test_a_workload_embeds_some_texts_alone_and_in_a_mixed_batch(lengths: list[i
     workload = make_workload(lengths)
     mixed = [lengths[i] for i in workload.mixed]
     assert min(mixed) == min(lengths)
-    assert workload.size == len(lengths) + 2 * len(mixed)
+    assert sorted(index for group in workload.similar for index in group) == [*range(len(lengths))]
+    assert workload.mixed in workload.groups
+    assert all((index,) in workload.groups for index in workload.mixed)
+
+
+@given(st.lists(st.integers(1, 600), min_size=1), st.sampled_from([0.0, 1e12]))
+def test_no_text_is_embedded_alone_twice(lengths: list[int], flop_per_token: float) -> None:
+    workload = make_workload(lengths, flop_per_token)
+    others = list(workload.groups)
+    others.remove(workload.mixed)
+    assert len(others) == len(set(others))
 
 
 @given(st.lists(st.integers(1, 600), min_size=20, max_size=60))
@@ -70,8 +80,8 @@ def test_a_large_model_is_compared_on_a_sample_of_all_lengths(lengths: list[int]
     workload = make_workload(lengths, flop_per_token=1e12)
     chosen = [index for group in workload.similar for index in group]
     assert len(chosen) == len(set(chosen)) == workload.texts
-    assert 1 <= workload.texts <= 16 or sum(lengths[i] for i in chosen) <= 16 * 24
-    assert set(workload.mixed) <= set(chosen)
+    assert 1 <= workload.texts <= 16 or sum(lengths[i] for i in chosen) <= 320
+    assert {(index,) for index in workload.mixed} <= set(workload.similar)
     assert min(lengths[i] for i in chosen) == min(lengths)
 
 
@@ -85,9 +95,10 @@ def test_most_texts_of_a_sample_are_short_and_a_long_one_is_among_them() -> None
 
 @given(st.lists(st.integers(1, 100), min_size=2, max_size=10))
 def test_no_batches_of_a_sample_cost_less(lengths: list[int]) -> None:
-    """Each costs what ten more tokens would."""
+    """Each costs what ten more tokens would; texts that are mixed as well are not in one."""
     workload = make_workload(lengths, flop_per_token=1e12)
-    chosen = sorted(lengths[index] for group in workload.similar for index in group)
+    groups = [group for group in workload.similar if not set(group) <= set(workload.mixed)]
+    chosen = sorted(lengths[index] for group in groups for index in group)
 
     def cost(groups: Iterable[Sequence[int]]) -> int:
         return sum(10 + len(group) * max(group) for group in groups)
@@ -97,8 +108,8 @@ def test_no_batches_of_a_sample_cost_less(lengths: list[int]) -> None:
 
     inner = range(1, len(chosen))
     ways = (way for n in range(len(chosen)) for way in itertools.combinations(inner, n))
-    ours = cost([lengths[index] for index in group] for group in workload.similar)
-    assert ours == min(cost(cut(way)) for way in ways)
+    ours = cost([lengths[index] for index in group] for group in groups)
+    assert ours == min((cost(cut(way)) for way in ways), default=0)
 
 
 def test_the_sample_is_as_large_as_its_cost_allows() -> None:
