@@ -11,7 +11,7 @@ from embconvert.fidelity.texts import Item, Query, batches
 # What the comparison of one graph may cost: all texts up to the first figure, as for 12 layers of
 # width 384 (E5 small), some five seconds on two cores; else a sample for about the second.
 _COMPLETE_FLOP = 6e11
-_SAMPLE_FLOP = 3e11
+_SAMPLE_FLOP = 3.2e11
 # What each batch of a sample costs beside its tokens, in tokens: a large model's weights come from
 # memory once more (0.07 s on two cores, a token 0.007 s, for 440 million weights that multiply).
 _BATCH_COST = 10
