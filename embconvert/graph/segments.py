@@ -99,7 +99,9 @@ class PiecewiseGraph:
         usual = max(sum(sizes) // _PIECES, _SMALLEST_PIECE_BYTES)
         usual = min(usual, _LARGEST_PIECE_BYTES)
         self._pieces = cut(nodes, self.outputs, sizes, largest_bytes=piece_bytes or usual)
-        self._types = value_types(proto, weights) if types is None else types
+        if types is None:
+            types = value_types(proto, weights) if len(self._pieces) > 1 else {}
+        self._types = types
 
     def __len__(self) -> int:
         """Number of pieces."""
