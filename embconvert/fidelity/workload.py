@@ -137,6 +137,7 @@ def _sample(chosen: Sequence[int], lengths: Sequence[int], tokens: int) -> Workl
         lengths: Of all texts.
         tokens: The most of a batch, padding included.
     """
+    # What is mixed comes twice; that no long text shall.
     short = [i for i in chosen if lengths[i] <= _SHORT_TEXT] or chosen[:1]
     mixed = _evenly(short, 3)
     others = [i for i in chosen if i not in mixed]

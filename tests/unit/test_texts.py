@@ -62,6 +62,7 @@ def test_a_workload_embeds_some_texts_alone_and_in_a_mixed_batch(lengths: list[i
     mixed = [lengths[i] for i in workload.mixed]
     assert min(mixed) == min(lengths)
     assert sorted(index for group in workload.similar for index in group) == [*range(len(lengths))]
+    assert workload.size == len(lengths) + len(mixed) + len(workload.alone)
     assert workload.mixed in workload.groups
     assert all((index,) in workload.groups for index in workload.mixed)
 
