@@ -9,7 +9,6 @@ from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.disk import output_errors
 from embconvert.folder.staging import Staging
 from embconvert.pipeline.prepare import describe, prepare, warn_of_memory
-from embconvert.pipeline.run import Run
 from embconvert.processes.resources import limit_threads
 from embconvert.processes.workers import Workers
 from embconvert.processes.zygote import Zygotes
@@ -41,6 +40,9 @@ def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:
     with Staging(target, console.say) as staging, Workers(console, zygotes=zygotes) as workers:
         if request.command in (Command.EXPORT, Command.ALL) and not target.exists():
             workers.prepare_for_source()
+        # While the source's process imports its libraries.
+        from embconvert.pipeline.run import Run
+
         # Only now, because a run that this one waited for may have published.
         prepared = prepare(request, target, calibration.digest, console)
         for remark in prepared.plan.remarks:
