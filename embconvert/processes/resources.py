@@ -64,12 +64,15 @@ def limit_threads() -> None:
     """Makes libraries that this process and its children import later start cpus() threads.
 
     They count the machine's processors by themselves, and threads above a container's quota
-    only wait for each other. What the user has set stays.
+    only wait for each other. What the user has set stays, but for numpy's matrix products and
+    inverses (OpenBLAS): their last bits change with the number of threads, and Q4's files with
+    them. They have one; what is worth it is shared out by threads.on_rows().
     """
     count = session_threads()
     if count:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, str(count))
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def session_threads() -> int:

@@ -74,10 +74,18 @@ def test_twice_in_a_row_gives_the_same_bytes_and_the_same_manifest(
     assert first.manifest != second.manifest
 
 
-def test_threads_and_hash_seeds_change_no_byte(tiny_bert: Path, tmp_path: Path) -> None:
-    options = ("--quantize", "Q8,Q4,QInt8,QUInt8,Float16,QInt8Static", "--skip_validation")
-    one = convert(tiny_bert, tmp_path / "a", *options, PYTHONHASHSEED="1", OMP_NUM_THREADS="1")
-    two = convert(tiny_bert, tmp_path / "b", *options, PYTHONHASHSEED="2", OMP_NUM_THREADS="2")
+@pytest.mark.parametrize(
+    ("model", "precisions"),
+    # Products of a real model's size are shared out among threads.
+    [("tiny_bert", "Q8,Q4,QInt8,QUInt8,Float16,QInt8Static"), ("minilm", "Q4")],
+)
+def test_threads_and_hash_seeds_change_no_byte(
+    model: str, precisions: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    source: Path = request.getfixturevalue(model)
+    options = ("--optimize", "1", "--quantize", precisions, "--skip_validation")
+    one = convert(source, tmp_path / "a", *options, PYTHONHASHSEED="1", OMP_NUM_THREADS="1")
+    two = convert(source, tmp_path / "b", *options, PYTHONHASHSEED="2", OMP_NUM_THREADS="2")
     assert hashes(one) == hashes(two)
 
 
