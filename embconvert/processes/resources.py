@@ -66,7 +66,7 @@ def limit_threads() -> None:
     They count the machine's processors by themselves, and threads above a container's quota
     only wait for each other. What the user has set stays, but for numpy's matrix products and
     inverses (OpenBLAS): their last bits change with the number of threads, and Q4's files with
-    them. They have one; what is worth it is shared out by threads.on_rows().
+    them. One makes Q4 take no more time.
     """
     count = session_threads()
     if count:

@@ -125,24 +125,15 @@ def compiling_patterns_when_used() -> Iterator[None]:
     It knows the former names of all architectures' weights by a thousand regular expressions, and
     takes a sixth of a second to compile them.
     """
-    from transformers import conversion_mapping, core_model_loading
+    from transformers import core_model_loading
 
-    build = conversion_mapping._build_checkpoint_conversion_mapping
-
-    def build_uncompiled() -> Any:
-        core_model_loading.re = types.SimpleNamespace(
-            compile=_PatternWhenUsed, search=re.search, sub=re.sub
-        )
-        try:
-            return build()
-        finally:
-            core_model_loading.re = re
-
-    conversion_mapping._build_checkpoint_conversion_mapping = build_uncompiled
+    core_model_loading.re = types.SimpleNamespace(
+        compile=_PatternWhenUsed, search=re.search, sub=re.sub
+    )
     try:
         yield
     finally:
-        conversion_mapping._build_checkpoint_conversion_mapping = build
+        core_model_loading.re = re
 
 
 class _PatternWhenUsed:

@@ -83,7 +83,7 @@ def test_threads_and_hash_seeds_change_no_byte(
     model: str, precisions: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     source: Path = request.getfixturevalue(model)
-    options = ("--optimize", "1", "--quantize", precisions, "--skip_validation")
+    options = ("--quantize", precisions, "--skip_validation")
     one = convert(source, tmp_path / "a", *options, PYTHONHASHSEED="1", OMP_NUM_THREADS="1")
     two = convert(source, tmp_path / "b", *options, PYTHONHASHSEED="2", OMP_NUM_THREADS="2")
     assert hashes(one) == hashes(two)
