@@ -114,6 +114,7 @@ def prepare(name: str) -> dict[str, str]:
 def _make_plain(name: str, path: Path) -> None:
     source = SourceModel.load(
         resolve_folder(source_folder(name), model_id=name),
+        source_folder(name),
         device="cpu",
         overrides=Overrides(),
         trust_remote_code=False,

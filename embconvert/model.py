@@ -61,6 +61,9 @@ class ResolvedModel:
         has_modules: Whether the source says itself how it pools (modules.json).
         parameters: How many numbers its weights are.
         card: What its model card says; no part of the digest, for it changes no graph.
+        settings: What the libraries are given of each settings file, by its path; None for a model
+            that may run code of its own, whose files they read themselves.
+        unknown_settings: Keys of those files that were left out because nobody knows them.
         kind: What it is converted as.
     """
 
@@ -74,6 +77,8 @@ class ResolvedModel:
     has_modules: bool
     parameters: int
     card: SourceCard = SourceCard()
+    settings: Mapping[str, Any] | None = None
+    unknown_settings: tuple[str, ...] = ()
     kind: Kind = Kind.EMBEDDING
 
     @property

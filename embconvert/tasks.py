@@ -26,10 +26,12 @@ from embconvert.model import (
 )
 from embconvert.optimize import Optimizer, optimize
 from embconvert.processes.metering import Meter, metered
+from embconvert.processes.no_network import NoNetworkFilterError, forbid_network
 from embconvert.processes.workers import Reporter
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.source.by_kind import class_for
+from embconvert.source.private_copy import make_private_copy
 from embconvert.source.torch_model import SourceModel
 
 # Calibration learns ranges; longer texts show no others and take much longer.
@@ -68,10 +70,24 @@ def load_source(
     device: str,
     overrides: Overrides,
     trust_remote_code: bool,
+    may_connect: bool,
 ) -> SourceFacts:
-    """Loads the source model and adds the files that it lacks to the staged folder."""
+    """Loads the source model and adds the files that it lacks to the staged folder.
+
+    Args:
+        reporter: Told of what the user should know.
+        resolved: The files.
+        folder: The staged folder.
+        device: A torch device.
+        overrides: What the user changes of the model.
+        trust_remote_code: Run Python code that comes with the model.
+        may_connect: Whether that code may fetch more from the hub.
+    """
+    if not may_connect:
+        _forbid_network(reporter, device)
     source = class_for(resolved.kind).load(
         resolved,
+        make_private_copy(resolved, folder / ".work" / "source"),
         device=device,
         overrides=overrides,
         trust_remote_code=trust_remote_code,
@@ -86,6 +102,16 @@ def load_source(
         max_seq_length=source.max_seq_length,
         of_kind=source.facts,
     )
+
+
+def _forbid_network(reporter: Reporter, device: str) -> None:
+    try:
+        forbid_network(local_sockets=device != "cpu")
+    except NoNetworkFilterError as error:
+        reporter.warn(
+            f"this system cannot take the network away from a process ({error}); the libraries are "
+            "only asked to open no connection"
+        )
 
 
 def source_tokens(reporter: Reporter, texts: Sequence[Item]) -> list[dict[str, list[int]]]:

@@ -67,8 +67,15 @@ class Source:
                 device=self._request.device,
                 overrides=self._request.overrides,
                 trust_remote_code=self._request.trust_remote_code,
+                may_connect=self._may_connect,
             )
         return self.facts
+
+    @property
+    def _may_connect(self) -> bool:
+        """Whether code of the model may fetch more: of a hub model that the user trusts."""
+        is_local = self._resolved.revision is None
+        return self._request.trust_remote_code and not (is_local or self._request.offline)
 
     @property
     def late_interaction(self) -> LateInteraction | None:

@@ -94,14 +94,18 @@ def resolve(request: Request, console: Console) -> ResolvedModel:
     check(request)
     folder = local_folder(request.model_id)
     if folder is not None:
-        return resolve_folder(
+        resolved = resolve_folder(
             folder, model_id=request.model_id, trust_remote_code=request.trust_remote_code
         )
-    snapshot = fetch(request, console)
-    return resolve_folder(
-        snapshot.folder,
-        model_id=request.model_id,
-        revision=snapshot.commit,
-        trust_remote_code=request.trust_remote_code,
-        sha256=snapshot.sha256,
-    )
+    else:
+        snapshot = fetch(request, console)
+        resolved = resolve_folder(
+            snapshot.folder,
+            model_id=request.model_id,
+            revision=snapshot.commit,
+            trust_remote_code=request.trust_remote_code,
+            sha256=snapshot.sha256,
+        )
+    if resolved.unknown_settings:
+        console.say(f"settings that nothing reads: {', '.join(resolved.unknown_settings[:20])}")
+    return resolved

@@ -103,35 +103,42 @@ def refuse_absurd_sizes(config: Mapping[str, Any], parameters: int) -> None:
                 raise SourceError(f"config.json asks for {key} {value}, over {limit}", hint)
 
 
-def refuse_other_weights(config: Mapping[str, Any]) -> None:
-    """Refuses a configuration that names the file of its weights: it may be a pickle.
-
-    Raises:
-        SourceError: It does; transformers reads `transformers_weights` before model.safetensors.
-    """
-    name = config.get("transformers_weights")
-    if name is not None and not str(name).endswith(".safetensors"):
-        raise SourceError(
-            f"config.json names the weights {name!r}, which are no safetensors",
-            "remove transformers_weights from config.json, or do not use this model",
-        )
-
-
-def refuse_activation(config: Mapping[str, Any], where: str) -> None:
-    """Refuses a Dense module whose activation is foreign code.
-
-    sentence-transformers would take Tanh instead and only log it: a wrong model.
+def refuse_adapter(root: Path) -> None:
+    """Refuses weights that are not the model's alone.
 
     Args:
-        config: Of the module.
-        where: Its file, for the message.
+        root: The transformer's folder.
 
     Raises:
-        UnsupportedModelError: It is.
+        UnsupportedModelError: An adapter is beside them, which transformers would load instead.
     """
-    name = config.get("activation_function")
-    if name is not None and not str(name).startswith("torch."):
+    if (root / "adapter_config.json").exists():
         raise UnsupportedModelError(
-            f"{where} names the activation {name}, which is remote code",
-            "read that code, and if you trust it add --trust_remote_code",
+            "the folder has an adapter (adapter_config.json), whose base model is elsewhere",
+            "merge it into its base model with PEFT's merge_and_unload(), and convert what "
+            "save_pretrained() writes then",
         )
+
+
+def refuse_foreign_code(config: Mapping[str, Any], *, is_local: bool) -> None:
+    """Refuses code that is in another repository, for a model that is on this machine.
+
+    Args:
+        config: The model's config.json.
+        is_local: Whether the model is a folder, for which no connection is opened.
+
+    Raises:
+        SourceError: It names such code.
+    """
+    names = config.get("auto_map")
+    if not is_local or not isinstance(names, Mapping):
+        return
+    for key, value in names.items():
+        for name in value if isinstance(value, list) else [value]:
+            if isinstance(name, str) and "--" in name:
+                raise SourceError(
+                    f"config.json: the setting auto_map.{key} names code of another repository, "
+                    f"{name}, and for a folder no connection is opened",
+                    "put those Python files into the model's folder, and write their names without "
+                    "the repository",
+                )

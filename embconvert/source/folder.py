@@ -12,13 +12,14 @@ from embconvert.model import FileRecord, ResolvedModel
 from embconvert.source.card import read_card
 from embconvert.source.distrust import (
     refuse_absurd_sizes,
-    refuse_activation,
+    refuse_adapter,
     refuse_escapes,
-    refuse_other_weights,
+    refuse_foreign_code,
     refuse_special_files,
 )
 from embconvert.source.json_files import read_any_json, read_json
 from embconvert.source.modules import ModuleEntry, check_modules, parse_modules
+from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
 from embconvert.source.weights import PICKLE_SUFFIXES, count_parameters, pickle_error, weight_files
 
 #: Any one of these lets transformers make a tokenizer.
@@ -30,11 +31,9 @@ TOKENIZER_FILES = (
 #: What is read of the folder of the transformer, beside its weights.
 CONFIGURATION_FILES = (
     *TOKENIZER_FILES, "config.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "merges.txt", "vocab.txt", "config_sentence_transformers.json",
-    "sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
-    "sentence_camembert_config.json", "sentence_albert_config.json",
-    "sentence_xlm-roberta_config.json", "sentence_xlnet_config.json", "modules.json",
-    "processor_config.json", "preprocessor_config.json", "artifact.metadata",
+    "added_tokens.json", "merges.txt", "chat_template.jinja", "config_sentence_transformers.json",
+    *TRANSFORMER_FILES, "modules.json", "processor_config.json", "preprocessor_config.json",
+    "artifact.metadata",
 )  # fmt: skip
 
 # tokenizer_config.json says "unlimited" with numbers such as 1e30.
@@ -87,13 +86,13 @@ def resolve_folder(
             f"{root} has no tokenizer",
             f"put the model's tokenizer files beside config.json, as {TOKENIZER_FILES[0]}",
         )
-    if not trust_remote_code:
-        refuse_other_weights(config)
-        for module in modules[1:]:
-            file = folder / module.path / "config.json"
-            # SpladePooling's is a word of its own, of which it knows two.
-            if module.name != "SpladePooling" and module.path and file.is_file():
-                refuse_activation(read_json(file), f"{module.path}/config.json")
+    settings = None
+    if trust_remote_code:
+        refuse_foreign_code(config, is_local=revision is None)
+    else:
+        refuse_adapter(root)
+        settings = read_settings(folder, modules)
+        config = settings.files[(root / "config.json").relative_to(folder).as_posix()]
     files = list(_model_files(folder, root, modules, trust_remote_code=trust_remote_code))
     refuse_escapes(folder, files)
     parameters = sum(count_parameters(f) for f in files if f.suffix == ".safetensors")
@@ -116,6 +115,8 @@ def resolve_folder(
         has_modules=bool(modules),
         parameters=parameters,
         card=read_card(folder),
+        settings=settings.files if settings else None,
+        unknown_settings=tuple(settings.unknown) if settings else (),
     )
 
 
@@ -166,7 +167,7 @@ def _max_seq_length(root: Path, max_positions: int | None) -> int | None:
     configuration, else the tokenizer's limit capped by the model's positions.
     """
     for name in CONFIGURATION_FILES:
-        if name.startswith("sentence_") and (root / name).is_file():
+        if name in TRANSFORMER_FILES and (root / name).is_file():
             configured = read_json(root / name).get("max_seq_length")
             if isinstance(configured, int) and configured > 0:
                 return configured

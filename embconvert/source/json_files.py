@@ -1,6 +1,12 @@
-"""Reading the JSON files of a model, with bounds."""
+"""Reading the JSON files of a model, with bounds.
+
+What two readers would understand differently is refused: the published file goes to programs whose
+JSON reader is another one than Python's.
+"""
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +14,7 @@ from embconvert.errors import SourceError
 
 #: No model needs more.
 MAX_JSON_BYTES = 1 << 24
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -23,17 +30,94 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_any_json(path: Path) -> Any:
-    """Reads any JSON value; raises as read_json."""
+    """Reads any JSON value; raises as read_json.
+
+    A key that stands twice with two values, NaN, half of a surrogate pair and a byte order mark are
+    errors: other readers refuse them, or take another value.
+    """
+    return parse_json(read_regular_file(path, MAX_JSON_BYTES), path.name)
+
+
+def parse_json(content: bytes, name: str) -> Any:
+    """Parses the content of a JSON file; see read_any_json.
+
+    Args:
+        content: The file's bytes.
+        name: The file's name, for the message.
+
+    Raises:
+        SourceError: It is no JSON, or JSON that readers disagree on.
+    """
+    if content.startswith(_BYTE_ORDER_MARK):
+        raise SourceError(
+            f"{name} starts with a byte order mark, which JSON does not allow",
+            "save it as UTF-8 without a byte order mark",
+        )
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise SourceError(
-                f"{path.name} is over {MAX_JSON_BYTES >> 20} MiB", "no model needs that; check it"
-            )
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = content.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_without_contradiction, parse_constant=_constant)
+        if "\\u" in text:
+            _refuse_surrogates(value)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise SourceError(f"{path.name} is no JSON: {error}", "download the model again") from error
+        raise SourceError(f"{name} is no JSON: {error}", "download the model again") from error
+    return value
+
+
+def read_regular_file(path: Path, most_bytes: int) -> bytes:
+    """Reads a file that must be a regular one, without ever waiting for a pipe.
+
+    Raises:
+        SourceError: It is missing, no regular file, or larger than `most_bytes`.
+    """
+    try:
+        # A pipe opens at once this way; who reads it would wait for its other end.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise SourceError(
+                    f"{path.name} is no ordinary file",
+                    "do not use this model; it reaches for files that are not its own",
+                )
+            content = stream.read(most_bytes + 1)
     except OSError as error:
         raise unreadable(path, error) from error
+    if len(content) > most_bytes:
+        raise SourceError(
+            f"{path.name} is over {most_bytes >> 20} MiB", "no model needs that; check it"
+        )
+    return content
+
+
+def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: dict[str, Any] = {}
+        for key, item in pairs:
+            if key in seen and seen[key] != item:
+                raise ValueError(f"the key {key[:100]!r} stands twice, with two values")
+            seen[key] = item
+    return value
+
+
+def _constant(name: str) -> float:
+    # Infinity is in configurations that transformers itself wrote, as time_step_limit of mamba2.
+    if name == "NaN":
+        raise ValueError("it holds NaN")
+    return float(name)
+
+
+def _refuse_surrogates(value: Any) -> None:
+    """Refuses text that no UTF-8 file can hold: half of a surrogate pair."""
+    if isinstance(value, str):
+        value.encode("utf-8")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            key.encode("utf-8")
+            _refuse_surrogates(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_surrogates(item)
 
 
 def unreadable(path: Path, error: OSError) -> SourceError:

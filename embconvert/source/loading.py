@@ -5,6 +5,7 @@ import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
@@ -29,7 +30,9 @@ class LoadedModel:
     casts: Casts
 
 
-def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool) -> LoadedModel:
+def load_model(
+    resolved: ResolvedModel, folder: Path, *, device: str, trust_remote_code: bool
+) -> LoadedModel:
     """Loads the source by the class of sentence-transformers that is for its kind.
 
     An embedding model goes through optimum's TasksManager, which knows that class only.
@@ -39,6 +42,7 @@ def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool)
 
     Args:
         resolved: The files.
+        folder: Where the libraries find them; see private_copy.
         device: A torch device.
         trust_remote_code: Run Python code that comes with the model.
 
@@ -69,7 +73,7 @@ def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool)
             if resolved.kind is Kind.EMBEDDING:
                 model = TasksManager.get_model_from_task(
                     "feature-extraction",
-                    str(resolved.folder),
+                    str(folder),
                     framework="pt",
                     library_name="sentence_transformers",
                     device=device,
@@ -78,7 +82,7 @@ def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool)
                 )
             else:
                 model = getattr(sentence_transformers, KINDS[resolved.kind].library_class)(
-                    str(resolved.folder),
+                    str(folder),
                     device=device,
                     trust_remote_code=trust_remote_code,
                     local_files_only=True,
@@ -90,7 +94,7 @@ def load_model(resolved: ResolvedModel, *, device: str, trust_remote_code: bool)
             "convert it on a machine with more memory, or raise the container's limit",
         ) from error
     except Exception as error:
-        raise _load_error(resolved, error) from error
+        raise _load_error(resolved, folder, error) from error
     casts = present_as_float32(model)
     model.eval().requires_grad_(False)
     return LoadedModel(chain=model, made_up=frozenset(made_up), casts=casts)
@@ -168,9 +172,12 @@ def _hush_libraries() -> None:
     warnings.filterwarnings("ignore")
 
 
-def _load_error(resolved: ResolvedModel, error: Exception) -> SourceError | UnsupportedModelError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    text = str(error).lower()
+def _load_error(
+    resolved: ResolvedModel, folder: Path, error: Exception
+) -> SourceError | UnsupportedModelError:
+    said = str(error).strip().replace(str(folder), str(resolved.folder))
+    reason = (said or type(error).__name__).splitlines()[0]
+    text = said.lower()
     model_type = resolved.architecture.model_type
     if "trust_remote_code" in text:
         return UnsupportedModelError(

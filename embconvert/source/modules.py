@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embconvert.errors import SourceError, UnsupportedModelError
+from embconvert.source.settings.modules import MODULES
 
 #: The modules that make something of tokens; MLMTransformer is what sparse models had before 5.4.
 _TRANSFORMERS = ("Transformer", "MLMTransformer")
 #: Names in the place of which sentence-transformers loads its own class; it imports none of them.
 _TAKEN_FOR_OWN = ("pylate.models.Dense.Dense",)
+_OWN = "sentence_transformers."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +58,32 @@ def parse_modules(entries: object) -> tuple[ModuleEntry, ...]:
 
 
 def check_modules(modules: Iterable[ModuleEntry], *, trust_remote_code: bool) -> None:
-    """Refuses modules that are not sentence-transformers' own: their type is an import path.
+    """Refuses modules of classes that no table knows: their type is an import path.
 
     Raises:
-        UnsupportedModelError: A module would run foreign code, or makes no token embeddings.
+        UnsupportedModelError: A module would run foreign code, or cannot be converted.
     """
     modules = tuple(modules)
+    if trust_remote_code:
+        return
     for module in modules:
-        own = module.type.startswith("sentence_transformers.") or module.type in _TAKEN_FOR_OWN
-        if own or trust_remote_code:
-            continue
-        raise UnsupportedModelError(
-            f"modules.json names the class {module.type}, which is remote code",
-            "read that code, and if you trust it add --trust_remote_code",
-        )
-    if modules[0].name not in _TRANSFORMERS and not trust_remote_code:
+        if not (module.type.startswith(_OWN) or module.type in _TAKEN_FOR_OWN):
+            raise UnsupportedModelError(
+                f"modules.json names the class {module.type}, which is remote code",
+                "read that code, and if you trust it add --trust_remote_code",
+            )
+    if modules[0].name not in _TRANSFORMERS:
         raise UnsupportedModelError(
             f"the first module is a {modules[0].name}, which makes no token embeddings",
             "models that start with a Transformer module can be converted",
         )
+    for module in modules:
+        why = "embconvert does not know it"
+        if module.name in MODULES:
+            why = MODULES[module.name].unsupported or ""
+        if why:
+            known = [name for name, rules in MODULES.items() if rules.unsupported is None]
+            raise UnsupportedModelError(
+                f"modules.json names the class {module.type}, which cannot be converted: {why}",
+                f"models of the modules {', '.join(known)} can be converted",
+            )

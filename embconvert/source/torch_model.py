@@ -58,6 +58,7 @@ class SourceModel:
     def load(
         cls,
         resolved: ResolvedModel,
+        folder: Path,
         *,
         device: str,
         overrides: Overrides,
@@ -68,6 +69,7 @@ class SourceModel:
 
         Args:
             resolved: The files.
+            folder: Where the libraries find them.
             device: A torch device.
             overrides: What the user changes of it.
             trust_remote_code: Run Python code that comes with the model.
@@ -78,7 +80,7 @@ class SourceModel:
             UnsupportedModelError: transformers or sentence-transformers can't build the model.
             UsageError: An override doesn't fit the model.
         """
-        loaded = load_model(resolved, device=device, trust_remote_code=trust_remote_code)
+        loaded = load_model(resolved, folder, device=device, trust_remote_code=trust_remote_code)
         source = cls(loaded, resolved, overrides)
         source._settle(warn)
         return source

@@ -212,7 +212,7 @@ CORPUS: dict[str, Hostile] = {
     "chat template": Hostile(chat_template, 0, ""),
     "pickled weights": Hostile(pickled, 3, "only as a pickle"),
     "pickled shard": Hostile(pickled_shard, 3, "only as a pickle"),
-    "weights named by the configuration": Hostile(named_pickle, 3, "no safetensors"),
+    "weights named by the configuration": Hostile(named_pickle, 3, "transformers_weights"),
     "pickle beside the weights": Hostile(pickle_beside, 0, ""),
     "zip bomb": Hostile(zip_bomb, 3, "only as a pickle"),
     "shard outside": Hostile(shard_outside, 3, "outside the model's folder"),

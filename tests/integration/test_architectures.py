@@ -9,6 +9,7 @@ from conftest import embconvert
 
 from embconvert.config import Overrides
 from embconvert.source.folder import resolve_folder
+from embconvert.source.private_copy import make_private_copy
 from embconvert.source.torch_model import SourceModel
 
 pytestmark = pytest.mark.integration
@@ -71,8 +72,10 @@ def test_a_left_padding_tokenizer_pools_the_last_token(tmp_path: Path) -> None:
 
 
 def load(model: Path) -> SourceModel:
+    resolved = resolve_folder(model, model_id="test")
     return SourceModel.load(
-        resolve_folder(model, model_id="test"),
+        resolved,
+        make_private_copy(resolved, model.with_name(f"{model.name}-copy")),
         device="cpu",
         overrides=Overrides(),
         trust_remote_code=False,

@@ -1,0 +1,47 @@
+"""The folder that the libraries load a model from: ours, with what they may have and nothing else.
+
+transformers and sentence-transformers look for dozens of files in a model's folder, and act on
+hundreds of settings in them. They find here the settings that the tables of `settings` allow, and
+links to the weights and the tokenizer's own files. What has no name in those tables does not exist
+for them: a pickle, Python code, an adapter, a second tokenizer.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from embconvert.model import ResolvedModel
+
+#: The tokenizer's files that are no settings.
+TOKENIZER_DATA = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model", "spm.model", "bpe.codes", "chat_template.jinja",
+)  # fmt: skip
+
+
+def make_private_copy(resolved: ResolvedModel, folder: Path) -> Path:
+    """Makes the folder that a model is loaded from.
+
+    Args:
+        resolved: The model.
+        folder: Where to; what is there is replaced.
+
+    Returns:
+        `folder`; or the model's own, when the user trusts it to run code.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    if resolved.settings is None:
+        return resolved.folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path, value in resolved.settings.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(json.dumps(value), encoding="utf-8")
+    for file in resolved.files:
+        name = Path(file.path)
+        if name.name in TOKENIZER_DATA or name.suffix == ".safetensors":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to((resolved.folder / name).resolve())
+    return folder

@@ -1,0 +1,213 @@
+"""What config.json may say: the figures of a transformer, and the names of its parts.
+
+A figure names nothing, so numbers and flags pass under any key. Text passes only under the keys
+below, as a bare word.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, StringConstraints
+
+from embconvert.source.settings.rules import (
+    PLAIN_OTHERS,
+    Setting,
+    SettingsTable,
+    Use,
+    ignored,
+    nested,
+    read,
+    refused,
+)
+from embconvert.source.settings.values import (
+    Flag,
+    Number,
+    Plain,
+    Text,
+    TokenizerClass,
+    Word,
+    Words,
+)
+
+_ELSEWHERE = "names a file or a repository elsewhere"
+_CODE = "names code that comes with a model, which is what --trust_remote_code is for"
+_IMAGES = "is for images or sound, which no text embedding needs"
+
+#: What transformers' ACT2FN knows is a word; anything with a dot would be imported.
+_ACTIVATIONS = (
+    "act_fn", "activation", "activation_fn", "activation_function", "adapter_act", "afn",
+    "classifier_activation", "conv_activation", "conv_norm_activation", "csp_activation",
+    "decoder_activation", "decoder_activation_function", "decoder_hidden_act", "dense_act_fn",
+    "depth_decoder_activation", "encoder_activation_function", "encoder_feedforward_activation",
+    "encoder_hidden_act", "feat_extract_activation", "feed_forward_proj", "ff_activation",
+    "gelu_activation", "hidden_act", "hidden_activation", "hidden_mamba_act", "mamba_hidden_act",
+    "mask_downsampler_hidden_act", "memory_attention_feed_forward_hidden_act",
+    "memory_attention_mlp_hidden_act", "memory_fuser_hidden_act", "mlp_activation_function",
+    "mlp_hidden_act", "nemo_activation", "pooler_act", "pooler_hidden_act", "projection_hidden_act",
+    "projector_hidden_act", "prompt_hidden_act", "readout_activation",
+    "segmentation_head_activation_function", "speech_encoder_hidden_act", "stem_act_func",
+    "summary_activation",
+)  # fmt: skip
+
+#: Names of one of several ways to compute something; all are looked up in a list of transformers'.
+_CHOICES = (
+    "aggregation_labels", "alpha_initializer", "alpha_type", "approx_mode", "architecture",
+    "attention_type", "attention_types", "attn_layers", "attn_type", "attractor_kind",
+    "autocast_kernel_dtype",
+    "average_approximation_function", "bin_centers_type", "bins_strategy", "block_types",
+    "chunkwise_kernel", "class_distance_type", "classifier_pooling", "compress_rates",
+    "conv_glu_type",
+    "cross_attention_shape_for_attention", "ctc_loss_reduction", "decoder_method",
+    "default_language", "depth_estimation_type", "distribution_output", "downsample_mode",
+    "downsample_rate", "encoder_attention_type", "encoder_fuse_op", "encoder_type",
+    "expert_selection_fn", "feat_extract_norm", "force_dequant", "fusion_type", "gating",
+    "global_padding", "gnn_layers_types", "head_aggregation", "indexer_types",
+    "inference_state_dtype", "init_device", "interpolate_mode", "langs", "languages", "layer_type",
+    "layer_types", "layers_block_type", "link_tower_type", "logit_scale", "loss", "loss_reduction",
+    "mamba_d_head", "mamba_dt_rank", "mamba_ssm_cache_dtype", "mask_type", "mlp_layer_types",
+    "mode", "mtp_layer_types", "mtp_layers_block_type", "mtp_mlp_layer_types", "norm", "norm_mlp",
+    "norm_rel_ebd", "norm_strategy", "norm_type", "normalization_type", "offsets",
+    "output_gate_type", "pad_mode", "padding_mode", "patching_mode", "pooling", "pooling_type",
+    "pos_att_type", "position_embedding_type", "position_embeddings_type",
+    "positional_encoding_type", "qk_norm_type", "qkv_projection_method", "readout_type",
+    "resi_connection", "router_dtype", "scaling", "scoring_func", "second_expert_policy",
+    "sequence_kernel", "shared_expert_combination_strategy", "sliding_window_pattern",
+    "spatial_pool_mode", "stem_type", "step_kernel", "summary_type", "time_step_init_scheme",
+    "time_step_rank", "topk_method",
+    "upsampler", "use_bidirectional_attention", "vision_aspect_ratio",
+    "vision_feature_select_strategy", "visual_prompter_apply", "visual_prompter_type",
+    "weight_mode",
+)  # fmt: skip
+
+#: Settings of a part of the model, which is a transformer of its own.
+_PARTS = (
+    "acoustic_model_config", "acoustic_tokenizer_encoder_config", "adaptor_config", "asr_config",
+    "atom_encoder", "attn_config", "audio_config", "audio_encoder", "audio_encoder_config",
+    "audio_video_config", "backbone_config", "bigvgan_config", "coarse_acoustics_config",
+    "code2wav_config", "codec_config", "confidence_head", "dac_config", "decoder",
+    "decoder_config", "depth_decoder_config", "detector_config", "detr_decoder_config",
+    "detr_encoder_config", "diarization_config", "diffusion_head_config", "dit_config", "encoder",
+    "encoder_config", "esmc_config", "esmfold_config", "ffn_config", "fine_acoustics_config",
+    "flow_head_config", "fov_model_config", "generator", "geometry_encoder_config",
+    "global_config", "head_config", "high_res_vision_config", "image_codebook_config",
+    "image_config", "image_model_config", "intraclass_block_config", "keypoint_detector_config",
+    "lm_encoder", "mask_decoder_config", "model_config", "msa_encoder", "multimodal_config",
+    "patch_model_config", "patcher_config", "perceiver_config", "projector_config",
+    "prompt_encoder_config", "protein_encoder_config", "qformer_config", "question_encoder",
+    "reading_order_config", "sam_config", "semantic_config", "semantic_model_config",
+    "semantic_tokenizer_encoder_config", "speech_config", "streaming_config", "structure_head",
+    "talker_config", "text_config", "text_encoder", "thinker_config", "token2wav_config",
+    "tracker_config", "video_config", "vision_config", "vlm_config", "vocoder_config",
+    "vq_config", "word_timestamp_config",
+)  # fmt: skip
+
+#: The classes that sentence-transformers may make of an activation's import path.
+ACTIVATIONS = (
+    "CELU", "ELU", "GELU", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU",
+    "LogSigmoid", "Mish", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softplus",
+    "Softsign", "Tanh", "Tanhshrink",
+)  # fmt: skip
+_ACTIVATION_PATHS = ("torch.nn.", "torch.nn.modules.activation.", "torch.nn.modules.linear.")
+
+
+def _activation(path: str) -> str:
+    for prefix in _ACTIVATION_PATHS:
+        if path.startswith(prefix) and path.removeprefix(prefix) in ACTIVATIONS:
+            # One path for each: not every class is in every module.
+            return f"torch.nn.{path.removeprefix(prefix)}"
+    raise ValueError(f"{path} is remote code; activations can be torch.nn.{', '.join(ACTIVATIONS)}")
+
+
+#: The import path of an activation.
+Activation = Annotated[str, StringConstraints(max_length=200), AfterValidator(_activation)]
+_Attention = Literal[
+    "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"
+]  # fmt: skip
+
+_BASE: dict[str, Setting] = {
+    "model_type": read(Word),
+    "architectures": read(list[Word]),
+    "id2label": read(dict[str, Text | Number]),
+    "label2id": read(dict[str, Text | Number]),
+    "problem_type": read(Word),
+    "is_encoder_decoder": read(Flag),
+    "output_hidden_states": read(Flag),
+    "return_dict": read(Flag),
+    "chunk_size_feed_forward": read(Number),
+    "rope_parameters": read(Words),
+    "rope_scaling": read(Words),
+    "relative_bias_args": read(Words),
+    "tokenizer_class": read(TokenizerClass),
+    "base_model_name_or_path": refused(f"{_ELSEWHERE}; a model may only use its own files"),
+    "_attn_implementation": read(_Attention, "embconvert loads every model with `eager`"),
+    "_attn_implementation_internal": read(_Attention),
+    "attn_implementation": read(_Attention),
+    "experts_implementation": read(Word),
+    "_experts_implementation": read(Word),
+    "sbert_ce_default_activation_function": Setting(
+        use=Use.READ, kind=Activation, unsupported=True
+    ),
+    "sentence_transformers": nested(
+        SettingsTable(
+            title="What CrossEncoder reads",
+            keys={
+                "activation_fn": Setting(use=Use.READ, kind=Activation, unsupported=True),
+                "version": ignored("says who wrote it"),
+            },
+        )
+    ),
+    "dtype": ignored("embconvert loads every model in float32"),
+    "torch_dtype": ignored("embconvert loads every model in float32"),
+    "transformers_version": ignored("says who wrote it"),
+    "_name_or_path": ignored("says where it came from"),
+    "name_or_path": ignored("says where it came from"),
+    "_commit_hash": ignored("says where it came from"),
+    "auto_map": ignored(_CODE),
+    "custom_pipelines": ignored(_CODE),
+    "processor_class": ignored("names what prepares images or sound"),
+    "task_specific_params": ignored("is for generating text"),
+    "prefix": ignored("is for generating text"),
+    "finetuning_task": ignored("says how it was trained"),
+    "transformers.js_config": ignored("is for another program"),
+    "adapter_config": ignored(_IMAGES),
+    "_out_features": ignored(_IMAGES),
+    "out_features": ignored(_IMAGES),
+    "backbone": ignored(_IMAGES),
+    "use_pretrained_backbone": ignored(_IMAGES),
+    "use_timm_backbone": ignored(_IMAGES),
+    "backbone_kwargs": ignored(_IMAGES),
+    "model_args": ignored(_IMAGES),
+    "bin_configurations": ignored(_IMAGES),
+    "detectron2_config_args": ignored(_IMAGES),
+    "image_size": read(Plain),
+    "tokenize_function": ignored("is for another kind of model"),
+    "dataset": ignored(_ELSEWHERE),
+    "dataset_revision": ignored(_ELSEWHERE),
+    "dataset_split": ignored(_ELSEWHERE),
+    "index_name": ignored(_ELSEWHERE),
+    "index_path": ignored(_ELSEWHERE),
+    "passages_path": ignored(_ELSEWHERE),
+    "doc_sep": ignored("is for another kind of model"),
+    "title_sep": ignored("is for another kind of model"),
+    "transformers_weights": refused("names the file of the weights, which may be a pickle"),
+    "gguf_file": refused("names the file of the weights"),
+    "quantization_config": refused(
+        "says that the weights are quantized already, by a library that embconvert does not have; "
+        "give the model that it was made of",
+        unsupported=True,
+    ),
+    "compression_config": refused("says that the weights are compressed", unsupported=True),
+}
+
+
+def _config() -> SettingsTable:
+    keys = dict(_BASE)
+    table = SettingsTable(title="The transformer's configuration", keys=keys, others=PLAIN_OTHERS)
+    for name in (*_ACTIVATIONS, *_CHOICES):
+        keys.setdefault(name, read(Words))
+    for name in _PARTS:
+        keys[name] = nested(table)
+    return table
+
+
+#: config.json of a transformer; a part's settings are of the same form.
+CONFIG: SettingsTable = _config()
