@@ -9,7 +9,6 @@ from embconvert.source.settings.values import (
     Count,
     Flag,
     Number,
-    Plain,
     Text,
     TokenizerClass,
     Word,
@@ -21,6 +20,8 @@ _WHERE = "says where it came from"
 _CODE = "names code that comes with a model, which is what --trust_remote_code is for"
 _IMAGES = "is for images or sound, which no text embedding needs"
 
+# transformers fills the ids below the largest one up.
+_MAX_ID = 1 << 24
 _TOKEN_KEYS = frozenset(("content", "lstrip", "rstrip", "single_word", "normalized", "special"))
 
 
@@ -32,7 +33,8 @@ def _token(value: Any) -> Any:
         if value.get("__type", "AddedToken") == "AddedToken" and all(
             isinstance(flag, bool) for flag in flags.values()
         ):
-            return {"__type": "AddedToken", "content": value["content"], **flags}
+            kept = {key: item for key, item in value.items() if key in _TOKEN_KEYS}
+            return {**kept, **({"__type": "AddedToken"} if "__type" in value else {})}
     raise ValueError("it should be a token: text, or an object with `content`")
 
 
@@ -45,16 +47,11 @@ def _tokens(value: Any) -> Any:
 
 
 def _added(value: Any) -> Any:
-    if not isinstance(value, dict) or not all(str(key).isdecimal() for key in value):
+    if not isinstance(value, dict) or not all(
+        str(key).isdecimal() and int(key) < _MAX_ID for key in value
+    ):
         raise ValueError("it should be an object from ids to tokens")
-    # transformers makes objects of these itself, and knows no `__type` here.
-    made = {key: _token(item) for key, item in value.items()}
-    return {
-        key: {name: part for name, part in item.items() if name != "__type"}
-        if isinstance(item, dict)
-        else item
-        for key, item in made.items()
-    }
+    return {key: _token(item) for key, item in value.items()}
 
 
 #: A special token, or several: text, or objects that say how it is found in a text.
@@ -92,7 +89,17 @@ TOKENIZER = SettingsTable(
         "add_prefix_space": read(Flag),
         "add_dummy_prefix": read(Flag),
         "clean_up_tokenization_spaces": read(Flag),
+        "clean_text": read(Flag),
         "do_basic_tokenize": read(Flag),
+        "do_clean_text": read(Flag),
+        "do_lowercase_and_remove_accent": read(Flag),
+        "do_split_on_punc": read(Flag),
+        "do_subword_tokenize": read(Flag),
+        "do_upper_case": read(Flag),
+        "do_word_tokenize": read(Flag),
+        "max_input_chars_per_word": read(Count),
+        "normalize": read(Flag),
+        "should_strip_spaces": read(Flag),
         "do_lower_case": read(Flag),
         "do_lowercase": read(Flag),
         "lowercase": read(Flag),
@@ -119,7 +126,7 @@ TOKENIZER = SettingsTable(
         "wordpieces_prefix": read(Text),
         "never_split": read(list[Text]),
         "model_input_names": read(list[Word]),
-        "sp_model_kwargs": read(Plain),
+        "sp_model_kwargs": ignored("names files, and makes ids random"),
         "extra_ids": read(Count),
         "num_additional_special_tokens": read(Count),
         "offset": read(Count),
@@ -158,12 +165,35 @@ TOKENIZER = SettingsTable(
         "chat_template_file": ignored(_FILE),
         "fast_tokenizer_files": ignored(_FILE),
         "gguf_file": ignored(_FILE),
+        **dict.fromkeys(
+            (
+                "entity_vocab",
+                "entity_vocab_file",
+                "jumanpp_kwargs",
+                "mecab_dic",
+                "mecab_kwargs",
+                "mecab_option",
+                "monolingual_vocab_file",
+                "source_spm",
+                "src_vocab_file",
+                "sudachi_kwargs",
+                "tags_dict",
+                "target_spm",
+                "target_vocab_file",
+                "tgt_vocab_file",
+                "tokenizer_object",
+                "word_pronunciation_file",
+                "word_shape_file",
+            ),
+            ignored(_FILE),
+        ),
         "vocab": ignored(_FILE),
         "merges": ignored(_FILE),
         "init_inputs": ignored(_FILE),
         "auto_map": ignored(_CODE),
         "processor_class": ignored(_IMAGES),
         "image_processor_type": ignored(_IMAGES),
+        "feature_extractor_type": ignored(_IMAGES),
         "audio_tokenizer": ignored(_IMAGES),
         "tokenizer_type": ignored("names a class; `tokenizer_class` does, too"),
         "device": ignored("is for another program"),

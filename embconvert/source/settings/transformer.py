@@ -6,7 +6,7 @@ below, as a bare word.
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from embconvert.source.settings.rules import (
     PLAIN_OTHERS,
@@ -28,6 +28,8 @@ from embconvert.source.settings.values import (
     Words,
 )
 
+# transformers makes a name for each.
+_MAX_LABELS = 100_000
 _ELSEWHERE = "names a file or a repository elsewhere"
 _CODE = "names code that comes with a model, which is what --trust_remote_code is for"
 _IMAGES = "is for images or sound, which no text embedding needs"
@@ -50,9 +52,9 @@ _ACTIVATIONS = (
 
 #: Names of one of several ways to compute something; all are looked up in a list of transformers'.
 _CHOICES = (
-    "aggregation_labels", "alpha_initializer", "alpha_type", "approx_mode", "architecture",
+    "aggregation_labels", "alpha_initializer", "alpha_type", "approx_mode",
     "attention_type", "attention_types", "attn_layers", "attn_type", "attractor_kind",
-    "autocast_kernel_dtype",
+
     "average_approximation_function", "bin_centers_type", "bins_strategy", "block_types",
     "chunkwise_kernel", "class_distance_type", "classifier_pooling", "compress_rates",
     "conv_glu_type",
@@ -61,15 +63,15 @@ _CHOICES = (
     "downsample_rate", "encoder_attention_type", "encoder_fuse_op", "encoder_type",
     "expert_selection_fn", "feat_extract_norm", "force_dequant", "fusion_type", "gating",
     "global_padding", "gnn_layers_types", "head_aggregation", "indexer_types",
-    "inference_state_dtype", "init_device", "interpolate_mode", "langs", "languages", "layer_type",
+    "init_device", "interpolate_mode", "langs", "languages", "layer_type",
     "layer_types", "layers_block_type", "link_tower_type", "logit_scale", "loss", "loss_reduction",
-    "mamba_d_head", "mamba_dt_rank", "mamba_ssm_cache_dtype", "mask_type", "mlp_layer_types",
+    "mamba_d_head", "mamba_dt_rank", "mask_type", "mlp_layer_types",
     "mode", "mtp_layer_types", "mtp_layers_block_type", "mtp_mlp_layer_types", "norm", "norm_mlp",
     "norm_rel_ebd", "norm_strategy", "norm_type", "normalization_type", "offsets",
     "output_gate_type", "pad_mode", "padding_mode", "patching_mode", "pooling", "pooling_type",
     "pos_att_type", "position_embedding_type", "position_embeddings_type",
     "positional_encoding_type", "qk_norm_type", "qkv_projection_method", "readout_type",
-    "resi_connection", "router_dtype", "scaling", "scoring_func", "second_expert_policy",
+    "resi_connection", "scaling", "scoring_func", "second_expert_policy",
     "sequence_kernel", "shared_expert_combination_strategy", "sliding_window_pattern",
     "spatial_pool_mode", "stem_type", "step_kernel", "summary_type", "time_step_init_scheme",
     "time_step_rank", "topk_method",
@@ -141,8 +143,39 @@ _BASE: dict[str, Setting] = {
     "_attn_implementation": read(_Attention, "embconvert loads every model with `eager`"),
     "_attn_implementation_internal": read(_Attention),
     "attn_implementation": read(_Attention),
-    "experts_implementation": read(Word),
-    "_experts_implementation": read(Word),
+    "experts_implementation": ignored("embconvert chooses how experts are computed"),
+    "_experts_implementation": ignored("embconvert chooses how experts are computed"),
+    "_experts_implementation_internal": ignored("embconvert chooses how experts are computed"),
+    "num_labels": read(Annotated[int, Field(ge=0, le=_MAX_LABELS)]),
+    "per_layer_config": read(Words),
+    "mtp_per_layer_config": read(Words),
+    **dict.fromkeys(
+        (
+            "autocast_kernel_dtype",
+            "inference_state_dtype",
+            "mamba_ssm_cache_dtype",
+            "router_dtype",
+        ),
+        # transformers looks it up among all that torch has.
+        read(Literal["float32", "float16", "bfloat16"]),
+    ),
+    # A letter for each layer.
+    **dict.fromkeys(
+        ("hybrid_override_pattern", "mtp_hybrid_override_pattern", "index_topk_pattern"),
+        read(Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*|+-]{0,10000}$")]),
+    ),
+    "vocab_list": read(list[Text]),
+    "vocabulary_map": ignored(_IMAGES),
+    "projector_patch_to_query_dict": read(Plain),
+    "speaker_id": ignored(_IMAGES),
+    "flow_type": ignored(_IMAGES),
+    "diffusion_module": ignored(_IMAGES),
+    "attribute_map": refused("gives settings other names, by which they could be hidden"),
+    "configuration_files": refused("names another file for the configuration"),
+    "fusion_config": ignored("changes transformers itself"),
+    "kernel_config": ignored(_CODE),
+    "distributed_config": ignored("is for several machines"),
+    "generation_config": ignored("is for generating text"),
     "sbert_ce_default_activation_function": Setting(
         use=Use.READ, kind=Activation, unsupported=True
     ),
@@ -176,6 +209,10 @@ _BASE: dict[str, Setting] = {
     "use_timm_backbone": ignored(_IMAGES),
     "backbone_kwargs": ignored(_IMAGES),
     "model_args": ignored(_IMAGES),
+    "architecture": ignored(_IMAGES),
+    "pretrained_cfg": ignored(_IMAGES),
+    "image_processor_type": ignored(_IMAGES),
+    "feature_extractor_type": ignored(_IMAGES),
     "bin_configurations": ignored(_IMAGES),
     "detectron2_config_args": ignored(_IMAGES),
     "image_size": read(Plain),
@@ -201,7 +238,15 @@ _BASE: dict[str, Setting] = {
 
 def _config() -> SettingsTable:
     keys = dict(_BASE)
-    table = SettingsTable(title="The transformer's configuration", keys=keys, others=PLAIN_OTHERS)
+    patterns: dict[str, Setting] = {}
+    table = SettingsTable(
+        title="The transformer's configuration",
+        keys=keys,
+        patterns=patterns,
+        others=PLAIN_OTHERS,
+    )
+    # As text_config_dict of CLIP, which is merged into text_config.
+    patterns["[a-z0-9_]+_config(_dict)?"] = nested(table)
     for name in (*_ACTIVATIONS, *_CHOICES):
         keys.setdefault(name, read(Words))
     for name in _PARTS:
