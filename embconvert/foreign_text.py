@@ -93,7 +93,7 @@ def markdown(text: object) -> Markdown:
     # Any ASCII punctuation may be escaped (CommonMark 0.31, 2.4). What is left alone is markup
     # nowhere but at the beginning of a line, which comes next, and in `www.`, which GitHub links.
     escaped = re.sub(r"[!#$&*+:<=>@\[\\\]^_`{|}~]", r"\\\g<0>", one_line(text))
-    escaped = re.sub(r"^(\d*)([.)-])", r"\1\\\2", escaped)
+    escaped = re.sub(r"^(\d*)([.)-])(?=[ -]|$)", r"\1\\\2", escaped)
     return Markdown(re.sub(r"(?i)(www)\.", r"\1\\.", escaped))
 
 
@@ -128,7 +128,10 @@ def _longest_run_of_ticks(text: str) -> int:
 def markdown_link(text: object, address: str) -> Markdown:
     """Returns a link; just the text where the address is not one that https_address() allows."""
     allowed = https_address(address)
-    return Markdown(f"[{markdown(text)}](<{allowed}>)") if allowed else markdown(text)
+    if allowed is None:
+        return markdown(text)
+    target = f"<{allowed}>" if "(" in allowed or ")" in allowed else allowed
+    return Markdown(f"[{markdown(text)}]({target})")
 
 
 def https_address(text: str) -> str | None:

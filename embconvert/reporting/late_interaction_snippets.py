@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+from embconvert.foreign_text import python_string
 from embconvert.late_interaction import LateInteraction
 from embconvert.reporting.snippet_parts import (
     QUERY_LINES,
@@ -18,6 +19,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
     lower = ".lower()" if model.lowercase else ""
     feed = "\n".join(f"    {line}".rstrip() for line in feed_lines(model).splitlines())
     fill = late.expansion
+    prompts = [python_string(prompt) for prompt in (late.query_prompt, late.document_prompt)]
     limits = [late.limit(model.max_tokens, query=is_query) for is_query in (True, False)]
     filled = ""
     if fill is not None:
@@ -48,7 +50,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
 {setup_lines(model)}
 
 def encode(texts, query):
-    prompt = {json.dumps(late.query_prompt)} if query else {json.dumps(late.document_prompt)}
+    prompt = {prompts[0]} if query else {prompts[1]}
     limit = {limits[0]} if query else {limits[1]}
     tokenizer.no_truncation()
     if limit:
