@@ -1,5 +1,6 @@
 """The model card: what hubs and people read first in a published folder."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     values = {
         "license": source["license"],
         "license_name": source["license_name"],
-        "license_link": source["license_link"],
+        "license_link": _license_link(source["license_link"]),
         "language": list(source["languages"]),
         # A local folder's name means nothing to a hub.
         "base_model": source["model_id"] if source["revision"] else None,
@@ -69,6 +70,11 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         "tags": [*tags, "embconvert"],
     }
     return {key: value for key, value in values.items() if value}
+
+
+def _license_link(link: str | None) -> str | None:
+    """Returns a link that hubs may show: an address on the web, or a file beside the card."""
+    return link if link and re.fullmatch(r"https?://\S+|[\w.-]+(/[\w.-]+)*", link) else None
 
 
 def _source_link(manifest: Manifest) -> Markdown:

@@ -183,7 +183,7 @@ def test_a_cards_front_matter_has_the_words_and_nothing_else(tmp_path: Path) -> 
     card = model_card(evil_manifest(tmp_path, revision="1" * 40), tmp_path, name=NAME)
     values = metadata(card)
     assert set(values) == {
-        "license", "license_name", "license_link", "language", "base_model", "base_model_relation",
+        "license", "license_name", "language", "base_model", "base_model_relation",
         "library_name", "pipeline_tag", "tags",
     }  # fmt: skip
     assert values["license"] == values["license_name"] == EVIL
@@ -191,6 +191,26 @@ def test_a_cards_front_matter_has_the_words_and_nothing_else(tmp_path: Path) -> 
     assert steers(card) == []
     # The hub's own pattern for where the front matter ends.
     assert card.split("\n---\n")[0].count("\n---") == 0
+
+
+@pytest.mark.parametrize(
+    ("link", "kept"),
+    [
+        ("https://example.org/a", True),
+        ("http://example.org/a", True),
+        ("LICENSE.md", True),
+        ("javascript:alert(1)", False),
+        (" javascript:alert(1)", False),
+        ("data:text/html,x", False),
+        ("https://a b", False),
+        ("//evil.example", False),
+    ],
+)
+def test_a_licence_is_linked_on_the_web_or_beside_the_card(
+    link: str, kept: bool, tmp_path: Path
+) -> None:
+    card = model_card(published(tmp_path, license_link=link), tmp_path, name="a")
+    assert metadata(card).get("license_link") == (link if kept else None)
 
 
 def test_a_link_of_a_card_goes_to_the_hub_whatever_the_model_is_called(tmp_path: Path) -> None:
