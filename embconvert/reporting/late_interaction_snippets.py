@@ -1,6 +1,5 @@
 """The code that shows how to run a late-interaction model's graph."""
 
-import json
 from collections.abc import Callable
 
 from embconvert.foreign_text import python_string
@@ -26,10 +25,10 @@ def _onnxruntime(model: ServedModel) -> Snippet:
         filled = (
             f"""\
     if query:  # short queries are filled up, and what fills them counts
-        width = max({fill.length}, feed["input_ids"].shape[1])
+        width = max({fill.length!r}, feed["input_ids"].shape[1])
         feed = {{n: np.pad(x, ((0, 0), (0, width - x.shape[1]))) for n, x in feed.items()}}
-        fills = (feed["attention_mask"] == 0) & (np.arange(width) < {fill.length})
-        feed["input_ids"][fills] = {fill.token_id}
+        fills = (feed["attention_mask"] == 0) & (np.arange(width) < {fill.length!r})
+        feed["input_ids"][fills] = {fill.token_id!r}
         counts = (feed["attention_mask"] == 1) | fills
 {'        feed["attention_mask"][fills] = 1' if fill.attend else ""}
 """.rstrip()
@@ -37,7 +36,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
         )
     skipped = ""
     if late.skipped_ids and late.skipped_in:
-        line = f'counts &= ~np.isin(feed["input_ids"], {json.dumps(list(late.skipped_ids))})'
+        line = f'counts &= ~np.isin(feed["input_ids"], {list(late.skipped_ids)!r})'
         skipped = f"    {line}\n"
         if len(late.skipped_in) == 1:
             condition = "query" if "query" in late.skipped_in else "not query"
@@ -51,7 +50,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
 
 def encode(texts, query):
     prompt = {prompts[0]} if query else {prompts[1]}
-    limit = {limits[0]} if query else {limits[1]}
+    limit = {limits[0]!r} if query else {limits[1]!r}
     tokenizer.no_truncation()
     if limit:
         tokenizer.enable_truncation(limit)

@@ -133,7 +133,7 @@ def setup_lines(model: ServedModel) -> str:
         pad = f"pad_id=tokenizer.token_to_id({token}), pad_token={token}"
     if model.tokenizer.get("padding_side") == "left":
         pad += ', direction="left"' if pad else 'direction="left"'
-    cut = f"tokenizer.enable_truncation({model.max_tokens})\n" if model.max_tokens else ""
+    cut = f"tokenizer.enable_truncation({model.max_tokens!r})\n" if model.max_tokens else ""
     return f"""\
 # pip install {python_string(f"onnxruntime>={model.graph.min_onnxruntime}")} tokenizers numpy
 import numpy as np

@@ -100,7 +100,7 @@ TextEmbedding.add_custom_model(
     model={name},
     sources=ModelSource(hf={name}),
     model_file={python_string(model.graph.path)},{more}
-    dim={model.dimension},
+    dim={model.dimension!r},
     output_name="{_SENTENCE}",
     pooling=PoolingType.DISABLED,
     normalization=False,
@@ -187,7 +187,8 @@ def _vespa(model: ServedModel) -> Snippet | None:
         return None  # XML could not hold it
     graph = xml_attribute(f"{model.name}/{model.graph.path}")
     tokenizer = xml_attribute(f"{model.name}/tokenizer.json")
-    cut = f"  <max-tokens>{model.max_tokens}</max-tokens>\n" if model.max_tokens else ""
+    limit = model.max_tokens if isinstance(model.max_tokens, int) else 0
+    cut = f"  <max-tokens>{limit}</max-tokens>\n" if limit else ""
     types = "" if "token_type_ids" in model.inputs else "  <transformer-token-type-ids/>\n"
     return Snippet(
         key="vespa",

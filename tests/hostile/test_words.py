@@ -39,6 +39,7 @@ from embconvert.reporting.compare import comparison_page
 from embconvert.reporting.page import report_page
 from embconvert.reporting.snippets import snippets
 from embconvert.reporting.summary import Conversion
+from embconvert.reporting.words import beginning
 from embconvert.requests import Request
 
 #: Controls, and what turns the order of letters round or cannot be seen.
@@ -275,6 +276,15 @@ def test_code_for_shells_and_xml_has_strangers_words_as_values(tmp_path: Path) -
     assert f"{tmp_path}/{name.replace(':', '')}:/model:ro" in done.stdout.split("\0")
 
 
+def test_figures_that_are_words_are_values_in_code(tmp_path: Path) -> None:
+    """A manifest that somebody edited may have them."""
+    manifest = published(tmp_path, dimension=EVIL, max_seq_length=EVIL)
+    graph = replace(manifest.artifacts[2], external_data=manifest.files[0])
+    for snippet in snippets(manifest, graph, tmp_path, name="a"):
+        if snippet.key in ("fastembed", "onnxruntime"):
+            assert EVIL in constants(snippet.code)
+
+
 def test_prompts_are_values(tmp_path: Path) -> None:
     late = LateInteraction(
         query_prompt=EVIL, document_prompt=EVIL[::-1] + "\ud800", query_length=None,
@@ -304,6 +314,12 @@ def test_pages_have_the_elements_that_they_have_for_plain_words(tmp_path: Path) 
         "pre", "code", "details", "summary",
     }  # fmt: skip
     assert steers(whole) == steers(sides[1]) == []
+
+
+@pytest.mark.parametrize("text", ["query:" * 5000, "a+" * 5000, "query:a+b+query:c", EVIL, ""])
+def test_ids_of_texts_that_are_no_ids_are_told_in_a_few_words(text: str) -> None:
+    assert len(beginning(text)) < 200
+    assert steers(beginning(text)) == []
 
 
 @pytest.mark.parametrize("kind", ["say", "warn", "error", "table", "progress"])
