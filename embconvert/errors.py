@@ -13,12 +13,11 @@
 | 130, 143 | Interrupted | SIGINT, SIGTERM |
 """
 
-import re
 import signal
 from collections.abc import Sequence
 from typing import ClassVar, NoReturn
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+from embconvert.foreign_text import one_line
 
 
 class EmbconvertError(Exception):
@@ -36,8 +35,8 @@ class EmbconvertError(Exception):
         # Both are arguments of the base class, so that the error can cross between processes.
         super().__init__(message, hint)
         # What is quoted may be a stranger's: it must not steer the terminal.
-        self.message = _CONTROL.sub("?", " ".join(message.split()))
-        self.hint = _CONTROL.sub("?", " ".join(hint.split()))
+        self.message = one_line(message)
+        self.hint = one_line(hint)
 
     def __str__(self) -> str:
         return self.message

@@ -3,7 +3,6 @@
 The format is versioned; `data/manifest.schema.json` is its JSON Schema.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from embconvert.architectures import FUSED_ATTENTION
 from embconvert.config import Layout, OptimizationLevel, Precision
 from embconvert.fidelity.figures import Fidelity
+from embconvert.foreign_text import json_text
 from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.late_interaction import LateInteraction
 from embconvert.model import FileRecord, Fusion, KeptNode, OnnxArtifact, TensorInfo
@@ -213,7 +213,7 @@ class Manifest:
 
     def as_text(self) -> str:
         """Returns the manifest as it is written to its file."""
-        return json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n"
+        return json_text(self.as_json()) + "\n"
 
     def describes_the_same(self, other: "Manifest") -> bool:
         """Whether another manifest is of a folder with the same files, laid out the same way."""

@@ -1,6 +1,7 @@
 """The command line: Fire parses, one error boundary decides the exit code."""
 
 import inspect
+import io
 import locale
 import os
 import signal
@@ -14,7 +15,9 @@ from embconvert.cli.help import help_for
 from embconvert.cli.options import Option
 from embconvert.cli.request import parse_options
 from embconvert.config import nearest, unknown_value
+from embconvert.console import clean_stderr
 from embconvert.errors import EmbconvertError, Interrupted, UsageError, raise_interrupted
+from embconvert.foreign_text import lines, one_line
 
 ISSUES_PAGE = "the project's issue tracker"
 
@@ -161,8 +164,21 @@ def parse(words: Sequence[str]) -> tuple[CommandSpec, Any]:
     return spec, parsed.request
 
 
+#: Characters of a traceback, which has the message of its exception.
+_TRACEBACK_LIMIT = 20_000
+
+
 def _report(message: str, hint: str) -> None:
-    print(f"error: {message}\nhint: {hint}", file=sys.stderr)  # noqa: T201
+    print(f"error: {one_line(message)}\nhint: {one_line(hint)}", file=sys.stderr)  # noqa: T201
+
+
+def _report_traceback() -> None:
+    print(lines(traceback.format_exc(), _TRACEBACK_LIMIT), file=sys.stderr)  # noqa: T201
+
+
+def _print(text: str) -> None:
+    """Prints a result: on a terminal cleaned; for a program exactly, as a path must be."""
+    print(lines(text) if sys.stdout.isatty() else text)  # noqa: T201
 
 
 def run(words: Sequence[str]) -> int:
@@ -173,14 +189,14 @@ def run(words: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, raise_interrupted)
         text = help_for(words)
         if text is not None:
-            print(text)  # noqa: T201
+            _print(text)
             return 0
         spec, request = parse(words)
         finished = spec.run(request)
-        print(finished.text)  # noqa: T201
+        _print(finished.text)
     except EmbconvertError as error:
         if debug:
-            traceback.print_exc()
+            _report_traceback()
         for part in error.parts:
             _report(part.message, part.hint)
         return error.exit_code
@@ -192,7 +208,7 @@ def run(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception:  # noqa: BLE001 - the boundary: whatever is left is a bug
-        traceback.print_exc()
+        _report_traceback()
         _report("this is a bug in embconvert", f"please report it at {ISSUES_PAGE}")
         return 1
     return finished.exit_code
@@ -224,6 +240,10 @@ def main() -> NoReturn:
     """The console script."""
     _open_closed_streams()
     _speak_utf_8()
+    clean_stderr()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path that is not UTF-8 is printed as it is.
+        sys.stdout.reconfigure(errors="surrogateescape")
     code = run(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

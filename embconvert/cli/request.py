@@ -1,6 +1,5 @@
 """From the words of a command line to a Request, and back."""
 
-import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from enum import IntEnum
@@ -16,6 +15,7 @@ from embconvert.config import (
     Precision,
 )
 from embconvert.errors import UsageError
+from embconvert.foreign_text import shell_line
 from embconvert.requests import Request
 
 #: What these say has no part in the graphs' bytes or figures, or only here and now.
@@ -44,7 +44,7 @@ def command_line(request: Request, *, revision: str | None) -> str:
             words += [f"--{option.name}", _as_word(value)]
         elif value == option.parse("true"):
             words.append(f"--{option.name}")
-    return shlex.join(words)
+    return shell_line(*words)
 
 
 def _as_word(value: Any) -> str:

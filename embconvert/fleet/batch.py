@@ -140,7 +140,8 @@ class _Batch:
                 self._console.warn("--fail_fast: the remaining models are not done")
                 return
             place = f"[{number}/{len(entries)}]"
-            self._console.say(f"\n{place} {entry.model_id} ({self._request.file}:{entry.line})")
+            self._console.say("")
+            self._console.say(f"{place} {entry.model_id} ({self._request.file}:{entry.line})")
             outcome = self._convert_one(entry, runner)
             self._note(outcome)
             left = len(entries) - number
@@ -163,7 +164,7 @@ class _Batch:
                 "give it more memory" if crash.out_of_memory else "please report the model",
             ))  # fmt: skip
         except RuntimeError as bug:
-            self._console.warn(str(bug))
+            self._console.trace(str(bug))
             hint = "please report it with the traceback above"
             outcome = self._fail(entry, EmbconvertError("this is a bug in embconvert", hint))
         else:

@@ -22,6 +22,7 @@ from embconvert.fidelity.verifier import Verifier
 from embconvert.fidelity.workload import workload_for
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import published_manifest
+from embconvert.foreign_text import one_line
 from embconvert.graph.streams import hash_file
 from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest, fidelity_json
@@ -256,7 +257,7 @@ def _as_lines(checked: list[_Checked]) -> str:
             figure = f"mean {graph.fidelity.measure} {graph.fidelity.mean_cosine:.5f}"
             if graph.record.fidelity is not None:
                 figure += f" (when converted {graph.record.fidelity.mean_cosine:.5f})"
-        lines.append(f"{graph.record.path}: {figure}")
+        lines.append(one_line(f"{graph.record.path}: {figure}"))
     return "\n".join(lines)
 
 

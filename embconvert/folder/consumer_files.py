@@ -4,12 +4,12 @@ Some programs read only `tokenizer.json`, `special_tokens_map.json` and the modu
 older or plainer sources don't have.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embconvert.errors import UnsupportedModelError
+from embconvert.foreign_text import json_text
 from embconvert.layouts import LayoutRules
 from embconvert.manifest import ArtifactRecord
 from embconvert.model import ResolvedModel
@@ -162,7 +162,7 @@ def _change_json(path: Path, changes: dict[str, Any]) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Writes a JSON file as all of the folder are written."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(value) + "\n", encoding="utf-8")
 
 
 def _write_if_missing(path: Path, value: object) -> None:

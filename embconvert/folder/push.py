@@ -5,6 +5,7 @@ from pathlib import Path
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
 from embconvert.folder.published import published_manifest
+from embconvert.foreign_text import one_line
 from embconvert.graph.streams import hash_file
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, Manifest
 from embconvert.requests import Finished, PushRequest
@@ -25,7 +26,7 @@ def push(request: PushRequest) -> Finished:
     refuse_unverified(request.folder, manifest)
     files = checked_files(request.folder, manifest, console)
     if request.dry_run:
-        return Finished(text="\n".join([f"to {request.repo_id}:", *files]))
+        return Finished(text="\n".join(map(one_line, [f"to {request.repo_id}:", *files])))
     from embconvert.hub.push import Destination, upload
 
     destination = Destination(
@@ -34,8 +35,8 @@ def push(request: PushRequest) -> Finished:
         revision=request.revision,
         create_pr=request.create_pr,
     )
-    message = request.message or f"Converted by embconvert {manifest.tool_version}"
-    return Finished(text=upload(request.folder, files, destination, message, console))
+    message = request.message or one_line(f"Converted by embconvert {manifest.tool_version}", 100)
+    return Finished(text=one_line(upload(request.folder, files, destination, message, console)))
 
 
 def refuse_unverified(folder: Path, manifest: Manifest) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from embconvert.console import Console
 from embconvert.errors import UsageError
+from embconvert.foreign_text import file_name
 from embconvert.hub.cache import remove_download
 from embconvert.hub.client import fetch, find_commits
 from embconvert.model import ResolvedModel
@@ -48,12 +49,15 @@ def local_folder(model_id: str) -> Path | None:
 def output_folder(request: Request) -> Path:
     """Returns the folder that the model is published to.
 
+    It is named after the source, but for characters that cannot be seen: its name goes into
+    scripts, logs and pages.
+
     Raises:
         UsageError: It would be the source folder itself.
     """
     source = local_folder(request.model_id)
     parent = request.output_parent_dir
-    folder = parent / (source.name if source else request.model_id)
+    folder = parent / (file_name(source.name) if source else request.model_id)
     if source and folder.resolve() == source.resolve():
         raise UsageError(
             f"the output folder {folder} is the source folder",

@@ -8,6 +8,7 @@ from embconvert import hub
 from embconvert.config import Command, Output, PoolingMode
 from embconvert.console import Console
 from embconvert.folder.published import read_manifest
+from embconvert.foreign_text import one_line
 from embconvert.kinds import KINDS
 from embconvert.manifest import Manifest
 from embconvert.model import ResolvedModel
@@ -97,8 +98,9 @@ def describe(plan: Plan, *, as_json: bool) -> str:
     """Returns a plan for people, or as JSON."""
     if as_json:
         return json.dumps(plan.as_json(), indent=2)
-    lines = [f"model     {plan.model_id}" + (f" at {plan.revision}" if plan.revision else "")]
-    lines.append(f"folder    {plan.output_dir}")
+    at = f" at {plan.revision}" if plan.revision else ""
+    lines = [f"model     {one_line(plan.model_id)}{at}"]
+    lines.append(f"folder    {one_line(plan.output_dir)}")
     for step in plan.steps:
         floor = "not verified" if step.is_published else "not published"
         if step.floor is not None:
@@ -107,7 +109,7 @@ def describe(plan: Plan, *, as_json: bool) -> str:
     if plan.search is not None:
         names = [name_of(step.precision, step.options.recipes) for step in plan.search.candidates]
         lines.append(f"auto      the first of {', '.join(names)} that keeps: {plan.search.budget}")
-    return "\n".join([*lines, *plan.remarks])
+    return "\n".join([*lines, *map(one_line, plan.remarks)])
 
 
 def warn_of_memory(plan: Plan, console: Console) -> None:

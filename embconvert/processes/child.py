@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from embconvert.console import Console
+from embconvert.console import Console, clean_stderr
 from embconvert.errors import EmbconvertError
 from embconvert.processes.copies import copy_process
 from embconvert.processes.lifetime import be_killed_first, die_with
@@ -42,6 +42,7 @@ def serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Seque
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(parent)
     be_killed_first()
+    clean_stderr()
     Console(quiet=False, debug=debug)
     reporter = _PipeReporter(pipe)
     import_all(preload)

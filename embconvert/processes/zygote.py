@@ -14,6 +14,7 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
+from embconvert.console import clean_stderr
 from embconvert.processes.child import serve
 from embconvert.processes.lifetime import die_with
 from embconvert.processes.light_imports import import_all
@@ -154,6 +155,7 @@ def _environment(**variables: str) -> Iterator[None]:
 def _run(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(parent)
+    clean_stderr()
     import_all(preload)
     context = multiprocessing.get_context("fork")
     workers: dict[int, Any] = {}

@@ -5,14 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.config import Precision
+from embconvert.foreign_text import (
+    Markdown,
+    https_address,
+    markdown,
+    markdown_code,
+    markdown_link,
+    url_path,
+    yaml_block,
+)
 from embconvert.manifest import Manifest
 from embconvert.reporting.kind_words import described, tags_of, words_for
 from embconvert.reporting.snippets import snippets
 from embconvert.reporting.summary import Conversion
 from embconvert.reporting.templates import render
-
-#: What Markdown takes for more than a letter, in words that come from elsewhere.
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
 def model_card(manifest: Manifest, folder: Path, *, name: str) -> str:
@@ -23,16 +29,12 @@ def model_card(manifest: Manifest, folder: Path, *, name: str) -> str:
         folder: Where the published files are now.
         name: What the folder is called where it is used.
     """
-    import yaml
-
     conversion = Conversion(manifest)
     smallest = conversion.smallest
     return render(
         "card.md",
         {
-            "front_matter": yaml.safe_dump(
-                front_matter(manifest), sort_keys=False, allow_unicode=True
-            ),
+            "front_matter": Markdown(yaml_block(front_matter(manifest))),
             "conversion": conversion,
             "manifest": manifest,
             "source": manifest.source,
@@ -58,7 +60,7 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     values = {
         "license": source["license"],
         "license_name": source["license_name"],
-        "license_link": source["license_link"],
+        "license_link": _license_link(source["license_link"]),
         "language": list(source["languages"]),
         # A local folder's name means nothing to a hub.
         "base_model": source["model_id"] if source["revision"] else None,
@@ -70,20 +72,24 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value}
 
 
-def _source_link(manifest: Manifest) -> str:
+def _license_link(link: str | None) -> str | None:
+    """Returns a link that hubs may show: an address on the web, or a file beside the card."""
+    return link if link and re.fullmatch(r"https?://\S+|[\w.-]+(/[\w.-]+)*", link) else None
+
+
+def _source_link(manifest: Manifest) -> Markdown:
     source = manifest.source
     if source["revision"] is None:
-        return f"`{Conversion(manifest).title}`, a local folder"
-    return f"[{source['model_id']}](https://huggingface.co/{source['model_id']})"
+        return Markdown(f"{markdown_code(Conversion(manifest).title)}, a local folder")
+    model_id = str(source["model_id"])
+    return markdown_link(model_id, f"https://huggingface.co/{url_path(model_id)}")
 
 
-def _license(manifest: Manifest) -> str:
+def _license(manifest: Manifest) -> Markdown:
     source = manifest.source
     words = source["license"]
     if words is None:
-        return "the source's card names none; ask its authors"
-    if source["license_name"]:
-        words = f"{words}: {source['license_name']}"
-    escaped = _MARKUP.sub(r"\\\1", words)
-    link = source["license_link"] or ""
-    return f"{escaped}, <{link}>" if re.fullmatch(r"https://[^\s<>]+", link) else escaped
+        return Markdown("the source's card names none; ask its authors")
+    shown = ": ".join(map(markdown, filter(None, (words, source["license_name"]))))
+    link = https_address(source["license_link"] or "")
+    return Markdown(f"{shown}, <{link}>" if link else shown)

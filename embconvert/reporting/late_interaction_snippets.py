@@ -1,8 +1,8 @@
 """The code that shows how to run a late-interaction model's graph."""
 
-import json
 from collections.abc import Callable
 
+from embconvert.foreign_text import python_string
 from embconvert.late_interaction import LateInteraction
 from embconvert.reporting.snippet_parts import (
     QUERY_LINES,
@@ -18,16 +18,17 @@ def _onnxruntime(model: ServedModel) -> Snippet:
     lower = ".lower()" if model.lowercase else ""
     feed = "\n".join(f"    {line}".rstrip() for line in feed_lines(model).splitlines())
     fill = late.expansion
+    prompts = [python_string(prompt) for prompt in (late.query_prompt, late.document_prompt)]
     limits = [late.limit(model.max_tokens, query=is_query) for is_query in (True, False)]
     filled = ""
     if fill is not None:
         filled = (
             f"""\
     if query:  # short queries are filled up, and what fills them counts
-        width = max({fill.length}, feed["input_ids"].shape[1])
+        width = max({fill.length!r}, feed["input_ids"].shape[1])
         feed = {{n: np.pad(x, ((0, 0), (0, width - x.shape[1]))) for n, x in feed.items()}}
-        fills = (feed["attention_mask"] == 0) & (np.arange(width) < {fill.length})
-        feed["input_ids"][fills] = {fill.token_id}
+        fills = (feed["attention_mask"] == 0) & (np.arange(width) < {fill.length!r})
+        feed["input_ids"][fills] = {fill.token_id!r}
         counts = (feed["attention_mask"] == 1) | fills
 {'        feed["attention_mask"][fills] = 1' if fill.attend else ""}
 """.rstrip()
@@ -35,7 +36,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
         )
     skipped = ""
     if late.skipped_ids and late.skipped_in:
-        line = f'counts &= ~np.isin(feed["input_ids"], {json.dumps(list(late.skipped_ids))})'
+        line = f'counts &= ~np.isin(feed["input_ids"], {list(late.skipped_ids)!r})'
         skipped = f"    {line}\n"
         if len(late.skipped_in) == 1:
             condition = "query" if "query" in late.skipped_in else "not query"
@@ -48,8 +49,8 @@ def _onnxruntime(model: ServedModel) -> Snippet:
 {setup_lines(model)}
 
 def encode(texts, query):
-    prompt = {json.dumps(late.query_prompt)} if query else {json.dumps(late.document_prompt)}
-    limit = {limits[0]} if query else {limits[1]}
+    prompt = {prompts[0]} if query else {prompts[1]}
+    limit = {limits[0]!r} if query else {limits[1]!r}
     tokenizer.no_truncation()
     if limit:
         tokenizer.enable_truncation(limit)

@@ -1,8 +1,10 @@
 """The code that shows how each program loads a reranker."""
 
 import json
+import re
 from collections.abc import Callable
 
+from embconvert.foreign_text import json_string, python_string
 from embconvert.reporting.snippet_parts import (
     DOCUMENTS,
     QUERY,
@@ -20,6 +22,7 @@ _ACTIVATIONS = {"Sigmoid": "1 / (1 + np.exp(-logits))", "Identity": "logits"}
 
 
 def _cross_encoder(model: ServedModel) -> Snippet:
+    graph = python_string(model.graph.path)
     return Snippet(
         key="sentence-transformers",
         title="sentence-transformers",
@@ -29,7 +32,7 @@ def _cross_encoder(model: ServedModel) -> Snippet:
 from sentence_transformers import CrossEncoder
 
 model = CrossEncoder(
-    "{model.name}", backend="onnx", model_kwargs={{"file_name": "{model.graph.path}"}}
+    {python_string(model.name)}, backend="onnx", model_kwargs={{"file_name": {graph}}}
 )
 {QUERY_LINES}scores = model.predict([(query, document) for document in documents])
 print(scores)""",
@@ -39,6 +42,7 @@ print(scores)""",
 def _fastembed(model: ServedModel) -> Snippet | None:
     if model.source["labels"] > 1 or model.graph.external_data is not None:
         return None
+    name = python_string(f"local/{model.name}")
     return Snippet(
         key="fastembed",
         title="fastembed",
@@ -49,11 +53,11 @@ from fastembed.common.model_description import ModelSource
 from fastembed.rerank.cross_encoder import TextCrossEncoder
 
 TextCrossEncoder.add_custom_model(
-    model="local/{model.name}",
-    sources=ModelSource(hf="local/{model.name}"),
-    model_file="{model.graph.path}",
+    model={name},
+    sources=ModelSource(hf={name}),
+    model_file={python_string(model.graph.path)},
 )
-model = TextCrossEncoder("local/{model.name}", specific_model_path="{model.name}")
+model = TextCrossEncoder({name}, specific_model_path={python_string(model.name)})
 {QUERY_LINES}scores = list(model.rerank(query, documents))
 print(scores)""",
         remark="It gives the logits as they are; what they rank is the same.",
@@ -61,7 +65,11 @@ print(scores)""",
 
 
 def _onnxruntime(model: ServedModel) -> Snippet:
-    name = model.source["activation"].rpartition(".")[2]
+    # Whoever edited the manifest may have put anything there.
+    activation = model.source["activation"]
+    known = re.fullmatch(r"[A-Za-z_][\w.]*", activation, re.ASCII)
+    applied = f"`{activation}`" if known else "its activation"
+    name = activation.rpartition(".")[2]
     pairs = "[(query, document) for document in documents]"
     if model.lowercase:
         pairs = "[(query.lower(), document.lower()) for document in documents]"
@@ -76,7 +84,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
 scores = {_ACTIVATIONS.get(name, "logits")}
 print(scores)""",
         remark="No framework, from Python or any language that ONNX Runtime has. The graph gives "
-        f"logits; sentence-transformers applies `{model.source['activation']}` to them.",
+        f"logits; sentence-transformers applies {applied} to them.",
     )
 
 
@@ -98,9 +106,9 @@ import {{
 
 env.allowRemoteModels = false;
 env.localModelPath = "./";
-const tokenizer = await AutoTokenizer.from_pretrained("{model.name}");
-const model = await AutoModelForSequenceClassification.from_pretrained("{model.name}", {{
-  model_file_name: "{file}",
+const tokenizer = await AutoTokenizer.from_pretrained({json_string(model.name)});
+const model = await AutoModelForSequenceClassification.from_pretrained({json_string(model.name)}, {{
+  model_file_name: {json_string(file)},
   dtype: "fp32",
 }});
 

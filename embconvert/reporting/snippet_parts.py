@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from embconvert.foreign_text import json_text, python_string, shell_word
 from embconvert.manifest import ArtifactRecord
 from embconvert.steps import EXPORTED_FILE
 
@@ -18,7 +19,8 @@ class Snippet:
         title: The program's name.
         language: Of the code, as Markdown names it.
         code: Ends without a line break.
-        remark: What to know, one sentence; may be empty.
+        remark: What to know, one sentence, code in backticks; no stranger's words are in it. May
+            be empty.
     """
 
     key: str
@@ -61,7 +63,8 @@ class ServedModel:
     def pad_token(self) -> str | None:
         """What fills a shorter text up; None when the tokenizer names none."""
         token = self.tokenizer.get("pad_token")
-        return token.get("content") if isinstance(token, dict) else token
+        content = token.get("content") if isinstance(token, dict) else token
+        return content if isinstance(content, str) else None
 
 
 #: Two texts that mean nearly the same.
@@ -105,18 +108,19 @@ def text_embeddings_inference(
         route: Of its HTTP interface.
         body: What to send there.
     """
-    if model.graph.path.rpartition("/")[0] not in ("", "onnx"):
+    # Docker takes what follows a colon for a path of the container's.
+    if model.graph.path.rpartition("/")[0] not in ("", "onnx") or ":" in model.name:
         return None
     return Snippet(
         key="text-embeddings-inference",
         title="text-embeddings-inference",
         language="sh",
         code=f"""\
-docker run --rm -p 8080:80 -v "$PWD/{model.name}:/model:ro" \\
+docker run --rm -p 8080:80 -v "$PWD"/{shell_word(f"{model.name}:/model:ro")} \\
   ghcr.io/huggingface/text-embeddings-inference:cpu-latest --model-id /model
 
 curl 127.0.0.1:8080/{route} -H 'Content-Type: application/json' \\
-  -d '{json.dumps(body)}'""",
+  -d {shell_word(json_text(body, indent=None))}""",
         remark=f"It loads `{EXPORTED_FILE}` and no other graph.",
     )
 
@@ -125,20 +129,20 @@ def setup_lines(model: ServedModel) -> str:
     """Returns Python that loads the tokenizer and the graph with nothing but ONNX Runtime."""
     pad = ""
     if model.pad_token is not None:
-        token = json.dumps(model.pad_token)
+        token = python_string(model.pad_token)
         pad = f"pad_id=tokenizer.token_to_id({token}), pad_token={token}"
     if model.tokenizer.get("padding_side") == "left":
         pad += ', direction="left"' if pad else 'direction="left"'
-    cut = f"tokenizer.enable_truncation({model.max_tokens})\n" if model.max_tokens else ""
+    cut = f"tokenizer.enable_truncation({model.max_tokens!r})\n" if model.max_tokens else ""
     return f"""\
-# pip install "onnxruntime>={model.graph.min_onnxruntime}" tokenizers numpy
+# pip install {python_string(f"onnxruntime>={model.graph.min_onnxruntime}")} tokenizers numpy
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-tokenizer = Tokenizer.from_file("{model.name}/tokenizer.json")
+tokenizer = Tokenizer.from_file({python_string(f"{model.name}/tokenizer.json")})
 tokenizer.enable_padding({pad})
-{cut}session = onnxruntime.InferenceSession("{model.name}/{model.graph.path}")
+{cut}session = onnxruntime.InferenceSession({python_string(f"{model.name}/{model.graph.path}")})
 """
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from embconvert.foreign_text import json_string, python_string, url_path, xml_attribute, yaml_block
 from embconvert.kinds import KINDS, Kind
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.reporting.late_interaction_snippets import LATE_INTERACTION_CONSUMERS
@@ -65,6 +66,7 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 
 def _sentence_transformers(model: ServedModel) -> Snippet:
+    graph = python_string(model.graph.path)
     return Snippet(
         key="sentence-transformers",
         title="sentence-transformers",
@@ -74,7 +76,7 @@ def _sentence_transformers(model: ServedModel) -> Snippet:
 from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer(
-    "{model.name}", backend="onnx", model_kwargs={{"file_name": "{model.graph.path}"}}
+    {python_string(model.name)}, backend="onnx", model_kwargs={{"file_name": {graph}}}
 )
 embeddings = model.encode({list_of_texts()})
 print(model.similarity(embeddings, embeddings))""",
@@ -82,9 +84,9 @@ print(model.similarity(embeddings, embeddings))""",
 
 
 def _fastembed(model: ServedModel) -> Snippet:
-    more = ""
+    more, name = "", python_string(f"local/{model.name}")
     if model.graph.external_data is not None:
-        more = f'\n    additional_files=["{model.graph.external_data.path}"],'
+        more = f"\n    additional_files=[{python_string(model.graph.external_data.path)}],"
     return Snippet(
         key="fastembed",
         title="fastembed",
@@ -95,15 +97,15 @@ from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
 
 TextEmbedding.add_custom_model(
-    model="local/{model.name}",
-    sources=ModelSource(hf="local/{model.name}"),
-    model_file="{model.graph.path}",{more}
-    dim={model.dimension},
+    model={name},
+    sources=ModelSource(hf={name}),
+    model_file={python_string(model.graph.path)},{more}
+    dim={model.dimension!r},
     output_name="{_SENTENCE}",
     pooling=PoolingType.DISABLED,
     normalization=False,
 )
-model = TextEmbedding("local/{model.name}", specific_model_path="{model.name}")
+model = TextEmbedding({name}, specific_model_path={python_string(model.name)})
 embeddings = list(model.embed({list_of_texts()}))
 print(embeddings[0] @ embeddings[1])""",
         remark="Pooling and normalization are in the graph, so fastembed is told to do neither.",
@@ -139,9 +141,9 @@ import {{ AutoModel, AutoTokenizer, env }} from "@huggingface/transformers";
 
 env.allowRemoteModels = false;
 env.localModelPath = "./";
-const tokenizer = await AutoTokenizer.from_pretrained("{model.name}");
-const model = await AutoModel.from_pretrained("{model.name}", {{
-  model_file_name: "{file}",
+const tokenizer = await AutoTokenizer.from_pretrained({json_string(model.name)});
+const model = await AutoModel.from_pretrained({json_string(model.name)}, {{
+  model_file_name: {json_string(file)},
   dtype: "fp32",
 }});
 
@@ -163,18 +165,17 @@ def _nixiesearch(model: ServedModel) -> Snippet | None:
     first = model.graph.outputs[0]
     if mode not in ("mean", "cls") or len(first.shape) != 3 or model.dimension != first.shape[-1]:
         return None
+    settings = {
+        "provider": "onnx",
+        "model": f"file:///models/{url_path(model.name)}",
+        "file": model.graph.path,
+        "pooling": mode,
+    }
     return Snippet(
         key="nixiesearch",
         title="Nixiesearch",
         language="yaml",
-        code=f"""\
-inference:
-  embedding:
-    {model.name.lower()}:
-      provider: onnx
-      model: file:///models/{model.name}
-      file: {model.graph.path}
-      pooling: {mode}""",
+        code=yaml_block({"inference": {"embedding": {model.name.lower(): settings}}}).rstrip("\n"),
         remark="A part of its configuration file; here the folder lies in `/models`.",
     )
 
@@ -182,16 +183,21 @@ inference:
 def _vespa(model: ServedModel) -> Snippet | None:
     if model.graph.external_data is not None or len(model.inputs) > 3:
         return None
-    cut = f"  <max-tokens>{model.max_tokens}</max-tokens>\n" if model.max_tokens else ""
+    if not (model.name + model.graph.path).isprintable():
+        return None  # XML could not hold it
+    graph = xml_attribute(f"{model.name}/{model.graph.path}")
+    tokenizer = xml_attribute(f"{model.name}/tokenizer.json")
+    limit = model.max_tokens if isinstance(model.max_tokens, int) else 0
+    cut = f"  <max-tokens>{limit}</max-tokens>\n" if limit else ""
     types = "" if "token_type_ids" in model.inputs else "  <transformer-token-type-ids/>\n"
     return Snippet(
         key="vespa",
         title="Vespa",
         language="xml",
         code=f"""\
-<component id="{model.name.lower()}" type="hugging-face-embedder">
-  <transformer-model path="{model.name}/{model.graph.path}"/>
-  <tokenizer-model path="{model.name}/tokenizer.json"/>
+<component id={xml_attribute(model.name.lower())} type="hugging-face-embedder">
+  <transformer-model path={graph}/>
+  <tokenizer-model path={tokenizer}/>
 {cut}{types}  <transformer-output>{_SENTENCE}</transformer-output>
   <pooling-strategy>none</pooling-strategy>
 </component>""",

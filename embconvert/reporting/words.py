@@ -27,10 +27,14 @@ def beginning(text_id: str) -> str:
 
     Of a pair, how both do.
     """
-    if is_query_id(text_id):
-        return f"(as a query) {beginning(text_id.partition(':')[2])}"
-    if PAIR_SIGN in text_id:
-        return " ↔ ".join(map(beginning, text_id.split(PAIR_SIGN)))
+    as_query = is_query_id(text_id)
+    # A pair has two texts; an edited manifest may name any number.
+    parts = (text_id.partition(":")[2] if as_query else text_id).split(PAIR_SIGN, 2)
+    shown = " ↔ ".join(map(_beginning_of_one, parts[:2]))
+    return f"(as a query) {shown}" if as_query else shown
+
+
+def _beginning_of_one(text_id: str) -> str:
     text = _texts().get(text_id)
     if text is None:
         return "(a text of another version)"

@@ -12,8 +12,9 @@ trap 'rm -f "$log"' EXIT
 
 mounts=(--volume "$models:/models")
 arguments=(all --json)
-while IFS='=' read -r variable value; do
-  [ -n "$value" ] || continue
+# With NUL between variables: a line break in a value would begin another option.
+while IFS='=' read -r -d '' variable value; do
+  [[ $variable = OPTION_* && -n $value ]] || continue
   name=${variable#OPTION_}
   name=${name,,}
   case $name in
@@ -26,12 +27,17 @@ while IFS='=' read -r variable value; do
       ;;
   esac
   arguments+=("--$name" "$value")
-done < <(env | grep '^OPTION_' | sort)
-while IFS='=' read -r variable value; do
-  [ "$value" = true ] || continue
+done < <(env -0 | sort -z)
+while IFS='=' read -r -d '' variable value; do
+  [[ $variable = FLAG_* && $value = true ]] || continue
   name=${variable#FLAG_}
   arguments+=("--${name,,}")
-done < <(env | grep '^FLAG_' | sort)
+done < <(env -0 | sort -z)
+
+# The runner obeys lines such as `::add-mask::`, wherever they come from: until the end of what a
+# model can say, it shall not.
+token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+echo "::stop-commands::$token" >&2
 
 # An empty token is no token.
 [ -n "${HF_TOKEN:-}" ] || unset HF_TOKEN
@@ -40,6 +46,7 @@ docker run --rm --user "$(id -u):$(id -g)" --read-only --tmpfs /tmp --cap-drop A
   "${mounts[@]}" "$EMBCONVERT_IMAGE" "${arguments[@]}" \
   2>&1 >"$models/.manifest.json" | tee "$log" >&2
 code=${PIPESTATUS[0]}
+echo "::$token::" >&2
 
 python3 "$here/summary.py" --manifest "$models/.manifest.json" --log "$log" --code "$code" \
   --models "$MODELS_DIR" --output "$GITHUB_OUTPUT" --summary "$GITHUB_STEP_SUMMARY"

@@ -2,8 +2,43 @@
 
 import argparse
 import json
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
+
+
+# The runner's Python has no embconvert: these say the same as embconvert/foreign_text.py.
+def visible(text: object) -> str:
+    """Returns a text as one line in which everything can be seen."""
+    joined = " ".join(str(text).split())[:2000]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)
+
+
+def file_name(text: str) -> str:
+    """Returns the name of the folder that a local model is published to."""
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else "_" for c in text)
+
+
+def longest_run_of_ticks(text: str) -> int:
+    """Returns how many backticks stand side by side."""
+    return max(map(len, re.findall("`+", text)), default=0)
+
+
+def code(text: object) -> str:
+    """Returns a text as code within a line or a cell of Markdown."""
+    content = visible(text)
+    if not content or "|" in content:
+        return re.sub(r"[!#$&*+:<=>@\[\\\]^_`{|}~]", r"\\\g<0>", content)
+    ticks = "`" * (longest_run_of_ticks(content) + 1)
+    room = " " if content.startswith("`") or content.endswith("`") else ""
+    return f"{ticks}{room}{content}{room}{ticks}"
+
+
+def block(lines: list[str]) -> list[str]:
+    """Returns lines as a block of code that none of them ends."""
+    ticks = "`" * max(3, longest_run_of_ticks("\n".join(lines)) + 1)
+    return [f"{ticks}text", *map(visible, lines), ticks]
 
 
 def verdict(manifest: dict[str, Any] | None, code: int) -> str:
@@ -28,7 +63,7 @@ def table(manifest: dict[str, Any]) -> list[str]:
         fidelity = artifact.get("fidelity")
         names = ("mean_cosine", "min_cosine", "rank_correlation", "batch_cosine")
         cells = [f"{fidelity[name]:.5f}" for name in names] if fidelity else ["not verified"] * 4
-        lines.append(f"| `{path}` | {size:.1f} | " + " | ".join(cells) + " |")
+        lines.append(f"| {code(path)} | {size:.1f} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -48,19 +83,20 @@ def main() -> None:
     if manifest is not None:
         # A local folder's name is its last part; a hub id is a path itself.
         source = manifest["source"]["model_id"]
-        name = source.rpartition("/")[2] if source.startswith("/") else source
+        name = file_name(source.rpartition("/")[2]) if source.startswith("/") else source
         folder = f"{options.models}/{name}"
         said += [f"folder={folder}", f"manifest={folder}/embconvert.json"]
-        lines += [f"`{source}` -> `{folder}`", "", *table(manifest)]
+        lines += [f"{code(source)} -> {code(folder)}", "", *table(manifest)]
     else:
         errors = [
             line
-            for line in options.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            for line in options.log.read_text(encoding="utf-8", errors="replace").split("\n")
             if line.startswith(("error:", "hint:"))
         ]
-        lines += ["```text", *(errors or [f"exit code {options.code}"]), "```"]
+        lines += block(errors or [f"exit code {options.code}"])
     with options.output.open("a", encoding="utf-8") as stream:
-        stream.write("\n".join(said) + "\n")
+        # One line each: the runner would take a second line for another output.
+        stream.write("\n".join(map(visible, said)) + "\n")
     with options.summary.open("a", encoding="utf-8") as stream:
         stream.write("\n".join(lines) + "\n")
 

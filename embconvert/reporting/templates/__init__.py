@@ -6,17 +6,22 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from embconvert.foreign_text import Markdown, lines, markdown, markdown_block, markdown_code
 from embconvert.reporting.words import beginning, cosine_text, loss_text, size_text
 
 
 def render(template: str, values: dict[str, Any]) -> str:
     """Fills in a template.
 
+    Every value is escaped for the language of the template, unless it is marked as markup: by
+    markup() for HTML, by being of foreign_text.Markdown for the card.
+
     Args:
-        template: A file of this folder; `.html` escapes what it is given.
+        template: A file of this folder.
         values: By name; a name that a template uses and that is missing is an error.
     """
-    return str(_environment().get_template(template).render(values)) + "\n"
+    environment = _html() if template.endswith(".html") else _markdown()
+    return str(environment.get_template(template).render(values)) + "\n"
 
 
 @cache
@@ -37,8 +42,22 @@ def _ticks(text: str) -> Any:
     return markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text)))
 
 
+def _without_controls(value: object) -> Any:
+    """Returns a value for HTML, which escapes it next; HTML stays as it is."""
+    return value if hasattr(value, "__html__") else lines(value)
+
+
 @cache
-def _environment() -> Any:
+def _html() -> Any:
+    return _environment(autoescape=True, finalize=_without_controls)
+
+
+@cache
+def _markdown() -> Any:
+    return _environment(autoescape=False, finalize=markdown)
+
+
+def _environment(**options: Any) -> Any:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     def load(name: str) -> str:
@@ -46,9 +65,9 @@ def _environment() -> Any:
 
     environment = Environment(
         loader=FunctionLoader(load),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
+        **options,
     )
     environment.filters |= {
         "cosine": cosine_text,
@@ -57,5 +76,9 @@ def _environment() -> Any:
         "decimal": lambda value, digits: f"{value:.{digits}f}",
         "beginning": beginning,
         "ticks": _ticks,
+        "code": markdown_code,
+        "block": markdown_block,
+        # What no stranger has a part in, with backticks.
+        "ours": Markdown,
     }
     return environment
