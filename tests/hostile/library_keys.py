@@ -148,7 +148,7 @@ def config_fields() -> dict[str, set[str]]:
     seen: set[Any] = set()
     while waiting:
         kind = waiting.pop()
-        if kind in seen or not dataclasses.is_dataclass(kind):
+        if kind in seen or not hasattr(kind, "__dataclass_fields__"):
             continue
         seen.add(kind)
         for field in dataclasses.fields(kind):
