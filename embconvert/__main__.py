@@ -1,6 +1,22 @@
-"""`python -m embconvert` is the same as `embconvert`."""
+"""`python -m embconvert`, the console script, and what the image starts.
 
-from embconvert.cli.main import main
+The command line takes a while to import, and a signal may come meanwhile; so it is imported last.
+"""
+
+from typing import NoReturn
+
+from embconvert.signals import end_at_once
+
+
+def main() -> NoReturn:
+    """Runs the command line."""
+    # The kernel delivers no signal to process 1, as in a container, that it has no handler for.
+    end_at_once()
+
+    from embconvert.cli.main import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -8,16 +8,27 @@
 | 4 | UnsupportedModelError | an architecture or module that cannot be converted |
 | 5, 6, 7 | ExportError, OptimizeError, QuantizeError | that stage failed |
 | 8 | FidelityError | the converted model drifted past its floor |
-| 9 | OutputError | cannot write: read-only, a file in the way, disk full |
+| 9 | OutputError | cannot write: read-only, a file in the way, disk full; a limit of the system |
 | 10 | NetworkError | the hub cannot be reached or fails; the one error that may pass by itself |
-| 130, 143 | Interrupted | SIGINT, SIGTERM |
+| 128 + N | Interrupted | the signal N: 130 is SIGINT, 143 SIGTERM; see signals.py |
 """
 
-import signal
 from collections.abc import Sequence
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 from embconvert.foreign_text import one_line
+
+
+def _once(message: str) -> str:
+    """Returns a message without a part that only repeats the one before: `x: x`.
+
+    Each layer puts its words before those of the error that it caught, and some say the same.
+    """
+    parts: list[str] = []
+    for part in message.split(": "):
+        if not parts or part.strip(". ").casefold() != parts[-1].strip(". ").casefold():
+            parts.append(part)
+    return ": ".join(parts)
 
 
 class EmbconvertError(Exception):
@@ -35,7 +46,7 @@ class EmbconvertError(Exception):
         # Both are arguments of the base class, so that the error can cross between processes.
         super().__init__(message, hint)
         # What is quoted may be a stranger's: it must not steer the terminal.
-        self.message = one_line(message)
+        self.message = _once(one_line(message))
         self.hint = one_line(hint)
 
     def __str__(self) -> str:
@@ -122,20 +133,11 @@ class Interrupted(BaseException):
     """A signal asks the process to end; not an Exception, so that no handler swallows it.
 
     Attributes:
-        exit_code: 128 plus the signal's number.
+        signal_number: Which one.
+        exit_code: 128 plus its number.
     """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"interrupted by signal {signal_number}")
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
-
-
-def raise_interrupted(signal_number: int, _frame: object) -> NoReturn:
-    """Handles a signal that asks the process to end.
-
-    Raises:
-        Interrupted: Always.
-    """
-    # A second signal must not interrupt the clean-up that the first one started.
-    signal.signal(signal_number, signal.SIG_IGN)
-    raise Interrupted(signal_number)

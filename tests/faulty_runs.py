@@ -60,6 +60,7 @@ class Runner:
         can_swap: bool = True,
         user: int | None = None,
         clock_jumps: bool = False,
+        processes: int | None = None,
     ) -> Run:
         """Runs a command line.
 
@@ -72,6 +73,7 @@ class Runner:
             can_swap: Whether the file system can swap two folders.
             user: Whose process it is, without a home; None for this one's.
             clock_jumps: Whether the wall clock jumps back and forth.
+            processes: How many the user may have, threads counted; root's are not limited.
         """
         files = {name: self._scratch / name for name in ("stdout", "stderr", "log")}
         files["log"].unlink(missing_ok=True)
@@ -82,6 +84,7 @@ class Runner:
             "can_swap": can_swap,
             "user": user,
             "clock_jumps": clock_jumps,
+            "processes": processes,
             **{name: str(path) for name, path in files.items()},
         }
         assert self._server.stdin is not None

@@ -123,7 +123,9 @@ _ALL = (
         options=_by_name(*BATCH_OPTIONS),
         make_request=make_batch_request,
         function="embconvert.fleet.batch:batch",
-        operands=Operands(metavar="LIST", help="YAML or JSON file that lists the models."),
+        operands=Operands(
+            metavar="LIST", help="YAML or JSON file of at most 16 MiB and 100,000 models."
+        ),
     ),
     CommandSpec(
         name="verify",

@@ -1,5 +1,6 @@
 """The command line: Fire parses, one error boundary decides the exit code."""
 
+import contextlib
 import inspect
 import io
 import locale
@@ -8,16 +9,20 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from embconvert.cli.commands import COMMANDS, CommandSpec
 from embconvert.cli.help import help_for
+from embconvert.cli.hints import for_command
 from embconvert.cli.options import Option
 from embconvert.cli.request import parse_options
 from embconvert.config import nearest, unknown_value
 from embconvert.console import clean_stderr
-from embconvert.errors import EmbconvertError, Interrupted, UsageError, raise_interrupted
+from embconvert.errors import EmbconvertError, Interrupted, OutputError, UsageError
 from embconvert.foreign_text import lines, one_line
+from embconvert.processes.limits import adjust_limits, limit_error
+from embconvert.signals import end_in_order
 
 ISSUES_PAGE = "the project's issue tracker"
 
@@ -169,48 +174,100 @@ _TRACEBACK_LIMIT = 20_000
 
 
 def _report(message: str, hint: str) -> None:
-    print(f"error: {one_line(message)}\nhint: {one_line(hint)}", file=sys.stderr)  # noqa: T201
+    # The terminal may be gone; the exit code tells nevertheless.
+    with contextlib.suppress(OSError):
+        print(  # noqa: T201
+            f"error: {one_line(message)}\nhint: {one_line(hint)}", file=sys.stderr, flush=True
+        )
 
 
 def _report_traceback() -> None:
-    print(lines(traceback.format_exc(), _TRACEBACK_LIMIT), file=sys.stderr)  # noqa: T201
+    with contextlib.suppress(OSError):
+        print(lines(traceback.format_exc(), _TRACEBACK_LIMIT), file=sys.stderr)  # noqa: T201
 
 
 def _print(text: str) -> None:
-    """Prints a result: on a terminal cleaned; for a program exactly, as a path must be."""
-    print(lines(text) if sys.stdout.isatty() else text)  # noqa: T201
+    """Prints a result: on a terminal cleaned; for a program exactly, as a path must be.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        print(lines(text) if sys.stdout.isatty() else text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"the result cannot be written to stdout: {error.strerror}", "redirect it elsewhere"
+        ) from error
+
+
+def _report_error(error: EmbconvertError, spec: CommandSpec | None = None) -> int:
+    for part in error.parts:
+        hint = part.hint if spec is None else for_command(part.hint, spec)
+        _report(part.message, hint)
+    return error.exit_code
+
+
+def _report_interruption(interruption: Interrupted) -> int:
+    if interruption.signal_number == signal.SIGXCPU:
+        message, hint = "the CPU time is used up (`ulimit -t`)", "raise the limit, and run it again"
+    else:
+        message, hint = "interrupted", "nothing unfinished was published; run it again"
+    _report(message, hint)
+    return interruption.exit_code
+
+
+def _report_bug(error: Exception) -> int:
+    """Tells of an error that nothing expected, unless it is a limit of the system."""
+    limit = limit_error(error)
+    if isinstance(error, MemoryError):
+        limit = OutputError("there is not enough memory", "end other programs, or add memory")
+    if limit is not None:
+        return _report_error(limit)
+    _report_traceback()
+    _report("this is a bug in embconvert", f"please report it at {ISSUES_PAGE}")
+    return 1
+
+
+def _refuse_missing_working_directory() -> None:
+    """Raises UsageError where the libraries would fail one by one."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory cannot be used: {error.strerror}",
+            "change to a folder that exists, as with `cd ~`, and run it again",
+        ) from error
 
 
 def run(words: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; the only place that catches errors."""
     debug = "--debug" in words
+    spec: CommandSpec | None = None
     try:
-        signal.signal(signal.SIGINT, raise_interrupted)
-        signal.signal(signal.SIGTERM, raise_interrupted)
+        end_in_order()
         text = help_for(words)
         if text is not None:
             _print(text)
             return 0
         spec, request = parse(words)
+        _refuse_missing_working_directory()
+        adjust_limits()
         finished = spec.run(request)
         _print(finished.text)
     except EmbconvertError as error:
         if debug:
             _report_traceback()
-        for part in error.parts:
-            _report(part.message, part.hint)
-        return error.exit_code
+        return _report_error(error, spec)
     except Interrupted as interruption:
-        _report("interrupted", "nothing unfinished was published; run it again")
-        return interruption.exit_code
+        return _report_interruption(interruption)
     except BrokenPipeError:
         # Whoever read stdout has what he wanted; the interpreter must not try to flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except Exception:  # noqa: BLE001 - the boundary: whatever is left is a bug
-        _report_traceback()
-        _report("this is a bug in embconvert", f"please report it at {ISSUES_PAGE}")
-        return 1
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever is left is a bug
+        return _report_bug(error)
     return finished.exit_code
 
 
@@ -245,7 +302,8 @@ def main() -> NoReturn:
         # A path that is not UTF-8 is printed as it is.
         sys.stdout.reconfigure(errors="surrogateescape")
     code = run(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     # Interpreter shutdown of torch and ONNX Runtime takes most of a second and has nothing to do.
     os._exit(code)

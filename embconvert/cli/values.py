@@ -4,6 +4,7 @@ A parser that needs the option's name for its errors is made by a function that 
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from embconvert.errors import UsageError
 from embconvert.requests import AUTO_SHARD, Shard
 
 _MAX_COUNT = 100_000
+# What Linux allows; of a path that is too long, so much is shown.
+_MAX_NAME_BYTES = 255
+_MAX_PATH_BYTES = 4095
+_SHOWN = 60
 
 
 def boolean(name: str, *, negated: bool = False) -> Callable[[str], bool]:
@@ -49,7 +54,32 @@ def text(name: str) -> Callable[[str], str]:
 
 def path(name: str) -> Callable[[str], Path]:
     """Returns a parser of paths; `~` is the home folder."""
-    return lambda word: Path(text(name)(word)).expanduser()
+    return lambda word: user_path(f"--{name}", text(name)(word))
+
+
+def user_path(what: str, word: str) -> Path:
+    """Returns the path that a word names; `~` is the home folder.
+
+    Args:
+        what: What it is the value of, for errors.
+        word: As the user wrote it.
+
+    Raises:
+        UsageError: No file can have this path, or it begins with the home of an unknown user.
+    """
+    parts = os.fsencode(word).split(b"/")
+    shown = word if len(word) <= _SHOWN else f"{word[:_SHOWN]}..."
+    if max(map(len, parts)) > _MAX_NAME_BYTES or len(os.fsencode(word)) > _MAX_PATH_BYTES:
+        raise UsageError(
+            f"{what} {shown} is no path: it is too long",
+            f"a name has at most {_MAX_NAME_BYTES} bytes, and a path {_MAX_PATH_BYTES:,}",
+        )
+    try:
+        return Path(word).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{what} {shown} begins with the home of a user who has none", "write the path in full"
+        ) from error
 
 
 def choice(name: str, known: Mapping[str, Any]) -> Callable[[str], Any]:

@@ -1,9 +1,9 @@
 """Running a graph on ONNX Runtime over texts, as a consumer would."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from embconvert.graph.value_types import value_types
 from embconvert.kinds import Kind
 from embconvert.model import OnnxArtifact
 from embconvert.processes.resources import available_memory_bytes
+from embconvert.processes.stops import measured
 
 # Three pieces are in memory, and ONNX Runtime packs their weights: several times their size.
 _PIECE_SHARE = 1 / 20
@@ -153,9 +154,7 @@ def _run_whole(
 
     run(workload.similar[-1])  # the first run allocates; it is not timed
     for group in workload.groups:
-        start = time.perf_counter()
-        values = run(group)
-        yield values, time.perf_counter() - start
+        yield measured(partial(run, group))
         advance(len(group) / workload.size)
 
 

@@ -181,7 +181,7 @@ class Source:
                 f"the process with the source model ended: {crash}",
                 "convert it on a machine with more memory, or raise the container's limit"
                 if crash.out_of_memory
-                else "please report the model",
+                else crash.hint,
             ) from crash
 
     def close(self) -> None:

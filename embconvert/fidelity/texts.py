@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from embconvert.errors import UsageError
 from embconvert.kinds import Reading
+from embconvert.user_files import UnreadableFileError, read_lines
 
 #: What a model reads at a time: a text, or two.
 Item = str | tuple[str, str]
@@ -28,7 +29,10 @@ _QUERY_LETTERS = 200
 #: Between the ids of a pair's texts.
 PAIR_SIGN = "+"
 
-_MAX_CALIBRATION_BYTES = 1 << 26
+#: Bounds of a file of calibration texts; `--help` says them.
+MAX_CALIBRATION_BYTES = 1 << 26
+MAX_TEXT_BYTES = 1 << 20
+MAX_TEXTS = 1_000_000
 # How much of a batch is text at least; what fills it up costs as much.
 _LEAST_FILLED = 0.8
 
@@ -140,24 +144,29 @@ def calibration_texts(path: Path | None) -> Texts:
             than those that verify.
 
     Raises:
-        UsageError: The file is missing, empty, not UTF-8 or absurdly large.
+        UsageError: It is no regular file, is empty, not UTF-8, or over one of the bounds above.
     """
     if path is None:
-        content = _data("calibration_texts.txt")
+        lines: Iterable[str] = _data("calibration_texts.txt").split("\n")
     else:
-        hint = "give a UTF-8 text file with one text a line, or leave --calibration_dataset out"
-        try:
-            if path.stat().st_size > _MAX_CALIBRATION_BYTES:
-                raise UsageError(f"--calibration_dataset {path} is over 64 MiB", hint)
-            content = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise UsageError(f"--calibration_dataset {path}: {error.strerror}", hint) from error
-        except UnicodeDecodeError as error:
-            raise UsageError(f"--calibration_dataset {path} is not UTF-8: {error}", hint) from error
-    texts = tuple(line.strip() for line in content.split("\n") if line.strip())
+        lines = read_lines(path, most_bytes=MAX_CALIBRATION_BYTES, most_line_bytes=MAX_TEXT_BYTES)
+    hint = "give a UTF-8 text file with one text a line, or leave --calibration_dataset out"
+    texts: list[str] = []
+    try:
+        for line in lines:
+            text = line.strip()
+            if text:
+                texts.append(text)
+            if len(texts) > MAX_TEXTS:
+                raise UsageError(
+                    f"--calibration_dataset {path} has over {MAX_TEXTS:,} texts",
+                    "give fewer: some hundred calibrate a model",
+                )
+    except UnreadableFileError as error:
+        raise UsageError(f"--calibration_dataset {path} {error}", hint) from error
     if not texts:
         raise UsageError(f"--calibration_dataset {path} has no texts", "write one text a line")
-    return Texts(ids=tuple(f"line {n}" for n in range(1, len(texts) + 1)), texts=texts)
+    return Texts(ids=tuple(f"line {n}" for n in range(1, len(texts) + 1)), texts=tuple(texts))
 
 
 def _data(name: str) -> str:

@@ -40,7 +40,7 @@ def batch(request: BatchRequest) -> Finished:
     """
     console = Console(quiet=request.quiet, debug=request.debug)
     shard = chosen_shard(request)
-    entries = read_entries(request)
+    entries = read_entries(request, console)
     if request.list_json:
         return Finished(text=json.dumps(matrix(entries, request.shards)))
     if shard is not None:
@@ -161,7 +161,7 @@ class _Batch:
         except WorkerCrashed as crash:
             outcome = self._fail(entry, EmbconvertError(
                 f"its process ended: {crash}",
-                "give it more memory" if crash.out_of_memory else "please report the model",
+                crash.hint,
             ))  # fmt: skip
         except RuntimeError as bug:
             self._console.trace(str(bug))
@@ -178,8 +178,10 @@ class _Batch:
         return replace(outcome, duration_s=time.monotonic() - start)
 
     def _fail(self, entry: Entry, error: EmbconvertError) -> Outcome:
-        where = f"{self._request.file}:{entry.line}: {entry.model_id}"
-        self._console.error(f"{where}: {error.message}", error.hint)
+        where = f"{self._request.file}:{entry.line}: "
+        if not error.message.startswith(entry.model_id):
+            where += f"{entry.model_id}: "
+        self._console.error(where + error.message, error.hint)
         outcome = Outcome(
             entry=entry,
             status=Status.FAILED,

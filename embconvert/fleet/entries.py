@@ -1,6 +1,7 @@
 """The list of models: read, checked and complete before any work starts."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from embconvert import hub
 from embconvert.cli.options import Option
 from embconvert.cli.request import make_request, parse_options
 from embconvert.config import Command, nearest
+from embconvert.console import Console
 from embconvert.errors import SeveralErrors, UsageError
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.fleet import yaml_tree
@@ -19,8 +21,11 @@ from embconvert.plan import make_steps
 from embconvert.requests import BatchRequest, Request
 from embconvert.search import make_search
 from embconvert.source.device import check_device
+from embconvert.user_files import UnreadableFileError, in_words, read_text
 
-_MAX_BYTES = 1 << 24
+#: Bounds of a list; `--help` says them.
+MAX_LIST_BYTES = 1 << 24
+MAX_MODELS = 100_000
 # Who has more to mend than this mends the first and looks again.
 _MAX_ERRORS = 20
 _TOP_KEYS = ("defaults", "models")
@@ -58,23 +63,29 @@ class _TooManyErrors(Exception):  # noqa: N818 - it is only a way out
     pass
 
 
-def read_entries(batch: BatchRequest) -> list[Entry]:
+def read_entries(batch: BatchRequest, console: Console | None = None) -> list[Entry]:
     """Reads a list and checks all that can be known without network and torch.
+
+    Args:
+        batch: Names the list.
+        console: Shows how far it is: a list of 100,000 models takes some seconds.
 
     Raises:
         UsageError: The file cannot be read.
         SeveralErrors: All that is wrong in it, each with its line and column.
     """
-    return _List(batch).read()
+    return _List(batch, console or Console(quiet=True, debug=False)).read()
 
 
 class _List:
     """One list while it is read."""
 
-    def __init__(self, batch: BatchRequest) -> None:
+    def __init__(self, batch: BatchRequest, console: Console) -> None:
         self._batch = batch
         self._file = batch.file
         self._errors: list[tuple[Place, UsageError]] = []
+        self._console = console
+        self._digests: dict[Path | None, str] = {}
         self._run = {"offline": batch.offline, "quiet": batch.quiet, "debug": batch.debug}
 
     def read(self) -> list[Entry]:
@@ -96,15 +107,10 @@ class _List:
 
     def _text(self) -> str:
         try:
-            content = self._file.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{self._file}: {error.strerror}", "check the path") from error
-        if len(content) > _MAX_BYTES:
-            raise UsageError(f"{self._file} is over {_MAX_BYTES >> 20} MiB", "split it")
-        try:
-            return content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{self._file} is not UTF-8: {error}", "save it as UTF-8") from error
+            return read_text(self._file, MAX_LIST_BYTES)
+        except UnreadableFileError as error:
+            hint = f"give a YAML or JSON file of at most {in_words(MAX_LIST_BYTES)}, in UTF-8"
+            raise UsageError(f"{self._file} {error}", hint) from error
 
     def _error(self, place: Place, message: str, hint: str) -> UsageError:
         return UsageError(f"{self._file}:{place.line}:{place.column}: {message}", hint)
@@ -130,11 +136,22 @@ class _List:
             place = models.place if models else tree.place
             self._note(place, "it names no models", _EXAMPLE)
             return []
+        if len(models.items) > MAX_MODELS:
+            first_too_many = models.items[MAX_MODELS].place
+            self._note(first_too_many, f"it lists over {MAX_MODELS:,} models", "split the list")
+            return []
         own = {
             n: str(v) for n in ("output_parent_dir", "cache_dir") if (v := getattr(self._batch, n))
         }
         shared = _above(defaults, own)
-        return [entry for item in models.items if (entry := self._entry(item, shared))]
+        entries = []
+        with self._console.progress(f"reading {self._file}", len(models.items)) as advance:
+            for item in models.items:
+                entry = self._entry(item, shared)
+                if entry is not None:
+                    entries.append(entry)
+                advance(1)
+        return entries
 
     def _pairs(
         self, node: yaml_tree.Mapping, known: Iterable[str], problem: str, cure: str
@@ -183,7 +200,7 @@ class _List:
             request = make_request(Command.ALL, {**self._run, **fields})
             hub.check(request)
             check_device(request.device)
-            calibration = calibration_texts(request.calibration_dataset).digest
+            calibration = self._calibration(request.calibration_dataset)
             check_layout(request, 0)
             make_steps(request, calibration)
             make_search(request, calibration)
@@ -196,23 +213,35 @@ class _List:
             return None
         return Entry(line=node.place.line, request=request, folder=folder)
 
-    def _check_folders(self, entries: Iterable[Entry]) -> None:
+    def _calibration(self, dataset: Path | None) -> str:
+        """Returns what identifies calibration texts; a file that models share is read once."""
+        if dataset not in self._digests:
+            self._digests[dataset] = calibration_texts(dataset).digest
+        return self._digests[dataset]
+
+    def _check_folders(self, entries: Sequence[Entry]) -> None:
         """Notes models that go to one folder, or to a folder in another's."""
         hint = "remove one, or give one of them another output_parent_dir"
-        entries = list(entries)
-        by_folder: dict[Path, Entry] = {}
-        for entry in entries:
+        here = os.getcwd()  # asked once, not for each of 100,000 models  # noqa: PTH109
+        paths = [os.path.join(here, entry.folder) for entry in entries]  # noqa: PTH118
+        by_path: dict[str, Entry] = {}
+        for path, entry in zip(paths, entries, strict=True):
             place = Place(line=entry.line, column=1)
-            first = by_folder.setdefault(entry.folder.absolute(), entry)
+            first = by_path.setdefault(path, entry)
             if first is not entry:
                 where = f"{entry.folder}, as that of line {first.line} does"
                 self._note(place, f"{entry.model_id} goes to {where}", hint)
-        for entry in entries:
-            around = (by_folder.get(parent) for parent in entry.folder.absolute().parents)
-            for other in filter(None, around):
+        for path, entry in zip(paths, entries, strict=True):
+            for other in filter(None, map(by_path.get, _folders_around(path))):
                 where = f"{entry.folder}, inside the folder of line {other.line}"
                 place = Place(line=entry.line, column=1)
                 self._note(place, f"{entry.model_id} goes to {where}", hint)
+
+
+def _folders_around(path: str) -> Iterator[str]:
+    while (end := path.rfind("/")) > 0:
+        path = path[:end]
+        yield path
 
 
 def _above(lower: Mapping[str, str], upper: Mapping[str, str]) -> dict[str, str]:

@@ -80,4 +80,4 @@ def make_batch_request(operands: tuple[str, ...], **fields: Any) -> BatchRequest
         raise UsageError(
             "--list_json prints all parts, and --shard chooses one", "leave one of them out"
         )
-    return BatchRequest(file=values.path("LIST")(operands[0]), **fields)
+    return BatchRequest(file=values.user_path("LIST", operands[0]), **fields)

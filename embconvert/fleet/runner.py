@@ -5,14 +5,13 @@ reach neither the batch nor the next model; and what every conversion imports is
 """
 
 import functools
-import signal
 
 from embconvert.console import Console
-from embconvert.errors import raise_interrupted
 from embconvert.pipeline.convert import convert
 from embconvert.processes.workers import Reporter, Worker, WorkerCrashed
 from embconvert.processes.zygote import Zygotes
 from embconvert.requests import Request
+from embconvert.signals import ending_in_order
 
 _LIBRARIES = ("embconvert.fleet.runner", "huggingface_hub", "tokenizers")
 
@@ -20,12 +19,9 @@ _LIBRARIES = ("embconvert.fleet.runner", "huggingface_hub", "tokenizers")
 def convert_model(reporter: Reporter, request: Request) -> None:
     """Runs a request in this process; a signal lets it clean up."""
     del reporter
-    before = signal.signal(signal.SIGTERM, raise_interrupted)
-    try:
+    with ending_in_order():
         # Code that comes with a model gets processes that no other model sees.
         convert(request, None if request.trust_remote_code else _zygotes_of(request.debug))
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @functools.cache

@@ -23,7 +23,14 @@ def part_of(entries: Sequence[Entry], shard: Shard) -> list[Entry]:
     differ by one model at most, and a model that is added or removed moves at most one other for
     each shard.
     """
-    ordered = sorted(entries, key=lambda entry: hashlib.sha256(entry.key.encode()).digest())
+    return _cut(_ordered(entries), shard)
+
+
+def _ordered(entries: Sequence[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: hashlib.sha256(entry.key.encode()).digest())
+
+
+def _cut(ordered: Sequence[Entry], shard: Shard) -> list[Entry]:
     start, end = ((shard.index + i) * len(ordered) // shard.count for i in (0, 1))
     return sorted(ordered[start:end], key=lambda entry: entry.line)
 
@@ -81,7 +88,8 @@ def matrix(entries: Sequence[Entry], count: int | None) -> dict[str, list[dict[s
             f"give --shards {MOST_MATRIX_JOBS} or fewer",
         )
     count = min(count or len(entries), len(entries), MOST_MATRIX_JOBS)
-    parts = [part_of(entries, Shard(index=i, count=count)) for i in range(count)]
+    ordered = _ordered(entries)
+    parts = [_cut(ordered, Shard(index=i, count=count)) for i in range(count)]
     include = [
         {
             "shard": str(Shard(index=index, count=count)),

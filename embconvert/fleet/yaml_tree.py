@@ -5,16 +5,22 @@ the one in C overflows the stack of a deeply nested file. Its events have none o
 """
 
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 
 _MAX_DEPTH = 8
+# A path has at most 4,096 bytes, and nothing else in a list is as long.
+_MAX_WORD = 4096
+# What stands in a list of 100,000 models, each with three options of its own, and some more.
+_MAX_NODES = 1_000_000
+# Tags that change nothing of how a word or a list is read here; `!` is a word in quotes.
+_PLAIN_TAGS = (None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map")))
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Place:
     """Where something stands in a file, both counted from 1."""
 
@@ -34,7 +40,7 @@ class NotYamlError(ValueError):
         self.place = place
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scalar:
     """A word.
 
@@ -49,7 +55,7 @@ class Scalar:
     place: Place
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sequence:
     """A list."""
 
@@ -57,7 +63,7 @@ class Sequence:
     place: Place
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Mapping:
     """Pairs in order; a key may stand there twice."""
 
@@ -72,7 +78,8 @@ def parse_yaml(text: str) -> Node:
     """Reads one YAML or JSON document.
 
     Raises:
-        NotYamlError: It is none, holds several, is nested absurdly deep, or has aliases.
+        NotYamlError: It is none, holds several, is nested absurdly deep, has too many parts or too
+            long a word, or has aliases or tags.
     """
     reader = _Reader(text)
     try:
@@ -89,6 +96,7 @@ def parse_yaml(text: str) -> Node:
 class _Reader:
     def __init__(self, text: str) -> None:
         self._events = yaml.parse(text, Loader=_LOADER)
+        self._nodes = 0
         self.place = Place(line=1, column=1)
 
     def _next(self) -> yaml.Event:
@@ -117,6 +125,7 @@ class _Reader:
             self._refuse(f"it is nested over {_MAX_DEPTH} deep")
         if isinstance(event, yaml.AliasEvent):
             self._refuse("aliases are not read; what models share belongs under defaults")
+        self._count(event)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -128,11 +137,22 @@ class _Reader:
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 self._refuse("a key must be a word")
+            self._count(event)
             key = self._scalar(event)
             pairs.append((key, self._node(self._next(), depth + 1)))
         return Mapping(pairs=tuple(pairs), place=place)
 
+    def _count(self, event: Any) -> None:
+        """Refuses what is too much, and what asks to be read as something else."""
+        self._nodes += 1
+        if self._nodes > _MAX_NODES:
+            self._refuse(f"it has over {_MAX_NODES:,} parts")
+        if event.tag not in _PLAIN_TAGS:
+            self._refuse("tags are not read: write the value without")
+
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
+        if len(event.value) > _MAX_WORD:
+            self._refuse(f"here is a word of over {_MAX_WORD:,} letters")
         if event.style not in (None, ""):  # in quotes
             return Scalar(text=event.value, switch=None, place=self.place)
         return Scalar(

@@ -27,6 +27,7 @@ from embconvert.graph.streams import hash_file
 from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest, fidelity_json
 from embconvert.model import FileRecord
+from embconvert.processes.limits import refuse_missing_proc
 from embconvert.processes.resources import available_memory_bytes, limit_threads
 from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.requests import Finished, Request, VerifyRequest
@@ -73,6 +74,7 @@ def verify(request: VerifyRequest) -> Finished:
     _check_files(request.folder, manifest, console)
     if not manifest.artifacts:
         raise SourceError(f"{request.folder} has no graph", "convert the model again")
+    refuse_missing_proc()
     limit_threads()
     with Workers(console) as workers:
         if request.against is None:
@@ -180,7 +182,10 @@ def _compare_with_source(
     if resolved.digest != manifest.source["digest"]:
         console.warn(f"{request.against} is not the source as it was when this was converted")
     # The source adds what its files lack, and must not do so here.
-    with tempfile.TemporaryDirectory() as name, output_errors(Path(name)):
+    with (
+        tempfile.TemporaryDirectory() as name,
+        output_errors(Path(name), "set TMPDIR to another folder"),
+    ):
         scratch = Path(name)
         for file in manifest.files:
             (scratch / file.path).parent.mkdir(parents=True, exist_ok=True)

@@ -3,21 +3,25 @@
 import contextlib
 import ctypes
 import errno
+import hashlib
+import math
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from embconvert.errors import OutputError
-from embconvert.processes.container import mend_permission
+from embconvert.processes.container import MOUNT_HINT, inside_container, permission_hint
+from embconvert.processes.limits import file_size_limit_bytes, limit_error
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 # Less than a file system gives to the last file.
 _NOTHING_BYTES = 1 << 14
 _ELSEWHERE = "choose another --output_parent_dir"
+# What file systems take for a name, unless they tell otherwise.
+_NAME_BYTES = 255
+_REFUSED = (errno.EACCES, errno.EPERM)
 
 
 @contextlib.contextmanager
@@ -32,6 +36,9 @@ def output_errors(folder: Path, elsewhere: str = _ELSEWHERE) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or folder
+        limit = limit_error(error)
+        if limit is not None:
+            raise limit from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(folder, elsewhere) from error
         if error.errno in (errno.EBUSY, errno.EXDEV):
@@ -39,15 +46,44 @@ def output_errors(folder: Path, elsewhere: str = _ELSEWHERE) -> Iterator[None]:
                 f"{where} cannot be replaced: something is mounted there",
                 "mount a folder above it, and let embconvert make the folder of the model",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in _REFUSED:
             raise OutputError(
                 f"{where} cannot be written: {error.strerror}",
-                mend_permission(folder.parent),
+                permission_hint(_existing(folder), elsewhere),
             ) from error
+        if error.errno == errno.EROFS and inside_container():
+            raise OutputError(f"{where} cannot be written: {error.strerror}", MOUNT_HINT) from error
+        if error.errno == errno.EFBIG:
+            raise _too_large(folder) from error
         raise OutputError(
             f"{where} cannot be written: {error.strerror or error}",
             elsewhere,
         ) from error
+
+
+def hidden_name(path: Path, ending: str, *, room: int = 0) -> str:
+    """Returns the name of a hidden file that belongs to a path, beside it: `.NAME.ENDING`.
+
+    Args:
+        path: What it belongs to. A name that would become too long for the file system is cut, and
+            a hash tells it from others that begin alike.
+        ending: Tells what it is.
+        room: How many more bytes the name must have room for.
+    """
+    name = os.fsencode(path.name)
+    most = _longest_name(path.parent) - len(os.fsencode(ending)) - 2 - room
+    if len(name) > most:
+        digest = hashlib.sha256(name).hexdigest()[:16]
+        # What is cut off in the middle of a letter is no letter.
+        start = name[: max(0, most - len(digest) - 1)].decode("utf-8", "ignore")
+        return f".{start}~{digest}.{ending}"
+    return f".{path.name}.{ending}"
+
+
+def _longest_name(folder: Path) -> int:
+    with contextlib.suppress(OSError):
+        return os.pathconf(_existing(folder), "PC_NAME_MAX")
+    return _NAME_BYTES
 
 
 def full_disk(folder: Path) -> OutputError | None:
@@ -70,8 +106,24 @@ def _no_room(folder: Path, elsewhere: str = _ELSEWHERE) -> OutputError:
     )
 
 
-def refuse_full_disk(folder: Path, need_bytes: int) -> None:
+def _too_large(folder: Path) -> OutputError:
+    limit = file_size_limit_bytes()
+    allowed = (
+        f"`ulimit -f` allows {limit / 1e6:.1f} MB" if math.isfinite(limit) else "File too large"
+    )
+    return OutputError(
+        f"{folder} cannot be written: a file of it becomes too large ({allowed})",
+        "raise the limit: ulimit -f unlimited",
+    )
+
+
+def refuse_full_disk(folder: Path, need_bytes: int, smaller: str = "") -> None:
     """Refuses a folder on whose disk there is too little room.
+
+    Args:
+        folder: Where something will be written.
+        need_bytes: How much.
+        smaller: How to write less, a part of a hint.
 
     Raises:
         OutputError: There is less.
@@ -81,8 +133,8 @@ def refuse_full_disk(folder: Path, need_bytes: int) -> None:
         raise OutputError(
             f"the disk of {folder} is too small: this needs about {need_bytes / 1e9:.1f} GB, "
             f"{free_bytes / 1e9:.1f} GB are free",
-            "free some room, choose another --output_parent_dir, or add --no_float32, which writes "
-            "the quantized files only",
+            f"free some room{', ' if smaller else ', or '}{_ELSEWHERE}"
+            + (f", or {smaller}" if smaller else ""),
         )
 
 
@@ -98,19 +150,6 @@ def entries(folder: Path) -> list[Path]:
 def is_folder(path: Path) -> bool:
     """Whether a path is a folder itself, and no link to one."""
     return path.is_dir() and not path.is_symlink()
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Lets a signal that arrives while the block runs wait for its end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def exchange(a: Path, b: Path) -> bool:

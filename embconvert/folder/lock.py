@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from embconvert.folder.disk import hidden_name
+
 #: What flock(2) says where there are no locks; NFS without a lock server among them.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
@@ -20,7 +22,7 @@ class FolderLock:
 
     def __init__(self, target: Path, say: Callable[[str], None]) -> None:
         self._target = target
-        self._file = target.parent / f".{target.name}.embconvert-lock"
+        self._file = target.parent / hidden_name(target, "embconvert-lock")
         self._say = say
         self._lock: int | None = None
 

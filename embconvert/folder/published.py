@@ -7,6 +7,7 @@ from embconvert.errors import SourceError, UsageError
 from embconvert.graph.streams import hash_file
 from embconvert.manifest import MANIFEST_FILE, Manifest
 from embconvert.manifest_parsing import parse_manifest
+from embconvert.user_files import UnreadableFileError, read_regular
 
 _MAX_MANIFEST_BYTES = 1 << 26
 
@@ -18,13 +19,19 @@ def read_manifest(folder: Path) -> Manifest | None:
         ValueError: It is broken.
     """
     path = folder / MANIFEST_FILE
-    if not path.is_file():
-        return None
     try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise ValueError(f"{path} is absurdly large")
-        return parse_manifest(json.loads(path.read_text(encoding="utf-8")))
-    except (RecursionError, OSError, ValueError) as error:
+        if not path.is_file():
+            return None
+        text = read_regular(path, _MAX_MANIFEST_BYTES).decode("utf-8")
+    except UnreadableFileError as error:
+        raise ValueError(f"{path} {error}") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error.reason}") from error
+    try:
+        return parse_manifest(json.loads(text))
+    except (RecursionError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
@@ -54,7 +61,13 @@ def published_manifest(folder: Path) -> Manifest:
         UsageError: There is no such folder, or no conversion published it.
         SourceError: Its manifest is broken.
     """
-    if not folder.is_dir():
+    try:
+        is_folder = folder.is_dir()
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be read: {error.strerror}", "check the path and its permissions"
+        ) from error
+    if not is_folder:
         raise UsageError(f"there is no folder {folder}", "give a folder that embconvert published")
     try:
         manifest = read_manifest(folder)

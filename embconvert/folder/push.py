@@ -49,7 +49,7 @@ def refuse_unverified(folder: Path, manifest: Manifest) -> None:
     if unverified:
         raise FidelityError(
             f"{folder} is not pushed: {', '.join(unverified)} not verified",
-            "convert the model again without --skip_validation",
+            "run: embconvert all with the same options, but without --skip_validation",
         )
     if not manifest.artifacts:
         raise FidelityError(f"{folder} is not pushed: it has no graph", "convert the model again")

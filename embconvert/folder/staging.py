@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,17 +27,19 @@ from embconvert.folder.disk import (
     entries,
     exchange,
     full_disk,
+    hidden_name,
     is_folder,
     output_errors,
     sync,
-    uninterrupted,
 )
 from embconvert.folder.lock import FolderLock
 from embconvert.folder.published import read_manifest
 from embconvert.graph.streams import hash_file
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
 from embconvert.model import FileRecord
+from embconvert.signals import uninterrupted
 
+_RANDOM_BYTES = 4
 # What a full disk never is the reason of.
 _NOT_OF_THE_DISK = (OutputError, UsageError, UnsupportedModelError, FidelityError)
 
@@ -47,7 +50,7 @@ def was_killed(target: Path) -> bool:
 
 
 def _prefix(target: Path, kind: str) -> str:
-    return f".{target.name}.embconvert-{kind}-"
+    return hidden_name(target, f"embconvert-{kind}-", room=2 * _RANDOM_BYTES)
 
 
 class Staging:
@@ -92,7 +95,17 @@ class Staging:
         self._lock.acquire()
         self._bring_back()
         self._leftovers = self._siblings("staging")
+        self._remove_temporary_files()
         self.work.mkdir(parents=True)
+
+    def _remove_temporary_files(self) -> None:
+        """Removes what killed runs were about to rename in the output folder: pages, a manifest."""
+        names = [f".{name}.new" for name in (MANIFEST_FILE, *PAGES)]
+        # Beside graphs that it read, a version before 0.1.0 wrote these.
+        graphs = self.target.glob("onnx/.*.onnx.layers"), self.target.glob("onnx/.*.onnx.mapped")
+        for path in (*(self.target / name for name in names), *chain(*graphs)):
+            if path.is_file() and not path.is_symlink():
+                path.unlink()
 
     def __exit__(
         self,
@@ -300,9 +313,15 @@ class Staging:
             shutil.rmtree(path, ignore_errors=True)
 
     def _sibling(self, kind: str) -> Path:
-        return self.target.parent / f"{_prefix(self.target, kind)}{secrets.token_hex(4)}"
+        return (
+            self.target.parent / f"{_prefix(self.target, kind)}{secrets.token_hex(_RANDOM_BYTES)}"
+        )
 
     def _siblings(self, kind: str) -> list[Path]:
         if not os.access(self.target.parent, os.R_OK | os.X_OK):
             return []
-        return sorted(self.target.parent.glob(glob.escape(_prefix(self.target, kind)) + "*"))
+        prefix = _prefix(self.target, kind)
+        found = self.target.parent.glob(glob.escape(prefix) + "*")
+        # A version before 0.1.0 knew one of each kind, without a random part.
+        only = self.target.parent / prefix.removesuffix("-")
+        return sorted([*found, *([only] if is_folder(only) else [])])

@@ -8,10 +8,13 @@ Source of the format: https://protobuf.dev/programming-guides/encoding/ and onnx
 """
 
 import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from embconvert.user_files import open_regular
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -21,6 +24,7 @@ _LENGTH_DELIMITED = 2
 _FIXED_BYTES = {1: 8, 5: 4}
 # Smaller tensors are parsed like everything else.
 _LAZY_BYTES = 4096
+_MAX_PARSED_BYTES = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,12 @@ def read_lazily(path: Path) -> "ir.Model":
     from embconvert.graph.mapped_tensors import MappedFile, MappedTensor
 
     places: dict[str, tuple[int, int]] = {}
-    with path.open("rb") as stream:
-        if path.stat().st_size == 0:
+    with open_regular(path) as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
             raise ValueError("it is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
             buffer.madvise(mmap.MADV_RANDOM)  # reading ahead would read the tensors
-            rest = b"".join(_without_large_tensors(buffer, places))
+            rest = _joined(_without_large_tensors(buffer, places))
     proto = onnx.ModelProto.FromString(rest)
     model = ir.from_proto(proto)
     file = MappedFile(path)
@@ -107,6 +111,16 @@ def read_lazily(path: Path) -> "ir.Model":
             raise ValueError(f"the tensor {tensor.name} has {length} bytes, not {external.nbytes}")
         model.graph.initializers[tensor.name].const_value = external
     return model
+
+
+def _joined(parts: Iterator[bytes]) -> bytes:
+    """Joins what is parsed; protobuf refuses more, but only once it is in memory."""
+    joined = bytearray()
+    for part in parts:
+        if len(joined) + len(part) > _MAX_PARSED_BYTES:
+            raise ValueError("it is over 2 GiB without its weights")
+        joined += part
+    return bytes(joined)
 
 
 def _without_large_tensors(buffer: Any, places: dict[str, tuple[int, int]]) -> Iterator[bytes]:

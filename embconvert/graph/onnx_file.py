@@ -20,6 +20,7 @@ from embconvert.model import (
     FileRecord,
     OnnxArtifact,
 )
+from embconvert.user_files import UnreadableFileError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -161,6 +162,8 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
         model = read_lazily(path)
     except (OSError, MemoryError):
         raise
+    except UnreadableFileError as error:
+        raise ValueError(f"{path.name} {error}") from error
     except Exception as error:
         raise ValueError(f"{path.name} is no ONNX file: {error}") from error
     if not model.graph.outputs or not model.graph.inputs:
@@ -252,8 +255,6 @@ def read_artifact(path: Path) -> OnnxArtifact:
     """
     import onnx_ir as ir
 
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path.name} is no ordinary file")
     if places_file(path).exists():
         raise ValueError(f"{path.name} is an intermediate file of embconvert, without weights")
     model = read_model(path, refuse_links=True)

@@ -9,11 +9,11 @@ pieces' at most.
 """
 
 import tempfile
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from embconvert.graph.runtime import NO_SPINNING, open_session, session_options
 from embconvert.graph.value_types import ValueType, value_types
 from embconvert.processes.heap import keep_freed
 from embconvert.processes.resources import cpus
+from embconvert.processes.stops import measured
 
 # A piece is a few layers of a large model, or one of a very large one.
 _PIECES = 12
@@ -139,9 +140,8 @@ class PiecewiseGraph:
                 for index, known in enumerate(values):
                     if index == timed and not coming:
                         coming = open_next(number + 1)
-                    start = time.perf_counter()
-                    made = session.run(piece.outputs, {name: known[name] for name in piece.inputs})
-                    duration = time.perf_counter() - start
+                    feed = {name: known[name] for name in piece.inputs}
+                    made, duration = measured(partial(session.run, piece.outputs, feed))
                     known |= dict(zip(piece.outputs, made, strict=True))
                     types |= {name: ValueType.of(known[name]) for name in piece.outputs}
                     values[index] = {name: known[name] for name in known if name in needed}

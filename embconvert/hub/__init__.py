@@ -30,13 +30,20 @@ def local_folder(model_id: str) -> Path | None:
         folder = Path(model_id).expanduser()
     except RuntimeError:  # the home of an unknown user
         folder = Path(model_id)
-    if folder.is_dir():
+    try:
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except OSError as error:  # its name is too long, or a folder above it may not be searched
+        raise UsageError(
+            f"--model_id {model_id[:200]} cannot be looked at: {error.strerror}",
+            "check the path and its permissions, or write a hub id such as intfloat/e5-small-v2",
+        ) from error
+    if is_folder:
         # Not resolved: the output is named after the folder as the user calls it.
         folder = Path.cwd() / folder if ".." not in folder.parts else folder.resolve()
         if not folder.name:
             raise UsageError(f"--model_id {model_id} has no name", "give the model's folder")
         return folder
-    if folder.is_file():
+    if is_file:
         raise UsageError(f"--model_id {model_id} is a file", "give the model's folder")
     if not _HUB_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
         raise UsageError(

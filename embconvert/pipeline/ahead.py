@@ -70,7 +70,7 @@ class _Begun:
         error = OptimizeError if self.step.stage is Stage.OPTIMIZE else QuantizeError
         self.failure = error(
             f"{self.step.file} could not be made: {crash}",
-            "give it more memory" if crash.out_of_memory else "please report the model",
+            crash.hint,
         )
 
 

@@ -9,6 +9,7 @@ from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.disk import output_errors
 from embconvert.folder.staging import Staging
 from embconvert.pipeline.prepare import describe, prepare, warn_of_memory
+from embconvert.processes.limits import refuse_missing_proc
 from embconvert.processes.resources import limit_threads
 from embconvert.processes.workers import Workers
 from embconvert.processes.zygote import Zygotes
@@ -36,6 +37,7 @@ def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:
     if request.dry_run:
         plan = prepare(request, target, calibration.digest, console).plan
         return Finished(text=describe(plan, as_json=request.json))
+    refuse_missing_proc()
     limit_threads()
     with Staging(target, console.say) as staging, Workers(console, zygotes=zygotes) as workers:
         if request.command in (Command.EXPORT, Command.ALL) and not target.exists():

@@ -116,7 +116,7 @@ class Ledger:
                 ) from error
             except ValueError as error:
                 raise SourceError(
-                    str(error), "give an ONNX file with its external data beside it"
+                    f"--model_path: {error}", "give an ONNX file with its external data beside it"
                 ) from error
         record = self.published(step.source)
         if record is None:

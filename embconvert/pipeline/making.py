@@ -1,5 +1,6 @@
 """Makes the files of a plan one by one, and verifies each."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from embconvert.config import Precision
@@ -98,7 +99,7 @@ class Maker:
                     self._console.warn(f"{failure.message}; trying {following} instead")
                     continue
                 if step.stage is Stage.EXPORT:
-                    raise UnsupportedModelError("; ".join(reasons), failure.hint) from failure
+                    raise UnsupportedModelError(_joined(reasons), failure.hint) from failure
                 raise
             self._report(step, record)
             return record
@@ -191,6 +192,17 @@ class Maker:
             for reason, count in fusion.left.items():
                 left = f"{count} of {fusion.found} {fusion.kind} left as they were"
                 self._console.warn(f"{step.file}: {left}: {reason}")
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    """Joins what each method says; a reason that two share is said once."""
+    parts: list[str] = []
+    said: set[str] = set()
+    for text in reasons:
+        what, _, why = text.partition(": ")
+        parts.append(f"{what}, for the same reason" if why in said else text)
+        said.add(why or text)
+    return "; ".join(parts)
 
 
 def refuse_too_new(record: ArtifactRecord, request: Request) -> None:

@@ -91,7 +91,11 @@ class Run:
             EmbconvertError: The export failed; nothing is published.
         """
         unmade = self._ledger.unmade(self._plan.steps)
-        refuse_full_disk(self._staging.target, self._plan.disk_need_bytes(unmade))
+        smaller = ""
+        if self._request.command is Command.ALL and not self._request.no_float32:
+            smaller = "add --no_float32, which writes the quantized files only"
+        need_bytes = self._plan.disk_need_bytes(unmade)
+        refuse_full_disk(self._staging.target, need_bytes, smaller)
         self._copy_source_files()
         failures: list[EmbconvertError] = []
         for step, then in self._with_next(unmade):

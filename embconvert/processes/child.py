@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import pickle
-import signal
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -15,6 +14,9 @@ from embconvert.errors import EmbconvertError
 from embconvert.processes.copies import copy_process
 from embconvert.processes.lifetime import be_killed_first, die_with
 from embconvert.processes.light_imports import import_all
+from embconvert.processes.limits import limit_error
+from embconvert.processes.stops import notice_stops
+from embconvert.signals import leave_to_parent
 
 
 class _PipeReporter:
@@ -38,8 +40,8 @@ def serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Seque
         parent: Its process id.
         preload: Modules to import before the first task.
     """
-    # Ctrl-C reaches the whole process group; the parent decides what ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
+    notice_stops()
     die_with(parent)
     be_killed_first()
     clean_stderr()
@@ -63,7 +65,7 @@ def serve(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Seque
             except BaseException as error:  # noqa: BLE001 - all are the parent's to judge
                 if debug:
                     traceback.print_exc()
-                answer = ("raise", _portable(error))
+                answer = ("raise", limit_error(error) or _portable(error))
             pipe.send(answer)
     os._exit(0)
 

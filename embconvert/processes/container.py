@@ -1,6 +1,7 @@
-"""What only a container knows: where its volume comes from, and how to make that writable."""
+"""What only a container knows: where its volume comes from, and how to write to that."""
 
 import os
+import shlex
 from pathlib import Path
 
 
@@ -9,25 +10,29 @@ def inside_container() -> bool:
     return "EMBCONVERT_IN_CONTAINER" in os.environ
 
 
-def mend_permission(path: Path, *, root: Path = Path("/")) -> str:
-    """Returns the command that lets this user write a path, for a hint.
+MOUNT_HINT = "mount a folder there: docker run -v ./models:/models"
+
+
+def permission_hint(path: Path, elsewhere: str, *, root: Path = Path("/")) -> str:
+    """Returns what to do when this user may not write somewhere.
+
+    Whose a folder is, is not for a hint to change: it may be a system's, or others' too.
 
     Args:
-        path: The folder to write in; it may not exist.
+        path: The folder to write in, or the nearest one above it that exists.
+        elsewhere: How to write somewhere else.
         root: Where /proc is.
     """
-    user = os.getuid()
     if not inside_container():
-        own = "chown -R" if os.access(path, os.F_OK) else "install -d -o"
-        return f"run: sudo {own} {user} {path}; or choose another --output_parent_dir"
+        return f"{elsewhere}, where you may write"
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return "set securityContext.fsGroup of the pod to the group of its user"
     volume = _host_folder(path.absolute(), root)
     if volume is None:
-        return "mount a folder there: docker run -v ./models:/models"
+        return MOUNT_HINT
     return (
-        f"on the host, run: sudo chown -R {user} {volume}; or let the container run as you: "
-        "docker run --user $(id -u):$(id -g)"
+        "let the container run as the owner of the host's folder: "
+        f"docker run --user $(stat -c %u:%g {shlex.quote(volume)})"
     )
 
 

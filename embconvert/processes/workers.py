@@ -17,7 +17,9 @@ from typing import Any, Protocol, Self
 from embconvert.console import Console
 from embconvert.processes.child import serve
 from embconvert.processes.copies import Copied, ask_for_copy, copy_process
+from embconvert.processes.limits import cpu_limit_s, few_processes
 from embconvert.processes.resources import address_space_limit_bytes
+from embconvert.processes.starting import start
 from embconvert.processes.zygote import SOURCE_LIBRARIES, Forked, Zygote, Zygotes
 
 #: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
@@ -39,21 +41,39 @@ class WorkerCrashed(Exception):  # noqa: N818 - it is not this program's error
 
     Attributes:
         out_of_memory: Whether it was killed as the system does when memory runs out.
+        hint: What to do about it.
     """
 
     def __init__(self, exit_code: int | None) -> None:
         killed_by = -(exit_code or 0)
-        name = signal.Signals(killed_by).name if killed_by > 0 else f"exit code {exit_code}"
+        name = _signal_name(killed_by) if killed_by > 0 else f"exit code {exit_code}"
         reason = f"a library crashed ({name})"
         limit = address_space_limit_bytes()
         self.out_of_memory = killed_by == signal.SIGKILL
-        if self.out_of_memory:
+        self.hint = "please report the model"
+        if killed_by == signal.SIGXCPU:
+            reason = f"its CPU time is used up: `ulimit -t` allows {cpu_limit_s()} s"
+            self.hint = "raise the limit, and run it again"
+        elif self.out_of_memory:
             reason = "the system killed it, most likely for lack of memory"
         elif limit is not None:
             # Few libraries look whether they got what they asked for.
             self.out_of_memory = True
             reason += f", most likely for lack of memory: `ulimit -v` allows {limit / 1e9:.1f} GB"
+        few = few_processes()
+        if killed_by == signal.SIGABRT and few is not None:
+            reason += f"; {few}"
+            self.hint = "raise the limit"
+        if self.out_of_memory:
+            self.hint = "give it more memory"
         super().__init__(reason)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 class Workers:
@@ -148,7 +168,7 @@ class Worker:
                 args=(theirs, console.debug, os.getpid(), tuple(preload)),
                 daemon=not has_children,
             )
-            self._process.start()
+            start(self._process)
         theirs.close()
 
     def call(

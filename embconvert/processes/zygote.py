@@ -18,6 +18,8 @@ from embconvert.console import clean_stderr
 from embconvert.processes.child import serve
 from embconvert.processes.lifetime import die_with
 from embconvert.processes.light_imports import import_all
+from embconvert.processes.starting import start
+from embconvert.signals import leave_to_parent
 
 _FORK = "fork"
 #: What every task on a graph imports.
@@ -43,7 +45,7 @@ class Zygote:
         self._process = context.Process(
             target=_run, args=(theirs, debug, os.getpid(), tuple(preload))
         )
-        self._process.start()
+        start(self._process)
         theirs.close()
 
     def fork(self, pipe: "Connection[Any, Any]") -> "Forked":
@@ -153,7 +155,7 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 def _run(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequence[str]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     die_with(parent)
     clean_stderr()
     import_all(preload)

@@ -7,7 +7,7 @@ from typing import Any
 
 from embconvert import __version__
 from embconvert.errors import OutputError
-from embconvert.folder.disk import output_errors
+from embconvert.folder.disk import hidden_name, output_errors
 from embconvert.folder.published import published_manifest
 from embconvert.manifest import Manifest
 from embconvert.reporting import plots
@@ -29,11 +29,11 @@ def compare(request: CompareRequest) -> Finished:
     conversions = {names[f]: Conversion(manifest) for f, manifest in manifests.items()}
     page = comparison_page(conversions)
     path = request.output
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder", f"write: --output {path / 'compare.html'}")
-    with output_errors(path.parent, "choose another --output"):
+    with output_errors(path, "choose another --output"):
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder", f"write: --output {path / 'compare.html'}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
+        temporary = path.with_name(hidden_name(path, "new"))
         temporary.write_text(page, encoding="utf-8")
         temporary.replace(path)
     return Finished(text=str(path))

@@ -1,6 +1,5 @@
 """The options of the commands on published folders: `verify`, `report`, `compare`, `push`."""
 
-from pathlib import Path
 from typing import Any
 
 from embconvert.cli import values
@@ -100,7 +99,7 @@ PUSH_OPTIONS: tuple[Option, ...] = (
 
 def make_report_request(*, operands: tuple[str, ...], **fields: Any) -> ReportRequest:
     """Returns the request of a report."""
-    return ReportRequest(folder=Path(operands[0]).expanduser(), **fields)
+    return ReportRequest(folder=values.user_path("FOLDER", operands[0]), **fields)
 
 
 def make_compare_request(*, operands: tuple[str, ...], **fields: Any) -> CompareRequest:
@@ -111,13 +110,13 @@ def make_compare_request(*, operands: tuple[str, ...], **fields: Any) -> Compare
     """
     if len(set(operands)) < 2:
         raise UsageError("there is one folder to compare", "give two or more")
-    folders = dict.fromkeys(Path(word).expanduser() for word in operands)
+    folders = dict.fromkeys(values.user_path("FOLDER", word) for word in operands)
     return CompareRequest(folders=tuple(folders), **fields)
 
 
 def make_verify_request(*, operands: tuple[str, ...], **fields: Any) -> VerifyRequest:
     """Returns the request of a check."""
-    return VerifyRequest(folder=Path(operands[0]).expanduser(), **fields)
+    return VerifyRequest(folder=values.user_path("FOLDER", operands[0]), **fields)
 
 
 def make_push_request(*, operands: tuple[str, ...], **fields: Any) -> PushRequest:
@@ -133,4 +132,4 @@ def make_push_request(*, operands: tuple[str, ...], **fields: Any) -> PushReques
             "--create_pr and --revision contradict: a pull request goes to the main branch",
             "give one of them",
         )
-    return PushRequest(folder=Path(operands[0]).expanduser(), **fields)
+    return PushRequest(folder=values.user_path("FOLDER", operands[0]), **fields)

@@ -24,7 +24,7 @@ def report(request: ReportRequest) -> Finished:
     for file in sorted(keep):
         console.say(f"{request.folder / file} is yours and stays as it is")
     name = request.folder.resolve().name
-    with output_errors(request.folder, "write to a copy of the folder"):
+    with output_errors(request.folder, "make a copy of the folder"):
         manifest = write_pages(manifest, request.folder, name=name, keep=keep)
         temporary = request.folder / f".{MANIFEST_FILE}.new"
         temporary.write_text(manifest.as_text(), encoding="utf-8")

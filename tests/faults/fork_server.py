@@ -9,6 +9,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import resource
 import sys
 import time
 import traceback
@@ -35,6 +36,8 @@ def run(job: dict[str, Any]) -> NoReturn:
     if job["clock_jumps"]:
         jumps = itertools.cycle((0.0, 1e9, 2**31 + 5.0, 1.0))
         time.time = lambda: next(jumps)
+    if job["processes"] is not None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (job["processes"], job["processes"]))
     if job["user"] is not None:
         os.setgroups([])
         os.setgid(job["user"])
@@ -50,9 +53,12 @@ def run(job: dict[str, Any]) -> NoReturn:
 def preload() -> None:
     """Imports what the parent and its workers import, and starts no thread."""
     for name in (
-        "torch.onnx", "transformers.models.bert.modeling_bert", "sentence_transformers",
+        "multiprocessing.popen_fork", "torch.onnx", "transformers.models.bert.modeling_bert",
+        "sentence_transformers",
         "optimum.exporters.tasks", "onnx_ir.passes.common", "onnxruntime.quantization",
         "onnxruntime.transformers.optimizer", "embconvert.pipeline.convert", "embconvert.tasks",
+        "embconvert.reporting.compare", "embconvert.reporting.report", "embconvert.reporting.card",
+        "embconvert.reporting.page", "jinja2", "markupsafe", "yaml", "email.utils", "sqlite3",
     ):  # fmt: skip
         importlib.import_module(name)
 

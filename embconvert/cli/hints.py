@@ -1,0 +1,29 @@
+"""Hints as they are right for the command that failed."""
+
+import re
+
+from embconvert.cli.commands import COMMANDS, CommandSpec
+from embconvert.fleet.options import ENTRY_OPTIONS
+
+_OPTION = re.compile(r"--([a-z]\w+)")
+# What is told to run is another command.
+_OTHER_COMMAND = re.compile(r"embconvert [a-z].*|docker run.*")
+
+
+def for_command(hint: str, spec: CommandSpec) -> str:
+    """Returns a hint that says which command has the options that the one that failed lacks.
+
+    Stages are shared by commands, and their hints name the options of all.
+
+    Args:
+        hint: Of an error.
+        spec: The command that failed.
+    """
+    known = set(spec.options) | (set(ENTRY_OPTIONS) if spec.name == "batch" else set())
+    named = dict.fromkeys(_OPTION.findall(_OTHER_COMMAND.sub("", hint)))
+    notes = []
+    for option in (name for name in named if name not in known):
+        commands = [other.name for other in COMMANDS.values() if option in other.options]
+        if commands:
+            notes.append(f"--{option} is an option of: {', '.join(commands)}")
+    return f"{hint} ({'; '.join(notes)})" if notes else hint
