@@ -5,6 +5,7 @@ address the next request, with the token. Every answer passes here first, and on
 are known here reach the library. The functions raise ValueError with the field's name.
 """
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Callable
@@ -98,9 +99,9 @@ def content_range(text: str) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def xet_hash(value: object) -> str:
+def xet_hash(value: object, field: str) -> str:
     """Returns a hash of xet's."""
-    return _text(value, "xetHash", _XET_HASH)
+    return _text(value, field, _XET_HASH)
 
 
 def explanation(value: Any) -> dict[str, Any]:
@@ -114,10 +115,8 @@ def explanation(value: Any) -> dict[str, Any]:
         listed = value.get(kind) if isinstance(value.get(kind), list) else []
         messages = [entry.get("message") for entry in listed[:9] if isinstance(entry, dict)]
         known[kind] = [{"message": printable(m)} for m in messages if isinstance(m, str)]
-    try:
+    with contextlib.suppress(ValueError):
         known |= _created(value)
-    except ValueError:
-        pass
     return known
 
 
@@ -216,7 +215,7 @@ def listed_file(entry: dict[str, Any]) -> dict[str, Any]:
         if known["lfs"]["size"] != known["size"]:
             raise ValueError(f"{field}lfs.size: another one than size")
     if entry.get("xetHash") is not None:
-        known["xetHash"] = _text(entry["xetHash"], f"{field}xetHash", _XET_HASH)
+        known["xetHash"] = xet_hash(entry["xetHash"], f"{field}xetHash")
     return known
 
 

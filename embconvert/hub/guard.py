@@ -136,9 +136,15 @@ class Guard:
             most = self._check_headers(response)
         except ValueError as error:
             raise _refusal(request, str(error)) from error
-        response.stream = limited(
-            response.stream, most, _where(request), request.extensions[_EXCHANGE].clock
-        )
+        clock = request.extensions[_EXCHANGE].clock
+        # The library resumes as long as something comes, and begins anew where the hub does.
+        if clock.received > 4 * self._sizes.get(str(request.url), most) + (1 << 26):
+            raise NetworkError(
+                f"{_where(request)} breaks off again and again: {clock.received / 1e6:.0f} MB "
+                "came, four times its size",
+                limits.SLOW_HINT,
+            )
+        response.stream = limited(response.stream, most, _where(request), clock)
 
     def finish(self, response: "httpx2.Response") -> "httpx2.Response":
         """Returns a response with what the library may read of it, and no more.
@@ -216,7 +222,7 @@ class Guard:
         request, headers, status = response.request, response.headers, response.status_code
         here = str(request.url)
         target = self._check_location(response) if 300 <= status < 400 else None
-        self._check_links(headers, here)
+        self._check_links(headers)
         self._check_xet(headers)
         start = self._check_range(response)
         for name in ("Content-Length", "X-Linked-Size"):
@@ -249,7 +255,7 @@ class Guard:
             raise ValueError(f"Location: from https to http, at {parts.hostname}")
         return _normalized(parts.geturl())
 
-    def _check_links(self, headers: "httpx2.Headers", here: str) -> None:
+    def _check_links(self, headers: "httpx2.Headers") -> None:
         """Allows the addresses of the Link header that the library follows."""
         import httpx2
 
@@ -262,7 +268,7 @@ class Guard:
 
     def _check_xet(self, headers: "httpx2.Headers") -> None:
         if "X-Xet-Hash" in headers:
-            answers.xet_hash(headers["X-Xet-Hash"])
+            answers.xet_hash(headers["X-Xet-Hash"], "X-Xet-Hash")
         if "X-Xet-Refresh-Route" in headers:
             self._hub_address(headers["X-Xet-Refresh-Route"], "X-Xet-Refresh-Route")
         if "X-Xet-Cas-Url" in headers:
@@ -351,7 +357,9 @@ def _problem(response: "httpx2.Response", error: Exception) -> str:
     """Says what is wrong with the body of an answer."""
     if isinstance(error, RecursionError):
         return "its JSON is nested too deeply"
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) or "integer string" in str(error):
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) or "integer string" in str(
+        error
+    ):
         kind = response.headers.get("Content-Type", "").partition(";")[0] or "something else"
         return f"{kind} instead of JSON" if "json" not in kind else "its JSON is broken"
     return str(error)

@@ -29,8 +29,6 @@ _WAITS_S: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
 # Where nobody listens, nobody is busy either.
 _WAITS_WITHOUT_CONNECTION = 2
 LONGEST_WAIT_S = 60.0
-# A hub may think about a commit for a while.
-_UPLOAD_TIMEOUT_S = 120.0
 _HINT = "check the network and HF_ENDPOINT and try again; with a warm cache, use --offline"
 
 #: Empty while impatient().
@@ -47,7 +45,9 @@ def impatient() -> Iterator[None]:
         _patient.append(True)
 
 
-def use_patient_client(say: Callable[[str], None], *, longest_wait_s: float = LONGEST_WAIT_S) -> Guard:
+def use_patient_client(
+    say: Callable[[str], None], *, longest_wait_s: float = LONGEST_WAIT_S
+) -> Guard:
     """Makes huggingface_hub fetch through a client that tries again.
 
     Args:
@@ -110,7 +110,7 @@ def use_upload_client() -> None:
 
     A body that was sent in part cannot be sent again from here; the library does that itself.
     """
-    guarded, _ = _guarded_client(_UPLOAD_TIMEOUT_S)
+    guarded, _ = _guarded_client(limits.UPLOAD_TIMEOUT_S)
     _use(guarded)
 
 

@@ -1,5 +1,6 @@
 """The user's own settings for the way to the hub: variables that huggingface_hub reads."""
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -18,6 +19,7 @@ def check_settings() -> None:
     Raises:
         UsageError: One cannot be used.
     """
+    _check_endpoint()
     try:
         from huggingface_hub import constants
     except ValueError as error:
@@ -27,9 +29,18 @@ def check_settings() -> None:
             "HF_HUB_DOWNLOAD_TIMEOUT or another one named HF_HUB_...",
             "set it to a number of seconds, or unset it",
         ) from error
-    endpoint = re.sub("://[^/@]*@", "://", constants.ENDPOINT)  # a mirror may want a password
+    if min(constants.HF_HUB_ETAG_TIMEOUT, constants.HF_HUB_DOWNLOAD_TIMEOUT) <= 0:
+        raise UsageError(
+            "HF_HUB_ETAG_TIMEOUT or HF_HUB_DOWNLOAD_TIMEOUT is below zero",
+            "set it to a number of seconds, or unset it",
+        )
+    _check_proxies()
+
+
+def _check_endpoint() -> None:
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
-        parts = address(endpoint)
+        parts = address(re.sub("://[^/@]*@", "://", endpoint))  # a mirror may want a password
         if parts.query or parts.fragment:
             raise ValueError
     except ValueError:
@@ -37,12 +48,6 @@ def check_settings() -> None:
             "HF_ENDPOINT is not an address that requests can be sent to",
             "set it to one such as https://huggingface.co, or unset it",
         ) from None
-    if min(constants.HF_HUB_ETAG_TIMEOUT, constants.HF_HUB_DOWNLOAD_TIMEOUT) <= 0:
-        raise UsageError(
-            "HF_HUB_ETAG_TIMEOUT or HF_HUB_DOWNLOAD_TIMEOUT is below zero",
-            "set it to a number of seconds, or unset it",
-        )
-    _check_proxies()
 
 
 def _check_proxies() -> None:
@@ -89,13 +94,11 @@ def check_token() -> bool:
 
     path = Path(constants.HF_TOKEN_PATH)
     try:
-        status = path.stat()
-        usable = stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_TOKEN_FILE_BYTES
-    except (OSError, ValueError):
-        usable = True  # there is none, or the library says what is wrong
-    try:
-        if not usable:
-            raise ValueError
+        # The variable comes before the file.
+        if not os.environ.get("HF_TOKEN") and path.exists():
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_TOKEN_FILE_BYTES:
+                raise ValueError  # a pipe, perhaps, where the library would wait
         token = huggingface_hub.get_token()
     except (OSError, ValueError):
         raise UsageError(
