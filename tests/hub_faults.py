@@ -106,7 +106,7 @@ def claiming(headers: Mapping[str, str], *, of: str) -> Fault:
             request.__dict__.pop("end_headers", None)
 
         if of in request.path:
-            request.send_header = send_other  # type: ignore[method-assign]
+            request.send_header = send_other  # type: ignore[method-assign, assignment]
             request.end_headers = end_headers  # type: ignore[method-assign]
         return False
 

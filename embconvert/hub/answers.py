@@ -112,7 +112,8 @@ def explanation(value: Any) -> dict[str, Any]:
     if isinstance(value.get("error"), str):
         known["error"] = printable(value["error"])
     for kind in ("errors", "warnings"):
-        listed = value.get(kind) if isinstance(value.get(kind), list) else []
+        given = value.get(kind)
+        listed: list[Any] = given if isinstance(given, list) else []
         messages = [entry.get("message") for entry in listed[:9] if isinstance(entry, dict)]
         known[kind] = [{"message": printable(m)} for m in messages if isinstance(m, str)]
     with contextlib.suppress(ValueError):
@@ -285,7 +286,7 @@ def _transfers(value: Any) -> dict[str, Any]:
 def _action(value: Any, kind: str) -> dict[str, Any]:
     action = _object(value, kind)
     known: dict[str, Any] = {"href": _address(action.get("href"), f"{kind}.href")}
-    parts = {}
+    parts: dict[str, Any] = {}
     for key, text in _object(action.get("header") or {}, f"{kind}.header").items():
         if key == "chunk_size":
             parts[key] = number(str(text), "chunk_size")

@@ -59,7 +59,7 @@ def use_patient_client(
     """
     from huggingface_hub import constants
 
-    guarded, guard = _guarded_client(float(constants.HF_HUB_DOWNLOAD_TIMEOUT))
+    guarded, guard = guarded_client(float(constants.HF_HUB_DOWNLOAD_TIMEOUT), constants.ENDPOINT)
     import httpx2
 
     class PatientClient(guarded):  # type: ignore[misc, valid-type]
@@ -110,20 +110,22 @@ def use_upload_client() -> None:
 
     A body that was sent in part cannot be sent again from here; the library does that itself.
     """
-    guarded, _ = _guarded_client(limits.UPLOAD_TIMEOUT_S)
+    from huggingface_hub import constants
+
+    guarded, _ = guarded_client(limits.UPLOAD_TIMEOUT_S, constants.ENDPOINT)
     _use(guarded)
 
 
-def _guarded_client(timeout_s: float) -> "tuple[type[httpx2.Client], Guard]":
+def guarded_client(timeout_s: float, endpoint: str) -> "tuple[type[httpx2.Client], Guard]":
     """Returns a class of clients whose every answer is looked at, and what looks at them.
 
     Args:
         timeout_s: How long the other side may be silent.
+        endpoint: The hub's address.
     """
     import httpx2
-    from huggingface_hub import constants
 
-    guard = Guard(constants.ENDPOINT, patience_s=max(limits.PATIENCE_S, 2 * timeout_s))
+    guard = Guard(endpoint, patience_s=max(limits.PATIENCE_S, 2 * timeout_s))
 
     class GuardedClient(httpx2.Client):
         def send(

@@ -5,6 +5,7 @@ model is a few folders of ordinary files, and links between them only. Whoever m
 can still change it afterwards; contents are compared with their hashes in any case.
 """
 
+import errno
 import json
 import os
 import stat
@@ -132,8 +133,10 @@ class CachedModel:
         for path in _entries(folder):
             if path.is_dir() and not path.is_symlink():
                 self._check_below(path)
-            else:
-                self._check_file(path)
+                continue
+            self._check_file(path)
+            if path.exists() and not os.access(path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     def _check_folder(self, folder: Path) -> None:
         if os.path.lexists(folder) and not stat.S_ISDIR(folder.lstat().st_mode):

@@ -76,9 +76,9 @@ def limit_connections(transport: Any, patience_s: float) -> Any:
 
 def head_ended(response: "httpx2.Response") -> None:
     """Tells the connection that what comes from here on is a body."""
-    stream = response.extensions.get("network_stream")
-    if hasattr(stream, "head_ended"):
-        stream.head_ended()
+    ended = getattr(response.extensions.get("network_stream"), "head_ended", None)
+    if ended is not None:
+        ended()
 
 
 def limited(stream: Any, most_bytes: int, what: str, clock: Clock) -> "httpx2.SyncByteStream":

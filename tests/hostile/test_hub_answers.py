@@ -3,8 +3,11 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from itertools import chain, repeat
 from pathlib import Path
@@ -306,7 +309,7 @@ def test_an_error_may_have_any_body(error: str, hub: HubServer, tmp_path: Path) 
 def test_no_status_is_a_bug(status: bytes, hub: HubServer, tmp_path: Path) -> None:
     for of in (INFO, "/content/"):
         head = b"HTTP/1.1 " + status + b" \x1b[31mred\r\nContent-Length: 0\r\n\r\n"
-        hub.faults[:] = [raw(lambda head=head: [head], of=of)]
+        hub.faults[:] = [raw(partial(repeat, head, 1), of=of)]
         assert_refused(fetch(hub, tmp_path), (3, 10))
 
 
@@ -443,13 +446,14 @@ def test_a_cache_that_says_nonsense_is_refused_offline_and_fetched_again_online(
         reference.write_bytes(content)
         assert_refused(fetch(hub, tmp_path, "--offline"), (3,), "refs/main", "names no commit")
         assert fetch(hub, tmp_path).code == 0
-    for value in (
+    nonsense: tuple[Any, ...] = (
         [], None, 7, {"format_version": 1}, {"format_version": 1, "files": []},
         {"format_version": 1, "files": {"../../x": {"size": 1, "blob_id": "0" * 40}}},
         {"format_version": 1, "files": {"config.json": {"size": "1", "blob_id": "0" * 40}}},
         {"format_version": 1, "files": {"config.json": {"size": 1, "blob_id": 7}}},
         {"format_version": 1, "files": {"config.json": 7}},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for value in nonsense:
         listing.write_text(json.dumps(value))
         assert_refused(fetch(hub, tmp_path, "--offline"), (3,), "trees/", "is damaged")
     listing.write_bytes(b"[" * 100_000)
@@ -469,6 +473,34 @@ def test_files_that_were_swapped_in_the_cache_are_found(
     mended = fetch(hub, tmp_path)
     assert mended.code == 0, mended.stderr
     assert fetch(hub, tmp_path, "--offline").code == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "mode", "options", "code"),
+    [("", 0, ["--offline"], 3), ("", 0, [], 3), ("snapshots/*", 0, ["--offline"], 3),
+     ("blobs/*", 0, ["--offline"], 3), ("refs/main", 0, ["--offline"], 3),
+     ("trees/*", 0, ["--offline"], 3), ("trees/*", 0, [], 3), ("..", 0o500, [], 9),
+     ("../..", 0, ["--offline"], 3)],
+)  # fmt: skip
+def test_a_cache_that_this_user_may_not_use_is_an_error_with_the_way_out(
+    part: str, mode: int, options: list[str], code: int, hub: HubServer, cache: Path, tmp_path: Path
+) -> None:
+    path = next(iter(sorted(cache.glob(part)))) if "*" in part else (cache / part).resolve()
+    if mode:  # to be read and not to be written; and there is something to write
+        shutil.rmtree(cache)
+    path.chmod(mode)
+    # Root may do anything; a user of another name space may not.
+    done = subprocess.run(
+        ["unshare", "--user", "--map-user=54321", sys.executable, "-m", "embconvert", "export",
+         "--model_id", "somebody/model", "--output_parent_dir", tmp_path / "out", "--dry_run",
+         "--skip_validation", *options],
+        env={**os.environ, **environment(hub, tmp_path)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    path.chmod(0o700)
+    assert_refused(Outcome(done.returncode, done.stdout, done.stderr), (code,), "the hub cache")
+    assert "permissions" in done.stderr
+    assert "--cache_dir" in done.stderr
 
 
 # Uploads ------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Makes every process that has this folder on its path write weights to external data.
 
 That is what happens to models over 2 GB; tests do it to small ones. With LITTLE_MEMORY set, the
-process also believes to have a megabyte; with LITTLE_PATIENCE, it waits for a hub as long as a test.
+process also believes to have a megabyte; with LITTLE_PATIENCE, it gives up on a hub soon.
 """
 
 import os
