@@ -244,7 +244,8 @@ def test_a_file_that_begins_anew_for_ever_is_given_up() -> None:
     """The library asks to resume, and the hub begins from the start each time."""
 
     def answer(_: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, stream=httpx2.ByteStream(bytes(1 << 24)))
+        length = {"Content-Length": str(1 << 24)}
+        return httpx2.Response(200, headers=length, stream=httpx2.ByteStream(bytes(1 << 24)))
 
     client = client_for(answer)()
     url = f"{ENDPOINT}/org/model/resolve/{COMMIT}/config.json"
