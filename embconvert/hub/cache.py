@@ -2,21 +2,19 @@
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from embconvert.graph.streams import hash_file
+from embconvert.hub.guard import Announced
 from embconvert.manifest import CARD_FILE
 from embconvert.requests import Request
 from embconvert.source.folder import CONFIGURATION_FILES
 
-#: A commit's sha.
-COMMIT = re.compile(r"[0-9a-f]{40}")
 _STALE_S = 3600.0
 
 
@@ -50,32 +48,15 @@ def needed_files(names: Iterable[str], module_folders: list[str], *, python: boo
     return sorted(wanted & names)
 
 
-def note_revision(folder: Path, revision: str | None, commit: str) -> None:
-    """Lets a later `--offline` run find the commit by its branch or tag.
-
-    snapshot_download writes that reference only when it is asked by name, and it was asked by
-    commit so that all files are of one.
-    """
-    if revision is not None and COMMIT.fullmatch(revision):
-        return
-    reference = folder.parents[1] / "refs" / (revision or "main")
-    if reference.is_file() and reference.read_text(encoding="utf-8") == commit:
-        return
-    reference.parent.mkdir(parents=True, exist_ok=True)
-    temporary = reference.with_name(f"{reference.name}.{os.getpid()}.tmp")
-    temporary.write_text(commit, encoding="utf-8")
-    temporary.replace(reference)
-
-
-def compare(folder: Path, names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def compare(
+    folder: Path, names: Iterable[str], files: Mapping[str, Announced]
+) -> tuple[dict[str, str], list[str]]:
     """Compares files with what the hub announced of them: huggingface_hub looks at sizes only.
-
-    The cache keeps a file under the hash that the hub announced: the sha256 of a large one, git's
-    id of a small one.
 
     Args:
         folder: Of the snapshot.
         names: Of its files.
+        files: What the hub announced.
 
     Returns:
         The sha256 of those that agree and whose sha256 the hub announced, and the names of those
@@ -84,17 +65,14 @@ def compare(folder: Path, names: Iterable[str]) -> tuple[dict[str, str], list[st
     checked: dict[str, str] = {}
     damaged = []
     for name in names:
-        path = (folder / name).resolve()
-        if re.fullmatch("[0-9a-f]{64}", path.name):
-            digest = hash_file(path)
-            checked[name] = digest
-        elif COMMIT.fullmatch(path.name):
-            digest = _git_blob(path)
-        else:  # a file system without symbolic links
-            continue
-        if digest != path.name:
+        path, announced = folder / name, files[name].content_id
+        is_sha256 = len(announced) == 64
+        digest = hash_file(path) if is_sha256 else _git_blob(path)
+        if digest != announced:
             damaged.append(name)
-    return {name: sha for name, sha in checked.items() if name not in damaged}, damaged
+        elif is_sha256:
+            checked[name] = digest
+    return checked, damaged
 
 
 def _git_blob(path: Path) -> str:

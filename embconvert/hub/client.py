@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,31 +13,31 @@ from typing import TYPE_CHECKING
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, OutputError, SourceError
 from embconvert.hub.cache import (
-    COMMIT,
     compare,
     forget,
     growth_told,
     needed_files,
-    note_revision,
     remove_stale_parts,
 )
+from embconvert.hub.guard import Announced, Guard
 from embconvert.hub.http import LONGEST_WAIT_S, use_patient_client
+from embconvert.hub.limits import FILE_BYTES
 from embconvert.hub.refusals import translated_errors
+from embconvert.hub.settings import check_settings
+from embconvert.hub.stored import CachedModel, announced
 from embconvert.requests import Request
 from embconvert.source.json_files import read_any_json
 from embconvert.source.modules import parse_modules
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
 
 # A hub answers a few at once without complaint; each takes about a tenth of a second.
 _REQUESTS_AT_ONCE = 8
 # It counts requests in windows of five minutes, and a long list takes several:
 # https://huggingface.co/docs/hub/rate-limits
 _RATE_WINDOW_S = 330.0
-# Only weights are larger.
-_MAX_OTHER_FILE_BYTES = 1 << 29
+_OWN_HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +65,9 @@ def fetch(request: Request, console: Console) -> Snapshot:
         OutputError: The cache cannot be written.
         UsageError: HF_TOKEN is no token, or HF_ENDPOINT no address.
     """
-    _prepare(request, console)
+    guard = _prepare(request, console)
     with translated_errors(request):
-        client = _Client(request, console)
+        client = _Client(request, console, guard)
         snapshot = client.cached() if request.offline else client.fetched()
     if not request.trust_remote_code:
         # Whatever runs from here on has its files.
@@ -88,12 +89,12 @@ def find_commits(
     """
     if not requests:
         return []
-    _prepare(requests[0], console, longest_wait_s=_RATE_WINDOW_S)
+    guard = _prepare(requests[0], console, longest_wait_s=_RATE_WINDOW_S)
 
     def find(request: Request) -> str | EmbconvertError:
         try:
             with translated_errors(request):
-                return _Client(request, console).commit()
+                return _Client(request, console, guard).commit()
         except EmbconvertError as error:
             return error
         finally:
@@ -103,11 +104,13 @@ def find_commits(
         return list(pool.map(find, requests))
 
 
-def _prepare(request: Request, console: Console, *, longest_wait_s: float = LONGEST_WAIT_S) -> None:
-    """Sets the client library up.
+def _prepare(
+    request: Request, console: Console, *, longest_wait_s: float = LONGEST_WAIT_S
+) -> Guard:
+    """Sets the client library up; returns what looks at the hub's answers.
 
     Raises:
-        NetworkError: HF_ENDPOINT is no address.
+        UsageError: A variable for the way to the hub is malformed.
     """
     # What it shows of xet's transfers and of plain ones differs; growth_told() shows both.
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -115,60 +118,67 @@ def _prepare(request: Request, console: Console, *, longest_wait_s: float = LONG
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if request.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    if os.environ.get("HF_ENDPOINT", _OWN_HUB).rstrip("/") != _OWN_HUB:
+        # xet's transfers go past our limits and checks, to hosts that the hub names. The hub that
+        # they were made for is trusted with that, a mirror is not; HF_HUB_DISABLE_XET=0 overrides.
+        os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+    check_settings()
     import huggingface_hub
 
     if not request.debug:
         # Its warnings repeat what is said here, with addresses that may carry signatures.
         huggingface_hub.logging.set_verbosity_error()
-    use_patient_client(console.say, longest_wait_s=longest_wait_s)
+    return use_patient_client(console.say, longest_wait_s=longest_wait_s)
 
 
 class _Client:
     """One request's dealings with the hub."""
 
-    def __init__(self, request: Request, console: Console) -> None:
+    def __init__(self, request: Request, console: Console, guard: Guard) -> None:
         import huggingface_hub
+        from huggingface_hub import constants
 
         self._request = request
         self._console = console
+        self._guard = guard
         self._model_id = request.model_id
         self._api: HfApi = huggingface_hub.HfApi()
+        self._stored = CachedModel(
+            request.cache_dir or Path(constants.HF_HUB_CACHE), self._model_id
+        )
 
     def commit(self) -> str:
         """Returns the commit that the revision is now."""
         from huggingface_hub import constants
 
         if self._request.offline:
-            return self._cached_folder().name
-
+            return self._cached_commit()
         info = self._api.model_info(
             self._model_id,
             revision=self._request.revision,
             timeout=constants.HF_HUB_ETAG_TIMEOUT,
         )
-        commit = str(info.sha)
-        if not COMMIT.fullmatch(commit):
-            raise SourceError(
-                f"the hub names no commit of {self._model_id}",
-                "check that HF_ENDPOINT is the address of a Hugging Face hub",
-            )
-        return commit
+        return str(info.sha)
 
     def fetched(self) -> Snapshot:
         """Returns the snapshot of the revision that the hub has now."""
         commit = self.commit()
-        folder = self._download(commit, ["modules.json"])
+        self._stored.check()
+        folder = self._stored.snapshot(commit)
         files = self._listing(commit)
+        self._guard.announce(commit, files)
+        if "modules.json" in files:
+            self._download(commit, ["modules.json"])
         wanted = self._wanted(folder, files)
         missing_bytes = self._check_sizes(folder, files, wanted)
         title = f"fetching {self._model_id} (MB)"
         with (
             self._console.progress(title, round(missing_bytes / 1e6)) as advance,
-            growth_told(folder.parents[1] / "blobs", advance),
+            growth_told(self._stored.folder / "blobs", advance),
         ):
             self._download(commit, wanted)
-        note_revision(folder, self._request.revision, commit)
-        checked, damaged = compare(folder, wanted)
+        self._stored.note(self._request.revision, commit)
+        checked, damaged = compare(folder, wanted, files)
         if damaged:
             self._console.warn(
                 f"{', '.join(damaged)}: not what the hub announces; fetching it again"
@@ -176,7 +186,7 @@ class _Client:
             for name in damaged:
                 forget(folder / name)
             self._download(commit, wanted)
-            checked, damaged = compare(folder, wanted)
+            checked, damaged = compare(folder, wanted, files)
         if damaged:
             for name in damaged:
                 forget(folder / name)
@@ -192,95 +202,101 @@ class _Client:
         Raises:
             SourceError: There is none.
         """
-        import huggingface_hub
-
-        folder = self._cached_folder()
-        try:
-            files = self._listing(folder.name, only_cached=True)
-        except huggingface_hub.errors.CachedRepoTreeNotFoundError:
+        commit = self._cached_commit()
+        folder = self._stored.snapshot(commit)
+        files = self._stored.listing(commit)
+        if files is None:
             self._console.say("the cache has no listing of this commit; hashes are not compared")
-            return Snapshot(commit=folder.name, folder=folder, sha256={})
+            return Snapshot(commit=commit, folder=folder, sha256={})
         wanted = self._wanted(folder, files)
         if any(not (folder / name).exists() for name in wanted):
             raise SourceError(
                 f"{self._model_id} is in the cache in part only", "run once without --offline"
             )
-        checked, damaged = compare(folder, wanted)
+        checked, damaged = compare(folder, wanted, files)
         if damaged:
             raise SourceError(
                 f"{damaged[0]} in the cache is damaged",
                 "run once without --offline, which fetches it again",
             )
-        return Snapshot(commit=folder.name, folder=folder, sha256=checked)
+        return Snapshot(commit=commit, folder=folder, sha256=checked)
 
-    def _cached_folder(self) -> Path:
-        """Returns the folder of the revision in the cache; raises SourceError."""
+    def _cached_commit(self) -> str:
+        """Returns the commit of the revision in the cache; raises SourceError."""
+        self._stored.check()
+        commit = self._stored.commit(self._request.revision or "main")
+        if commit is None:
+            raise SourceError(f"{self._model_id} is not in the cache", "run once without --offline")
+        return commit
+
+    def _download(self, commit: str, names: Sequence[str]) -> None:
         import huggingface_hub
 
-        try:
-            path = huggingface_hub.snapshot_download(
-                self._model_id,
-                revision=self._request.revision,
-                local_files_only=True,
-                # Not the whole repository was fetched, so nothing may be called missing.
-                allow_patterns=[],
-                cache_dir=self._request.cache_dir,
-            )
-        except huggingface_hub.errors.LocalEntryNotFoundError as error:
-            raise SourceError(
-                f"{self._model_id} is not in the cache", "run once without --offline"
-            ) from error
-        return Path(path)
-
-    def _download(self, commit: str, names: Sequence[str]) -> Path:
-        import huggingface_hub
-
-        path = huggingface_hub.snapshot_download(
+        huggingface_hub.snapshot_download(
             self._model_id,
             revision=commit,
             allow_patterns=[_literal(name) for name in names],
             cache_dir=self._request.cache_dir,
         )
-        return Path(path)
 
-    def _listing(self, commit: str, *, only_cached: bool = False) -> "dict[str, RepoFile]":
-        """Returns the files of a commit by name; from the cache where _download left it."""
+    def _listing(self, commit: str) -> Mapping[str, Announced]:
+        """Returns the files of a commit by name; from the cache where they were listed before."""
         import huggingface_hub
 
         try:
-            files = huggingface_hub.get_cached_repo_tree(
-                self._model_id, revision=commit, cache_dir=self._request.cache_dir
-            )
-        except huggingface_hub.errors.CachedRepoTreeNotFoundError:
-            if only_cached:
-                raise
+            files = self._stored.listing(commit)
+        except SourceError as error:
+            self._console.warn(f"{error.message}; fetching it again")
+            self._stored.drop_listing(commit)
+            files = None
+        if files is None:
+            # The listing only, which stays in the cache for what is fetched next.
+            self._download(commit, [])
+            files = self._stored.listing(commit)
+        if files is None:  # a cache that may be read only
             tree = self._api.list_repo_tree(self._model_id, recursive=True, revision=commit)
-            files = [entry for entry in tree if isinstance(entry, huggingface_hub.hf_api.RepoFile)]
-        return {file.path: file for file in files}
+            files = {
+                entry.path: announced(
+                    entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else None
+                )
+                for entry in tree
+                if isinstance(entry, huggingface_hub.hf_api.RepoFile)
+            }
+        return files
 
     def _wanted(self, folder: Path, files: Iterable[str]) -> list[str]:
         modules: list[str] = []
         if (folder / "modules.json").exists():
             modules = [m.path for m in parse_modules(read_any_json(folder / "modules.json"))]
-        return needed_files(files, modules, python=self._request.trust_remote_code)
-
-    def _check_sizes(
-        self, folder: Path, files: "Mapping[str, RepoFile]", wanted: Iterable[str]
-    ) -> int:
-        """Says how many bytes are to be fetched; refuses what is absurd or has no room."""
-        missing = [files[name] for name in wanted if not (folder / name).exists()]
-        for file in missing:
-            if file.size > _MAX_OTHER_FILE_BYTES and not file.path.endswith(".safetensors"):
+        names = needed_files(files, modules, python=self._request.trust_remote_code)
+        known: dict[str, str] = {}
+        for name in names:
+            # On some file systems they are one file.
+            other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+            if other != name:
                 raise SourceError(
-                    f"{file.path} is {file.size / 1e6:.0f} MB, which no model needs",
+                    f"{self._model_id} has files whose names differ in case or accents only: "
+                    f"{other} and {name}",
                     "do not use this model",
                 )
-        need = sum(int(file.size) for file in missing)
+        return names
+
+    def _check_sizes(
+        self, folder: Path, files: Mapping[str, Announced], wanted: Iterable[str]
+    ) -> int:
+        """Says how many bytes are to be fetched; refuses what is absurd or has no room."""
+        missing = {name: files[name].size for name in wanted if not (folder / name).exists()}
+        for name, size in missing.items():
+            if size > FILE_BYTES and not name.endswith(".safetensors"):
+                raise SourceError(
+                    f"{name} is {size / 1e6:.0f} MB, which no model needs", "do not use this model"
+                )
+        need = sum(missing.values())
         if not need:
             return 0
-        blobs = folder.parents[1] / "blobs"
-        remove_stale_parts(blobs)
-        free = shutil.disk_usage(folder if folder.exists() else folder.parents[1]).free
+        remove_stale_parts(self._stored.folder / "blobs")
+        parents = (folder, *folder.parents)
+        free = shutil.disk_usage(next(parent for parent in parents if parent.exists())).free
         if need > free:
             raise OutputError(
                 f"the hub cache needs {need / 1e6:.0f} MB for {self._model_id}, and "

@@ -1,4 +1,4 @@
-"""The HTTP client that huggingface_hub is given: it waits, it says so, and it gives up.
+"""The HTTP client that huggingface_hub is given: it looks at answers, waits, says so, gives up.
 
 The library itself retries some requests and not others (`model_info` never, a listing without
 any time limit), each place with waits of its own that only its log tells. Here one policy holds
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from embconvert.errors import NetworkError
+from embconvert.hub import limits
+from embconvert.hub.guard import Guard
+from embconvert.hub.wire import limit_connections
 
 if TYPE_CHECKING:
     import httpx2
@@ -44,32 +47,33 @@ def impatient() -> Iterator[None]:
 
 def use_patient_client(
     say: Callable[[str], None], *, longest_wait_s: float = LONGEST_WAIT_S
-) -> None:
-    """Makes huggingface_hub send its requests through a client of this kind.
+) -> Guard:
+    """Makes huggingface_hub fetch through a client that tries again.
 
     Args:
         say: Told of every wait.
         longest_wait_s: What asks for more is given up.
-    """
-    import httpx2
-    import huggingface_hub
-    from huggingface_hub import constants
-    from huggingface_hub.utils._http import hf_request_event_hook
 
-    class PatientClient(httpx2.Client):
+    Returns:
+        What looks at the answers.
+    """
+    from huggingface_hub import constants
+
+    guarded, guard = guarded_client(float(constants.HF_HUB_DOWNLOAD_TIMEOUT), constants.ENDPOINT)
+    import httpx2
+
+    class PatientClient(guarded):  # type: ignore[misc, valid-type]
         """Its send() is where every request passes, streamed or not, redirected or not."""
 
         def send(
             self, request: "httpx2.Request", *, stream: bool = False, **named: Any
         ) -> "httpx2.Response":
-            _limit_time(request, float(constants.HF_HUB_DOWNLOAD_TIMEOUT))
-            _log.info("%s %s", request.method, _without_query(request))
             attempt = 0
             while True:
                 waits = _WAITS_S if _patient else ()
                 asked: float | None = None
                 try:
-                    response = super().send(request, stream=stream, **named)
+                    response: httpx2.Response = super().send(request, stream=stream, **named)
                     if response.status_code not in _PASSING:
                         if stream:
                             response.stream = _watched(
@@ -97,12 +101,74 @@ def use_patient_client(
                 say(f"{problem}; trying again in {wait:.0f} s ({attempt} of {len(waits)})")
                 time.sleep(wait)
 
-    def make_client() -> "httpx2.Client":
-        return PatientClient(
-            event_hooks={"request": [hf_request_event_hook]}, follow_redirects=True, timeout=None
-        )
+    _use(PatientClient)
+    return guard
 
-    huggingface_hub.set_client_factory(make_client)
+
+def use_upload_client() -> None:
+    """Makes huggingface_hub send through a client that looks at answers.
+
+    A body that was sent in part cannot be sent again from here; the library does that itself.
+    """
+    from huggingface_hub import constants
+
+    guarded, _ = guarded_client(limits.UPLOAD_TIMEOUT_S, constants.ENDPOINT)
+    _use(guarded)
+
+
+def guarded_client(timeout_s: float, endpoint: str) -> "tuple[type[httpx2.Client], Guard]":
+    """Returns a class of clients whose every answer is looked at, and what looks at them.
+
+    Args:
+        timeout_s: How long the other side may be silent.
+        endpoint: The hub's address.
+    """
+    import httpx2
+
+    guard = Guard(endpoint, patience_s=max(limits.PATIENCE_S, 2 * timeout_s))
+
+    class GuardedClient(httpx2.Client):
+        def send(
+            self, request: "httpx2.Request", *, stream: bool = False, **named: Any
+        ) -> "httpx2.Response":
+            _limit_time(request, timeout_s)
+            _log.info("%s %s", request.method, _without_query(request))
+            listing_s = limits.LISTING_S if _patient else limits.HINT_S
+            guard.begin(request, is_file=stream, listing_s=listing_s)
+            response = super().send(request, stream=True, **named)
+            try:
+                return guard.finish(response)
+            except BaseException:
+                response.close()
+                raise
+
+        def _init_transport(self, *arguments: Any, **named: Any) -> Any:
+            transport = super()._init_transport(*arguments, **named)
+            return limit_connections(transport, guard.patience_s)
+
+        def _init_proxy_transport(self, *arguments: Any, **named: Any) -> Any:
+            transport = super()._init_proxy_transport(*arguments, **named)
+            return limit_connections(transport, guard.patience_s)
+
+        def __init__(self) -> None:
+            from huggingface_hub.utils._http import hf_request_event_hook
+
+            super().__init__(
+                event_hooks={
+                    "request": [hf_request_event_hook, guard.check_request],
+                    "response": [guard.check_response],
+                },
+                follow_redirects=True,
+                timeout=None,
+            )
+
+    return GuardedClient, guard
+
+
+def _use(client: "Callable[[], httpx2.Client]") -> None:
+    import huggingface_hub
+
+    huggingface_hub.set_client_factory(client)
     # Its own log has addresses whole, and a query may be a signature.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
 
@@ -117,15 +183,15 @@ def asked_wait_s(headers: Mapping[str, str]) -> float | None:
 
     from huggingface_hub.utils import parse_ratelimit_headers
 
-    limit = parse_ratelimit_headers(headers)
-    if limit is not None and limit.remaining == 0:
-        return float(limit.reset_in_seconds)
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
     try:
+        limit = parse_ratelimit_headers(headers)
+        if limit is not None and limit.remaining == 0:
+            return float(limit.reset_in_seconds)
+        text = headers.get("Retry-After", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text)
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # numbers without end, years beyond the calendar
         return None
 
 

@@ -6,7 +6,6 @@ visible at once; until then the repository is as it was.
 """
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, NetworkError, OutputError, UsageError
-from embconvert.hub.refusals import check_token, first_line
+from embconvert.hub.http import use_upload_client
+from embconvert.hub.refusals import first_line, from_library
+from embconvert.hub.settings import check_settings, check_token
 from embconvert.manifest import MANIFEST_FILE
 from embconvert.manifest_parsing import parse_manifest
 
@@ -67,12 +68,12 @@ def upload(
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    check_settings()
     import huggingface_hub
 
     if not console.debug:
         huggingface_hub.logging.set_verbosity_error()
-    # Its log has addresses whole, and a query may be a signature.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    use_upload_client()
     if not check_token():
         raise UsageError(
             "there is no token to upload with", "set HF_TOKEN to a token that may write"
@@ -94,7 +95,12 @@ class _Upload:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         made = self._api.create_repo(self._to.repo_id, private=self._to.private, exist_ok=True)
-        repo_id = made.repo_id  # with the user's name, where only a name was given
+        repo_id = str(made.repo_id)  # with the user's name, where only a name was given
+        if self._to.repo_id not in (repo_id, repo_id.partition("/")[2]):
+            raise NetworkError(
+                f"the hub answers with another repository than {self._to.repo_id}: {repo_id}",
+                "check the name: the hub may have renamed it, and HF_ENDPOINT",
+            )
         if self._to.revision is not None:
             self._api.create_branch(repo_id, branch=self._to.revision, exist_ok=True)
         stale = sorted(self._earlier_files(repo_id) - set(files))
@@ -190,4 +196,9 @@ def _translated_errors(destination: Destination) -> Iterator[None]:
         if isinstance(error, RuntimeError | ValueError):
             # The client's own kinds for an upload that did not arrive.
             raise NetworkError(f"the upload failed: {first_line(error)}", _AGAIN) from error
+        if from_library(error):
+            raise NetworkError(
+                f"what the hub answers cannot be understood: {first_line(error)}",
+                "check that HF_ENDPOINT is a Hugging Face hub's address, and proxies",
+            ) from error
         raise

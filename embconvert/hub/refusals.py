@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from embconvert.config import nearest
 from embconvert.errors import EmbconvertError, NetworkError, OutputError, SourceError, UsageError
 from embconvert.hub.http import impatient
+from embconvert.hub.settings import check_token
 from embconvert.requests import Request
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def translated_errors(request: Request) -> Iterator[None]:
         NetworkError: The hub cannot be reached or fails.
         OutputError: The cache cannot be written.
     """
-    refusals = _Refusals(request, has_token=check_token())
+    # Looking for a token may renew it, by the network.
+    refusals = _Refusals(request, has_token=not request.offline and check_token())
     try:
         yield
     except NetworkError as error:
@@ -40,6 +42,12 @@ def translated_errors(request: Request) -> Iterator[None]:
             translated = translate(error)
             if translated is not None:
                 raise translated from error
+        if from_library(error):
+            raise NetworkError(
+                f"{request.model_id} cannot be fetched: what the hub answers cannot be understood: "
+                f"{first_line(error)}",
+                "check that HF_ENDPOINT is a Hugging Face hub's address, and proxies",
+            ) from error
         raise
 
 
@@ -168,22 +176,15 @@ def _only_a_hint() -> "Iterator[HfApi]":
         yield huggingface_hub.HfApi()
 
 
-def check_token() -> bool:
-    """Returns whether there is a token.
-
-    Raises:
-        UsageError: It could not be sent.
-    """
-    import huggingface_hub
-
-    token = huggingface_hub.get_token()
-    # What a header can't hold would be quoted in an error, and the token with it.
-    if token is not None and not re.fullmatch(r"[!-~]+", token):
-        raise UsageError(
-            "HF_TOKEN is no token: it has characters that no token has",
-            "copy it again from the hub's settings",
-        )
-    return token is not None
+def from_library(error: BaseException) -> bool:
+    """Tells whether an error was raised where a library reads an answer, not in this program."""
+    packages = []
+    trace = error.__traceback__
+    while trace is not None:
+        packages.append(str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0])
+        trace = trace.tb_next
+    own = len(packages) - packages[::-1].index(__package__.partition(".")[0])
+    return bool({"huggingface_hub", "httpx2", "httpcore2", "h11"} & {*packages[own : own + 1]})
 
 
 def first_line(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """Makes every process that has this folder on its path write weights to external data.
 
 That is what happens to models over 2 GB; tests do it to small ones. With LITTLE_MEMORY set, the
-process also believes to have a megabyte.
+process also believes to have a megabyte; with LITTLE_PATIENCE, it gives up on a hub soon.
 """
 
 import os
@@ -14,3 +14,12 @@ assert defaults is not None
 defaults["external_data_threshold_bytes"] = 0
 if "LITTLE_MEMORY" in os.environ:
     resources.available_memory_bytes = lambda: 1 << 20  # type: ignore[misc, assignment]
+if "LITTLE_PATIENCE" in os.environ:
+    from embconvert.hub import limits
+
+    limits.PATIENCE_S = 3.0
+    limits.LISTING_S = 5.0
+    limits.LISTING_PAGES = 30
+    limits.API_BYTES = 1 << 20
+    limits.FILE_BYTES = 1 << 20
+    limits.UPLOAD_TIMEOUT_S = 1.0

@@ -1,0 +1,111 @@
+"""Connections and bodies with an end: what comes too slowly or has no end is cut off.
+
+The HTTP library has a limit for each read only. Below it, a connection that trickles is cut off
+whatever part of an answer it trickles; above it, a body that is larger than it may be.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from embconvert.errors import NetworkError
+from embconvert.hub import limits
+from embconvert.hub.limits import Clock
+
+if TYPE_CHECKING:
+    import httpx2
+
+_ENDLESS_HINT = "check HF_ENDPOINT and the proxy: no Hugging Face hub answers like that"
+
+
+def limit_connections(transport: Any, patience_s: float) -> Any:
+    """Makes a transport of the HTTP library's cut off what trickles; returns it."""
+    import httpcore2
+
+    class Backend(httpcore2.NetworkBackend):
+        def __init__(self, inner: httpcore2.NetworkBackend) -> None:
+            self._inner = inner
+
+        def connect_tcp(self, *arguments: Any, **named: Any) -> httpcore2.NetworkStream:
+            return Stream(self._inner.connect_tcp(*arguments, **named))
+
+        def sleep(self, seconds: float) -> None:
+            self._inner.sleep(seconds)
+
+    class Stream(httpcore2.NetworkStream):
+        """A connection; whoever writes begins a request, and the clock of its answer."""
+
+        def __init__(self, inner: httpcore2.NetworkStream) -> None:
+            self._inner = inner
+            self._begin()
+
+        def _begin(self) -> None:
+            self._clock = Clock(patience_s)
+            self._head_bytes_left: float = limits.HEAD_BYTES
+
+        def head_ended(self) -> None:
+            self._head_bytes_left = float("inf")
+
+        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            data = self._inner.read(max_bytes, timeout)
+            self._clock.add(len(data))
+            self._head_bytes_left -= len(data)
+            if self._head_bytes_left < 0:
+                raise NetworkError(
+                    f"the hub sends over {limits.HEAD_BYTES >> 10} KiB before an answer begins",
+                    _ENDLESS_HINT,
+                )
+            return data
+
+        def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            self._begin()
+            self._inner.write(buffer, timeout)
+
+        def close(self) -> None:
+            self._inner.close()
+
+        def start_tls(self, *arguments: Any, **named: Any) -> httpcore2.NetworkStream:
+            return Stream(self._inner.start_tls(*arguments, **named))
+
+        def get_extra_info(self, info: str) -> Any:
+            return self._inner.get_extra_info(info)
+
+    # No parameter of the transport's leads there.
+    transport._pool._network_backend = Backend(transport._pool._network_backend)
+    return transport
+
+
+def head_ended(response: "httpx2.Response") -> None:
+    """Tells the connection that what comes from here on is a body."""
+    ended = getattr(response.extensions.get("network_stream"), "head_ended", None)
+    if ended is not None:
+        ended()
+
+
+def limited(stream: Any, most_bytes: int, what: str, clock: Clock) -> "httpx2.SyncByteStream":
+    """Returns a body that ends with NetworkError where it is too large or too slow.
+
+    Args:
+        stream: The body.
+        most_bytes: That it may have.
+        what: It is, for the error.
+        clock: Of all tries to get it.
+    """
+    import httpx2
+
+    class Limited(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            received = 0
+            for part in stream:
+                received += len(part)
+                if received > most_bytes:
+                    raise NetworkError(
+                        f"{what} has more than the {most_bytes} bytes that it may have",
+                        _ENDLESS_HINT,
+                    )
+                clock.add(len(part))
+                yield part
+
+        def close(self) -> None:
+            stream.close()
+
+    return Limited()
