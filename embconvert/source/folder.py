@@ -8,6 +8,7 @@ from typing import Any
 from embconvert.architectures import read_architecture
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.graph.streams import hash_file
+from embconvert.manifest import CARD_FILE
 from embconvert.model import FileRecord, ResolvedModel
 from embconvert.source.card import read_card
 from embconvert.source.distrust import (
@@ -94,7 +95,8 @@ def resolve_folder(
         settings = read_settings(folder, modules)
         config = settings.files[(root / "config.json").relative_to(folder).as_posix()]
     files = list(_model_files(folder, root, modules, trust_remote_code=trust_remote_code))
-    refuse_escapes(folder, files)
+    # Its card is read, too, though no graph depends on it.
+    refuse_escapes(folder, [*files, *([card] if (card := folder / CARD_FILE).is_file() else ())])
     parameters = sum(count_parameters(f) for f in files if f.suffix == ".safetensors")
     refuse_absurd_sizes(config, parameters)
     return ResolvedModel(

@@ -5,12 +5,11 @@ JSON reader is another one than Python's.
 """
 
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from embconvert.errors import SourceError
+from embconvert.user_files import UnreadableFileError, read_regular
 
 #: No model needs more.
 MAX_JSON_BYTES = 1 << 24
@@ -35,7 +34,11 @@ def read_any_json(path: Path) -> Any:
     A key that stands twice with two values, NaN, half of a surrogate pair and a byte order mark are
     errors: other readers refuse them, or take another value.
     """
-    return parse_json(read_regular_file(path, MAX_JSON_BYTES), path.name)
+    try:
+        content = read_regular(path, MAX_JSON_BYTES)
+    except UnreadableFileError as error:
+        raise SourceError(f"{path.name} {error}", "check it; no model needs that") from error
+    return parse_json(content, path.name)
 
 
 def parse_json(content: bytes, name: str) -> Any:
@@ -61,32 +64,6 @@ def parse_json(content: bytes, name: str) -> Any:
     except (ValueError, RecursionError, MemoryError) as error:
         raise SourceError(f"{name} is no JSON: {error}", "download the model again") from error
     return value
-
-
-def read_regular_file(path: Path, most_bytes: int) -> bytes:
-    """Reads a file that must be a regular one, without ever waiting for a pipe.
-
-    Raises:
-        SourceError: It is missing, no regular file, or larger than `most_bytes`.
-    """
-    try:
-        # A pipe opens at once this way; who reads it would wait for its other end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise SourceError(
-                    f"{path.name} is no ordinary file",
-                    "do not use this model; it reaches for files that are not its own",
-                )
-            content = stream.read(most_bytes + 1)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if len(content) > most_bytes:
-        raise SourceError(
-            f"{path.name} is over {most_bytes >> 20} MiB", "no model needs that; check it"
-        )
-    return content
 
 
 def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
