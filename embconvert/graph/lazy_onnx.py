@@ -97,6 +97,12 @@ def read_lazily(path: Path, placeholders: Collection[str] = ()) -> "ir.Model":
     proto = onnx.ModelProto.FromString(rest)
     check_tensors(proto, {name: length for name, (_, length) in places.items()}, placeholders)
     check_structure(proto)
+    # Before ONNX 1.4 each weight was an input, too, which a caller might replace.
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    if len(inputs) < len(proto.graph.input):
+        del proto.graph.input[:]
+        proto.graph.input.extend(inputs)
     model = ir.from_proto(proto)
     file = MappedFile(path)
     for tensor in proto.graph.initializer:

@@ -33,6 +33,8 @@ def check_structure(model: Any) -> None:
         UnsupportedGraphError: A function of its own has the name of an operator.
     """
     _check_opsets(model.opset_import)
+    if not any(opset.domain in ("", "ai.onnx") for opset in model.opset_import):
+        raise MalformedGraphError("it names no operator set of ONNX")
     functions = _functions_by_key(model.functions)
     for function in model.functions:
         _check_opsets(function.opset_import)
@@ -255,7 +257,10 @@ class _Costs:
             return max(1, self._number(node.input[0]) or 1)
         if node.op_type == "Scan" and inner:
             count = next((a.i for a in node.attribute if a.name == "num_scan_inputs"), 1)
-            axes = next((a.ints for a in node.attribute if a.name == "scan_input_axes"), [])
+            axes: list[int] = []
+            for attribute in node.attribute:
+                if attribute.name == "scan_input_axes":
+                    axes = list(attribute.ints)
             scanned = list(node.input)[-count:] if count > 0 else []
             sizes = [
                 self._size(name, axes[place] if place < len(axes) else 0)

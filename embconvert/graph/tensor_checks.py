@@ -19,7 +19,6 @@ _FIELDS: dict[str, tuple[str, int]] = {
     "INT64": ("int64_data", 1),
     "UINT64": ("uint64_data", 1),
     "UINT32": ("uint64_data", 1),
-    "STRING": ("string_data", 1),
     **dict.fromkeys(
         (
             "INT32", "INT16", "INT8", "INT4", "INT2", "UINT16", "UINT8", "UINT4", "UINT2", "BOOL",
@@ -29,7 +28,7 @@ _FIELDS: dict[str, tuple[str, int]] = {
         ("int32_data", 1),
     ),
 }  # fmt: skip
-_ALL_FIELDS = tuple(dict.fromkeys(name for name, _ in _FIELDS.values()))
+_ALL_FIELDS = ("string_data", *dict.fromkeys(name for name, _ in _FIELDS.values()))
 # numpy has arrays of up to 64 axes, and counts bytes in 63 bits.
 _MOST_AXES = 64
 _MOST_BITS = 1 << 62
@@ -90,7 +89,7 @@ def check_tensors(
 
     Raises:
         MalformedGraphError: The shape, the type and the data of one do not fit together.
-        UnsupportedGraphError: There is a sparse one.
+        UnsupportedGraphError: One is sparse, or holds strings.
     """
     _refuse_sparse_weights(model.graph)
     for tensor in model.graph.initializer:
@@ -114,6 +113,8 @@ def _check(tensor: Any, apart: int | None = None) -> None:
         apart: The length of its raw data, where that was not parsed.
     """
     kind = _types().get(tensor.data_type, "")
+    if kind == "STRING":
+        raise UnsupportedGraphError(f"the tensor {shown(tensor.name)} holds strings")
     raw = len(tensor.raw_data) if apart is None else apart
     # The later ones rely on what the earlier ones have seen.
     for problem in (*_of_shape(tensor, kind), *_of_places(tensor, kind, raw)):
@@ -130,10 +131,10 @@ def _types() -> Mapping[int, str]:
     return {number: name for name, number in TensorProto.DataType.items()}
 
 
-def _bits(tensor: Any, kind: str) -> int:
+def _bits(tensor: Any) -> int:
     import onnx_ir as ir
 
-    return 8 if kind == "STRING" else ir.DataType(tensor.data_type).bitwidth
+    return int(ir.DataType(tensor.data_type).bitwidth)
 
 
 def _of_shape(tensor: Any, kind: str) -> Iterator[str]:
@@ -146,7 +147,7 @@ def _of_shape(tensor: Any, kind: str) -> Iterator[str]:
     if any(size < 0 for size in tensor.dims):
         yield "has a negative size"
     # Without its zeros: a library may multiply those last.
-    if math.prod(size for size in tensor.dims if size) * _bits(tensor, kind) > _MOST_BITS:
+    if math.prod(size for size in tensor.dims if size) * _bits(tensor) > _MOST_BITS:
         yield "is said to be larger than any memory"
 
 
@@ -162,17 +163,17 @@ def _of_places(tensor: Any, kind: str, raw: int) -> Iterator[str]:
         return
     if tensor.external_data:
         yield "names external data, and is not said to have any"
-    if len(places) > 1 or (given and given != [_FIELDS[kind][0]]) or (raw and kind == "STRING"):
+    if len(places) > 1 or (given and given != [_FIELDS[kind][0]]):
         yield f"has its data in {', '.join(places)}"
 
 
 def _of_data(tensor: Any, kind: str, raw: int) -> Iterator[str]:
     """Yields what is wrong with the data, which is in one place of the file."""
     field, entries = _FIELDS[kind]
-    bits, elements = _bits(tensor, kind), math.prod(tensor.dims)
+    bits, elements = _bits(tensor), math.prod(tensor.dims)
     packed = (elements * bits + 7) // 8
     found = getattr(tensor, field)
-    if raw or not (found or kind == "STRING"):
+    if raw or not found:
         if raw != packed:
             yield f"has {raw} bytes of data where its shape needs {packed}"
         return

@@ -25,16 +25,16 @@ def _elements(arrays: Sequence[Any]) -> int:
 
 
 def _broadcast(arrays: Sequence[Any]) -> int:
-    return math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+    return int(math.prod(np.broadcast_shapes(*(array.shape for array in arrays))))
 
 
 def _expanded(arrays: Sequence[Any]) -> int:
     shape = tuple(int(size) for size in arrays[1])
-    return math.prod(np.broadcast_shapes(arrays[0].shape, shape))
+    return int(math.prod(np.broadcast_shapes(arrays[0].shape, shape)))
 
 
 def _counted(arrays: Sequence[Any]) -> int:
-    start, limit, delta = (array.item() for array in arrays)
+    start, limit, delta = (float(array.item()) for array in arrays)
     return max(0, math.ceil((limit - start) / delta))
 
 
@@ -55,7 +55,7 @@ def _filled(arrays: Sequence[Any]) -> int:
 
 
 def _tiled(arrays: Sequence[Any]) -> int:
-    return arrays[0].size * math.prod(map(int, arrays[1]))
+    return int(arrays[0].size) * math.prod(map(int, arrays[1]))
 
 
 # What is computed now, and the most elements that it can have. All else stays in the graph: a Loop

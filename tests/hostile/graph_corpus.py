@@ -6,6 +6,7 @@ The good one looks up tokens and multiplies what it finds: (batch, seq) to (batc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import onnx
@@ -319,7 +320,7 @@ def nested_ifs(depth: int) -> Callable[[ModelProto], bytes]:
             attribute = field(1, b"then_branch") + b"\xa0\x01\x05" + field(6, graph)
             graph = field(1, field(4, b"If") + field(5, attribute))
         node = field(4, b"If") + field(5, field(1, b"then_branch") + field(6, graph))
-        return model.SerializeToString() + field(7, field(1, node))
+        return bytes(model.SerializeToString()) + field(7, field(1, node))
 
     return spoil
 
@@ -629,7 +630,7 @@ def bad_tensor(where: str = "initializer", **fields: object) -> Callable[[ModelP
 
 T = TensorProto
 #: Fields of tensors whose parts contradict each other.
-CONTRADICTIONS: dict[str, dict[str, object]] = {
+CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "raw, short": {"data_type": T.FLOAT, "dims": [4], "raw_data": b"\0" * 15},
     "raw, long": {"data_type": T.FLOAT, "dims": [4], "raw_data": b"\0" * 17},
     "raw, none": {"data_type": T.FLOAT, "dims": [4]},
