@@ -49,7 +49,7 @@ test-faults: $(VENV)/.dev ## end a run at every event and at every size of disk,
 	EMBCONVERT_FAULTS=all $(BIN)/pytest -n auto tests/faults
 
 fuzz: $(VENV)/.dev ## feed every parser with what nobody would write, for an hour
-	EMBCONVERT_FUZZ_EXAMPLES=100000 $(BIN)/pytest -n auto tests/hostile/test_fuzz.py
+	EMBCONVERT_FUZZ_EXAMPLES=100000 $(BIN)/pytest -n auto tests/hostile/test_fuzz.py tests/hostile/test_fuzz_graphs.py
 
 image: ## build the container image
 	$(DOCKER_BUILD) . --tag $(IMAGE) --build-arg REVISION=$(GIT_REVISION) \

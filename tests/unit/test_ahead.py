@@ -16,7 +16,7 @@ from embconvert.pipeline.ahead import Ahead
 from embconvert.processes.workers import WorkerCrashed
 from embconvert.steps import Stage, Step
 
-GRAPH: Any = SimpleNamespace(path=Path("model.onnx"))
+GRAPH: Any = SimpleNamespace(path=Path("model.onnx"), total_size_bytes=1)
 OPTIMIZED = Step(
     stage=Stage.OPTIMIZE,
     file="opt.onnx",
