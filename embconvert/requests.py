@@ -33,6 +33,8 @@ class Request:
         device: The torch device that traces the model.
         skip_validation: Do not compare with the reference; the manifest says so.
         no_float32: Write quantized files only; the graphs that they are made of keep no weights.
+        max_graph_seconds: How long work on one graph may take; None means by its size, and some
+            time for each text.
         full_validation: Compare a large model on all texts, too.
         trust_remote_code: Run Python code that comes with the model.
         optimize: The level of the optimized graph.
@@ -75,6 +77,7 @@ class Request:
     skip_validation: bool = False
     no_float32: bool = False
     full_validation: bool = False
+    max_graph_seconds: int | None = None
     trust_remote_code: bool = False
     optimize: OptimizationLevel = OptimizationLevel.BASIC
     quantize: tuple[Precision, ...] = ()
@@ -246,6 +249,7 @@ class VerifyRequest:
         against: The source, a hub id or a local folder; None compares with no source.
         min_cosine: Floor of the mean cosine; None means what the manifest says, less a little.
         trust_remote_code: Run Python code that comes with the source.
+        max_graph_seconds: As of Request.
         cache_dir: The hub cache; None means huggingface_hub's default.
         offline: Open no connection.
         json: Print all figures as JSON.
@@ -257,6 +261,7 @@ class VerifyRequest:
     against: str | None = None
     min_cosine: float | None = None
     trust_remote_code: bool = False
+    max_graph_seconds: int | None = None
     cache_dir: Path | None = None
     offline: bool = False
     json: bool = False

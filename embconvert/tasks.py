@@ -11,9 +11,10 @@ from embconvert.fidelity.embedding import WorkloadRun, run_graph
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.layers import HiddenStates, hidden_states
 from embconvert.fidelity.texts import Item, batches, calibration_items, calibration_texts
-from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
+from embconvert.fidelity.tokenization import INPUTS, TokenizedTexts, tokenize
 from embconvert.fidelity.workload import Workload
 from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
+from embconvert.graph.given import check_given, load_problem, read_given, run_problem
 from embconvert.graph.onnx_file import write_model
 from embconvert.kinds import KINDS, Kind
 from embconvert.late_interaction import LateInteraction
@@ -236,6 +237,32 @@ def hidden_states_of(
         return hidden_states(artifact, texts, names)
     except (ValueError, OSError) as error:
         return str(error)
+
+
+def read_given_graph(reporter: Reporter, path: Path, work: Path) -> OnnxArtifact:
+    """Reads and loads a graph of somebody's; see graph/given.py."""
+    del reporter
+    return read_given(path, work)
+
+
+def check_given_graph(reporter: Reporter, path: Path) -> None:
+    """Checks a graph of somebody's that is going to be run."""
+    del reporter
+    check_given(path)
+
+
+def try_graph(reporter: Reporter, artifact: OnnxArtifact) -> str | None:
+    """Runs a graph once on next to nothing; returns what is wrong, in words, when it can't."""
+    del reporter
+    return run_problem(artifact, INPUTS)
+
+
+def load_graph(reporter: Reporter, artifact: OnnxArtifact) -> str | None:
+    """Loads a graph of a staging folder; returns what is wrong, in words, when it doesn't load."""
+    del reporter
+    folder = artifact.path.parent
+    problem = load_problem(artifact.path, artifact.total_size_bytes, folder)
+    return None if problem is None else problem.message
 
 
 def optimize_graph(

@@ -324,6 +324,15 @@ OPTIONS: tuple[Option, ...] = (
         help="Compare a large model on all built-in texts, too, not on a sample of them.",
     ),
     Option(
+        name="max_graph_seconds",
+        commands=_ALL_COMMANDS,
+        metavar="N",
+        parse=values.positive("max_graph_seconds"),
+        default="600, 300 for each GB of the graph, 10 for each text",
+        help="How long work on one graph may take; a graph that somebody made may run without an "
+        "end.",
+    ),
+    Option(
         name="trust_remote_code",
         commands=_EXPORT,
         parse=values.boolean("trust_remote_code"),

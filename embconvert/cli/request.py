@@ -21,6 +21,7 @@ from embconvert.requests import Request
 #: What these say has no part in the graphs' bytes or figures, or only here and now.
 _NOT_REPEATED = {
     "output_parent_dir", "cache_dir", "offline", "dry_run", "json", "quiet", "debug",
+    "max_graph_seconds",
 }  # fmt: skip
 
 

@@ -20,6 +20,10 @@ from embconvert.source.json_files import read_json
 IntArray = npt.NDArray[np.int64]
 
 
+#: Inputs of graphs that tokenization gives.
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenizedTexts:
     """Token ids of some texts, not padded.

@@ -22,7 +22,7 @@ from embconvert.fidelity.workload import Workload, workload_for
 from embconvert.kinds import KINDS, KindRules
 from embconvert.model import OnnxArtifact
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
-from embconvert.tasks import embed_with_graph, hidden_states_of
+from embconvert.tasks import embed_with_graph, hidden_states_of, load_graph
 
 
 class Verifier:
@@ -95,7 +95,7 @@ class Verifier:
         try:
             with (
                 self._console.progress(f"verifying {name}", workload.size) as advance,
-                self._workers.take() as worker,
+                self._workers.take(artifact.total_size_bytes) as worker,
             ):
                 run: WorkloadRun | str = worker.call(
                     embed_with_graph,
@@ -127,6 +127,23 @@ class Verifier:
                 f"{name} is not published: {error}",
                 "the conversion went wrong; --debug shows more, and please report the model",
             ) from error
+
+    def load(self, artifact: OnnxArtifact, name: str) -> None:
+        """Loads a graph that is not compared with anything, so that no broken one is published.
+
+        Raises:
+            FidelityError: It doesn't load.
+        """
+        try:
+            with self._workers.take(artifact.total_size_bytes) as worker:
+                problem = worker.call(load_graph, artifact)
+        except WorkerCrashed as crash:
+            problem = str(crash)
+        if problem is not None:
+            raise FidelityError(
+                f"{name} is not published: {problem}",
+                "try --optimize 0 or another precision, and please report the model",
+            )
 
     def _layers(
         self,

@@ -33,7 +33,7 @@ from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.requests import Finished, Request, VerifyRequest
 from embconvert.source.json_files import read_json
 from embconvert.source.kind import settle_kind
-from embconvert.tasks import embed_with_graph
+from embconvert.tasks import check_given_graph, embed_with_graph
 
 # What a cosine may lose on another kind of CPU: int8 kernels add up in another order.
 _TOLERANCE = 0.005
@@ -76,7 +76,8 @@ def verify(request: VerifyRequest) -> Finished:
         raise SourceError(f"{request.folder} has no graph", "convert the model again")
     refuse_missing_proc()
     limit_threads()
-    with Workers(console) as workers:
+    with Workers(console, graph_seconds=request.max_graph_seconds) as workers:
+        _check_graphs(request.folder, manifest, workers)
         if request.against is None:
             checked = _run_graphs(request.folder, manifest, workers, console)
         else:
@@ -130,6 +131,22 @@ def _problem(folder: Path, record: FileRecord) -> list[str]:
     return []
 
 
+def _check_graphs(folder: Path, manifest: Manifest, workers: Workers) -> None:
+    """Checks every graph before any is run: the manifest may be somebody's, too.
+
+    Raises:
+        EmbconvertError: One will not do.
+    """
+    for record in manifest.artifacts:
+        try:
+            with workers.take(record.total_size_bytes) as worker:
+                worker.call(check_given_graph, folder / record.path)
+        except WorkerCrashed as crash:
+            raise SourceError(
+                f"{record.path} cannot be read: {crash}", "convert the model again"
+            ) from crash
+
+
 def _run_graphs(
     folder: Path, manifest: Manifest, workers: Workers, console: Console
 ) -> list[_Checked]:
@@ -147,7 +164,7 @@ def _run_graphs(
     for record in manifest.artifacts:
         with (
             console.progress(f"running {record.path}", workload.size) as advance,
-            workers.take() as worker,
+            workers.take(record.total_size_bytes) as worker,
         ):
             try:
                 run: WorkloadRun | str = worker.call(

@@ -9,11 +9,13 @@ Source of the format: https://protobuf.dev/programming-guides/encoding/ and onnx
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embconvert.graph.structure import check_structure
+from embconvert.graph.tensor_checks import check_tensors
 from embconvert.user_files import open_regular
 
 if TYPE_CHECKING:
@@ -70,13 +72,16 @@ def _fields(buffer: Any, start: int, end: int) -> Iterator[_Field]:
         yield _Field(tag >> 3, first, payload, position)
 
 
-def read_lazily(path: Path) -> "ir.Model":
+def read_lazily(path: Path, placeholders: Collection[str] = ()) -> "ir.Model":
     """Reads a model; large initializers of its main graph stay in the file.
 
     Args:
         path: The file; it must not change while the model is used.
+        placeholders: Names of initializers without data, which the caller fills in.
 
     Raises:
+        MalformedGraphError: It contradicts itself; see tensor_checks.py and structure.py.
+        UnsupportedGraphError: It has what is not converted.
         ValueError: It is no ONNX.
         OSError: It cannot be read.
     """
@@ -93,6 +98,14 @@ def read_lazily(path: Path) -> "ir.Model":
             buffer.madvise(mmap.MADV_RANDOM)  # reading ahead would read the tensors
             rest = _joined(_without_large_tensors(buffer, places))
     proto = onnx.ModelProto.FromString(rest)
+    check_tensors(proto, {name: length for name, (_, length) in places.items()}, placeholders)
+    check_structure(proto)
+    # Before ONNX 1.4 each weight was an input, too, which a caller might replace.
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    if len(inputs) < len(proto.graph.input):
+        del proto.graph.input[:]
+        proto.graph.input.extend(inputs)
     model = ir.from_proto(proto)
     file = MappedFile(path)
     for tensor in proto.graph.initializer:
@@ -107,8 +120,6 @@ def read_lazily(path: Path) -> "ir.Model":
             shape=ir.Shape(tensor.dims),
             name=tensor.name,
         )
-        if external.nbytes != length:
-            raise ValueError(f"the tensor {tensor.name} has {length} bytes, not {external.nbytes}")
         model.graph.initializers[tensor.name].const_value = external
     return model
 
@@ -143,7 +154,7 @@ def _graph_parts(buffer: Any, graph: _Field, places: dict[str, tuple[int, int]])
         if not large:
             yield buffer[field.start : field.end]
             continue
-        header = b""
+        header = bytearray()
         data: _Field | None = None
         for inner in _fields(buffer, field.payload, field.end):
             if inner.number == _TENSOR_RAW_DATA:
@@ -151,9 +162,9 @@ def _graph_parts(buffer: Any, graph: _Field, places: dict[str, tuple[int, int]])
             else:
                 header += buffer[inner.start : inner.end]
         if data is not None:
-            name = onnx.TensorProto.FromString(header).name
+            name = onnx.TensorProto.FromString(bytes(header)).name
             places[name] = (data.payload, data.end - data.payload)
-        yield _delimited(_GRAPH_INITIALIZER, header)
+        yield _delimited(_GRAPH_INITIALIZER, bytes(header))
 
 
 def _delimited(number: int, payload: bytes) -> bytes:

@@ -14,6 +14,7 @@ from embconvert.graph.description import describe
 from embconvert.graph.lazy_onnx import read_lazily
 from embconvert.graph.source_tensors import marked, places_file, read_places, write_places
 from embconvert.graph.streams import HashingFile, bytes_ahead, hash_file
+from embconvert.graph.tensor_checks import MalformedGraphError, UnsupportedGraphError, shown
 from embconvert.graph.uncached import open_to_write
 from embconvert.model import (
     EXTERNAL_DATA_THRESHOLD_BYTES,
@@ -152,24 +153,29 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
         refuse_links: Whether its external data may be no hard link; staging's is one.
 
     Raises:
-        ValueError: It is no ONNX, or its external data points out of its folder or is missing.
+        UnsupportedGraphError: It has what is not converted, a sparse weight say.
+        ValueError: It is no ONNX, contradicts itself, or its external data points out of its folder
+            or is missing.
     """
     import onnx_ir as ir
 
     from embconvert.graph.mapped_tensors import MappedFile, MappedTensor
 
     try:
-        model = read_lazily(path)
+        places = read_places(path)
+        model = read_lazily(path, places)
     except (OSError, MemoryError):
         raise
     except UnreadableFileError as error:
         raise ValueError(f"{path.name} {error}") from error
+    except (MalformedGraphError, UnsupportedGraphError) as error:
+        raise type(error)(f"{path.name} cannot be converted: {error}") from error
     except Exception as error:
         raise ValueError(f"{path.name} is no ONNX file: {error}") from error
     if not model.graph.outputs or not model.graph.inputs:
         raise ValueError(f"{path.name} is no ONNX file: it has no inputs or no outputs")
     _refuse_hidden_references(model, path)
-    for name, elsewhere in read_places(path).items():
+    for name, elsewhere in places.items():
         model.graph.initializers[name].const_value = elsewhere
     files: dict[str, MappedFile] = {}
     for value in model.graph.initializers.values():
@@ -184,7 +190,7 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
             raise ValueError(f"{location} is a hard link; copy the file itself beside {path.name}")
         end = (tensor.offset or 0) + tensor.nbytes
         if end > file.stat().st_size or (tensor.length or tensor.nbytes) != tensor.nbytes:
-            raise ValueError(f"the tensor {tensor.name} is not all in {location}")
+            raise ValueError(f"the tensor {shown(tensor.name or '')} is not all in {location}")
         value.const_value = MappedTensor(
             files.setdefault(file.name, MappedFile(file)),
             offset=tensor.offset or 0,

@@ -198,12 +198,12 @@ class PiecewiseGraph:
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in piece.outputs)
         # Between their runs threads would keep the CPUs from opening the next pieces.
         options = self._options(**NO_SPINNING)
-        with _mapped(proto, self._weights, self._folder, options) as path:
+        with mapped(proto, self._weights, self._folder, options) as path:
             return open_session(path, options)
 
 
 @contextmanager
-def _mapped(proto: Any, weights: Weights, folder: Path, options: Any) -> Iterator[Path]:
+def mapped(proto: Any, weights: Weights, folder: Path, options: Any) -> Iterator[Path]:
     """Yields a temporary graph file whose weights lie in the files of another graph.
 
     ONNX Runtime maps them from there; it takes them from the graph's own folder only. Others are

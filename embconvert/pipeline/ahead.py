@@ -118,7 +118,8 @@ class Ahead:
         path = self._staging.path(step.file)
         path.unlink(missing_ok=True)
         task, named = self._task(step, method)
-        begun = self._begun[step.file] = _Begun(step, method, source, self._workers.take())
+        begun = _Begun(step, method, source, self._workers.take(source.total_size_bytes))
+        self._begun[step.file] = begun
         try:
             begun.worker.begin(task, source, path, **named)
         except WorkerCrashed as crash:

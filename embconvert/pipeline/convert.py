@@ -39,7 +39,10 @@ def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:
         return Finished(text=describe(plan, as_json=request.json))
     refuse_missing_proc()
     limit_threads()
-    with Staging(target, console.say) as staging, Workers(console, zygotes=zygotes) as workers:
+    with (
+        Staging(target, console.say) as staging,
+        Workers(console, zygotes=zygotes, graph_seconds=request.max_graph_seconds) as workers,
+    ):
         if request.command in (Command.EXPORT, Command.ALL) and not target.exists():
             workers.prepare_for_source()
         # While the source's process imports its libraries.

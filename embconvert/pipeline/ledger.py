@@ -11,7 +11,6 @@ from embconvert.cli.request import command_line
 from embconvert.console import Console
 from embconvert.errors import SourceError
 from embconvert.folder.staging import Staging
-from embconvert.graph.onnx_file import read_artifact
 from embconvert.kinds import KINDS
 from embconvert.layouts import LAYOUTS
 from embconvert.manifest import ArtifactRecord, Manifest
@@ -28,6 +27,7 @@ class Ledger:
     Attributes:
         records: Of the graphs that stand, by path.
         source_facts: What only the loaded source model tells, for the manifest.
+        given: The graph of `--model_path`.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Ledger:
         self._journals = staging.journals()
         self._console = console
         self._takes_over = False
+        self.given: OnnxArtifact | None = None
         #: What --quantize auto tried: now, or earlier for a graph of the same source.
         self.search: Mapping[str, Any] | None = old.search if old and self._same_source() else None
         self._intermediate_keys: dict[str, str] = {}
@@ -104,20 +105,11 @@ class Ledger:
         """Returns the graph that a step works on.
 
         Raises:
-            SourceError: It is missing, no ONNX, or not what the manifest says.
+            SourceError: It is not what the manifest says.
         """
         assert step.source is not None
-        if self._request.model_path is not None:
-            try:
-                return read_artifact(self._request.model_path)
-            except OSError as error:
-                raise SourceError(
-                    f"--model_path {step.source}: {error.strerror}", "check the path"
-                ) from error
-            except ValueError as error:
-                raise SourceError(
-                    f"--model_path: {error}", "give an ONNX file with its external data beside it"
-                ) from error
+        if self.given is not None:
+            return self.given
         record = self.published(step.source)
         if record is None:
             raise SourceError(

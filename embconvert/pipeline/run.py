@@ -6,7 +6,13 @@ from pathlib import Path
 
 from embconvert.config import Command
 from embconvert.console import Console
-from embconvert.errors import EmbconvertError, FidelityError, OptimizeError, QuantizeError
+from embconvert.errors import (
+    EmbconvertError,
+    FidelityError,
+    OptimizeError,
+    QuantizeError,
+    SourceError,
+)
 from embconvert.fidelity.source import Source
 from embconvert.fidelity.verifier import Verifier
 from embconvert.folder.consumer_files import adapt_to_layout
@@ -15,17 +21,19 @@ from embconvert.folder.published import is_whole
 from embconvert.folder.staging import Staging
 from embconvert.layouts import LAYOUTS
 from embconvert.manifest import Manifest
+from embconvert.model import OnnxArtifact
 from embconvert.pipeline.ahead import Ahead
 from embconvert.pipeline.auto import choose
 from embconvert.pipeline.exporting import Exports
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.making import Maker, refuse_too_new
 from embconvert.pipeline.prepare import Prepared, has_room_for_two, is_short_of_memory
-from embconvert.processes.workers import Workers
+from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.reporting.table import table_header, table_rows
 from embconvert.source.folder import CONFIGURATION_FILES
 from embconvert.steps import Stage, Step
+from embconvert.tasks import read_given_graph, try_graph
 
 
 class Run:
@@ -35,6 +43,7 @@ class Run:
         self, prepared: Prepared, staging: Staging, workers: Workers, console: Console
     ) -> None:
         request, resolved, old = prepared.request, prepared.resolved, prepared.old
+        self._workers = workers
         self._request = request
         self._resolved = resolved
         self._plan = prepared.plan
@@ -90,6 +99,8 @@ class Run:
             FidelityError: A graph drifted past its floor. Likewise.
             EmbconvertError: The export failed; nothing is published.
         """
+        if self._request.model_path is not None:
+            self._ledger.given = self._read_given(self._request.model_path)
         unmade = self._ledger.unmade(self._plan.steps)
         smaller = ""
         if self._request.command is Command.ALL and not self._request.no_float32:
@@ -104,6 +115,7 @@ class Run:
             try:
                 record = self._maker.reuse(step) or self._maker.make(step, then)
             except (OptimizeError, QuantizeError, FidelityError) as failure:
+                self._blame_given(failure)
                 failures.append(failure)
                 if step.stage is not Stage.QUANTIZE:
                     break  # what remains would be made of this file
@@ -126,6 +138,40 @@ class Run:
         if self._ledger.adds_to_published():
             self._publish(manifest)
         raise failures[0]
+
+    def _read_given(self, path: Path) -> OnnxArtifact:
+        """Reads the graph of `--model_path`.
+
+        Raises:
+            SourceError: It will not do.
+            UnsupportedModelError: It has what is not converted.
+        """
+        size = path.stat().st_size if path.is_file() else 0
+        try:
+            with self._workers.take(size) as worker:
+                artifact: OnnxArtifact = worker.call(read_given_graph, path, self._staging.work)
+        except WorkerCrashed as crash:
+            raise SourceError(
+                f"{path.name} cannot be loaded: {crash}",
+                "give it more memory" if crash.out_of_memory else "export the model anew",
+            ) from crash
+        return artifact
+
+    def _blame_given(self, failure: EmbconvertError) -> None:
+        """Raises a SourceError when the graph of `--model_path` itself does not run."""
+        given = self._ledger.given
+        if given is None:
+            return
+        try:
+            with self._workers.take(given.total_size_bytes) as worker:
+                problem = worker.call(try_graph, given)
+        except WorkerCrashed as crash:
+            problem = str(crash)
+        if problem is not None:
+            raise SourceError(
+                f"{given.path.name} does not run: {problem}",
+                "give a graph that ONNX Runtime runs on this machine, or export the model anew",
+            ) from failure
 
     def _with_next(self, unmade: Collection[str]) -> Iterator[tuple[Step, Step | None]]:
         """Yields the plan's steps, each with the next one whose file must be made."""

@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from multiprocessing.context import SpawnProcess
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from embconvert.console import Console
+from embconvert.errors import SourceError
 from embconvert.processes.child import serve
 from embconvert.processes.copies import Copied, ask_for_copy, copy_process
 from embconvert.processes.limits import cpu_limit_s, few_processes
@@ -24,6 +26,12 @@ from embconvert.processes.zygote import SOURCE_LIBRARIES, Forked, Zygote, Zygote
 
 #: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
 _PATIENCE_S = 5.0
+# A graph may be somebody's, and have no end. Nothing can interrupt the libraries that run it, so
+# its process is ended. The time is generous: on a slow disk a large graph takes a minute for each
+# gigabyte, and a text of a large model some seconds.
+_GRAPH_SECONDS, _SECONDS_PER_GB, _SECONDS_PER_TEXT = 600, 300, 10
+# No more is counted of one wait, so that the time for which both were stopped (Ctrl-Z) is not.
+_TICK_S = 1.0
 
 
 class Reporter(Protocol):
@@ -85,10 +93,19 @@ class Workers:
         console: Where their warnings go.
         zygotes: What to fork them from, and who works on the source, too; None makes one for this
             run.
+        graph_seconds: How long work on a graph may take; None means by its size, and some time
+            for each text.
     """
 
-    def __init__(self, console: Console, *, zygotes: Zygotes | None = None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        zygotes: Zygotes | None = None,
+        graph_seconds: int | None = None,
+    ) -> None:
         self._console = console
+        self._graph_seconds = graph_seconds
         self._zygotes = zygotes
         self._own_zygotes = Zygotes(debug=console.debug)
         self._for_source: Worker | None = None
@@ -111,9 +128,18 @@ class Workers:
         """Has the libraries for graphs imported by the time that take() is called."""
         self._graphs.for_graphs()
 
-    def take(self) -> "Worker":
-        """Returns a fresh process for work on a graph."""
-        return self._start((), self._graphs.for_graphs())
+    def take(self, size_bytes: int = 0) -> "Worker":
+        """Returns a fresh process for work on a graph.
+
+        Args:
+            size_bytes: Of the graph; how long a task may take depends on it.
+        """
+        worker = self._start((), self._graphs.for_graphs())
+        usual = _GRAPH_SECONDS + round(_SECONDS_PER_GB * size_bytes / 1e9)
+        worker.limit_s, worker.text_s = usual, _SECONDS_PER_TEXT
+        if self._graph_seconds is not None:
+            worker.limit_s, worker.text_s = self._graph_seconds, 0
+        return worker
 
     @property
     def _graphs(self) -> Zygotes:
@@ -146,6 +172,10 @@ class Worker:
         preload: Modules that it imports while it waits for its first task.
         has_children: Whether its tasks start processes of their own.
         zygote: Has the modules, and is forked; None starts a new process.
+
+    Attributes:
+        limit_s: How long result() waits; None for as long as it takes.
+        text_s: How much longer, for each text that the task tells of.
     """
 
     def __init__(
@@ -157,6 +187,8 @@ class Worker:
         zygote: Zygote | None = None,
     ) -> None:
         self._console = console
+        self.limit_s: int | None = None
+        self.text_s = 0
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process: SpawnProcess | Forked | Copied
@@ -192,6 +224,7 @@ class Worker:
         Raises:
             EmbconvertError: The task raised it.
             OSError: The task raised it.
+            SourceError: The task takes longer than it may; the process is ended.
             WorkerCrashed: The process ended.
             RuntimeError: The task raised anything else; the message is its traceback.
         """
@@ -212,17 +245,44 @@ class Worker:
 
         What the task reported meanwhile is told now.
         """
+        left_s: float | None = self.limit_s
         with self._until_it_ends():
             while True:
+                left_s = self._wait(left_s)
                 kind, value = self._pipe.recv()
                 if kind == "advance":
                     advance(value)
+                    if left_s is not None:
+                        left_s += value * self.text_s
                 elif kind == "warn":
                     self._console.warn(value)
                 elif kind == "raise":
                     raise value
                 else:
                     return value
+
+    def _wait(self, left_s: float | None) -> float | None:
+        """Waits until the process says something; returns how much time is left then.
+
+        Raises:
+            SourceError: None is left; the process is ended.
+        """
+        if left_s is None:
+            return None
+        while True:
+            start = time.monotonic()
+            says_something = self._pipe.poll(_TICK_S)
+            left_s -= min(time.monotonic() - start, _TICK_S)
+            if says_something:
+                return left_s
+            if left_s <= 0:
+                self.kill()
+                more = f", and {self.text_s} for each text" if self.text_s else ""
+                raise SourceError(
+                    f"work on the graph did not end within {self.limit_s} seconds{more}",
+                    "its nodes may run without an end; if you trust the graph, give it more time: "
+                    f"--max_graph_seconds {10 * (self.limit_s or 1)}",
+                )
 
     @contextlib.contextmanager
     def _until_it_ends(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from embconvert.config import OptimizationLevel, Precision
-from embconvert.errors import QuantizeError
+from embconvert.errors import QuantizeError, UnsupportedModelError
 from embconvert.graph.half_precision import TooLargeForHalf
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.model import ExportedModel, KeptNode, OnnxArtifact, OptimizedModel, QuantizedModel
@@ -59,7 +59,8 @@ def quantize(
         settings: For the recipe.
 
     Raises:
-        QuantizeError: The recipe fails, finds nothing to quantize, or the graph is quantized.
+        QuantizeError: The recipe fails, or finds nothing to quantize.
+        UnsupportedModelError: The graph is quantized already.
         OSError: The file cannot be written.
     """
     _refuse_quantized(source.artifact)
@@ -111,20 +112,44 @@ def _is_quantized_weight(value: Any) -> bool:
 
 def _refuse_quantized(artifact: OnnxArtifact) -> None:
     found = [name for name in _QUANTIZED_OPERATORS if name in artifact.operators]
-    found += [f"{name} weights" for name in _short_floats(artifact.path)]
+    found += [f"{name} weights" for name in _narrow_weights(artifact.path)]
     if found:
-        raise QuantizeError(
+        raise UnsupportedModelError(
             f"{artifact.path.name} is quantized already: it has {found[0]}",
-            "quantize the exported or the optimized graph",
+            "quantize the exported or the optimized graph, whose weights are float32",
         )
 
 
-def _short_floats(path: Path) -> list[str]:
-    """Returns the floating-point types under 32 bits that matrices of a graph have."""
-    tensors = (value.const_value for value in read_model(path).graph.initializers.values())
-    found = {
-        tensor.dtype
-        for tensor in tensors
-        if tensor is not None and len(tensor.shape) >= 2 and tensor.dtype.bitwidth < 32
-    }
-    return sorted(dtype.name.lower() for dtype in found if dtype.is_floating_point())
+def _narrow_weights(path: Path) -> list[str]:
+    """Returns the types under 32 bits that matrices of a graph have, where they stand for floats.
+
+    Integers do where they are cast to floats, or read by an operator of ONNX Runtime's own.
+    """
+    graph = read_model(path).graph
+    found = set()
+    values = [*graph.initializers.values()]
+    values += [node.outputs[0] for node in graph.all_nodes() if node.op_type == "Constant"]
+    for value in values:
+        tensor = _constant(value)
+        if tensor is None or len(tensor.shape) < 2 or tensor.dtype.bitwidth >= 32:
+            continue
+        if tensor.dtype.is_floating_point() or any(map(_makes_floats, value.consumers())):
+            found.add(tensor.dtype)
+    return sorted(dtype.name.lower() for dtype in found)
+
+
+def _constant(value: "ir.Value") -> "ir.TensorProtocol | None":
+    """Returns what an initializer or a Constant holds."""
+    if value.const_value is not None:
+        return value.const_value
+    node = value.producer()
+    attribute = None if node is None else node.attributes.get("value")
+    return None if attribute is None else attribute.as_tensor()
+
+
+def _makes_floats(node: "ir.Node") -> bool:
+    import onnx_ir as ir
+
+    if node.op_type == "Cast":
+        return bool(ir.DataType(node.attributes.get_int("to", 0)).is_floating_point())
+    return str(node.domain) not in ("", "ai.onnx")

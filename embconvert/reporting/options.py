@@ -42,7 +42,7 @@ VERIFY_OPTIONS: tuple[Option, ...] = (
         default="off",
         help="Run Python code that comes with the source.",
     ),
-    *shared("cache_dir", "offline"),
+    *shared("max_graph_seconds", "cache_dir", "offline"),
     Option(
         name="json",
         parse=values.boolean("json"),

@@ -4,6 +4,8 @@ Needs: Nothing.
 Guarantees: The same numbers. Large weights are not touched, nor computed with.
 """
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,70 @@ if TYPE_CHECKING:
 
 #: Bytes of the largest constant that is read or made: vectors, no matrices of weights.
 LIMIT_BYTES = 1 << 16
+
+
+def _elements(arrays: Sequence[Any]) -> int:
+    return sum(array.size for array in arrays)
+
+
+def _broadcast(arrays: Sequence[Any]) -> int:
+    return int(math.prod(np.broadcast_shapes(*(array.shape for array in arrays))))
+
+
+def _expanded(arrays: Sequence[Any]) -> int:
+    shape = tuple(int(size) for size in arrays[1])
+    return int(math.prod(np.broadcast_shapes(arrays[0].shape, shape)))
+
+
+def _counted(arrays: Sequence[Any]) -> int:
+    start, limit, delta = (float(array.item()) for array in arrays)
+    return max(0, math.ceil((limit - start) / delta))
+
+
+def _multiplied(arrays: Sequence[Any]) -> int:
+    first, second = arrays
+    # One for each row of the one and column of the other, of every pair of matrices at most.
+    rows, columns = (first.size // max(1, first.shape[-1])), second.size // second.shape[-2:][0]
+    return int(rows * columns)
+
+
+def _looked_up(arrays: Sequence[Any]) -> int:
+    data, indices = arrays
+    return int(data.size // min(data.shape) * indices.size)
+
+
+def _filled(arrays: Sequence[Any]) -> int:
+    return math.prod(map(int, arrays[0]))
+
+
+def _tiled(arrays: Sequence[Any]) -> int:
+    return int(arrays[0].size) * math.prod(map(int, arrays[1]))
+
+
+# What is computed now, and the most elements that it can have. All else stays in the graph: a Loop
+# may have no end, and an Einsum of small tensors take hours.
+_MOST_ELEMENTS: Mapping[str, Callable[[Sequence[Any]], int]] = {
+    **dict.fromkeys(
+        (
+            "Reshape", "Slice", "Transpose", "Unsqueeze", "Squeeze", "Concat", "Cast", "Identity",
+            "Sqrt", "Neg", "Abs", "Exp", "Log", "Cos", "Sin", "Tanh", "Erf", "Sigmoid", "Relu",
+            "Reciprocal", "Floor", "Ceil", "Not", "Softmax", "LayerNormalization", "Trilu",
+            "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL2", "Shape",
+            "Size", "ScatterND", "ScatterElements", "GatherElements", "CumSum", "Clip", "Sign",
+            "Round", "IsNaN", "IsInf", "Flatten",
+        ),
+        _elements,
+    ),
+    **dict.fromkeys(
+        (
+            "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Mod", "And", "Or", "Equal", "Less",
+            "LessOrEqual", "Greater", "GreaterOrEqual", "Where", "Xor", "Sum",
+        ),
+        _broadcast,
+    ),
+    "Expand": _expanded, "Range": _counted, "MatMul": _multiplied, "Gather": _looked_up,
+    "ConstantOfShape": _filled, "Tile": _tiled,
+}  # fmt: skip
 
 
 def fold_constants(editor: Editor) -> bool:
@@ -52,13 +118,21 @@ def _fold_computed(editor: Editor, node: "ir.Node") -> bool:
     tensors = [value.const_value for value in inputs]
     if not inputs or any(t is None or t.nbytes > LIMIT_BYTES for t in tensors):
         return False
-    if node.outputs[0].is_graph_output() or node.op_type.startswith("Random"):
+    if node.outputs[0].is_graph_output() or not _is_small(node, [t.numpy() for t in tensors]):
         return False
     result = _run(editor, node)
     if result is None or result.nbytes > LIMIT_BYTES:
         return False
     editor.replace(node.outputs[0], editor.constant(result, _name(node)))
     return True
+
+
+def _is_small(node: "ir.Node", arrays: Sequence[Any]) -> bool:
+    """Whether a node is known, and makes no more than what may be folded."""
+    try:
+        return _MOST_ELEMENTS[node.op_type](arrays) <= LIMIT_BYTES
+    except (KeyError, ValueError, TypeError, IndexError, ArithmeticError):
+        return False
 
 
 def _name(node: "ir.Node") -> str:

@@ -1,5 +1,6 @@
 """What small tensors of numbers and sizes hold, from what the inputs of their operators do."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ def _reshaped_content(facts: "Facts", node: "ir.Node") -> Any:
 def _filled_content(facts: "Facts", node: "ir.Node") -> Any:
     (shape,) = _contents_of(facts, node, 0)
     sizes = _numbers(shape)
-    if np.prod(sizes) > SMALL:
+    if math.prod(map(int, sizes)) > SMALL:
         return None
     attribute = node.attributes.get("value")
     fill: Any = 0.0 if attribute is None else attribute.as_tensor().numpy().item()

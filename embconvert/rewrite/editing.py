@@ -31,6 +31,8 @@ class Editor:
     """
 
     def __init__(self, model: "ir.Model", *, infer_sizes: bool = True) -> None:
+        import onnx_ir as ir
+
         self.model = model
         self._infer_sizes = infer_sizes
         self.graph = model.graph
@@ -39,8 +41,13 @@ class Editor:
         self._constants: dict[tuple[Any, ...], ir.Value] = {}
         self._added: list[ir.Node] = []
         self._unnamed: set[ir.Value] = set()
-        self._names = {str(v.name) for node in model.graph for v in node.outputs}
-        self._names |= {str(node.name) for node in model.graph}
+        # Those inside of subgraphs, too: a name may be made in one graph around another only.
+        graphs = {id(node.graph): node.graph for node in model.graph.all_nodes()}
+        self._names = {str(v.name) for node in model.graph.all_nodes() for v in node.outputs}
+        self._names |= {str(node.name) for node in model.graph.all_nodes()}
+        for graph in graphs.values():
+            if isinstance(graph, ir.Graph):
+                self._names |= {*graph.initializers, *(str(v.name) for v in graph.inputs)}
         self._names |= {*model.graph.initializers, *(str(v.name) for v in model.graph.inputs)}
 
     @property

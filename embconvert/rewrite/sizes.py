@@ -11,6 +11,11 @@ from dataclasses import dataclass
 _Terms = tuple[tuple[tuple[str, ...], int], ...]
 
 
+# Offsets of minus infinity and ends of slices are whole numbers of 64 bits.
+_LARGEST = 1 << 64
+_MOST_TERMS, _MOST_NAMES, _LONGEST_NAME = 64, 16, 10_000
+
+
 @dataclass(frozen=True)
 class Size:
     """A polynomial with whole coefficients; immutable, equal when its terms are."""
@@ -77,7 +82,10 @@ class Size:
         a, b = self.number, divisor.number
         if a is not None and b:
             return Size.of(a // b)
-        return Size.of(f"({self})//({divisor})")
+        name = f"({self})//({divisor})"
+        if len(name) > _LONGEST_NAME:
+            raise ValueError("no exporter divides so often")
+        return Size.of(name)
 
     def divided_by(self, divisor: "Size") -> "Size | None":
         """Returns the quotient when the division leaves no rest and is by a single term."""
@@ -102,6 +110,17 @@ class Size:
 
 
 def _size(terms: dict[tuple[str, ...], int]) -> Size:
+    """Returns the polynomial.
+
+    Raises:
+        ValueError: It is like nothing that counts elements: a graph that multiplies a number with
+            itself a hundred times would fill the memory with its digits.
+    """
+    if len(terms) > _MOST_TERMS or any(
+        len(names) > _MOST_NAMES or not -_LARGEST <= factor <= _LARGEST
+        for names, factor in terms.items()
+    ):
+        raise ValueError("no tensor has such a size")
     return Size(tuple(sorted((names, factor) for names, factor in terms.items() if factor)))
 
 

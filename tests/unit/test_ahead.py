@@ -16,7 +16,7 @@ from embconvert.pipeline.ahead import Ahead
 from embconvert.processes.workers import WorkerCrashed
 from embconvert.steps import Stage, Step
 
-GRAPH: Any = SimpleNamespace(path=Path("model.onnx"))
+GRAPH: Any = SimpleNamespace(path=Path("model.onnx"), total_size_bytes=1)
 OPTIMIZED = Step(
     stage=Stage.OPTIMIZE,
     file="opt.onnx",
@@ -75,7 +75,7 @@ def make_ahead(
         "staging": SimpleNamespace(path=tmp_path.joinpath, work=tmp_path, folder=tmp_path),
         "ledger": SimpleNamespace(facts_of_kind=lambda: facts),
         "source": SimpleNamespace(max_seq_length=None, kind=Kind.EMBEDDING),
-        "workers": SimpleNamespace(take=lambda: Worker(events, left)),
+        "workers": SimpleNamespace(take=lambda _: Worker(events, left)),
     }
     request: Any = SimpleNamespace(skip_shape_inference=False, calibration_dataset=None)
     console = Console(quiet=False, debug=False)

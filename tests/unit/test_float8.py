@@ -10,7 +10,7 @@ import pytest
 from graphs import table_and_products
 
 from embconvert.config import Precision, QuantizeOptions
-from embconvert.errors import QuantizeError
+from embconvert.errors import UnsupportedModelError
 from embconvert.graph.onnx_file import read_artifact, write_model
 from embconvert.model import ExportedModel
 from embconvert.quantize import quantize
@@ -91,7 +91,7 @@ def test_the_operator_set_is_converted_and_not_only_declared() -> None:
 def test_a_graph_of_such_weights_is_quantized_already(tmp_path: Path) -> None:
     source = write_model(table_and_products(), tmp_path / "a.onnx").path
     path = quantized(tmp_path, source).rename(tmp_path / "b.onnx")
-    with pytest.raises(QuantizeError, match="quantized already: it has float8e4m3fn weights"):
+    with pytest.raises(UnsupportedModelError, match="already: it has float8e4m3fn weights"):
         quantized(tmp_path, path)
 
 

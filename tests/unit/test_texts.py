@@ -94,7 +94,8 @@ def test_most_texts_of_a_sample_are_short_and_a_long_one_is_among_them() -> None
     assert max(chosen) > 100
 
 
-@given(st.lists(st.integers(1, 100), min_size=2, max_size=10))
+# No lengths that ten texts in one batch would take it over its limit of tokens.
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=10))
 def test_no_batches_of_a_sample_cost_less(lengths: list[int]) -> None:
     """Each costs what ten more tokens would; texts that are mixed as well are not in one."""
     workload = make_workload(lengths, flop_per_token=1e12)

@@ -1,0 +1,197 @@
+"""What a tensor of a file says of itself must be what it holds.
+
+Libraries believe one of the two, each another one: they read beyond the data, or leave some out.
+
+Source of the fields and of what is packed: TensorProto of onnx.proto (ONNX 1.23).
+"""
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+#: Where the elements of each type lie, if not in raw_data: the field, and entries for each element.
+_FIELDS: dict[str, tuple[str, int]] = {
+    "FLOAT": ("float_data", 1),
+    "COMPLEX64": ("float_data", 2),
+    "DOUBLE": ("double_data", 1),
+    "COMPLEX128": ("double_data", 2),
+    "INT64": ("int64_data", 1),
+    "UINT64": ("uint64_data", 1),
+    "UINT32": ("uint64_data", 1),
+    **dict.fromkeys(
+        (
+            "INT32", "INT16", "INT8", "INT4", "INT2", "UINT16", "UINT8", "UINT4", "UINT2", "BOOL",
+            "FLOAT16", "BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2",
+            "FLOAT8E5M2FNUZ", "FLOAT8E8M0", "FLOAT4E2M1",
+        ),
+        ("int32_data", 1),
+    ),
+}  # fmt: skip
+_ALL_FIELDS = ("string_data", *dict.fromkeys(name for name, _ in _FIELDS.values()))
+# numpy has arrays of up to 64 axes, and counts bytes in 63 bits.
+_MOST_AXES = 64
+_MOST_BITS = 1 << 62
+
+
+class MalformedGraphError(ValueError):
+    """A file contradicts itself, or the rules of ONNX."""
+
+
+class UnsupportedGraphError(ValueError):
+    """A file is as ONNX wants it, and has what is not converted."""
+
+
+def shown(name: str) -> str:
+    """Returns a stranger's name as it can be shown: short, and without control characters."""
+    return repr(name if len(name) <= 60 else name[:60] + "...")
+
+
+def tensors_in_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Yields every TensorProto inside of NodeProtos, at any depth.
+
+    Raises:
+        UnsupportedGraphError: There is a sparse one.
+    """
+    for node in nodes:
+        yield from _tensors_in_attributes(node.attribute)
+
+
+def _tensors_in_attributes(attributes: Iterable[Any]) -> Iterator[Any]:
+    for attribute in attributes:
+        if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+            raise UnsupportedGraphError(f"the attribute {shown(attribute.name)} is a sparse tensor")
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+            _refuse_sparse_weights(graph)
+            yield from graph.initializer
+            yield from tensors_in_nodes(graph.node)
+
+
+def _refuse_sparse_weights(graph: Any) -> None:
+    if graph.sparse_initializer:
+        name = graph.sparse_initializer[0].values.name
+        raise UnsupportedGraphError(f"the weight {shown(name)} is a sparse tensor")
+
+
+def check_tensors(
+    model: Any, elsewhere: Mapping[str, int], placeholders: Collection[str] = ()
+) -> None:
+    """Checks all tensors of an onnx.ModelProto.
+
+    Args:
+        model: The model.
+        elsewhere: Of initializers of the main graph whose raw data was not parsed, its length in
+            bytes, by name.
+        placeholders: Names of initializers of the main graph that have no data.
+
+    Raises:
+        MalformedGraphError: The shape, the type and the data of one do not fit together.
+        UnsupportedGraphError: One is sparse, or holds strings.
+    """
+    _refuse_sparse_weights(model.graph)
+    for tensor in model.graph.initializer:
+        if tensor.name not in placeholders:
+            _check(tensor, elsewhere.get(tensor.name))
+    for tensor in tensors_in_nodes(model.graph.node):
+        _check(tensor)
+    for function in model.functions:
+        # The defaults of its own attributes, too.
+        for tensor in _tensors_in_attributes(function.attribute_proto):
+            _check(tensor)
+        for tensor in tensors_in_nodes(function.node):
+            _check(tensor)
+
+
+def _check(tensor: Any, apart: int | None = None) -> None:
+    """Checks a tensor.
+
+    Args:
+        tensor: An onnx.TensorProto.
+        apart: The length of its raw data, where that was not parsed.
+    """
+    kind = _types().get(tensor.data_type, "")
+    if kind == "STRING":
+        raise UnsupportedGraphError(f"the tensor {shown(tensor.name)} holds strings")
+    raw = len(tensor.raw_data) if apart is None else apart
+    # The later ones rely on what the earlier ones have seen.
+    for problem in (*_of_shape(tensor, kind), *_of_places(tensor, kind, raw)):
+        raise MalformedGraphError(f"the tensor {shown(tensor.name)} {problem}")
+    if tensor.data_location != tensor.EXTERNAL:
+        for problem in _of_data(tensor, kind, raw):
+            raise MalformedGraphError(f"the tensor {shown(tensor.name)} {problem}")
+
+
+@cache
+def _types() -> Mapping[int, str]:
+    from onnx import TensorProto
+
+    return {number: name for name, number in TensorProto.DataType.items()}
+
+
+def _bits(tensor: Any) -> int:
+    import onnx_ir as ir
+
+    return int(ir.DataType(tensor.data_type).bitwidth)
+
+
+def _of_shape(tensor: Any, kind: str) -> Iterator[str]:
+    """Yields what is wrong with type and shape, each the end of a sentence."""
+    if kind not in _FIELDS:
+        yield f"has the unknown data type {tensor.data_type}"
+        return
+    if len(tensor.dims) > _MOST_AXES:
+        yield f"has {len(tensor.dims)} axes"
+    if any(size < 0 for size in tensor.dims):
+        yield "has a negative size"
+    # Without its zeros: a library may multiply those last.
+    if math.prod(size for size in tensor.dims if size) * _bits(tensor) > _MOST_BITS:
+        yield "is said to be larger than any memory"
+
+
+def _of_places(tensor: Any, kind: str, raw: int) -> Iterator[str]:
+    """Yields what is wrong with where the data is: in one place, and in that of its type."""
+    given = [name for name in _ALL_FIELDS if len(getattr(tensor, name))]
+    places = ["raw_data"] * bool(raw) + given
+    if tensor.HasField("segment"):
+        yield "is one segment of a tensor"
+    if tensor.data_location == tensor.EXTERNAL:
+        if places:
+            yield "has its data both inside and outside of the file"
+        return
+    if tensor.external_data:
+        yield "names external data, and is not said to have any"
+    if len(places) > 1 or (given and given != [_FIELDS[kind][0]]):
+        yield f"has its data in {', '.join(places)}"
+
+
+def _of_data(tensor: Any, kind: str, raw: int) -> Iterator[str]:
+    """Yields what is wrong with the data, which is in one place of the file."""
+    field, entries = _FIELDS[kind]
+    bits, elements = _bits(tensor), math.prod(tensor.dims)
+    packed = (elements * bits + 7) // 8
+    found = getattr(tensor, field)
+    if raw or not found:
+        if raw != packed:
+            yield f"has {raw} bytes of data where its shape needs {packed}"
+        return
+    wanted = elements * entries if bits >= 8 else packed
+    if len(found) != wanted:
+        yield f"has {len(found)} values in {field} where its shape needs {wanted}"
+    low, high = _range(kind, bits)
+    if field in ("int32_data", "uint64_data") and any(not low <= value <= high for value in found):
+        yield f"has numbers in {field} that are no {kind.lower()}"
+
+
+def _range(kind: str, bits: int) -> tuple[int, int]:
+    """Returns the least and the largest number that stands for an element in a wider field."""
+    if kind == "BOOL":
+        return 0, 1
+    bits = max(bits, 8)
+    if kind in ("INT8", "INT16", "INT32"):
+        return -(1 << bits - 1), (1 << bits - 1) - 1
+    # Bit patterns (of packed numbers, of floats) are bytes of either sign, by the tool.
+    low = 0 if (kind.startswith("UINT") and bits > 8) or kind == "UINT8" else -(1 << bits - 1)
+    return low, (1 << bits) - 1
