@@ -98,6 +98,8 @@ def read_lazily(path: Path, placeholders: Collection[str] = ()) -> "ir.Model":
             buffer.madvise(mmap.MADV_RANDOM)  # reading ahead would read the tensors
             rest = _joined(_without_large_tensors(buffer, places))
     proto = onnx.ModelProto.FromString(rest)
+    if not proto.graph.input or not proto.graph.output:
+        raise ValueError("it has no inputs or no outputs")
     check_tensors(proto, {name: length for name, (_, length) in places.items()}, placeholders)
     check_structure(proto)
     # Before ONNX 1.4 each weight was an input, too, which a caller might replace.

@@ -56,19 +56,19 @@ def messages(message: Any) -> list[Any]:
 
 def scalar(draw: st.DrawFn, field: Any) -> Any:
     """Draws what a field takes."""
-    if field.enum_type is not None:
-        return draw(st.sampled_from(sorted(field.enum_type.values_by_number)))
-    if field.cpp_type == field.CPPTYPE_INT32:
-        return draw(st.sampled_from(_ODD_NUMBERS))
-    if field.cpp_type == field.CPPTYPE_INT64:
-        return draw(st.sampled_from(_ODD_LONG))
-    if field.cpp_type in (field.CPPTYPE_UINT32, field.CPPTYPE_UINT64):
-        return draw(st.sampled_from([n for n in _ODD_LONG if n >= 0]))
-    if field.cpp_type in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE):
-        return draw(st.sampled_from([0.0, -1.5, float("inf"), float("nan")]))
     if field.type == field.TYPE_BYTES:
         return draw(st.binary(max_size=20))
-    return draw(st.sampled_from(_NAMES))
+    if field.enum_type is not None:
+        return draw(st.sampled_from(sorted(field.enum_type.values_by_number)))
+    values: dict[int, Any] = {
+        field.CPPTYPE_INT32: _ODD_NUMBERS,
+        field.CPPTYPE_INT64: _ODD_LONG,
+        field.CPPTYPE_UINT64: [n for n in _ODD_LONG if n >= 0],
+        field.CPPTYPE_FLOAT: [0.0, -1.5, float("inf"), float("nan")],
+        field.CPPTYPE_DOUBLE: [0.0, -1.5, float("inf"), float("nan")],
+        field.CPPTYPE_STRING: _NAMES,
+    }
+    return draw(st.sampled_from(values[field.cpp_type]))
 
 
 def mutate(draw: st.DrawFn, model: ModelProto) -> None:

@@ -27,7 +27,8 @@ TEXTS = TokenizedTexts(
 )
 STATES: HiddenStates = {f"/layer.{n}/Add_output_0": VECTORS for n in range(2)}
 EXPORTED, FLOAT16, Q8 = (
-    SimpleNamespace(sha256=name, path=Path(f"{name}.onnx")) for name in ("exported", "half", "q8")
+    SimpleNamespace(sha256=name, path=Path(f"{name}.onnx"), total_size_bytes=1)
+    for name in ("exported", "half", "q8")
 )
 
 
@@ -61,7 +62,7 @@ class Worker:
 @pytest.mark.parametrize("in_pieces", [False, True])
 def test_what_is_known_of_the_exported_graph_is_not_run_again(in_pieces: bool) -> None:
     ran: list[tuple[str, str]] = []
-    workers: Any = SimpleNamespace(take=lambda: Worker(ran, in_pieces=in_pieces))
+    workers: Any = SimpleNamespace(take=lambda _: Worker(ran, in_pieces=in_pieces))
     source: Any = SimpleNamespace(kind=Kind.EMBEDDING)
     verifier = Verifier(
         source,
