@@ -8,13 +8,16 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from embconvert.console import Console
+from embconvert.errors import EmbconvertError
 from embconvert.processes.child import serve
 from embconvert.processes.copies import Copied, ask_for_copy, copy_process
 from embconvert.processes.resources import address_space_limit_bytes
@@ -22,6 +25,8 @@ from embconvert.processes.zygote import SOURCE_LIBRARIES, Forked, Zygote, Zygote
 
 #: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
 _PATIENCE_S = 5.0
+# No more is counted of one wait, so that the time for which both were stopped (Ctrl-Z) is not.
+_TICK_S = 1.0
 
 
 class Reporter(Protocol):
@@ -32,6 +37,19 @@ class Reporter(Protocol):
 
     def advance(self, amount: int) -> None:
         """Tells of progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeLimit:
+    """How long a task may take; its libraries cannot be interrupted, so its process is ended.
+
+    Attributes:
+        seconds: Of waiting for it.
+        error: What is raised when they are over.
+    """
+
+    seconds: float
+    error: EmbconvertError
 
 
 class WorkerCrashed(Exception):  # noqa: N818 - it is not this program's error
@@ -156,6 +174,7 @@ class Worker:
         task: Callable[..., Any],
         *arguments: Any,
         advance: Callable[[int], None] = lambda _: None,
+        within: TimeLimit | None = None,
         **named: Any,
     ) -> Any:
         """Runs `task(reporter, *arguments, **named)` in the process.
@@ -164,19 +183,20 @@ class Worker:
             task: A function of a module.
             arguments: Picklable values.
             advance: Called with the progress that the task reports.
+            within: How long it may take; None for as long as it takes.
             named: Picklable values.
 
         Returns:
             What the task returns.
 
         Raises:
-            EmbconvertError: The task raised it.
+            EmbconvertError: The task raised it, or took longer than it may.
             OSError: The task raised it.
             WorkerCrashed: The process ended.
             RuntimeError: The task raised anything else; the message is its traceback.
         """
         self.begin(task, *arguments, **named)
-        return self.result(advance)
+        return self.result(advance, within)
 
     def begin(self, task: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         """Begins what call() does; result() is due before the next task.
@@ -187,13 +207,20 @@ class Worker:
         with self._until_it_ends():
             self._pipe.send((task, arguments, named))
 
-    def result(self, advance: Callable[[int], None] = lambda _: None) -> Any:
+    def result(
+        self,
+        advance: Callable[[int], None] = lambda _: None,
+        within: TimeLimit | None = None,
+    ) -> Any:
         """Waits for what was begun; returns and raises as call().
 
         What the task reported meanwhile is told now.
         """
+        left_s = within.seconds if within else 0.0
         with self._until_it_ends():
             while True:
+                if within is not None:
+                    left_s = self._wait(left_s, within)
                 kind, value = self._pipe.recv()
                 if kind == "advance":
                     advance(value)
@@ -203,6 +230,22 @@ class Worker:
                     raise value
                 else:
                     return value
+
+    def _wait(self, left_s: float, within: TimeLimit) -> float:
+        """Waits until the process says something; returns how much time is left then.
+
+        Raises:
+            EmbconvertError: None is left; the process is ended.
+        """
+        while True:
+            start = time.monotonic()
+            says_something = self._pipe.poll(min(_TICK_S, max(left_s, 0.0)))
+            left_s -= min(time.monotonic() - start, _TICK_S)
+            if says_something:
+                return left_s
+            if left_s <= 0:
+                self.kill()
+                raise within.error
 
     @contextlib.contextmanager
     def _until_it_ends(self) -> Iterator[None]:

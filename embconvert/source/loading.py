@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import traceback
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,13 @@ from embconvert.errors import ExportError, SourceError, UnsupportedModelError
 from embconvert.kinds import KINDS, Kind
 from embconvert.model import ResolvedModel
 from embconvert.processes.light_imports import importing_what_is_used
+from embconvert.source.private_copy import TOKENIZER_DATA
 from embconvert.source.stored_weights import Casts, keeping_stored_precision, present_as_float32
+from embconvert.source.tokenizer_errors import (
+    broken_tokenizer,
+    is_panic,
+    without_panic_messages,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +72,7 @@ def load_model(
     try:
         # The model's own modules are imported as they are looked up.
         with (
+            without_panic_messages(),
             importing_what_is_used(),
             compiling_patterns_when_used(),
             _noting_missing_weights(made_up),
@@ -95,6 +103,10 @@ def load_model(
         ) from error
     except Exception as error:
         raise _load_error(resolved, folder, error) from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise broken_tokenizer("cannot be loaded", error) from None
     casts = present_as_float32(model)
     model.eval().requires_grad_(False)
     return LoadedModel(chain=model, made_up=frozenset(made_up), casts=casts)
@@ -172,6 +184,16 @@ def _hush_libraries() -> None:
     warnings.filterwarnings("ignore")
 
 
+def _is_of_tokenizer(error: BaseException | None) -> bool:
+    """Whether it was raised where transformers makes a tokenizer."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if any("tokenization_" in Path(frame.filename).name for frame in frames):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _load_error(
     resolved: ResolvedModel, folder: Path, error: Exception
 ) -> SourceError | UnsupportedModelError:
@@ -188,6 +210,12 @@ def _load_error(
         return UnsupportedModelError(
             f"transformers does not know the architecture {model_type}",
             "check config.json's model_type; a newer embconvert may know it",
+        )
+    if _is_of_tokenizer(error) and not isinstance(error, ImportError):
+        names = [name for name in TOKENIZER_DATA if (folder / name).exists()]
+        return SourceError(
+            f"the tokenizer cannot be loaded ({', '.join(names)}): {reason[:300]}",
+            "download the model again; or load its tokenizer with transformers, and save it again",
         )
     if isinstance(error, KeyError | ImportError | NotImplementedError | AttributeError):
         return UnsupportedModelError(

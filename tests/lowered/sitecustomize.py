@@ -1,7 +1,7 @@
 """Makes every process that has this folder on its path write weights to external data.
 
 That is what happens to models over 2 GB; tests do it to small ones. With LITTLE_MEMORY set, the
-process also believes to have a megabyte.
+process also believes to have a megabyte. TOKENIZING_SECONDS is how long a tokenizer may take.
 """
 
 import os
@@ -14,3 +14,7 @@ assert defaults is not None
 defaults["external_data_threshold_bytes"] = 0
 if "LITTLE_MEMORY" in os.environ:
     resources.available_memory_bytes = lambda: 1 << 20  # type: ignore[misc, assignment]
+if "TOKENIZING_SECONDS" in os.environ:
+    from embconvert.fidelity import source
+
+    source._TOKENIZING_SECONDS = int(os.environ["TOKENIZING_SECONDS"])
