@@ -18,6 +18,7 @@ from embconvert.source.stored_weights import Casts, keeping_stored_precision, pr
 from embconvert.source.tokenizer_errors import (
     broken_tokenizer,
     is_panic,
+    tokenizer_errors,
     without_panic_messages,
 )
 
@@ -102,6 +103,9 @@ def load_model(
             "convert it on a machine with more memory, or raise the container's limit",
         ) from error
     except Exception as error:
+        # sentence-transformers tries several classes and keeps what went wrong to itself.
+        if "Unrecognized processing class" in str(error) and not trust_remote_code:
+            _try_tokenizer(folder)
         raise _load_error(resolved, folder, error) from error
     except BaseException as error:
         if not is_panic(error):
@@ -184,6 +188,21 @@ def _hush_libraries() -> None:
     warnings.filterwarnings("ignore")
 
 
+def _try_tokenizer(folder: Path) -> None:
+    """Says what is wrong with a tokenizer.
+
+    Raises:
+        SourceError: Something is.
+    """
+    from transformers import AutoTokenizer
+
+    files = [path for path in folder.rglob("*") if path.name in TOKENIZER_DATA]
+    if files:
+        names = ", ".join(sorted(path.name for path in files if path.parent == files[0].parent))
+        with tokenizer_errors("cannot be loaded", names):
+            AutoTokenizer.from_pretrained(str(files[0].parent), local_files_only=True)
+
+
 def _is_of_tokenizer(error: BaseException | None) -> bool:
     """Whether it was raised where transformers makes a tokenizer."""
     while error is not None:
@@ -213,10 +232,7 @@ def _load_error(
         )
     if _is_of_tokenizer(error) and not isinstance(error, ImportError):
         names = [name for name in TOKENIZER_DATA if (folder / name).exists()]
-        return SourceError(
-            f"the tokenizer cannot be loaded ({', '.join(names)}): {reason[:300]}",
-            "download the model again; or load its tokenizer with transformers, and save it again",
-        )
+        return broken_tokenizer("cannot be loaded", error, ", ".join(names))
     if isinstance(error, KeyError | ImportError | NotImplementedError | AttributeError):
         return UnsupportedModelError(
             f"{model_type} cannot be loaded: {type(error).__name__}: {reason}",

@@ -15,11 +15,12 @@ _HINT = (
 
 
 @contextlib.contextmanager
-def tokenizer_errors(doing: str) -> Iterator[None]:
+def tokenizer_errors(doing: str, file: str = "tokenizer.json") -> Iterator[None]:
     """Turns whatever a tokenizer raises into a SourceError; for worker processes.
 
     Args:
         doing: What it cannot do, as "cannot read a text".
+        file: Its file, or its files.
 
     Raises:
         ExportError: There is not enough memory.
@@ -32,15 +33,15 @@ def tokenizer_errors(doing: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ExportError(
-            f"there is not enough memory: tokenizer.json {doing}",
+            f"there is not enough memory: {file} {doing}",
             "convert it on a machine with more memory, or raise the container's limit",
         ) from error
     except Exception as error:
-        raise broken_tokenizer(doing, error) from error
+        raise broken_tokenizer(doing, error, file) from error
     except BaseException as error:
         if not is_panic(error):
             raise
-        raise broken_tokenizer(doing, error) from None
+        raise broken_tokenizer(doing, error, file) from None
 
 
 def is_panic(error: BaseException) -> bool:
@@ -48,10 +49,10 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"
 
 
-def broken_tokenizer(doing: str, error: BaseException) -> SourceError:
+def broken_tokenizer(doing: str, error: BaseException, file: str = "tokenizer.json") -> SourceError:
     """Returns the error of a tokenizer that cannot do something."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    return SourceError(f"tokenizer.json {doing}: {said}", _HINT)
+    return SourceError(f"{file} {doing}: {said}", _HINT)
 
 
 def check_range(

@@ -324,7 +324,7 @@ class SourceModel:
     @property
     def rows(self) -> int | None:
         """Rows of its table of token embeddings; None when it has none."""
-        model = getattr(self._model[0], "auto_model", None)
+        model: Any = getattr(self._model[0], "auto_model", None)
         try:
             shape = model.get_input_embeddings().weight.shape
         except (AttributeError, NotImplementedError):  # canine hashes

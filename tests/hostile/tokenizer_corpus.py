@@ -247,7 +247,7 @@ REFUSED: dict[str, Hostile] = {
 
 #: Found when the tokenizer is used.
 FOUND: dict[str, Hostile] = {
-    "catastrophic pattern": Hostile(split("(?:a|aa|t|tt|.)+(?:.|..)+$\x00"), 3, "tokenizer.json"),
+    "catastrophic pattern": Hostile(split(r"(?:.|..)+$(?<=\d{9})"), 3, "tokenizer.json"),
     "broken pattern": Hostile(split("("), 3, "tokenizer.json"),
     "deep pattern": Hostile(split("(" * 20_000 + ")" * 20_000), 3, "tokenizer.json"),
     "merge of unknown words": Hostile(model_part(merges=[["zz", "yy"]]), 3, "tokenizer.json"),
@@ -283,4 +283,46 @@ HARMLESS: dict[str, Hostile] = {
     "special tokens that are odd": Hostile(
         settings("special_tokens_map.json", odd_token="<pad>", mask_token=None), 0, ""
     ),
+}
+
+
+def made_of(kind: str, **files: bytes) -> Callable[[Path], None]:
+    """A model without tokenizer.json, whose tokenizer is of this class and of these files."""
+
+    def spoil(model: Path) -> None:
+        (model / TOKENIZER).unlink()
+        edit(model / "tokenizer_config.json", tokenizer_class=kind)
+        for name, content in files.items():
+            (model / name.replace("__", ".")).write_bytes(content)
+
+    return spoil
+
+
+_WORDS = [b"<pad>", b"<s>", b"</s>", b"<unk>", b"<mask>", *(b"w%d" % n for n in range(300))]
+_LINES = b"\n".join(_WORDS)
+_JSON = json.dumps({word.decode(): number for number, word in enumerate(_WORDS)}).encode()
+
+#: A conversion, or an error.
+OTHER_FILES: dict[str, Callable[[Path], None]] = {
+    "a vocabulary of garbage": made_of("BertTokenizer", vocab__txt=bytes(range(256)) * 10),
+    "a vocabulary with all that is odd": made_of(
+        "BertTokenizer", vocab__txt=b"\xef\xbb\xbf" + _LINES + b"\nw1\nw2\n\0\n\n" + _LINES
+    ),
+    "a vocabulary of one line": made_of("BertTokenizer", vocab__txt=b"a" * (1 << 25)),
+    "a vocabulary that is larger than the table": made_of(
+        "BertTokenizer",
+        vocab__txt=b"\n".join(b"w%d" % n for n in range(5000)) + b"\na\ntext\n" + _LINES,
+    ),
+    "no vocabulary": made_of("BertTokenizer", vocab__txt=b""),
+    "merges of garbage": made_of(
+        "RobertaTokenizer", vocab__json=_JSON, merges__txt=b"#version\nq q\n\0\xff\nw1\n"
+    ),
+    "words that lie": made_of(
+        "RobertaTokenizer", vocab__json=b'{"a": -1, "b": 4294967296}', merges__txt=b"a b\n"
+    ),
+    "words that are no object": made_of("RobertaTokenizer", vocab__json=b"[]", merges__txt=b""),
+    "sentences of garbage": made_of("XLMRobertaTokenizer", sentencepiece__bpe__model=b"\0" * 999),
+    "sentences of nothing": made_of("XLMRobertaTokenizer", sentencepiece__bpe__model=b""),
+    "pieces of garbage": made_of("T5Tokenizer", spiece__model=bytes(range(256)) * 99),
+    "a tokenizer model of text": made_of("LlamaTokenizer", tokenizer__model=b"YQ== 1\nYg== x\n"),
 }

@@ -67,6 +67,8 @@ Tokens = Annotated[Any, AfterValidator(_tokens)]
 AddedTokens = Annotated[Any, AfterValidator(_added)]
 #: An id; some tokenizers make all tokens up to the largest.
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
+#: A length in tokens; "unlimited" is 1e30.
+Length = Annotated[int | float, Field(gt=0)]
 #: How many tokens a tokenizer makes up itself.
 TokenCount = Annotated[int, Field(ge=0, le=10_000)]
 _TOKEN_NAMES = {
@@ -85,9 +87,9 @@ TOKENIZER = SettingsTable(
         "tokenizer_class": Setting(use=Use.READ, kind=TokenizerClass, lenient=True),
         "added_tokens_decoder": read(AddedTokens),
         "chat_template": read(Text | list[dict[str, Text]] | dict[str, Text]),
-        "model_max_length": read(Number),
+        "model_max_length": read(Length),
         "max_length": read(Number),
-        "max_len": read(Number),
+        "max_len": read(Length),
         "stride": read(Count),
         "pad_to_multiple_of": read(TokenCount),
         "pad_token_type_id": read(Count),
