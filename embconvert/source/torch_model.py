@@ -85,7 +85,11 @@ class SourceModel:
         source = cls(loaded, resolved, overrides)
         source._settle(warn)
         source._refuse_chat_template()
-        source.checked_tokens(cls._samples)
+        if not all(text["input_ids"] for text in source.checked_tokens(cls._samples)):
+            raise SourceError(
+                "the tokenizer gives no token for an English text",
+                "its files are damaged, or of another model; download the model again",
+            )
         return source
 
     def _refuse_chat_template(self) -> None:

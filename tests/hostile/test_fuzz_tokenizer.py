@@ -79,7 +79,8 @@ def test_changed_tokenizers(good: Any, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 3))):
         where = data.draw(st.sampled_from([path for path in places(value) if path]))
         how = data.draw(st.sampled_from(["replace", "replace", "remove", "repeat"]))
-        change(value, where, how, data.draw(ODD))
+        # What is drawn is changed by the next change.
+        change(value, where, how, copy.deepcopy(data.draw(ODD)))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "tokenizer.json").write_text(json.dumps(value))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus import DEEP, Hostile, edit, json_file
+from zoo import SPECIAL_TOKENS
 
 TOKENIZER = "tokenizer.json"
 Change = Callable[[dict[str, Any]], None]
@@ -262,6 +263,12 @@ FOUND: dict[str, Hostile] = {
     "token type beyond the table": Hostile(
         template(single=[{"SpecialToken": {"id": "<s>", "type_id": 77}},
                          {"Sequence": {"id": "A", "type_id": 0}}]), 3, "tokenizer.json",
+    ),
+    "no token for any text": Hostile(
+        both(
+            model_part(vocab=dict(zip(SPECIAL_TOKENS, range(5), strict=True)), merges=[]),
+            part(post_processor=None),
+        ), 3, "no token",
     ),
     "negative length": Hostile(
         both(settings("sentence_bert_config.json", max_seq_length=None),
