@@ -53,6 +53,7 @@ class SourceFacts:
         modules: The classes of its modules.
         dimension: Length of a sentence embedding.
         max_seq_length: Tokens after which it truncates.
+        rows: Of its table of token embeddings; None when it has none.
         of_kind: What a consumer of this kind of model must know, as plain JSON values.
     """
 
@@ -60,6 +61,7 @@ class SourceFacts:
     modules: tuple[str, ...]
     dimension: int | None
     max_seq_length: int | None
+    rows: int | None
     of_kind: Mapping[str, Any]
 
 
@@ -101,6 +103,7 @@ def load_source(
         modules=source.modules,
         dimension=source.dimension,
         max_seq_length=source.max_seq_length,
+        rows=source.rows,
         of_kind=source.facts,
     )
 
@@ -118,7 +121,21 @@ def _forbid_network(reporter: Reporter, device: str) -> None:
 def source_tokens(reporter: Reporter, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
     """Returns what the source reads of each text."""
     del reporter
-    return _loaded[0].tokens(texts)
+    return _loaded[0].checked_tokens(texts)
+
+
+def tokenize_texts(
+    reporter: Reporter,
+    folder: Path,
+    texts: Sequence[Item],
+    *,
+    max_length: int | None,
+    late: LateInteraction | None,
+    rows: int | None,
+) -> TokenizedTexts:
+    """Tokenizes texts with the tokenizer files of a folder; see tokenize."""
+    del reporter
+    return tokenize(folder, texts, max_length=max_length, late=late, rows=rows)
 
 
 def save_source_tokenizer(reporter: Reporter, folder: Path) -> None:

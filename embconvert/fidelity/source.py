@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.console import Console
-from embconvert.errors import ExportError, FidelityError
+from embconvert.errors import ExportError, FidelityError, SourceError
 from embconvert.fidelity.embedding import join
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item
-from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
+from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
 from embconvert.kinds import Kind
 from embconvert.late_interaction import LateInteraction
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.processes.metering import Meter
+from embconvert.processes.time_limits import TimeLimit
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
 from embconvert.requests import Request
 from embconvert.tasks import (
@@ -25,7 +26,76 @@ from embconvert.tasks import (
     load_source,
     save_source_tokenizer,
     source_tokens,
+    tokenize_texts,
 )
+
+# Loading reads all weights of some models; from a slow disk a gigabyte takes a minute.
+_LOADING_SECONDS, _SECONDS_PER_GB = 600, 300
+# A few hundred texts take less than one, and whatever a tokenizer is made of is in one file.
+_TOKENIZING_SECONDS = 120
+_ENDLESS_HINT = (
+    "tokenizer.json may have a regular expression that takes forever; convert on a faster machine, "
+    "or do not use this model"
+)
+
+
+def tokenize_apart(
+    workers: Workers,
+    folder: Path,
+    texts: Sequence[Item],
+    *,
+    max_length: int | None,
+    late: LateInteraction | None,
+    rows: int | None = None,
+) -> TokenizedTexts:
+    """Tokenizes texts with the tokenizer files of a folder, in a process of its own.
+
+    A foreign tokenizer.json can abort the process that uses it, take all its memory or its time.
+
+    Args:
+        workers: Where the process comes from.
+        folder: Has the files.
+        texts: The texts.
+        max_length: Tokens after which a text is cut; None for no limit.
+        late: How queries and documents are read, for late-interaction models.
+        rows: Of the model's table of embeddings; None when they are not known.
+
+    Raises:
+        SourceError: There is no tokenizer.json, or it cannot be used on the texts.
+    """
+    with workers.take() as worker, _tokenizing():
+        tokens: TokenizedTexts = worker.call(
+            tokenize_texts,
+            folder,
+            texts,
+            max_length=max_length,
+            late=late,
+            rows=rows,
+            within=_tokenizing_limit(),
+        )
+    return tokens
+
+
+def _tokenizing_limit() -> TimeLimit:
+    return TimeLimit(
+        seconds=_TOKENIZING_SECONDS,
+        error=SourceError(
+            f"tokenizer.json cannot read embconvert's texts within {_TOKENIZING_SECONDS} seconds",
+            _ENDLESS_HINT,
+        ),
+    )
+
+
+@contextmanager
+def _tokenizing() -> Iterator[None]:
+    """Turns the end of a process that tokenizes into a SourceError."""
+    try:
+        yield
+    except WorkerCrashed as crash:
+        raise SourceError(
+            f"tokenizer.json cannot read embconvert's texts: {crash}",
+            "download the model again; if that does not help, do not use this model",
+        ) from crash
 
 
 class Source:
@@ -68,8 +138,23 @@ class Source:
                 overrides=self._request.overrides,
                 trust_remote_code=self._request.trust_remote_code,
                 may_connect=self._may_connect,
+                within=self._loading_limit,
             )
         return self.facts
+
+    @property
+    def _loading_limit(self) -> TimeLimit | None:
+        if self._may_connect:
+            return None
+        size_gb = sum(file.size_bytes for file in self._resolved.files) / 1e9
+        seconds = _LOADING_SECONDS + round(_SECONDS_PER_GB * size_gb)
+        return TimeLimit(
+            seconds=seconds,
+            error=SourceError(
+                f"loading the model did not end within {seconds} seconds",
+                "copy it to a faster disk; if that does not help, its tokenizer may take forever",
+            ),
+        )
 
     @property
     def _may_connect(self) -> bool:
@@ -140,11 +225,19 @@ class Source:
         Raises:
             FidelityError: No tokenizer.json gives the source's tokens.
         """
-        self.load()
-        theirs: list[dict[str, list[int]]] = self._call(source_tokens, texts)
+        facts = self.load()
+        with self._idle() as worker, _tokenizing():
+            theirs: list[dict[str, list[int]]] = worker.call(
+                source_tokens, texts, within=_tokenizing_limit()
+            )
         for attempt in range(2):
-            tokens = tokenize(
-                self._folder, texts, max_length=self.max_seq_length, late=self.late_interaction
+            tokens = tokenize_apart(
+                self._workers,
+                self._folder,
+                texts,
+                max_length=self.max_seq_length,
+                late=self.late_interaction,
+                rows=facts.rows,
             )
             if tokens.are(theirs):
                 return tokens

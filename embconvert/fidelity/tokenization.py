@@ -16,6 +16,7 @@ from embconvert.errors import SourceError
 from embconvert.fidelity.texts import Item, Query
 from embconvert.late_interaction import LateInteraction
 from embconvert.source.json_files import read_json
+from embconvert.source.tokenizer_errors import check_range, tokenizer_errors
 
 IntArray = npt.NDArray[np.int64]
 
@@ -130,17 +131,19 @@ def tokenize(
     *,
     max_length: int | None,
     late: LateInteraction | None = None,
+    rows: int | None = None,
 ) -> TokenizedTexts:
-    """Tokenizes texts with the tokenizer files of a folder.
+    """Tokenizes texts with the tokenizer files of a folder; in a worker, for it may be foreign.
 
     Args:
         folder: Has tokenizer.json and tokenizer_config.json.
         texts: The texts, or pairs of texts, of which the longer one is cut first.
         max_length: Tokens after which a text is cut; None for no limit.
         late: How queries and documents are read, for late-interaction models.
+        rows: Of the model's table of embeddings; None when they are not known.
 
     Raises:
-        SourceError: There is no tokenizer.json, or it is broken.
+        SourceError: There is no tokenizer.json, or it is broken, or of a model with more rows.
     """
     from tokenizers import Tokenizer
     from tokenizers.normalizers import Lowercase
@@ -152,10 +155,8 @@ def tokenize(
             "the model has no tokenizer.json, and none could be made of its other files",
             "save its tokenizer as a fast one (tokenizer.json) and convert again",
         )
-    try:
+    with tokenizer_errors("is broken"):
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise SourceError(f"tokenizer.json is broken: {error}", "download it again") from error
     config = _optional(folder / "tokenizer_config.json")
     if _optional(folder / "sentence_bert_config.json").get("do_lower_case"):
         steps = [Lowercase()] + ([tokenizer.normalizer] if tokenizer.normalizer else [])
@@ -164,10 +165,11 @@ def tokenize(
     side = config.get("truncation_side", "right")
 
     def encode(items: Sequence[Item], limit: int | None) -> list[Any]:
-        tokenizer.no_truncation()
-        if limit is not None:
-            tokenizer.enable_truncation(limit, direction=side)
-        encodings: list[Any] = tokenizer.encode_batch(list(items))
+        with tokenizer_errors("cannot read a text"):
+            tokenizer.no_truncation()
+            if limit is not None:
+                tokenizer.enable_truncation(limit, direction=side)
+            encodings: list[Any] = tokenizer.encode_batch(list(items))
         return encodings
 
     pad_token = config.get("pad_token")
@@ -184,6 +186,7 @@ def tokenize(
             limit = late.limit(max_length, query=is_query)
             for place, encoding in zip(places, encode(prompted, limit), strict=True):
                 encodings[place] = encoding
+    check_range([{"input_ids": e.ids} for e in encodings], {"input_ids": rows})
     tokenized = TokenizedTexts(
         ids=tuple(np.asarray(e.ids, np.int64) for e in encodings),
         type_ids=tuple(np.asarray(e.type_ids, np.int64) for e in encodings),

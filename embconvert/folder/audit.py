@@ -15,9 +15,8 @@ from embconvert.errors import FidelityError, SourceError
 from embconvert.fidelity.embedding import WorkloadRun
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor, floor_for, shortfall
-from embconvert.fidelity.source import Source
+from embconvert.fidelity.source import Source, tokenize_apart
 from embconvert.fidelity.texts import verification_items
-from embconvert.fidelity.tokenization import tokenize
 from embconvert.fidelity.verifier import Verifier
 from embconvert.fidelity.workload import workload_for
 from embconvert.folder.disk import output_errors
@@ -153,7 +152,9 @@ def _run_graphs(
     """Runs every graph on the built-in texts, as a consumer would: without any source."""
     length = manifest.source.get("max_seq_length")
     texts = verification_items(KINDS[manifest.kind].reading)
-    tokens = tokenize(folder, texts.items, max_length=length, late=manifest.late_interaction)
+    tokens = tokenize_apart(
+        workers, folder, texts.items, max_length=length, late=manifest.late_interaction
+    )
     present = [i for i, count in enumerate(tokens.lengths) if count]
     tokens = tokens.subset(present)
     # Two operations for each weight, which is at most four bytes in the largest file.

@@ -16,20 +16,16 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from embconvert.console import Console
-from embconvert.errors import SourceError
 from embconvert.processes.child import serve
 from embconvert.processes.copies import Copied, ask_for_copy, copy_process
 from embconvert.processes.limits import cpu_limit_s, few_processes
 from embconvert.processes.resources import address_space_limit_bytes
 from embconvert.processes.starting import start
+from embconvert.processes.time_limits import TimeLimit, graph_limit
 from embconvert.processes.zygote import SOURCE_LIBRARIES, Forked, Zygote, Zygotes
 
 #: What a task has to clean up in; Kubernetes and docker kill after 10 seconds.
 _PATIENCE_S = 5.0
-# A graph may be somebody's, and have no end. Nothing can interrupt the libraries that run it, so
-# its process is ended. The time is generous: on a slow disk a large graph takes a minute for each
-# gigabyte, and a text of a large model some seconds.
-_GRAPH_SECONDS, _SECONDS_PER_GB, _SECONDS_PER_TEXT = 600, 300, 10
 # No more is counted of one wait, so that the time for which both were stopped (Ctrl-Z) is not.
 _TICK_S = 1.0
 
@@ -135,10 +131,7 @@ class Workers:
             size_bytes: Of the graph; how long a task may take depends on it.
         """
         worker = self._start((), self._graphs.for_graphs())
-        usual = _GRAPH_SECONDS + round(_SECONDS_PER_GB * size_bytes / 1e9)
-        worker.limit_s, worker.text_s = usual, _SECONDS_PER_TEXT
-        if self._graph_seconds is not None:
-            worker.limit_s, worker.text_s = self._graph_seconds, 0
+        worker.limit = graph_limit(size_bytes, self._graph_seconds)
         return worker
 
     @property
@@ -174,8 +167,7 @@ class Worker:
         zygote: Has the modules, and is forked; None starts a new process.
 
     Attributes:
-        limit_s: How long result() waits; None for as long as it takes.
-        text_s: How much longer, for each text that the task tells of.
+        limit: How long each task may take that is given no other limit; None for ever.
     """
 
     def __init__(
@@ -187,8 +179,7 @@ class Worker:
         zygote: Zygote | None = None,
     ) -> None:
         self._console = console
-        self.limit_s: int | None = None
-        self.text_s = 0
+        self.limit: TimeLimit | None = None
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process: SpawnProcess | Forked | Copied
@@ -208,6 +199,7 @@ class Worker:
         task: Callable[..., Any],
         *arguments: Any,
         advance: Callable[[int], None] = lambda _: None,
+        within: TimeLimit | None = None,
         **named: Any,
     ) -> Any:
         """Runs `task(reporter, *arguments, **named)` in the process.
@@ -216,20 +208,20 @@ class Worker:
             task: A function of a module.
             arguments: Picklable values.
             advance: Called with the progress that the task reports.
+            within: How long it may take; None for the limit of the process.
             named: Picklable values.
 
         Returns:
             What the task returns.
 
         Raises:
-            EmbconvertError: The task raised it.
+            EmbconvertError: The task raised it, or took longer than it may.
             OSError: The task raised it.
-            SourceError: The task takes longer than it may; the process is ended.
             WorkerCrashed: The process ended.
             RuntimeError: The task raised anything else; the message is its traceback.
         """
         self.begin(task, *arguments, **named)
-        return self.result(advance)
+        return self.result(advance, within)
 
     def begin(self, task: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         """Begins what call() does; result() is due before the next task.
@@ -240,20 +232,25 @@ class Worker:
         with self._until_it_ends():
             self._pipe.send((task, arguments, named))
 
-    def result(self, advance: Callable[[int], None] = lambda _: None) -> Any:
+    def result(
+        self,
+        advance: Callable[[int], None] = lambda _: None,
+        within: TimeLimit | None = None,
+    ) -> Any:
         """Waits for what was begun; returns and raises as call().
 
         What the task reported meanwhile is told now.
         """
-        left_s: float | None = self.limit_s
+        limit = within or self.limit
+        left_s = limit.seconds if limit else 0.0
         with self._until_it_ends():
             while True:
-                left_s = self._wait(left_s)
+                if limit is not None:
+                    left_s = self._wait(left_s, limit)
                 kind, value = self._pipe.recv()
                 if kind == "advance":
                     advance(value)
-                    if left_s is not None:
-                        left_s += value * self.text_s
+                    left_s += value * limit.per_text if limit else 0.0
                 elif kind == "warn":
                     self._console.warn(value)
                 elif kind == "raise":
@@ -261,28 +258,21 @@ class Worker:
                 else:
                     return value
 
-    def _wait(self, left_s: float | None) -> float | None:
+    def _wait(self, left_s: float, limit: TimeLimit) -> float:
         """Waits until the process says something; returns how much time is left then.
 
         Raises:
-            SourceError: None is left; the process is ended.
+            EmbconvertError: None is left; the process is ended.
         """
-        if left_s is None:
-            return None
         while True:
             start = time.monotonic()
-            says_something = self._pipe.poll(_TICK_S)
+            says_something = self._pipe.poll(min(_TICK_S, max(left_s, 0.0)))
             left_s -= min(time.monotonic() - start, _TICK_S)
             if says_something:
                 return left_s
             if left_s <= 0:
                 self.kill()
-                more = f", and {self.text_s} for each text" if self.text_s else ""
-                raise SourceError(
-                    f"work on the graph did not end within {self.limit_s} seconds{more}",
-                    "its nodes may run without an end; if you trust the graph, give it more time: "
-                    f"--max_graph_seconds {10 * (self.limit_s or 1)}",
-                )
+                raise limit.error
 
     @contextlib.contextmanager
     def _until_it_ends(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from embconvert.source.distrust import (
 from embconvert.source.json_files import read_any_json, read_json
 from embconvert.source.modules import ModuleEntry, check_modules, parse_modules
 from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
+from embconvert.source.tokenizer_file import check_tokenizer_file
 from embconvert.source.weights import PICKLE_SUFFIXES, count_parameters, pickle_error, weight_files
 
 #: Any one of these lets transformers make a tokenizer.
@@ -97,6 +98,9 @@ def resolve_folder(
     files = list(_model_files(folder, root, modules, trust_remote_code=trust_remote_code))
     # Its card is read, too, though no graph depends on it.
     refuse_escapes(folder, [*files, *([card] if (card := folder / CARD_FILE).is_file() else ())])
+    rows = config.get("vocab_size")
+    if (root / "tokenizer.json").is_file():
+        check_tokenizer_file(root / "tokenizer.json", rows if isinstance(rows, int) else None)
     parameters = sum(count_parameters(f) for f in files if f.suffix == ".safetensors")
     refuse_absurd_sizes(config, parameters)
     return ResolvedModel(

@@ -16,26 +16,30 @@ MAX_JSON_BYTES = 1 << 24
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, most_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """Reads a JSON object.
+
+    Args:
+        path: The file.
+        most_bytes: Bound of its size.
 
     Raises:
         SourceError: The file is missing, no JSON object, or absurdly large.
     """
-    value = read_any_json(path)
+    value = read_any_json(path, most_bytes)
     if not isinstance(value, dict):
         raise SourceError(f"{path.name} is no JSON object", "download the model again")
     return value
 
 
-def read_any_json(path: Path) -> Any:
+def read_any_json(path: Path, most_bytes: int = MAX_JSON_BYTES) -> Any:
     """Reads any JSON value; raises as read_json.
 
     A key that stands twice with two values, NaN, half of a surrogate pair and a byte order mark are
     errors: other readers refuse them, or take another value.
     """
     try:
-        content = read_regular(path, MAX_JSON_BYTES)
+        content = read_regular(path, most_bytes)
     except UnreadableFileError as error:
         raise SourceError(f"{path.name} {error}", "check it; no model needs that") from error
     return parse_json(content, path.name)

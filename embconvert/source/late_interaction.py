@@ -26,8 +26,7 @@ class LateInteractionModel(SourceModel):
         """Refuses what does not give a vector for each token of a text.
 
         Raises:
-            UnsupportedModelError: It merges tokens, reads images, or puts its texts into a chat
-                template.
+            UnsupportedModelError: It merges tokens or reads images.
         """
         del warn
         others = [name for name in self.modules if name not in _MODULES]
@@ -42,11 +41,6 @@ class LateInteractionModel(SourceModel):
         if reads_images or transformer.transformer_task == "retrieval":
             raise UnsupportedModelError(
                 "this late-interaction model is for images", "models of texts can be converted"
-            )
-        if "message" in transformer.modality_config:
-            raise UnsupportedModelError(
-                "this model puts its texts into a chat template, which no tokenizer.json has",
-                "models that read a text as it is can be converted",
             )
 
     @property

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import traceback
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,14 @@ from embconvert.errors import ExportError, SourceError, UnsupportedModelError
 from embconvert.kinds import KINDS, Kind
 from embconvert.model import ResolvedModel
 from embconvert.processes.light_imports import importing_what_is_used
+from embconvert.source.private_copy import TOKENIZER_DATA
 from embconvert.source.stored_weights import Casts, keeping_stored_precision, present_as_float32
+from embconvert.source.tokenizer_errors import (
+    broken_tokenizer,
+    is_panic,
+    tokenizer_errors,
+    without_panic_messages,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,7 @@ def load_model(
     try:
         # The model's own modules are imported as they are looked up.
         with (
+            without_panic_messages(),
             importing_what_is_used(),
             compiling_patterns_when_used(),
             _noting_missing_weights(made_up),
@@ -94,7 +103,14 @@ def load_model(
             "convert it on a machine with more memory, or raise the container's limit",
         ) from error
     except Exception as error:
+        # sentence-transformers tries several classes and keeps what went wrong to itself.
+        if "Unrecognized processing class" in str(error) and not trust_remote_code:
+            _try_tokenizer(folder)
         raise _load_error(resolved, folder, error) from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise broken_tokenizer("cannot be loaded", error) from None
     casts = present_as_float32(model)
     model.eval().requires_grad_(False)
     return LoadedModel(chain=model, made_up=frozenset(made_up), casts=casts)
@@ -172,6 +188,31 @@ def _hush_libraries() -> None:
     warnings.filterwarnings("ignore")
 
 
+def _try_tokenizer(folder: Path) -> None:
+    """Says what is wrong with a tokenizer.
+
+    Raises:
+        SourceError: Something is.
+    """
+    from transformers import AutoTokenizer
+
+    files = [path for path in folder.rglob("*") if path.name in TOKENIZER_DATA]
+    if files:
+        names = ", ".join(sorted(path.name for path in files if path.parent == files[0].parent))
+        with tokenizer_errors("cannot be loaded", names):
+            AutoTokenizer.from_pretrained(str(files[0].parent), local_files_only=True)
+
+
+def _is_of_tokenizer(error: BaseException | None) -> bool:
+    """Whether it was raised where transformers makes a tokenizer."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if any("tokenization_" in Path(frame.filename).name for frame in frames):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _load_error(
     resolved: ResolvedModel, folder: Path, error: Exception
 ) -> SourceError | UnsupportedModelError:
@@ -189,6 +230,9 @@ def _load_error(
             f"transformers does not know the architecture {model_type}",
             "check config.json's model_type; a newer embconvert may know it",
         )
+    if _is_of_tokenizer(error) and not isinstance(error, ImportError):
+        names = [name for name in TOKENIZER_DATA if (folder / name).exists()]
+        return broken_tokenizer("cannot be loaded", error, ", ".join(names))
     if isinstance(error, KeyError | ImportError | NotImplementedError | AttributeError):
         return UnsupportedModelError(
             f"{model_type} cannot be loaded: {type(error).__name__}: {reason}",

@@ -26,8 +26,7 @@ class Reranker(SourceModel):
         """Refuses what scores without a head.
 
         Raises:
-            UnsupportedModelError: It reads its scores off a language model's next word, or its
-                texts go through a chat template.
+            UnsupportedModelError: It reads its scores off a language model's next word.
         """
         del warn
         if "LogitScore" in self.modules:
@@ -35,11 +34,6 @@ class Reranker(SourceModel):
                 "this reranker reads its scores off a language model's next word (LogitScore)",
                 "rerankers with a classification head can be converted; some models of this sort "
                 "are published with one, too, as ...ForSequenceClassification",
-            )
-        if "message" in getattr(self._model[0], "modality_config", {}):
-            raise UnsupportedModelError(
-                "this reranker puts its texts into a chat template, which no tokenizer.json has",
-                "rerankers that read a pair of texts as it is can be converted",
             )
 
     @property

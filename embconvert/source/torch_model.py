@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from embconvert.config import Overrides
-from embconvert.errors import SourceError
+from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item
 from embconvert.kinds import TOKENS_OUTPUT, Kind
@@ -19,6 +19,7 @@ from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
 from embconvert.source.overrides import normalize, set_pooling, truncate
 from embconvert.source.stored_weights import as_stored
+from embconvert.source.tokenizer_errors import check_range, tokenizer_errors
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +84,28 @@ class SourceModel:
         loaded = load_model(resolved, folder, device=device, trust_remote_code=trust_remote_code)
         source = cls(loaded, resolved, overrides)
         source._settle(warn)
+        source._refuse_chat_template()
+        if not all(text["input_ids"] for text in source.checked_tokens(cls._samples)):
+            raise SourceError(
+                "the tokenizer gives no token for an English text",
+                "its files are damaged, or of another model; download the model again",
+            )
         return source
+
+    def _refuse_chat_template(self) -> None:
+        """Refuses a model whose texts go through a template.
+
+        Such a template is a program of the model's; it is never run.
+
+        Raises:
+            UnsupportedModelError: They do.
+        """
+        if "message" in getattr(self._model[0], "modality_config", {}):
+            raise UnsupportedModelError(
+                "this model puts its texts into a chat template, which no tokenizer.json has",
+                "if it is meant to read texts as they are, remove its chat template "
+                "(chat_template.jinja, and chat_template in tokenizer_config.json) from a copy",
+            )
 
     def _settle(self, warn: Callable[[str], None]) -> None:
         """Makes the loaded modules what is asked for.
@@ -302,6 +324,29 @@ class SourceModel:
                 ]
             ),
         )
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of its table of token embeddings; None when it has none."""
+        model: Any = getattr(self._model[0], "auto_model", None)
+        try:
+            shape = model.get_input_embeddings().weight.shape
+        except (AttributeError, NotImplementedError):  # canine hashes
+            return None
+        return int(shape[0])
+
+    def checked_tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
+        """Returns what tokens() does, if the model can read it.
+
+        Raises:
+            SourceError: The tokenizer fails, or gives ids that the model has no rows for.
+        """
+        with tokenizer_errors("cannot read a text"):
+            tokens = self.tokens(texts)
+        # deberta-v2 has no table of types, says 0, and is given types nevertheless.
+        types = self._resolved.config.get("type_vocab_size") or None
+        check_range(tokens, {"input_ids": self.rows, "token_type_ids": types})
+        return tokens
 
     def tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
         """Returns what the model reads of each text, by the names of its inputs."""

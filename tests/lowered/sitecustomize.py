@@ -2,6 +2,7 @@
 
 That is what happens to models over 2 GB; tests do it to small ones. With LITTLE_MEMORY set, the
 process also believes to have a megabyte; with LITTLE_PATIENCE, it gives up on a hub soon.
+TOKENIZING_SECONDS is how long a tokenizer may take.
 """
 
 import os
@@ -23,3 +24,7 @@ if "LITTLE_PATIENCE" in os.environ:
     limits.API_BYTES = 1 << 20
     limits.FILE_BYTES = 1 << 20
     limits.UPLOAD_TIMEOUT_S = 1.0
+if "TOKENIZING_SECONDS" in os.environ:
+    from embconvert.fidelity import source
+
+    source._TOKENIZING_SECONDS = int(os.environ["TOKENIZING_SECONDS"])

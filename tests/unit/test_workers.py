@@ -11,6 +11,7 @@ import pytest
 
 from embconvert.console import Console
 from embconvert.errors import SourceError
+from embconvert.processes.time_limits import TimeLimit
 from embconvert.processes.workers import Reporter, Worker, WorkerCrashed
 from embconvert.processes.zygote import Zygote
 
@@ -38,6 +39,10 @@ def meet(_: Reporter, mine: Path, theirs: Path) -> None:
     while not theirs.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def wait(_: Reporter, seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def fail(_: Reporter) -> None:
@@ -90,6 +95,20 @@ def test_an_error_reaches_the_caller_and_the_worker_goes_on(start: Start) -> Non
     with pytest.raises(SourceError, match="gone"):
         worker.call(fail)
     assert worker.call(remember, "a") == ["a"]
+
+
+def test_a_task_that_takes_too_long_is_ended(start: Start) -> None:
+    worker = start()
+    (pid, _) = worker.call(pids)
+    limit = TimeLimit(seconds=0.5, error=SourceError("it takes forever", "do not wait"))
+    with pytest.raises(SourceError, match="it takes forever"):
+        worker.call(wait, 600, within=limit)
+    assert not is_alive(pid)
+
+
+def test_a_task_that_ends_in_time_is_not_ended(start: Start) -> None:
+    limit = TimeLimit(seconds=60, error=SourceError("it takes forever", "do not wait"))
+    assert start().call(remember, "one", within=limit) == ["one"]
 
 
 def test_two_work_at_a_time(start: Start, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """What the files of a tokenizer may say."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from embconvert.source.settings.rules import Setting, SettingsTable, Use, ignored, read
 from embconvert.source.settings.values import (
@@ -14,14 +15,14 @@ from embconvert.source.settings.values import (
     Word,
     Words,
 )
+from embconvert.source.tokenizer_file import MAX_TOKEN_ID
 
 _FILE = "names a file, and the tokenizer's files are found by their own names"
 _WHERE = "says where it came from"
 _CODE = "names code that comes with a model, which is what --trust_remote_code is for"
 _IMAGES = "is for images or sound, which no text embedding needs"
 
-# transformers fills the ids below the largest one up.
-_MAX_ID = 1 << 24
+_ID = re.compile(r"[0-9]{1,18}")
 _TOKEN_KEYS = frozenset(("content", "lstrip", "rstrip", "single_word", "normalized", "special"))
 
 
@@ -47,20 +48,26 @@ def _tokens(value: Any) -> Any:
 
 
 def _added(value: Any) -> Any:
-    if not isinstance(value, dict) or not all(
-        str(key).isdecimal() and int(key) < _MAX_ID for key in value
-    ):
+    if not isinstance(value, dict) or not all(_ID.fullmatch(key) for key in value):
         raise ValueError("it should be an object from ids to tokens")
+    if max(map(int, value), default=0) > MAX_TOKEN_ID:
+        raise ValueError(f"an id is over {MAX_TOKEN_ID}")
     return {key: _token(item) for key, item in value.items()}
 
 
 #: A special token, or several: text, or objects that say how it is found in a text.
 Tokens = Annotated[Any, AfterValidator(_tokens)]
 AddedTokens = Annotated[Any, AfterValidator(_added)]
+#: An id; some tokenizers make all tokens up to the largest.
+TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
+#: A length in tokens; "unlimited" is 1e30.
+Length = Annotated[int | float, Field(gt=0)]
+#: How many tokens a tokenizer makes up itself.
+TokenCount = Annotated[int, Field(ge=0, le=10_000)]
 _TOKEN_NAMES = {
     r"[a-z0-9_]+_token": read(Tokens),
     r"[a-z0-9_]+_tokens": read(Tokens),
-    r"[a-z0-9_]+_token_id": read(Count),
+    r"[a-z0-9_]+_token_id": read(TokenId),
 }
 _NO_TOKENS = dict.fromkeys(
     ("use_auth_token", "auth_token", "hf_token"), ignored("would sign requests to a hub")
@@ -73,11 +80,11 @@ TOKENIZER = SettingsTable(
         "tokenizer_class": Setting(use=Use.READ, kind=TokenizerClass, lenient=True),
         "added_tokens_decoder": read(AddedTokens),
         "chat_template": read(Text | list[dict[str, Text]] | dict[str, Text]),
-        "model_max_length": read(Number),
+        "model_max_length": read(Length),
         "max_length": read(Number),
-        "max_len": read(Number),
+        "max_len": read(Length),
         "stride": read(Count),
-        "pad_to_multiple_of": read(Count),
+        "pad_to_multiple_of": read(TokenCount),
         "pad_token_type_id": read(Count),
         "padding_side": read(Word),
         "truncation_side": read(Word),
@@ -127,14 +134,14 @@ TOKENIZER = SettingsTable(
         "never_split": read(list[Text]),
         "model_input_names": read(list[Word]),
         "sp_model_kwargs": ignored("names files, and makes ids random"),
-        "extra_ids": read(Count),
-        "num_additional_special_tokens": read(Count),
-        "offset": read(Count),
-        "vocab_size": read(Count),
-        "unk_id": read(Count),
-        "pad_id": read(Count),
-        "bos_id": read(Count),
-        "eos_id": read(Count),
+        "extra_ids": read(TokenCount),
+        "num_additional_special_tokens": read(TokenCount),
+        "offset": read(TokenCount),
+        "vocab_size": read(TokenId),
+        "unk_id": read(TokenId),
+        "pad_id": read(TokenId),
+        "bos_id": read(TokenId),
+        "eos_id": read(TokenId),
         "monolingual_vocab": read(Flag),
         "word_tokenizer_type": read(Word),
         "subword_tokenizer_type": read(Word),
@@ -205,4 +212,4 @@ TOKENIZER = SettingsTable(
 #: special_tokens_map.json; transformers takes its keys for the tokenizer's settings.
 SPECIAL_TOKENS = SettingsTable(title="Special tokens", keys=_NO_TOKENS, patterns=_TOKEN_NAMES)
 #: added_tokens.json: ids by text.
-ADDED_TOKENS = SettingsTable(title="Added tokens", others=read(Count))
+ADDED_TOKENS = SettingsTable(title="Added tokens", patterns={r"(?s).*": read(TokenId)})
