@@ -10,6 +10,9 @@ from embconvert.graph.streams import hash_file
 from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.model import FileRecord, TensorInfo
 
+#: The smallest tokenizer.json that is one.
+TOKENIZER = '{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}'
+
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 

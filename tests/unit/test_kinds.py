@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import TOKENIZER
 from safetensors.numpy import save_file
 
 from embconvert.config import Command, Layout, Output, PoolingMode
@@ -20,7 +21,7 @@ from embconvert.source.kind import settle_kind
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text('{"model_type": "bert", "max_position_embeddings": 64}')
-    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer.json").write_text(TOKENIZER)
     save_file({"weight": np.zeros((4, 4), np.float32)}, tmp_path / "model.safetensors")
     return tmp_path
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import TOKENIZER
 from safetensors.numpy import save_file
 
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
@@ -18,7 +19,7 @@ from embconvert.source.modules import parse_modules
 def model(tmp_path: Path) -> Path:
     """A folder that passes every check."""
     (tmp_path / "config.json").write_text('{"model_type": "bert", "max_position_embeddings": 64}')
-    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer.json").write_text(TOKENIZER)
     (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1e30}')
     save_file({"weight": np.zeros((4, 4), np.float32)}, tmp_path / "model.safetensors")
     return tmp_path
@@ -30,7 +31,7 @@ def test_a_whole_model_is_resolved(model: Path) -> None:
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
     assert (resolved.max_seq_length, resolved.has_modules) == (64, False)
-    (model / "tokenizer.json").write_text("{ }")
+    (model / "tokenizer.json").write_text(f"{TOKENIZER} ")
     assert resolve_folder(model, model_id="m").digest != resolved.digest
 
 
