@@ -1,5 +1,6 @@
 """From a manifest's JSON to its record; hostile input is refused."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -9,6 +10,14 @@ from embconvert.fidelity.figures import Fidelity, LayerCosine, TextCosine
 from embconvert.kinds import Measure
 from embconvert.manifest import MEASURED, OF_SOME_KINDS, SCHEMA_VERSION, ArtifactRecord, Manifest
 from embconvert.model import FileRecord, Fusion, KeptNode, TensorInfo
+
+
+def parse_manifest_text(content: bytes) -> Manifest:
+    """Reads a manifest back from its file's content; raises as parse_manifest."""
+    try:
+        return parse_manifest(json.loads(content.decode("utf-8")))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def parse_manifest(value: object) -> Manifest:

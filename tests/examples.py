@@ -123,7 +123,12 @@ def published(folder: Path, *graphs: ArtifactRecord, **source: Any) -> Manifest:
             **source,
         },
         source_files=(FileRecord(path="config.json", sha256="0" * 64, size_bytes=1),),
-        stack={"python": "3.11.7", "torch": "2.13.0", "onnxruntime": "1.32.0"},
+        stack={
+            "python": "3.11.7",
+            "torch": "2.13.0",
+            "transformers": "5.23.0",
+            "onnxruntime": "1.32.0",
+        },
         machine={"platform": "Linux", "processor": "AMD EPYC", "cpus": 2},
         verification={
             "texts_digest": "0" * 64,

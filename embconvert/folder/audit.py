@@ -1,7 +1,7 @@
 """Checking a published folder: `embconvert verify`."""
 
+import contextlib
 import json
-import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib import resources
@@ -21,13 +21,12 @@ from embconvert.fidelity.tokenization import tokenize
 from embconvert.fidelity.verifier import Verifier
 from embconvert.fidelity.workload import workload_for
 from embconvert.folder.disk import output_errors
-from embconvert.folder.published import published_manifest
-from embconvert.graph.streams import hash_file
+from embconvert.folder.published import copy_listed, problem_of, published_manifest
 from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest, fidelity_json
-from embconvert.model import FileRecord
 from embconvert.processes.resources import available_memory_bytes, limit_threads
 from embconvert.processes.workers import WorkerCrashed, Workers
+from embconvert.regular_files import open_regular
 from embconvert.requests import Finished, Request, VerifyRequest
 from embconvert.source.json_files import read_json
 from embconvert.source.kind import settle_kind
@@ -73,11 +72,20 @@ def verify(request: VerifyRequest) -> Finished:
     if not manifest.artifacts:
         raise SourceError(f"{request.folder} has no graph", "convert the model again")
     limit_threads()
-    with Workers(console) as workers:
+    # The source adds what its files lack, and must not do so in the folder. What is read from here
+    # on is what was compared with the manifest.
+    with (
+        Workers(console) as workers,
+        tempfile.TemporaryDirectory() as name,
+        output_errors(Path(name), "set TMPDIR to a folder with more room"),
+    ):
+        scratch = Path(name)
+        for file in manifest.files:
+            copy_listed(request.folder, file, scratch)
         if request.against is None:
-            checked = _run_graphs(request.folder, manifest, workers, console)
+            checked = _run_graphs(request.folder, scratch, manifest, workers, console)
         else:
-            checked = _compare_with_source(request, manifest, workers, console)
+            checked = _compare_with_source(request, scratch, manifest, workers, console)
     return Finished(text=_as_json(request, checked) if request.json else _as_lines(checked))
 
 
@@ -98,13 +106,22 @@ def _check_schema(folder: Path) -> None:
 
 
 def _check_files(folder: Path, manifest: Manifest, console: Console) -> None:
-    """Compares every file with the manifest; a model card may be the user's own."""
+    """Compares every file with the manifest; a model card may be the user's own.
+
+    Raises:
+        SourceError: One is missing or changed, or is no regular file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        open_regular(
+            folder, CARD_FILE, hint=f"remove it, then run: embconvert report {folder}"
+        ).close()
     records = [record for record in manifest.records() if record.path != CARD_FILE]
     total = round(sum(record.size_bytes for record in records) / 1e6)
     with console.progress(f"checking {folder} (MB)", total) as advance:
         damaged = []
         for record in records:
-            damaged += _problem(folder, record)
+            problem = problem_of(folder, record)
+            damaged += [] if problem is None else [problem]
             advance(round(record.size_bytes / 1e6))
     if damaged:
         more = f", and {len(damaged) - 1} more files" if len(damaged) > 1 else ""
@@ -118,22 +135,25 @@ def _check_files(folder: Path, manifest: Manifest, console: Console) -> None:
             console.warn(f"{path} is in no manifest: embconvert did not make it")
 
 
-def _problem(folder: Path, record: FileRecord) -> list[str]:
-    path = folder / record.path
-    if path.is_symlink() or not path.is_file():
-        return [f"{record.path} is missing"]
-    if path.stat().st_size != record.size_bytes or hash_file(path) != record.sha256:
-        return [f"{record.path} is not the file that the manifest lists"]
-    return []
-
-
 def _run_graphs(
-    folder: Path, manifest: Manifest, workers: Workers, console: Console
+    folder: Path, scratch: Path, manifest: Manifest, workers: Workers, console: Console
 ) -> list[_Checked]:
-    """Runs every graph on the built-in texts, as a consumer would: without any source."""
+    """Runs every graph on the built-in texts, as a consumer would: without any source.
+
+    Args:
+        folder: Has the graphs.
+        scratch: Has the other files.
+        manifest: Of the folder.
+        workers: Where graphs run.
+        console: For messages.
+    """
+    if not (scratch / "tokenizer.json").exists():
+        raise SourceError(
+            f"{folder / MANIFEST_FILE} lists no tokenizer.json", "convert the model again"
+        )
     length = manifest.source.get("max_seq_length")
     texts = verification_items(KINDS[manifest.kind].reading)
-    tokens = tokenize(folder, texts.items, max_length=length, late=manifest.late_interaction)
+    tokens = tokenize(scratch, texts.items, max_length=length, late=manifest.late_interaction)
     present = [i for i, count in enumerate(tokens.lengths) if count]
     tokens = tokens.subset(present)
     # Two operations for each weight, which is at most four bytes in the largest file.
@@ -172,43 +192,37 @@ def _is_short_of_memory(manifest: Manifest) -> bool:
 
 
 def _compare_with_source(
-    request: VerifyRequest, manifest: Manifest, workers: Workers, console: Console
+    request: VerifyRequest, scratch: Path, manifest: Manifest, workers: Workers, console: Console
 ) -> list[_Checked]:
     conversion = _conversion(request, manifest)
     resolved = settle_kind(conversion, hub.resolve(conversion, console))
     if resolved.digest != manifest.source["digest"]:
         console.warn(f"{request.against} is not the source as it was when this was converted")
-    # The source adds what its files lack, and must not do so here.
-    with tempfile.TemporaryDirectory() as name, output_errors(Path(name)):
-        scratch = Path(name)
-        for file in manifest.files:
-            (scratch / file.path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(request.folder / file.path, scratch / file.path)
-        source = Source(conversion, resolved, scratch, workers, console)
-        verifier = Verifier(
-            source,
-            workers,
-            console,
-            skipped=False,
-            layer_by_layer=_is_short_of_memory(manifest),
-            flop_per_token=resolved.flop_per_token,
-            wide_values=resolved.wide_values,
+    source = Source(conversion, resolved, scratch, workers, console)
+    verifier = Verifier(
+        source,
+        workers,
+        console,
+        skipped=False,
+        layer_by_layer=_is_short_of_memory(manifest),
+        flop_per_token=resolved.flop_per_token,
+        wide_values=resolved.wide_values,
+    )
+    checked = []
+    for record in manifest.artifacts:
+        try:
+            fidelity = verifier.verify(record.artifact(request.folder), record.path)
+        except FidelityError as error:
+            raise _drifted(record, error.message.partition(": ")[2] or error.message) from error
+        problem = shortfall(fidelity, _floor(record, request.min_cosine, manifest.measure))
+        if problem is not None:
+            raise _drifted(record, problem)
+        checked.append(_Checked(record=record, fidelity=fidelity))
+    if any(problem_of(scratch, file) for file in manifest.files):
+        raise FidelityError(
+            "the published tokenizer.json gives other tokens than the source",
+            "convert the model again",
         )
-        checked = []
-        for record in manifest.artifacts:
-            try:
-                fidelity = verifier.verify(record.artifact(request.folder), record.path)
-            except FidelityError as error:
-                raise _drifted(record, error.message.partition(": ")[2] or error.message) from error
-            problem = shortfall(fidelity, _floor(record, request.min_cosine, manifest.measure))
-            if problem is not None:
-                raise _drifted(record, problem)
-            checked.append(_Checked(record=record, fidelity=fidelity))
-        if any(_problem(scratch, file) for file in manifest.files):
-            raise FidelityError(
-                "the published tokenizer.json gives other tokens than the source",
-                "convert the model again",
-            )
     return checked
 
 

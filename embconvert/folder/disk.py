@@ -13,7 +13,6 @@ from pathlib import Path
 from embconvert.errors import OutputError
 from embconvert.processes.container import mend_permission
 
-_AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 # Less than a file system gives to the last file.
 _NOTHING_BYTES = 1 << 14
@@ -113,8 +112,13 @@ def uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def exchange(a: Path, b: Path) -> bool:
+def exchange(parent: int, a: str, b: str) -> bool:
     """Swaps two folders in one step; returns False where that is not possible.
+
+    Args:
+        parent: Descriptor of the folder that both are in.
+        a: Name of the one.
+        b: Name of the other.
 
     Python has no call for renameat2(2).
     """
@@ -122,7 +126,7 @@ def exchange(a: Path, b: Path) -> bool:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    arguments = (_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)
+    arguments = (parent, os.fsencode(a), parent, os.fsencode(b), _RENAME_EXCHANGE)
     return bool(rename(*arguments) == 0)
 
 

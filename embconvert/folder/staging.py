@@ -5,6 +5,10 @@ noted in a journal there, so a run that was killed is continued by the next one.
 staged folder takes the place of the old one in a single rename; whoever looks sees the old complete
 state or the new one.
 
+The folder above both is opened once. What is made, renamed and removed in it goes by that
+descriptor, and the staged folder must be the one that was made, so a folder that is swapped for a
+link in mid-run ends the run.
+
 A lock lets one run at a time work on an output folder. Nothing depends on it but the work that it
 saves: where a file system has no locks, or each machine its own, no run writes in another's staged
 folder, what it takes from there it checks and never changes, and publishing is a rename.
@@ -16,7 +20,9 @@ import glob
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,9 +39,9 @@ from embconvert.folder.disk import (
 )
 from embconvert.folder.lock import FolderLock
 from embconvert.folder.published import read_manifest
-from embconvert.graph.streams import hash_file
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
 from embconvert.model import FileRecord
+from embconvert.regular_files import IrregularFile, hash_of, open_regular
 
 # What a full disk never is the reason of.
 _NOT_OF_THE_DISK = (OutputError, UsageError, UnsupportedModelError, FidelityError)
@@ -67,6 +73,9 @@ class Staging:
         self.folder = self._sibling("staging")
         self.work = self.folder / ".work"
         self._lock = FolderLock(self.target, say)
+        #: Of the folder above the output folder, and of the staged folder.
+        self._parent: int | None = None
+        self._identity: tuple[int, int] | None = None
         self._leftovers: list[Path] = []
         self._made_parents: list[Path] = []
         self._published = False
@@ -89,10 +98,13 @@ class Staging:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.target))
         self._made_parents = [p for p in self.target.parents if not p.exists()]
         self.target.parent.mkdir(parents=True, exist_ok=True)
+        self._parent = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._lock.acquire()
         self._bring_back()
         self._leftovers = self._siblings("staging")
-        self.work.mkdir(parents=True)
+        os.mkdir(self.folder.name, dir_fd=self._parent)
+        self._identity = _identity(self.folder.lstat())
+        self.work.mkdir()
 
     def __exit__(
         self,
@@ -113,6 +125,27 @@ class Staging:
             return None
         return full_disk(self.target) if self.folder.is_dir() else self._removed()
 
+    def _check_place(self) -> None:
+        """Refuses to go on where something took the staged folder's place, or its parent's.
+
+        Raises:
+            OutputError: That is so.
+        """
+        assert self._parent is not None
+        try:
+            parent = _identity(self.target.parent.stat())
+            if parent != _identity(os.fstat(self._parent)):
+                raise OutputError(
+                    f"{self.target.parent} was replaced while the run worked in it", "run it again"
+                )
+            folder = self.folder.lstat()
+        except OSError as error:
+            raise self._removed() from error
+        if stat.S_ISLNK(folder.st_mode):
+            raise OutputError(f"{self.folder} was replaced by a link", "remove it and run it again")
+        if _identity(folder) != self._identity:
+            raise self._removed()
+
     def _removed(self) -> OutputError:
         return OutputError(f"{self.folder} was removed while the run worked in it", "run it again")
 
@@ -124,6 +157,9 @@ class Staging:
             if self._lock.is_held:
                 self._bring_back()
                 self._lock.release()
+            if self._parent is not None:
+                os.close(self._parent)
+                self._parent = None
             if failed:
                 # A run that failed leaves no trace, not even empty folders.
                 for parent in self._made_parents:
@@ -131,7 +167,12 @@ class Staging:
                         parent.rmdir()
 
     def path(self, file: str) -> Path:
-        """Returns where a file of the output folder is staged; its folder exists."""
+        """Returns where a file of the output folder is staged; its folder exists.
+
+        Raises:
+            OutputError: The staged folder is gone.
+        """
+        self._check_place()
         path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -153,6 +194,7 @@ class Staging:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Notes what is finished."""
+        self._check_place()
         temporary = self.work / MANIFEST_FILE
         temporary.write_text(manifest.as_text(), encoding="utf-8")
         temporary.replace(self.folder / MANIFEST_FILE)
@@ -174,17 +216,54 @@ class Staging:
             files.append(record.external_data)
         try:
             for part in files:
-                source = folder / part.path
-                if not source.is_file() or source.is_symlink():
-                    return False
-                staged = self.path(file if part is files[0] else part.path)
-                self._link(source, staged)
-                # What was linked is compared: another run may have replaced the source meanwhile.
-                if hash_file(staged) != part.sha256:
+                with open_regular(folder, part.path) as source:
+                    staged = self.path(file if part is files[0] else part.path)
+                    self._link(folder / part.path, staged)
+                    # The name may lead elsewhere by now, and another run may have replaced the
+                    # file: what was linked must be what was opened, and is compared.
+                    if _identity(staged.lstat()) != _identity(os.fstat(source.fileno())):
+                        self._copy(source, staged)
+                if not self._is_staged(part, staged):
                     staged.unlink()
                     return False
-        except FileNotFoundError:  # its run was not dead after all
+        except (FileNotFoundError, IrregularFile):  # its run was not dead after all, or worse
             return False
+        return True
+
+    def _is_staged(self, record: FileRecord, staged: Path) -> bool:
+        with open_regular(self.folder, staged.relative_to(self.folder).as_posix()) as stream:
+            return hash_of(stream) == (record.sha256, record.size_bytes)
+
+    @staticmethod
+    def _copy(source: BufferedReader, target: Path) -> None:
+        target.unlink(missing_ok=True)
+        with target.open("xb") as stream:
+            shutil.copyfileobj(source, stream)
+
+    def add_listed(self, folder: Path, record: FileRecord) -> bool:
+        """Copies a file that a manifest lists, unless there is a staged one.
+
+        Args:
+            folder: Has it.
+            record: The manifest's.
+
+        Returns:
+            Whether the file is there, and what the manifest lists.
+
+        Raises:
+            IrregularFile: There is something else in its place.
+        """
+        target = self.path(record.path)
+        if target.exists():
+            return True
+        try:
+            source = open_regular(folder, record.path)
+        except FileNotFoundError:
+            return False
+        with source:
+            if hash_of(source) != (record.sha256, record.size_bytes):
+                return False
+            self._copy(source, target)
         return True
 
     def add(self, source: Path, file: str) -> None:
@@ -213,13 +292,13 @@ class Staging:
         for path in sorted(self.folder.rglob("*")):
             file = path.relative_to(self.folder).as_posix()
             graph = file.endswith((".onnx", ".onnx_data"))
-            if not path.is_file() or file.startswith(".work/") or graph:
+            if path.is_symlink() or not path.is_file() or file.startswith(".work/") or graph:
                 continue
             if file in (MANIFEST_FILE, *PAGES):
                 continue
-            found.append(
-                FileRecord(path=file, sha256=hash_file(path), size_bytes=path.stat().st_size)
-            )
+            with open_regular(self.folder, file) as stream:
+                sha256, size_bytes = hash_of(stream)
+            found.append(FileRecord(path=file, sha256=sha256, size_bytes=size_bytes))
         return tuple(found)
 
     def publish(self, manifest: Manifest, old: Manifest | None) -> None:
@@ -237,6 +316,8 @@ class Staging:
         for path in entries(self.folder):
             if path.relative_to(self.folder).as_posix() not in wanted:
                 path.rmdir() if is_folder(path) else path.unlink()
+        if self.target.is_symlink():
+            raise OutputError(f"{self.target} was replaced by a link", "remove it, run it again")
         if self.target.is_dir():
             ours = (old.paths() if old else set()) | {MANIFEST_FILE}
             for path in entries(self.target):
@@ -249,10 +330,12 @@ class Staging:
             # Without locks, another run took the folder for one of a killed run and removed it;
             # what has this name now was made since.
             raise self._removed()
+        self._check_place()
         self._published = True
         if self._rename():
             return
-        if exchange(self.folder, self.target):
+        assert self._parent is not None
+        if exchange(self._parent, self.folder.name, self.target.name):
             self._discard(self.folder)
         else:
             self._replace()
@@ -261,12 +344,17 @@ class Staging:
         """Makes the staged folder the output folder, if there is none."""
         try:
             # Where it is there, and not empty, rename(2) says so in one of two ways.
-            self.folder.rename(self.target)
+            self._move(self.folder, self.target)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             return False
         return True
+
+    def _move(self, folder: Path, to: Path) -> None:
+        """Gives a folder another name; both are in the folder that was opened at the beginning."""
+        assert self._parent is not None
+        os.rename(folder.name, to.name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
 
     def _replace(self) -> None:
         """For file systems that cannot swap two folders: the old one steps aside first.
@@ -278,7 +366,7 @@ class Staging:
             aside = self._sibling("old")
             # Without locks, another run may be here too; then the last one stays.
             with contextlib.suppress(FileNotFoundError):
-                self.target.rename(aside)
+                self._move(self.target, aside)
             published = self._rename()
             self._discard(aside)
             if published:
@@ -287,22 +375,36 @@ class Staging:
     def _bring_back(self) -> None:
         for aside in self._siblings("old"):
             try:
-                aside.rename(self.target)
+                self._move(aside, self.target)
             except OSError:  # the output folder is there
                 self._discard(aside)
 
     def _discard(self, folder: Path) -> None:
         """Removes a folder; first its name, so that no other run publishes it half removed."""
+        if self._parent is None:
+            return
         trash = self._sibling("trash")
         with contextlib.suppress(OSError):
-            folder.rename(trash)
+            self._move(folder, trash)
         for path in (trash, *self._siblings("trash")):  # those of killed runs too
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path.name, ignore_errors=True, dir_fd=self._parent)
 
     def _sibling(self, kind: str) -> Path:
         return self.target.parent / f"{_prefix(self.target, kind)}{secrets.token_hex(4)}"
 
     def _siblings(self, kind: str) -> list[Path]:
-        if not os.access(self.target.parent, os.R_OK | os.X_OK):
+        """Returns the folders of a kind beside the output folder; no links to folders."""
+        if self._parent is None or not os.access(self.target.parent, os.R_OK | os.X_OK):
             return []
-        return sorted(self.target.parent.glob(glob.escape(_prefix(self.target, kind)) + "*"))
+        with os.scandir(self._parent) as found:
+            prefix = _prefix(self.target, kind)
+            names = [
+                entry.name
+                for entry in found
+                if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False)
+            ]
+        return [self.target.parent / name for name in sorted(names)]
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -8,8 +8,9 @@ visible at once; until then the repository is as it was.
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from embconvert.console import Console
 from embconvert.errors import EmbconvertError, NetworkError, OutputError, UsageError
 from embconvert.hub.refusals import check_token, first_line
 from embconvert.manifest import MANIFEST_FILE
-from embconvert.manifest_parsing import parse_manifest
+from embconvert.manifest_parsing import parse_manifest_text
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -43,7 +44,7 @@ class Destination:
 
 
 def upload(
-    folder: Path, files: Sequence[str], destination: Destination, message: str, console: Console
+    files: Mapping[str, BufferedReader], destination: Destination, message: str, console: Console
 ) -> str:
     """Uploads files of a folder in one commit; returns an address to look at.
 
@@ -51,8 +52,7 @@ def upload(
     the repository; files that no manifest lists stay.
 
     Args:
-        folder: Holds them.
-        files: Relative to it.
+        files: Open at their beginnings, by their paths in the repository.
         destination: Where to.
         message: Of the commit.
         console: Shows how far it is.
@@ -78,7 +78,7 @@ def upload(
             "there is no token to upload with", "set HF_TOKEN to a token that may write"
         )
     with _translated_errors(destination):
-        return _Upload(huggingface_hub.HfApi(), destination, console).run(folder, files, message)
+        return _Upload(huggingface_hub.HfApi(), destination, console).run(files, message)
 
 
 class _Upload:
@@ -89,7 +89,7 @@ class _Upload:
         self._to = destination
         self._console = console
 
-    def run(self, folder: Path, files: Sequence[str], message: str) -> str:
+    def run(self, files: Mapping[str, BufferedReader], message: str) -> str:
         """Uploads; see upload."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -99,8 +99,8 @@ class _Upload:
             self._api.create_branch(repo_id, branch=self._to.revision, exist_ok=True)
         stale = sorted(self._earlier_files(repo_id) - set(files))
         additions = [
-            CommitOperationAdd(path_in_repo=file, path_or_fileobj=str(folder / file))
-            for file in files
+            CommitOperationAdd(path_in_repo=file, path_or_fileobj=stream)
+            for file, stream in files.items()
         ]
         self._send_large(repo_id, additions)
         commit = self._api.create_commit(
@@ -131,7 +131,6 @@ class _Upload:
 
     def _earlier_files(self, repo_id: str) -> set[str]:
         """Returns the files that the repository's manifest lists; none when it has none."""
-        import json
         import tempfile
 
         from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
@@ -144,8 +143,8 @@ class _Upload:
             except (EntryNotFoundError, RevisionNotFoundError):
                 return set()
             try:
-                return parse_manifest(json.loads(Path(path).read_text(encoding="utf-8"))).paths()
-            except (ValueError, RecursionError):
+                return parse_manifest_text(Path(path).read_bytes()).paths()
+            except ValueError:
                 self._console.warn(
                     f"{repo_id} has a manifest that cannot be read; nothing of it is removed"
                 )

@@ -18,6 +18,7 @@ from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.pipeline.keys import STACK, intermediate_keys, unmade, versions
 from embconvert.processes.resources import cpus
+from embconvert.regular_files import IrregularFile
 from embconvert.requests import Request
 from embconvert.steps import WORK_FOLDER, Stage, Step
 
@@ -75,8 +76,11 @@ class Ledger:
                     self._console.warn(f"{step.file} was changed since it was made; made anew")
                     continue
                 if step.stage is Stage.EXPORT:
+                    problem = self.add_files(manifest, folder)
+                    if problem is not None:
+                        self._console.warn(f"{problem}; {step.file} is made anew")
+                        continue
                     self.source_facts = manifest.source
-                    self.add_files(manifest, folder)
                 return replace(record, path=step.file)
         return None
 
@@ -94,11 +98,19 @@ class Ledger:
         noted = [record for manifest, _ in self._earlier() for record in manifest.artifacts]
         return unmade(steps, noted, self._resolved.digest)
 
-    def add_files(self, manifest: Manifest, folder: Path) -> None:
-        """Stages the other files of a folder: export made some that the source lacked."""
+    def add_files(self, manifest: Manifest, folder: Path) -> str | None:
+        """Stages the other files of a folder: export made some that the source lacked.
+
+        Returns:
+            In words, what is wrong with one of them; None when all are what the manifest lists.
+        """
         for file in manifest.files:
-            if (folder / file.path).is_file():
-                self._staging.add(folder / file.path, file.path)
+            try:
+                if not self._staging.add_listed(folder, file):
+                    return f"{folder / file.path} is not the file that the manifest lists"
+            except IrregularFile as error:
+                return error.message
+        return None
 
     def source_of(self, step: Step) -> OnnxArtifact:
         """Returns the graph that a step works on.

@@ -6,7 +6,13 @@ from pathlib import Path
 
 from embconvert.config import Command
 from embconvert.console import Console
-from embconvert.errors import EmbconvertError, FidelityError, OptimizeError, QuantizeError
+from embconvert.errors import (
+    EmbconvertError,
+    FidelityError,
+    OptimizeError,
+    QuantizeError,
+    SourceError,
+)
 from embconvert.fidelity.source import Source
 from embconvert.fidelity.verifier import Verifier
 from embconvert.folder.consumer_files import adapt_to_layout
@@ -183,4 +189,8 @@ class Run:
             if path.name in CONFIGURATION_FILES or in_module or path.suffix == ".py":
                 self._staging.add(self._resolved.folder / path, file.path)
         if self._old is not None and self._request.command in (Command.OPTIMIZE, Command.QUANTIZE):
-            self._ledger.add_files(self._old, self._staging.target)
+            problem = self._ledger.add_files(self._old, self._staging.target)
+            if problem is not None:
+                raise SourceError(
+                    problem, f"run again: embconvert export --model_id {self._request.model_id}"
+                )

@@ -1,5 +1,7 @@
 """Conversions side by side on one page: `embconvert compare`."""
 
+import contextlib
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ from embconvert.errors import OutputError
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import published_manifest
 from embconvert.manifest import Manifest
+from embconvert.regular_files import kind_of, replace_file
 from embconvert.reporting import plots
 from embconvert.reporting.summary import Conversion, Graph, frontier
 from embconvert.reporting.templates import markup, page_style, render
@@ -29,14 +32,36 @@ def compare(request: CompareRequest) -> Finished:
     conversions = {names[f]: Conversion(manifest) for f, manifest in manifests.items()}
     page = comparison_page(conversions)
     path = request.output
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder", f"write: --output {path / 'compare.html'}")
     with output_errors(path.parent, "choose another --output"):
+        _refuse_other_than_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, page.encode("utf-8", "replace"))
     return Finished(text=str(path))
+
+
+def _refuse_other_than_file(path: Path) -> None:
+    """Refuses to replace what is no file, and to write where a link leads.
+
+    Links in the root folder are the system's own, as macOS' /tmp is.
+
+    Raises:
+        OutputError: There is a folder, a link or the like; or a folder above is a link.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise OutputError(f"{path} is a folder", f"write: --output {path / 'compare.html'}")
+    for above in path.parents:
+        if above.is_symlink() and above.absolute().parent != Path("/"):
+            raise OutputError(
+                f"{above} is a link, and --output {path} would be written where it leads",
+                f"write: --output {path.parent.resolve() / path.name}",
+            )
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise OutputError(
+                f"--output {path} is {kind_of(mode)}, which is not replaced",
+                "remove it, or choose another --output",
+            )
 
 
 def _names(folders: Sequence[Path]) -> dict[Path, str]:

@@ -227,7 +227,8 @@ with Staging(Path({str(tmp_path / "model")!r}), print) as staging:
 
 def test_what_a_killed_run_had_finished_outlives_a_run_that_fails(tmp_path: Path) -> None:
     kept = Staging(tmp_path / "model", print)
-    kept.work.mkdir(parents=True)
+    kept.__enter__()
+    kept._lock.release()
     kept.path("onnx/model.onnx").write_text("done")
     kept.write_manifest(manifest(kept, record(kept.path("onnx/model.onnx"), "onnx/model.onnx")))
     with pytest.raises(ZeroDivisionError), Staging(tmp_path / "model", print):
