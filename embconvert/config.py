@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
+from embconvert.constraints import Positive, Record
 from embconvert.errors import UsageError
 
 
@@ -199,7 +200,7 @@ OPSETS = range(17, 21)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overrides:
+class Overrides(Record):
     """What the user changes on a model's way from token vectors to an embedding.
 
     Attributes:
@@ -210,7 +211,7 @@ class Overrides:
 
     pooling: PoolingMode | None = None
     normalize: bool = False
-    dimensions: int | None = None
+    dimensions: Positive | None = None
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

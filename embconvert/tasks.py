@@ -1,6 +1,6 @@
 """What runs in worker processes; see workers.Worker.call."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
 from embconvert.graph.onnx_file import write_model
 from embconvert.kinds import KINDS, Kind
 from embconvert.late_interaction import LateInteraction
+from embconvert.manifest import ModelRecord
 from embconvert.model import (
     ExportedModel,
     OnnxArtifact,
@@ -46,18 +47,14 @@ class SourceFacts:
     """What only the loaded source model tells.
 
     Attributes:
-        pooling: Its pooling modes.
+        model: What a consumer of this kind of model must know.
         modules: The classes of its modules.
-        dimension: Length of a sentence embedding.
         max_seq_length: Tokens after which it truncates.
-        of_kind: What a consumer of this kind of model must know, as plain JSON values.
     """
 
-    pooling: tuple[str, ...]
+    model: ModelRecord
     modules: tuple[str, ...]
-    dimension: int | None
     max_seq_length: int | None
-    of_kind: Mapping[str, Any]
 
 
 def load_source(
@@ -80,11 +77,7 @@ def load_source(
     save_missing_files(source, folder)
     _loaded[:] = [source]
     return SourceFacts(
-        pooling=source.pooling,
-        modules=source.modules,
-        dimension=source.dimension,
-        max_seq_length=source.max_seq_length,
-        of_kind=source.facts,
+        model=source.record, modules=source.modules, max_seq_length=source.max_seq_length
     )
 
 
@@ -247,14 +240,14 @@ class Calibration:
         folder: Has the tokenizer.
         max_seq_length: Of the model.
         kind: Of the model.
-        late_interaction: How it reads queries and documents, as in the manifest.
+        late_interaction: How it reads queries and documents, where it is of that kind.
     """
 
     dataset: Path | None
     folder: Path
     max_seq_length: int | None
     kind: Kind
-    late_interaction: Mapping[str, Any] | None = None
+    late_interaction: LateInteraction | None = None
 
 
 def quantize_graph(
@@ -275,12 +268,7 @@ def quantize_graph(
         items = calibration_items(texts, KINDS[calibration.kind].reading)
         limit = min(calibration.max_seq_length or _CALIBRATION_TOKENS, _CALIBRATION_TOKENS)
         late = calibration.late_interaction
-        tokenized = tokenize(
-            calibration.folder,
-            items,
-            max_length=limit,
-            late=LateInteraction.parse(late) if late is not None else None,
-        )
+        tokenized = tokenize(calibration.folder, items, max_length=limit, late=late)
         if tokens is not None:
             tokenized = tokenized.sample(tokens)
         for group in batches(tokenized.lengths, texts=16):

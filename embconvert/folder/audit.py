@@ -4,12 +4,11 @@ import contextlib
 import json
 import tempfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.config import Command, PoolingMode, Precision
+from embconvert.config import Command, Precision
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
 from embconvert.fidelity.embedding import WorkloadRun
@@ -23,12 +22,13 @@ from embconvert.fidelity.workload import workload_for
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import copy_listed, problem_of, published_manifest
 from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest, fidelity_json
+from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest
+from embconvert.manifest.codec import fidelity_as_json
+from embconvert.manifest.requesting import request_from
 from embconvert.processes.resources import available_memory_bytes, limit_threads
 from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.regular_files import open_regular
 from embconvert.requests import Finished, Request, VerifyRequest
-from embconvert.source.json_files import read_json
 from embconvert.source.kind import settle_kind
 from embconvert.tasks import embed_with_graph
 
@@ -60,14 +60,13 @@ def verify(request: VerifyRequest) -> Finished:
 
     Raises:
         UsageError: No conversion published the folder.
-        SourceError: The manifest breaks its schema, or a file is missing or changed; or the
+        SourceError: The manifest is broken, or a file is missing or changed; or the
             source cannot be had.
         FidelityError: A graph does not load, does not run, gives values that are not numbers, or
             is further from the source than the manifest says.
     """
     console = Console(quiet=request.quiet, debug=request.debug)
     manifest = published_manifest(request.folder)
-    _check_schema(request.folder)
     _check_files(request.folder, manifest, console)
     if not manifest.artifacts:
         raise SourceError(f"{request.folder} has no graph", "convert the model again")
@@ -87,22 +86,6 @@ def verify(request: VerifyRequest) -> Finished:
         else:
             checked = _compare_with_source(request, scratch, manifest, workers, console)
     return Finished(text=_as_json(request, checked) if request.json else _as_lines(checked))
-
-
-def _check_schema(folder: Path) -> None:
-    import jsonschema
-
-    text = resources.files("embconvert").joinpath("data", "manifest.schema.json").read_text("utf-8")
-    validator = jsonschema.Draft202012Validator(json.loads(text))
-    error = jsonschema.exceptions.best_match(
-        validator.iter_errors(read_json(folder / MANIFEST_FILE))
-    )
-    if error is not None:
-        raise SourceError(
-            f"{folder / MANIFEST_FILE} breaks its schema at {error.json_path}: "
-            f"{error.message[:200]}",
-            "convert the model again",
-        )
 
 
 def _check_files(folder: Path, manifest: Manifest, console: Console) -> None:
@@ -151,14 +134,16 @@ def _run_graphs(
         raise SourceError(
             f"{folder / MANIFEST_FILE} lists no tokenizer.json", "convert the model again"
         )
-    length = manifest.source.get("max_seq_length")
+    length = manifest.source.max_seq_length
     texts = verification_items(KINDS[manifest.kind].reading)
-    tokens = tokenize(scratch, texts.items, max_length=length, late=manifest.late_interaction)
+    tokens = tokenize(
+        scratch, texts.items, max_length=length, late=manifest.source.late_interaction
+    )
     present = [i for i, count in enumerate(tokens.lengths) if count]
     tokens = tokens.subset(present)
     # Two operations for each weight, which is at most four bytes in the largest file.
     largest = max(record.total_size_bytes for record in manifest.artifacts)
-    wide = manifest.source["dimension"] if manifest.kind is Kind.SPARSE else 0
+    wide = (manifest.source.dimension or 0) if manifest.kind is Kind.SPARSE else 0
     items = [texts.items[i] for i in present]
     workload = workload_for(items, tokens.lengths, largest / 2, wide)
     for record in manifest.artifacts:
@@ -196,7 +181,7 @@ def _compare_with_source(
 ) -> list[_Checked]:
     conversion = _conversion(request, manifest)
     resolved = settle_kind(conversion, hub.resolve(conversion, console))
-    if resolved.digest != manifest.source["digest"]:
+    if resolved.digest != manifest.source.digest:
         console.warn(f"{request.against} is not the source as it was when this was converted")
     source = Source(conversion, resolved, scratch, workers, console)
     verifier = Verifier(
@@ -229,20 +214,17 @@ def _compare_with_source(
 def _conversion(request: VerifyRequest, manifest: Manifest) -> Request:
     """Returns the request that loads the source as the conversion did."""
     assert request.against is not None
-    pooling = manifest.source.get("pooling_override")
-    local = hub.local_folder(request.against) is not None
-    return Request(
+    asked = Request(
         command=Command.EXPORT,
         model_id=request.against,
-        revision=None if local else manifest.source.get("revision"),
-        task=KINDS[manifest.kind].task,
-        pooling=PoolingMode(pooling) if pooling else None,
         trust_remote_code=request.trust_remote_code,
         cache_dir=request.cache_dir,
         offline=request.offline,
         quiet=request.quiet,
         debug=request.debug,
     )
+    is_local = hub.local_folder(request.against) is not None
+    return request_from(manifest, asked, is_local=is_local)
 
 
 def _floor(record: ArtifactRecord, min_cosine: float | None, measure: Measure) -> Floor:
@@ -251,7 +233,7 @@ def _floor(record: ArtifactRecord, min_cosine: float | None, measure: Measure) -
         return floor_for(record.precision, min_cosine, measure)
     exact = record.precision is Precision.FLOAT32
     return Floor(
-        mean_cosine=record.fidelity.mean_cosine - (_FLOAT32_TOLERANCE if exact else _TOLERANCE)
+        mean_cosine=record.fidelity.similarity.mean - (_FLOAT32_TOLERANCE if exact else _TOLERANCE)
     )
 
 
@@ -267,9 +249,10 @@ def _as_lines(checked: list[_Checked]) -> str:
     for graph in checked:
         figure = "loads and runs; not compared with its source"
         if graph.fidelity is not None:
-            figure = f"mean {graph.fidelity.measure} {graph.fidelity.mean_cosine:.5f}"
+            near = graph.fidelity.similarity
+            figure = f"mean {near.measure} {near.mean:.5f}"
             if graph.record.fidelity is not None:
-                figure += f" (when converted {graph.record.fidelity.mean_cosine:.5f})"
+                figure += f" (when converted {graph.record.fidelity.similarity.mean:.5f})"
         lines.append(f"{graph.record.path}: {figure}")
     return "\n".join(lines)
 
@@ -279,7 +262,7 @@ def _as_json(request: VerifyRequest, checked: list[_Checked]) -> str:
         {
             "path": graph.record.path,
             "sha256": graph.record.sha256,
-            "fidelity": fidelity_json(graph.fidelity) if graph.fidelity else None,
+            "fidelity": fidelity_as_json(graph.fidelity) if graph.fidelity else None,
         }
         for graph in checked
     ]

@@ -6,11 +6,15 @@ from pathlib import Path
 
 from embconvert.errors import SourceError, UsageError
 from embconvert.manifest import MANIFEST_FILE, Manifest
-from embconvert.manifest_parsing import parse_manifest_text
+from embconvert.manifest.codec import (
+    MAX_BYTES,
+    BrokenManifest,
+    OlderManifest,
+    parse_manifest,
+)
 from embconvert.model import FileRecord
 from embconvert.regular_files import IrregularFile, hash_of, is_regular, open_regular
 
-_MAX_MANIFEST_BYTES = 1 << 24
 _AGAIN = "convert the model again; what is whole is kept"
 
 
@@ -18,6 +22,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """Returns the manifest of a folder, or None when it has none.
 
     Raises:
+        OlderManifest: An older version wrote it.
         ValueError: It is broken, or no regular file.
     """
     try:
@@ -35,20 +40,17 @@ def _read(folder: Path) -> Manifest | None:
     except OSError as error:
         path = folder / MANIFEST_FILE
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(f"{folder / MANIFEST_FILE} cannot be read: {error}") from error
+    except BrokenManifest as error:
+        raise type(error)(f"{folder / MANIFEST_FILE}: {error}") from error
 
 
 def parse_manifest_stream(stream: BufferedIOBase) -> Manifest:
     """Reads a manifest from an open file.
 
     Raises:
-        ValueError: It is broken.
+        BrokenManifest: It is broken, or an older version wrote it.
     """
-    content = stream.read(_MAX_MANIFEST_BYTES + 1)
-    if len(content) > _MAX_MANIFEST_BYTES:
-        raise ValueError(f"it is over {_MAX_MANIFEST_BYTES >> 20} MiB")
-    return parse_manifest_text(content)
+    return parse_manifest(stream.read(MAX_BYTES + 1))
 
 
 def problem_of(folder: Path, record: FileRecord) -> str | None:
@@ -124,14 +126,18 @@ def published_manifest(folder: Path) -> Manifest:
 
     Raises:
         UsageError: There is no such folder, or no conversion published it.
-        SourceError: Its manifest is broken.
+        SourceError: Its manifest is broken, or an older version wrote it.
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", "give a folder that embconvert published")
     try:
         manifest = _read(folder)
+    except OlderManifest as error:
+        raise SourceError(str(error), "convert the model again, which makes it anew") from error
     except ValueError as error:
-        raise SourceError(str(error), "convert the model again") from error
+        raise SourceError(
+            str(error), "convert the model again: a folder with a broken manifest counts as empty"
+        ) from error
     if manifest is None:
         raise UsageError(
             f"{folder} is not a folder that embconvert published: it has no {MANIFEST_FILE}",

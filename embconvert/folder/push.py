@@ -42,7 +42,7 @@ def push(request: PushRequest) -> Finished:
             revision=request.revision,
             create_pr=request.create_pr,
         )
-        message = request.message or f"Converted by embconvert {manifest.tool_version}"
+        message = request.message or f"Converted by embconvert {manifest.tool.version}"
         return Finished(text=upload(files, destination, message, console))
 
 

@@ -40,6 +40,7 @@ from embconvert.folder.disk import (
 from embconvert.folder.lock import FolderLock
 from embconvert.folder.published import read_manifest
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
+from embconvert.manifest.codec import as_text
 from embconvert.model import FileRecord
 from embconvert.regular_files import IrregularFile, hash_of, open_regular
 
@@ -196,7 +197,7 @@ class Staging:
         """Notes what is finished."""
         self._check_place()
         temporary = self.work / MANIFEST_FILE
-        temporary.write_text(manifest.as_text(), encoding="utf-8")
+        temporary.write_text(as_text(manifest), encoding="utf-8")
         temporary.replace(self.folder / MANIFEST_FILE)
 
     def adopt(self, record: ArtifactRecord, folder: Path, file: str) -> bool:

@@ -18,7 +18,7 @@ from embconvert.console import Console
 from embconvert.errors import EmbconvertError, NetworkError, OutputError, UsageError
 from embconvert.hub.refusals import check_token, first_line
 from embconvert.manifest import MANIFEST_FILE
-from embconvert.manifest_parsing import parse_manifest_text
+from embconvert.manifest.codec import MAX_BYTES, parse_manifest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -143,7 +143,8 @@ class _Upload:
             except (EntryNotFoundError, RevisionNotFoundError):
                 return set()
             try:
-                return parse_manifest_text(Path(path).read_bytes()).paths()
+                with Path(path).open("rb") as stream:
+                    return parse_manifest(stream.read(MAX_BYTES + 1)).paths()
             except ValueError:
                 self._console.warn(
                     f"{repo_id} has a manifest that cannot be read; nothing of it is removed"

@@ -1,6 +1,6 @@
 """Makes the files of a plan one by one, and verifies each."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from embconvert.config import Precision
 from embconvert.console import Console
@@ -122,8 +122,6 @@ class Maker:
         source: OnnxArtifact | None = None
         if step.source is None:
             artifact, meter = self._exports.make(step, Exporter(method), then)
-            assert self._source.facts is not None
-            self._ledger.source_facts = asdict(self._source.facts)
         else:
             source = self._ledger.source_of(step)
             self._ahead.start(step, method, source)
@@ -145,6 +143,8 @@ class Maker:
             if then is not None and then.stage is Stage.OPTIMIZE and then.source == step.file:
                 self._ahead.start_early(then, artifact)
             self._verifier.prepare()
+        if self._source.facts is not None:
+            self._ledger.source_facts = self._source.facts
         fidelity = None
         if step.floor is not None:
             self._ahead.wait()  # graphs that run are timed
@@ -213,6 +213,6 @@ def _refuse_shortfall(step: Step, fidelity: Fidelity | None) -> None:
         return
     hint = "the source model and this file disagree; please report the model"
     if step.precision is not Precision.FLOAT32:
-        reachable = max(0.0, fidelity.mean_cosine - 0.005)
+        reachable = max(0.0, fidelity.similarity.mean - 0.005)
         hint = f"try another precision, as Float16; or accept it with --min_cosine {reachable:.2f}"
     raise FidelityError(f"{step.file} is not published: {problem}", hint)

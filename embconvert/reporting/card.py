@@ -56,13 +56,13 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     pipeline_tag, tags = tags_of(manifest)
     quantized = any(a.precision is not Precision.FLOAT32 for a in manifest.artifacts)
     values = {
-        "license": source["license"],
-        "license_name": source["license_name"],
-        "license_link": source["license_link"],
-        "language": list(source["languages"]),
+        "license": source.card.license,
+        "license_name": source.card.license_name,
+        "license_link": source.card.license_link,
+        "language": list(source.card.languages),
         # A local folder's name means nothing to a hub.
-        "base_model": source["model_id"] if source["revision"] else None,
-        "base_model_relation": "quantized" if source["revision"] and quantized else None,
+        "base_model": source.model_id if source.revision else None,
+        "base_model_relation": "quantized" if source.revision and quantized else None,
         "library_name": "sentence-transformers",
         "pipeline_tag": pipeline_tag,
         "tags": [*tags, "embconvert"],
@@ -72,18 +72,18 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
 
 def _source_link(manifest: Manifest) -> str:
     source = manifest.source
-    if source["revision"] is None:
+    if source.revision is None:
         return f"`{Conversion(manifest).title}`, a local folder"
-    return f"[{source['model_id']}](https://huggingface.co/{source['model_id']})"
+    return f"[{source.model_id}](https://huggingface.co/{source.model_id})"
 
 
 def _license(manifest: Manifest) -> str:
     source = manifest.source
-    words = source["license"]
+    words = source.card.license
     if words is None:
         return "the source's card names none; ask its authors"
-    if source["license_name"]:
-        words = f"{words}: {source['license_name']}"
+    if source.card.license_name:
+        words = f"{words}: {source.card.license_name}"
     escaped = _MARKUP.sub(r"\\\1", words)
-    link = source["license_link"] or ""
+    link = source.card.license_link or ""
     return f"{escaped}, <{link}>" if re.fullmatch(r"https://[^\s<>]+", link) else escaped

@@ -115,15 +115,15 @@ def _facts(conversions: Sequence[Conversion]) -> list[tuple[str, list[str], bool
     packages = dict.fromkeys(name for manifest in manifests for name in manifest.stack)
     readers: dict[str, Callable[[Manifest], Any]] = {
         "kind": lambda m: m.kind,
-        "model": lambda m: m.source["model_id"],
-        "revision": lambda m: m.source["revision"] or "a local folder",
-        "digest of its files": lambda m: m.source["digest"][:12],
-        "pooling": lambda m: " + ".join(m.source["pooling"]) or "–",
-        "dimension": lambda m: m.source["dimension"] or "–",
-        "embconvert": lambda m: m.tool_version,
+        "model": lambda m: m.source.model_id,
+        "revision": lambda m: m.source.revision or "a local folder",
+        "digest of its files": lambda m: m.source.digest[:12],
+        "pooling": lambda m: " + ".join(m.source.pooling) or "–",
+        "dimension": lambda m: m.source.dimension or "–",
+        "embconvert": lambda m: m.tool.version,
         **{name: partial(_version, name) for name in packages},
-        "texts compared": lambda m: m.verification["texts"],
-        "processor": lambda m: f"{m.machine['processor']}, {m.machine['cpus']} CPUs",
+        "texts compared": lambda m: m.verification.texts,
+        "processor": lambda m: f"{m.machine.processor}, {m.machine.cpus} CPUs",
     }
     facts = []
     for title, read in readers.items():
@@ -142,9 +142,9 @@ def _remarks(conversions: Sequence[Conversion]) -> list[str]:
     if len({conversion.manifest.kind for conversion in conversions}) > 1:
         remarks.append("They are models of different kinds: their figures do not compare.")
     manifests = [conversion.manifest for conversion in conversions]
-    if len({manifest.verification["texts_digest"] for manifest in manifests}) > 1:
+    if len({manifest.verification.texts_digest for manifest in manifests}) > 1:
         remarks.append("They were verified on different texts: their cosines do not compare.")
-    machines = {(m.machine["processor"], m.machine["cpus"]) for m in manifests}
+    machines = {(m.machine.processor, m.machine.cpus) for m in manifests}
     if len(machines) > 1:
         remarks.append(
             "They were made on different machines: texts a second do not compare, speeds do only "

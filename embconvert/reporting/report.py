@@ -6,6 +6,7 @@ from embconvert.console import Console
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import published_manifest
 from embconvert.manifest import MANIFEST_FILE, PAGES, REPORT_FILE
+from embconvert.manifest.codec import as_text
 from embconvert.regular_files import open_regular, replace_file
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.requests import Finished, ReportRequest
@@ -32,5 +33,5 @@ def report(request: ReportRequest) -> Finished:
     name = request.folder.resolve().name
     with output_errors(request.folder, "write to a copy of the folder"):
         manifest = write_pages(manifest, request.folder, name=name, keep=keep)
-        replace_file(request.folder / MANIFEST_FILE, manifest.as_text().encode())
+        replace_file(request.folder / MANIFEST_FILE, as_text(manifest).encode())
     return Finished(text=str(request.folder / REPORT_FILE))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+from embconvert.manifest import RerankerRecord
 from embconvert.reporting.snippet_parts import (
     DOCUMENTS,
     QUERY,
@@ -17,6 +18,16 @@ from embconvert.reporting.snippet_parts import (
 
 #: What turns logits into what CrossEncoder.predict() gives, by the end of the activation's name.
 _ACTIVATIONS = {"Sigmoid": "1 / (1 + np.exp(-logits))", "Identity": "logits"}
+
+
+def _record(model: ServedModel) -> RerankerRecord:
+    record = model.source.model
+    assert isinstance(record, RerankerRecord)
+    return record
+
+
+def _labels(model: ServedModel) -> int:
+    return _record(model).labels or 1
 
 
 def _cross_encoder(model: ServedModel) -> Snippet:
@@ -37,7 +48,7 @@ print(scores)""",
 
 
 def _fastembed(model: ServedModel) -> Snippet | None:
-    if model.source["labels"] > 1 or model.graph.external_data is not None:
+    if _labels(model) > 1 or model.graph.external_data is not None:
         return None
     return Snippet(
         key="fastembed",
@@ -61,7 +72,8 @@ print(scores)""",
 
 
 def _onnxruntime(model: ServedModel) -> Snippet:
-    name = model.source["activation"].rpartition(".")[2]
+    activation = _record(model).activation or "an activation"
+    name = activation.rpartition(".")[2]
     pairs = "[(query, document) for document in documents]"
     if model.lowercase:
         pairs = "[(query.lower(), document.lower()) for document in documents]"
@@ -76,7 +88,7 @@ def _onnxruntime(model: ServedModel) -> Snippet:
 scores = {_ACTIVATIONS.get(name, "logits")}
 print(scores)""",
         remark="No framework, from Python or any language that ONNX Runtime has. The graph gives "
-        f"logits; sentence-transformers applies `{model.source['activation']}` to them.",
+        f"logits; sentence-transformers applies `{activation}` to them.",
     )
 
 
@@ -121,7 +133,7 @@ console.log(logits.tolist());""",
 
 
 def _text_embeddings_inference(model: ServedModel) -> Snippet | None:
-    if model.source["labels"] > 1:
+    if _labels(model) > 1:
         return None
     return text_embeddings_inference(model, "rerank", {"query": QUERY, "texts": list(DOCUMENTS)})
 

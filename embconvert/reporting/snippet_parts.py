@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embconvert.manifest import ArtifactRecord
+from embconvert.manifest import ArtifactRecord, SourceRecord
 from embconvert.steps import EXPORTED_FILE
 
 
@@ -50,7 +50,7 @@ class ServedModel:
     pooling: tuple[str, ...]
     tokenizer: Mapping[str, Any]
     lowercase: bool
-    source: Mapping[str, Any]
+    source: SourceRecord
 
     @property
     def inputs(self) -> set[str]:

@@ -49,9 +49,9 @@ def snippets(
     model = ServedModel(
         name=name,
         graph=graph,
-        max_tokens=source["max_seq_length"],
-        dimension=source["dimension"] or source["hidden_size"] or 0,
-        pooling=tuple(source["pooling"]),
+        max_tokens=source.max_seq_length,
+        dimension=source.dimension or source.hidden_size or 0,
+        pooling=source.pooling,
         tokenizer=_json(folder, "tokenizer_config.json"),
         lowercase=bool(_json(folder, "sentence_bert_config.json").get("do_lower_case")),
         source=source,
