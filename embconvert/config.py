@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
-from embconvert.constraints import Positive, Record
 from embconvert.errors import UsageError
 
 
@@ -200,7 +199,7 @@ OPSETS = range(17, 21)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overrides(Record):
+class Overrides:
     """What the user changes on a model's way from token vectors to an embedding.
 
     Attributes:
@@ -211,7 +210,7 @@ class Overrides(Record):
 
     pooling: PoolingMode | None = None
     normalize: bool = False
-    dimensions: Positive | None = None
+    dimensions: int | None = None
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import OptimizationLevel, Output, Overrides, PoolingMode, Precision
+from embconvert.config import OptimizationLevel, Output, PoolingMode, Precision
 from embconvert.fidelity.figures import (
     HISTOGRAM_EDGES,
     Fidelity,
@@ -20,6 +20,7 @@ from embconvert.manifest import (
     EmbeddingRecord,
     MachineRecord,
     Manifest,
+    OverridesRecord,
     SourceRecord,
     ToolRecord,
     VerificationRecord,
@@ -151,7 +152,7 @@ def manifest_of(
         "max_seq_length": 256,
         "modules": ("Transformer", "Pooling"),
         "model": EmbeddingRecord(pooling=(PoolingMode.MEAN,), dimension=384),
-        "overrides": Overrides(),
+        "overrides": OverridesRecord(),
         "output": Output.BOTH,
         "trust_remote_code": False,
         "card": SourceCard(license="apache-2.0", languages=("en",)),

@@ -38,6 +38,7 @@ from embconvert.folder.disk import (
     uninterrupted,
 )
 from embconvert.folder.lock import FolderLock
+from embconvert.folder.parent import Parent, identity
 from embconvert.folder.published import read_manifest
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
 from embconvert.manifest.codec import as_text
@@ -74,8 +75,7 @@ class Staging:
         self.folder = self._sibling("staging")
         self.work = self.folder / ".work"
         self._lock = FolderLock(self.target, say)
-        #: Of the folder above the output folder, and of the staged folder.
-        self._parent: int | None = None
+        self._parent: Parent | None = None
         self._identity: tuple[int, int] | None = None
         self._leftovers: list[Path] = []
         self._made_parents: list[Path] = []
@@ -99,12 +99,11 @@ class Staging:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.target))
         self._made_parents = [p for p in self.target.parents if not p.exists()]
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self._parent = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._parent = Parent(self.target.parent)
         self._lock.acquire()
         self._bring_back()
         self._leftovers = self._siblings("staging")
-        os.mkdir(self.folder.name, dir_fd=self._parent)
-        self._identity = _identity(self.folder.lstat())
+        self._identity = self._parent.make(self.folder.name)
         self.work.mkdir()
 
     def __exit__(
@@ -134,8 +133,7 @@ class Staging:
         """
         assert self._parent is not None
         try:
-            parent = _identity(self.target.parent.stat())
-            if parent != _identity(os.fstat(self._parent)):
+            if not self._parent.is_in_place:
                 raise OutputError(
                     f"{self.target.parent} was replaced while the run worked in it", "run it again"
                 )
@@ -144,7 +142,7 @@ class Staging:
             raise self._removed() from error
         if stat.S_ISLNK(folder.st_mode):
             raise OutputError(f"{self.folder} was replaced by a link", "remove it and run it again")
-        if _identity(folder) != self._identity:
+        if identity(folder) != self._identity:
             raise self._removed()
 
     def _removed(self) -> OutputError:
@@ -159,7 +157,7 @@ class Staging:
                 self._bring_back()
                 self._lock.release()
             if self._parent is not None:
-                os.close(self._parent)
+                self._parent.close()
                 self._parent = None
             if failed:
                 # A run that failed leaves no trace, not even empty folders.
@@ -222,7 +220,7 @@ class Staging:
                     self._link(folder / part.path, staged)
                     # The name may lead elsewhere by now, and another run may have replaced the
                     # file: what was linked must be what was opened, and is compared.
-                    if _identity(staged.lstat()) != _identity(os.fstat(source.fileno())):
+                    if identity(staged.lstat()) != identity(os.fstat(source.fileno())):
                         self._copy(source, staged)
                 if not self._is_staged(part, staged):
                     staged.unlink()
@@ -336,7 +334,7 @@ class Staging:
         if self._rename():
             return
         assert self._parent is not None
-        if exchange(self._parent, self.folder.name, self.target.name):
+        if exchange(self._parent.descriptor, self.folder.name, self.target.name):
             self._discard(self.folder)
         else:
             self._replace()
@@ -353,9 +351,8 @@ class Staging:
         return True
 
     def _move(self, folder: Path, to: Path) -> None:
-        """Gives a folder another name; both are in the folder that was opened at the beginning."""
         assert self._parent is not None
-        os.rename(folder.name, to.name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+        self._parent.move(folder.name, to.name)
 
     def _replace(self) -> None:
         """For file systems that cannot swap two folders: the old one steps aside first.
@@ -388,24 +385,14 @@ class Staging:
         with contextlib.suppress(OSError):
             self._move(folder, trash)
         for path in (trash, *self._siblings("trash")):  # those of killed runs too
-            shutil.rmtree(path.name, ignore_errors=True, dir_fd=self._parent)
+            self._parent.remove(path.name)
 
     def _sibling(self, kind: str) -> Path:
         return self.target.parent / f"{_prefix(self.target, kind)}{secrets.token_hex(4)}"
 
     def _siblings(self, kind: str) -> list[Path]:
         """Returns the folders of a kind beside the output folder; no links to folders."""
-        if self._parent is None or not os.access(self.target.parent, os.R_OK | os.X_OK):
+        if self._parent is None:
             return []
-        with os.scandir(self._parent) as found:
-            prefix = _prefix(self.target, kind)
-            names = [
-                entry.name
-                for entry in found
-                if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False)
-            ]
-        return [self.target.parent / name for name in sorted(names)]
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
+        names = self._parent.folders(_prefix(self.target, kind))
+        return [self.target.parent / name for name in names]

@@ -21,11 +21,11 @@ from embconvert.manifest.records import (
     MachineRecord,
     Manifest,
     SearchRecord,
-    SourceRecord,
     ToolRecord,
     TriedRecord,
     VerificationRecord,
 )
+from embconvert.manifest.sources import OverridesRecord, SourceRecord
 
 __all__ = [
     "CARD_FILE",
@@ -39,6 +39,7 @@ __all__ = [
     "MachineRecord",
     "Manifest",
     "ModelRecord",
+    "OverridesRecord",
     "RerankerRecord",
     "SearchRecord",
     "SourceRecord",

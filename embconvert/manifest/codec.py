@@ -162,7 +162,8 @@ def _in_words(error: "ValidationError", value: Any) -> str:
     kind, context = first["type"], first.get("ctx") or {}
     if kind == "json_invalid":
         return f"is no JSON: {context.get('error', first['msg'])}"
-    return f"{_path(first['loc'], value)} {_must(kind, context, first['msg'])}"
+    path = _path(first["loc"], value, is_missing=kind == "missing")
+    return f"{path} {_must(kind, context, first['msg'])}"
 
 
 def _must(kind: str, context: Mapping[str, Any], message: str) -> str:
@@ -187,7 +188,7 @@ def _must(kind: str, context: Mapping[str, Any], message: str) -> str:
     return f"is wrong: {message}"
 
 
-def _path(location: tuple[int | str, ...], value: Any) -> str:
+def _path(location: tuple[int | str, ...], value: Any, *, is_missing: bool) -> str:
     """Returns a field's path; leaves out what names no field but a choice of the library's."""
     path = ""
     for place, part in enumerate(location):
@@ -195,7 +196,7 @@ def _path(location: tuple[int | str, ...], value: Any) -> str:
         if isinstance(part, int):
             value = value[part] if isinstance(value, list) and part < len(value) else None
             path += f"[{part}]"
-        elif isinstance(value, dict) and (part in value or is_last) and part != "[key]":
+        elif isinstance(value, dict) and (part in value or (is_missing and is_last)):
             value = value.get(part)
             path += f".{_shown(part)}"
     return path.removeprefix(".") or "it"

@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 from annotated_types import MaxLen, MinLen
 
 from embconvert.architectures import FUSED_ATTENTION
-from embconvert.config import Layout, OptimizationLevel, Output, Overrides, Precision
+from embconvert.config import Layout, OptimizationLevel, Precision
 from embconvert.constraints import (
-    Commit,
     Count,
     GraphSize,
     Identifier,
@@ -31,20 +30,12 @@ from embconvert.constraints import (
 )
 from embconvert.fidelity.figures import Fidelity, Similarity
 from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.late_interaction import LateInteraction
-from embconvert.manifest.kinds import (
-    EmbeddingRecord,
-    LateInteractionRecord,
-    ModelRecord,
-    RerankerRecord,
-    SparseRecord,
-)
+from embconvert.manifest.sources import Files, SourceRecord
 from embconvert.model import (
     FileRecord,
     Fusion,
     KeptNode,
     OnnxArtifact,
-    SourceCard,
     TensorInfo,
 )
 
@@ -59,7 +50,6 @@ PAGES = (REPORT_FILE, CARD_FILE)
 #: An option's value; several are a tuple.
 Setting = Text | bool | int | float | tuple[Text, ...] | None
 Tensors = Annotated[tuple[TensorInfo, ...], MinLen(1), MaxLen(1000)]
-Files = Annotated[tuple[FileRecord, ...], MaxLen(10_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,60 +151,6 @@ class ToolRecord(Record):
     name: Literal["embconvert"] = "embconvert"
     version: Identifier
     commands: Annotated[tuple[Text, ...], MinLen(1), MaxLen(1000)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceRecord(Record):
-    """The source, and what was made of it.
-
-    Attributes:
-        model_id: A hub id or a local folder, as given.
-        revision: The hub's commit; None for a local folder.
-        digest: Over the names and contents of all source files.
-        model_type: As its config.json says.
-        hidden_size: Likewise; None when it does not say.
-        num_heads: Likewise.
-        max_seq_length: Tokens after which a text is cut; None when none is.
-        modules: Classes of the sentence-transformers modules.
-        model: What is special to its kind.
-        overrides: What the user changed of the model: --pooling, --normalize, --dimensions.
-        output: What the graphs give: --output.
-        trust_remote_code: Whether Python code that comes with the source was run.
-        card: What its model card says.
-        files: All that count.
-    """
-
-    model_id: Text
-    revision: Commit | None
-    digest: Sha256
-    model_type: Name
-    hidden_size: Count | None
-    num_heads: Count | None
-    max_seq_length: Positive | None
-    modules: Annotated[tuple[Name, ...], MaxLen(100)]
-    model: ModelRecord
-    overrides: Overrides
-    output: Output
-    trust_remote_code: bool
-    card: SourceCard
-    files: Annotated[Files, MinLen(1)]
-
-    @property
-    def pooling(self) -> tuple[str, ...]:
-        """How the vectors of tokens become one; empty where they don't."""
-        is_pooled = isinstance(self.model, EmbeddingRecord | SparseRecord)
-        return self.model.pooling if is_pooled else ()  # type: ignore[union-attr]
-
-    @property
-    def dimension(self) -> int | None:
-        """Length of a vector; None when there is none, or it is not known."""
-        return None if isinstance(self.model, RerankerRecord) else self.model.dimension
-
-    @property
-    def late_interaction(self) -> LateInteraction | None:
-        """How queries and documents are read; None for models of other kinds."""
-        is_late = isinstance(self.model, LateInteractionRecord)
-        return self.model.late_interaction if is_late else None  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,41 @@ def test_a_whole_folder_passes_and_is_not_changed(folder: Path, tiny_bert: Path)
     assert {name: hash_file(folder / name) for name in files_in(folder)} == before
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--dimensions", "8", "--force_dimensions"),
+        ("--normalize",),
+        ("--output", "sentence"),
+        ("--pooling", "cls"),
+    ],
+)
+def test_a_source_is_compared_as_it_was_converted(
+    tiny_bert: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    made = embconvert("export", "--model_id", tiny_bert, "--output_parent_dir", tmp_path, *options)
+    assert made.code == 0, made.stderr
+    folder = Path(made.stdout.strip())
+    outcome = embconvert("verify", folder, "--against", tiny_bert)
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.stdout.startswith("onnx/model.onnx: mean cosine 1.00000 (when converted 1.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [(1, "was written by an older embconvert; it is made again"), (2.5, "counts as empty")],
+)
+def test_a_manifest_of_another_version_is_told_and_the_folder_made_again(
+    folder: Path, tiny_bert: Path, version: float, said: str
+) -> None:
+    change_manifest(folder, lambda manifest: manifest.update(schema_version=version))
+    words = ("--model_id", tiny_bert, "--output_parent_dir", folder.parent, "--skip_validation")
+    again = embconvert("export", *words)
+    assert again.code == 0, again.stderr
+    assert said in again.stderr
+    assert again.manifest["schema_version"] == 2
+
+
 def change_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path = folder / "embconvert.json"
     manifest = json.loads(path.read_text())
