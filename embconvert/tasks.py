@@ -14,7 +14,7 @@ from embconvert.fidelity.texts import Item, batches, calibration_items, calibrat
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
 from embconvert.fidelity.workload import Workload
 from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
-from embconvert.graph.onnx_file import write_model
+from embconvert.graph.onnx_file import weight_files, write_model
 from embconvert.kinds import KINDS, Kind
 from embconvert.late_interaction import LateInteraction
 from embconvert.manifest import ModelRecord
@@ -151,6 +151,15 @@ def embed_with_source(
     advance = _in_texts(reporter, sum(map(len, groups)))
     batches_of_texts = [[texts[i] for i in group] for group in groups]
     return _loaded[0].encode(batches_of_texts, advance, layer_by_layer=layer_by_layer)
+
+
+def files_of_weights(reporter: Reporter, path: Path) -> tuple[str, ...] | str:
+    """Returns the files beside a graph that its weights are in; what is wrong, in words, if any."""
+    del reporter
+    try:
+        return weight_files(path)
+    except (ValueError, OSError) as error:
+        return str(error)
 
 
 def embed_with_graph(

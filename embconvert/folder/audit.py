@@ -26,11 +26,11 @@ from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manife
 from embconvert.manifest.codec import fidelity_as_json
 from embconvert.manifest.requesting import request_from
 from embconvert.processes.resources import available_memory_bytes, limit_threads
-from embconvert.processes.workers import WorkerCrashed, Workers
+from embconvert.processes.workers import Worker, WorkerCrashed, Workers
 from embconvert.regular_files import open_regular
 from embconvert.requests import Finished, Request, VerifyRequest
 from embconvert.source.kind import settle_kind
-from embconvert.tasks import embed_with_graph
+from embconvert.tasks import embed_with_graph, files_of_weights
 
 # What a cosine may lose on another kind of CPU: int8 kernels add up in another order.
 _TOLERANCE = 0.005
@@ -152,6 +152,7 @@ def _run_graphs(
             workers.take() as worker,
         ):
             try:
+                _check_weights(folder, record, worker)
                 run: WorkloadRun | str = worker.call(
                     embed_with_graph,
                     record.artifact(folder),
@@ -168,6 +169,26 @@ def _run_graphs(
         if not run.embeddings.is_finite:
             raise _drifted(record, "it gives values that are not numbers")
     return [_Checked(record=record, fidelity=None) for record in manifest.artifacts]
+
+
+def _check_weights(folder: Path, record: ArtifactRecord, worker: Worker) -> None:
+    """Refuses a graph whose weights are in another file than the one that was compared.
+
+    Raises:
+        SourceError: They are.
+        FidelityError: It is no graph.
+    """
+    found: tuple[str, ...] | str = worker.call(files_of_weights, folder / record.path)
+    if isinstance(found, str):
+        raise _drifted(record, found)
+    external = record.external_data
+    listed = () if external is None else (external.path.rpartition("/")[2],)
+    if found != listed:
+        raise SourceError(
+            f"{folder / record.path} reads {', '.join(found) or 'no other file'}, and the manifest "
+            f"lists {', '.join(listed) or 'none'} for its weights",
+            "convert the model again",
+        )
 
 
 def _is_short_of_memory(manifest: Manifest) -> bool:
@@ -195,6 +216,11 @@ def _compare_with_source(
     )
     checked = []
     for record in manifest.artifacts:
+        try:
+            with workers.take() as worker:
+                _check_weights(request.folder, record, worker)
+        except WorkerCrashed as crash:
+            raise _drifted(record, str(crash)) from crash
         try:
             fidelity = verifier.verify(record.artifact(request.folder), record.path)
         except FidelityError as error:

@@ -1,11 +1,13 @@
 """`embconvert verify`: a published folder is what its manifest says, and still of its source."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import zoo
 from conftest import Outcome, embconvert, files_in
@@ -161,3 +163,33 @@ def assert_refused(outcome: Outcome, code: int, message: str) -> None:
     assert message in error
     assert hint.startswith("hint: ")
     assert outcome.stdout == ""
+
+
+def weights_outside(folder: Path) -> Path:
+    """Gives a graph its weights in a file that the manifest does not list; returns the graph."""
+    path = folder / "onnx" / "model.onnx"
+    model = onnx.load(str(path))
+    path.unlink()
+    onnx.save(model, str(path), save_as_external_data=True, location="secret", size_threshold=0)
+    return path
+
+
+def test_weights_in_a_file_that_is_not_listed_are_not_read(folder: Path) -> None:
+    path = weights_outside(folder)
+
+    def vouch(manifest: dict[str, Any]) -> None:
+        entry = next(a for a in manifest["artifacts"] if a["path"] == "onnx/model.onnx")
+        entry.update(sha256=hash_file(path), size_bytes=path.stat().st_size)
+
+    change_manifest(folder, vouch)
+    assert_refused(embconvert("verify", folder), 3, "reads secret, and the manifest lists none")
+
+
+def test_a_tokenizer_that_is_not_listed_is_not_read(folder: Path) -> None:
+    def forget(manifest: dict[str, Any]) -> None:
+        manifest["files"] = [f for f in manifest["files"] if f["path"] != "tokenizer.json"]
+
+    change_manifest(folder, forget)
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer.json")
+    assert_refused(embconvert("verify", folder), 3, "lists no tokenizer.json")
