@@ -23,7 +23,7 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-fleet bench-container bench-memory bench-quality docs lock clean
+.PHONY: help demo test test-unit test-integration test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-fleet bench-container bench-memory bench-quality docs schema lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -111,6 +111,9 @@ bench-memory: $(VENV)/.dev .venv-peers/.installed ## measure conversions under m
 
 docs: $(VENV)/.dev ## write the pages that are made of tables: docs/settings.md
 	PYTHONPATH=. $(BIN)/python docs/make_settings.py
+
+schema: $(VENV)/.dev ## write the manifest's JSON Schema from its records
+	$(BIN)/python -m embconvert.manifest.schema
 
 lock: $(VENV)/.dev ## pin every package anew, by version and hash
 	$(COMPILE) --upgrade -o requirements/runtime.txt requirements/runtime.in

@@ -43,8 +43,7 @@ class Reading(StrEnum):
 class Measure(StrEnum):
     """How near what a graph gives is to what the source gives, for one text or pair; 1 is the same.
 
-    The words are those of the figures: of an embedding model the manifest has a `mean_cosine`, of
-    a reranker a `mean_agreement`.
+    The words are the manifest's: `fidelity.similarity.measure`.
     """
 
     #: Between two vectors.
@@ -89,7 +88,6 @@ class KindRules:
         reference: What it is compared with, for people.
         layouts: Those whose program can load it.
         overrides: The options that change what it gives.
-        facts: What the manifest says of such a source alone, by name.
         pipeline_tag: The hub's name of what it does.
         tags: The hub's tags, beside those of every conversion.
     """
@@ -106,7 +104,6 @@ class KindRules:
     reference: str
     layouts: tuple[Layout, ...]
     overrides: tuple[str, ...] = ()
-    facts: tuple[str, ...] = ()
     pipeline_tag: str
     tags: tuple[str, ...]
 
@@ -156,7 +153,6 @@ KINDS: Mapping[Kind, KindRules] = MappingProxyType(
                 Layout.HUB, Layout.TRANSFORMERSJS, Layout.FASTEMBED, Layout.TEI, Layout.VESPA,
                 Layout.SINGLEFILE,
             ),
-            facts=("labels", "activation"),
             pipeline_tag="text-ranking",
             tags=(
                 "sentence-transformers", "cross-encoder", "reranker", "onnx", "transformers.js",
@@ -175,7 +171,6 @@ KINDS: Mapping[Kind, KindRules] = MappingProxyType(
             unit="vector",
             reference="sentence-transformers SparseEncoder.encode(), float32, no prompt",
             layouts=(Layout.HUB, Layout.SINGLEFILE),
-            facts=("similarity", "max_active_dims"),
             pipeline_tag="feature-extraction",
             tags=("sentence-transformers", "sparse-encoder", "sparse", "splade", "onnx"),
         ),
@@ -192,7 +187,6 @@ KINDS: Mapping[Kind, KindRules] = MappingProxyType(
             reference="sentence-transformers MultiVectorEncoder.encode_query() and "
             "encode_document(), float32",
             layouts=(Layout.HUB, Layout.VESPA, Layout.SINGLEFILE),
-            facts=("similarity", "late_interaction"),
             pipeline_tag="feature-extraction",
             tags=(
                 "sentence-transformers", "multi-vector", "colbert", "late-interaction", "onnx",

@@ -1,12 +1,15 @@
 """How a late-interaction model reads queries and documents, and which token vectors count."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import MaxLen
+
+from embconvert.constraints import Count, Positive, Record, Text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expansion:
+class Expansion(Record):
     """How short queries are filled up: ColBERT's trick, by which a model adds words of its own.
 
     Attributes:
@@ -16,14 +19,14 @@ class Expansion:
         fixed: Whether longer queries are cut to the length.
     """
 
-    length: int
-    token_id: int
+    length: Positive
+    token_id: Count
     attend: bool
     fixed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class LateInteraction:
+class LateInteraction(Record):
     """What a program must do beside running the graph, for what sentence-transformers gives.
 
     Attributes:
@@ -36,31 +39,13 @@ class LateInteraction:
         skipped_in: In what they do not count: "query", "document" or both.
     """
 
-    query_prompt: str
-    document_prompt: str
-    query_length: int | None
-    document_length: int | None
+    query_prompt: Text
+    document_prompt: Text
+    query_length: Positive | None
+    document_length: Positive | None
     expansion: Expansion | None
-    skipped_ids: tuple[int, ...]
-    skipped_in: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns it as plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> "LateInteraction":
-        """Reads it back.
-
-        Raises:
-            KeyError: A field is missing.
-            TypeError: A field is unknown.
-        """
-        expansion = value["expansion"]
-        return cls(
-            **{**value, "expansion": Expansion(**expansion) if expansion else None}
-            | {name: tuple(value[name]) for name in ("skipped_ids", "skipped_in")}
-        )
+    skipped_ids: Annotated[tuple[Count, ...], MaxLen(1_000_000)]
+    skipped_in: Annotated[tuple[Literal["query", "document"], ...], MaxLen(2)]
 
     def prompt(self, *, query: bool) -> str:
         """Returns what goes before a text."""

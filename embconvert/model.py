@@ -4,10 +4,23 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import MaxLen
 
 from embconvert.architectures import Architecture
 from embconvert.config import OptimizationLevel, Precision
+from embconvert.constraints import (
+    Count,
+    Identifier,
+    Name,
+    Positive,
+    Record,
+    RelativePath,
+    Sha256,
+    Size,
+    Text,
+)
 from embconvert.kinds import Kind
 
 #: Weights above this go to a file of their own; protobuf's limit is 2 GiB for the whole message.
@@ -15,7 +28,7 @@ EXTERNAL_DATA_THRESHOLD_BYTES = 2**31 - 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileRecord:
+class FileRecord(Record):
     """One file of the source or of the output.
 
     Attributes:
@@ -24,13 +37,13 @@ class FileRecord:
         size_bytes: Length of the content.
     """
 
-    path: str
-    sha256: str
-    size_bytes: int
+    path: RelativePath
+    sha256: Sha256
+    size_bytes: Size
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceCard:
+class SourceCard(Record):
     """What the source's model card says that goes with the model wherever it goes.
 
     Attributes:
@@ -40,10 +53,10 @@ class SourceCard:
         languages: As the card names them.
     """
 
-    license: str | None = None
-    license_name: str | None = None
-    license_link: str | None = None
-    languages: tuple[str, ...] = ()
+    license: Name | None = None
+    license_name: Name | None = None
+    license_link: Name | None = None
+    languages: Annotated[tuple[Name, ...], MaxLen(1000)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +127,12 @@ class ResolvedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TensorInfo:
+class TensorInfo(Record):
     """An input or output of a graph; a dynamic dimension is its name."""
 
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
+    name: Text
+    dtype: Identifier
+    shape: Annotated[tuple[Count | Text, ...], MaxLen(100)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +180,7 @@ class ExportedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fusion:
+class Fusion(Record):
     """What became of one kind of operator, as attention.
 
     Attributes:
@@ -176,9 +189,9 @@ class Fusion:
         left: How many are not, by the reason.
     """
 
-    kind: str
-    fused: int
-    left: Mapping[str, int]
+    kind: Name
+    fused: Count
+    left: Annotated[Mapping[Text, Positive], MaxLen(1000)]
 
     @property
     def found(self) -> int:
@@ -202,7 +215,7 @@ class OptimizedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptNode:
+class KeptNode(Record):
     """A node that a quantization left as it was, though it is of a kind that it changes.
 
     Attributes:
@@ -211,9 +224,9 @@ class KeptNode:
         reason: In words.
     """
 
-    node: str
-    operator: str
-    reason: str
+    node: Text
+    operator: Name
+    reason: Text
 
 
 @dataclass(frozen=True, kw_only=True)

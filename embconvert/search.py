@@ -4,10 +4,10 @@ The best is the smallest file that keeps the whole budget. Candidates are tried 
 on, so the first one that holds is the best, and nothing larger need be tried.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 from embconvert.compat import oldest_for_precision
 from embconvert.config import (
@@ -23,6 +23,7 @@ from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor, shortfall
 from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.layouts import LAYOUTS
+from embconvert.manifest import SearchRecord, TriedRecord
 from embconvert.requests import Request
 from embconvert.steps import EXPORTED_FILE, Step, optimized_file, placed, quantize_step
 
@@ -96,13 +97,9 @@ class Budget:
             parts.append(f"at least {self.min_speedup:g} times as fast as float32")
         return ", ".join(parts)
 
-    def as_json(self) -> dict[str, Any]:
-        """Returns it as plain JSON values; what only other kinds of models have is left out."""
-        value = asdict(self)
-        if self.measure is Measure.COSINE:
-            del value["measure"], value["floor"]["rank_correlation"]
-            del value["floor"]["token_cosine"]
-        return value
+    def as_text(self) -> str:
+        """Returns all of it as JSON, which tells one budget from another."""
+        return json.dumps(asdict(self), sort_keys=True)
 
     def cannot_fit(self, expected_bytes: int, float32_bytes: int) -> bool:
         """Whether a file of about this size is too large for sure."""
@@ -160,6 +157,11 @@ class Candidate:
     speedup: float | None = None
     outcome: str | None = None
 
+    @property
+    def is_made(self) -> bool:
+        """Whether there was a file to measure."""
+        return self._figures() is not None
+
     def dominates(self, other: "Candidate") -> bool:
         """Whether it is as small, as near and as fast as another, and in one of them better."""
         ours, theirs = self._figures(), other._figures()
@@ -171,27 +173,26 @@ class Candidate:
         """Returns what more is better of; None when it was not made."""
         if self.size_bytes is None or self.fidelity is None:
             return None
-        return -self.size_bytes, self.fidelity.mean_cosine, self.speedup or 0.0
+        return -self.size_bytes, self.fidelity.similarity.mean, self.speedup or 0.0
 
 
-def search_record(budget: Budget, candidates: Sequence[Candidate]) -> dict[str, Any]:
+def search_record(budget: Budget, candidates: Sequence[Candidate]) -> SearchRecord:
     """Returns what was tried and for what, as the manifest keeps it."""
-    entries = []
-    for candidate in candidates:
-        figures = candidate.fidelity
-        made = figures is not None and candidate.size_bytes is not None
-        entries.append(
-            {
-                "name": candidate.name,
-                "size_bytes": candidate.size_bytes,
-                f"mean_{budget.measure}": figures.mean_cosine if figures else None,
-                f"min_{budget.measure}": figures.min_cosine if figures else None,
-                "speedup": candidate.speedup,
-                "outcome": candidate.outcome,
-                "on_frontier": made and not any(c.dominates(candidate) for c in candidates),
-            }
-        )
-    return {"budget": str(budget), "candidates": entries}
+    return SearchRecord(
+        budget=str(budget),
+        candidates=tuple(
+            TriedRecord(
+                name=candidate.name,
+                size_bytes=candidate.size_bytes,
+                similarity=candidate.fidelity.similarity if candidate.fidelity else None,
+                speedup=candidate.speedup,
+                outcome=candidate.outcome,
+                on_frontier=candidate.is_made
+                and not any(c.dominates(candidate) for c in candidates),
+            )
+            for candidate in candidates
+        ),
+    )
 
 
 def frontier_rows(candidates: Sequence[Candidate], float32_bytes: int) -> list[list[str]]:
@@ -211,7 +212,8 @@ def frontier_rows(candidates: Sequence[Candidate], float32_bytes: int) -> list[l
             row += ["-", "-", "-"]
         else:
             speed = "-" if candidate.speedup is None else f"{candidate.speedup:.2f}x"
-            row += [f"{figures.mean_cosine:.5f}", f"{figures.min_cosine:.5f}", speed]
+            near = figures.similarity
+            row += [f"{near.mean:.5f}", f"{near.min:.5f}", speed]
         rows.append([*row, outcome])
     return rows
 
@@ -281,7 +283,7 @@ def make_search(
             continue
         (step,) = placed([step], rules, step)
         # A file that a search chose is reused for the same search only.
-        settings = {**step.settings, "budget": budget.as_json()}
+        settings = {**step.settings, "budget": budget.as_text()}
         step = replace(step, floor=Floor(mean_cosine=-1.0), settings=settings)
         if step.settings not in [c.settings for c in candidates]:
             candidates.append(step)

@@ -3,9 +3,8 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 from embconvert.compat import oldest_for_precision
 from embconvert.config import (
@@ -21,6 +20,9 @@ from embconvert.fidelity.floors import Floor, floor_for
 from embconvert.kinds import KINDS, Kind
 from embconvert.layouts import LayoutRules
 from embconvert.requests import Request
+
+#: An option's value; several are a tuple.
+Setting = str | bool | int | float | tuple[str, ...] | None
 
 EXPORTED_FILE = "onnx/model.onnx"
 #: In the staged folder; what lies there is never published.
@@ -69,7 +71,7 @@ class Step:
     level: OptimizationLevel
     precision: Precision
     floor: Floor | None
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Setting]
     options: QuantizeOptions = field(default_factory=QuantizeOptions)
 
     @property
@@ -146,8 +148,10 @@ def export_step(request: Request, kind: Kind) -> Step:
         floor=_floor(request, kind, Precision.FLOAT32),
         settings={
             "opset": request.opset,
-            "output": request.output,
-            **asdict(request.overrides),
+            "output": str(request.output),
+            "pooling": None if request.pooling is None else str(request.pooling),
+            "normalize": request.normalize,
+            "dimensions": request.dimensions,
             **of_kind,
         },
     )
@@ -184,7 +188,10 @@ def quantize_step(
     """
     _refuse_too_new(request, precision)
     options = _quantize_options(request, precision)
-    settings: dict[str, Any] = {"precision": str(precision), "recipes": list(options.recipes)}
+    settings: dict[str, Setting] = {
+        "precision": str(precision),
+        "recipes": tuple(map(str, options.recipes)),
+    }
     if precision in (Precision.QINT8, Precision.QUINT8, Precision.QINT8_STATIC):
         settings |= {"per_channel": options.per_channel, "reduce_range": options.reduce_range}
     if precision is Precision.QFLOAT8:

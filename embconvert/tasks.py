@@ -1,6 +1,6 @@
 """What runs in worker processes; see workers.Worker.call."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from embconvert.fidelity.tokenization import INPUTS, TokenizedTexts, tokenize
 from embconvert.fidelity.workload import Workload
 from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
 from embconvert.graph.given import check_given, load_problem, read_given, run_problem
-from embconvert.graph.onnx_file import write_model
+from embconvert.graph.onnx_file import weight_files, write_model
 from embconvert.kinds import KINDS, Kind
 from embconvert.late_interaction import LateInteraction
+from embconvert.manifest import ModelRecord
 from embconvert.model import (
     ExportedModel,
     OnnxArtifact,
@@ -49,20 +50,16 @@ class SourceFacts:
     """What only the loaded source model tells.
 
     Attributes:
-        pooling: Its pooling modes.
+        model: What a consumer of this kind of model must know.
         modules: The classes of its modules.
-        dimension: Length of a sentence embedding.
         max_seq_length: Tokens after which it truncates.
         rows: Of its table of token embeddings; None when it has none.
-        of_kind: What a consumer of this kind of model must know, as plain JSON values.
     """
 
-    pooling: tuple[str, ...]
+    model: ModelRecord
     modules: tuple[str, ...]
-    dimension: int | None
     max_seq_length: int | None
     rows: int | None
-    of_kind: Mapping[str, Any]
 
 
 def load_source(
@@ -99,12 +96,10 @@ def load_source(
     save_missing_files(source, folder)
     _loaded[:] = [source]
     return SourceFacts(
-        pooling=source.pooling,
+        model=source.record,
         modules=source.modules,
-        dimension=source.dimension,
         max_seq_length=source.max_seq_length,
         rows=source.rows,
-        of_kind=source.facts,
     )
 
 
@@ -202,6 +197,15 @@ def embed_with_source(
     advance = _in_texts(reporter, sum(map(len, groups)))
     batches_of_texts = [[texts[i] for i in group] for group in groups]
     return _loaded[0].encode(batches_of_texts, advance, layer_by_layer=layer_by_layer)
+
+
+def files_of_weights(reporter: Reporter, path: Path) -> tuple[str, ...] | str:
+    """Returns the files beside a graph that its weights are in; what is wrong, in words, if any."""
+    del reporter
+    try:
+        return weight_files(path)
+    except (ValueError, OSError) as error:
+        return str(error)
 
 
 def embed_with_graph(
@@ -317,14 +321,14 @@ class Calibration:
         folder: Has the tokenizer.
         max_seq_length: Of the model.
         kind: Of the model.
-        late_interaction: How it reads queries and documents, as in the manifest.
+        late_interaction: How it reads queries and documents, where it is of that kind.
     """
 
     dataset: Path | None
     folder: Path
     max_seq_length: int | None
     kind: Kind
-    late_interaction: Mapping[str, Any] | None = None
+    late_interaction: LateInteraction | None = None
 
 
 def quantize_graph(
@@ -345,12 +349,7 @@ def quantize_graph(
         items = calibration_items(texts, KINDS[calibration.kind].reading)
         limit = min(calibration.max_seq_length or _CALIBRATION_TOKENS, _CALIBRATION_TOKENS)
         late = calibration.late_interaction
-        tokenized = tokenize(
-            calibration.folder,
-            items,
-            max_length=limit,
-            late=LateInteraction.parse(late) if late is not None else None,
-        )
+        tokenized = tokenize(calibration.folder, items, max_length=limit, late=late)
         if tokens is not None:
             tokenized = tokenized.sample(tokens)
         for group in batches(tokenized.lengths, texts=16):

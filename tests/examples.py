@@ -4,16 +4,41 @@ import json
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import OptimizationLevel, Precision
-from embconvert.fidelity.figures import HISTOGRAM_EDGES, Fidelity, LayerCosine, TextCosine
+from embconvert.config import OptimizationLevel, Output, PoolingMode, Precision
+from embconvert.fidelity.figures import (
+    HISTOGRAM_EDGES,
+    Fidelity,
+    LayerCosine,
+    Similarity,
+    WorstText,
+)
 from embconvert.graph.streams import hash_file
-from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest
-from embconvert.model import FileRecord, TensorInfo
+from embconvert.kinds import Measure
+from embconvert.manifest import (
+    MANIFEST_FILE,
+    ArtifactRecord,
+    EmbeddingRecord,
+    MachineRecord,
+    Manifest,
+    OverridesRecord,
+    SourceRecord,
+    ToolRecord,
+    VerificationRecord,
+)
+from embconvert.manifest.codec import as_text
+from embconvert.model import FileRecord, SourceCard, TensorInfo
 
 #: The smallest tokenizer.json that is one.
 TOKENIZER = '{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}'
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def similarity(loss: float, measure: Measure = Measure.COSINE) -> Similarity:
+    """How near a graph is that is about this far (1 - cosine) from the reference."""
+    return Similarity(
+        measure=measure, mean=1 - loss, p1=1 - 2 * loss, min=1 - 3 * loss, batch=1 - 2 * loss
+    )
 
 
 def fidelity(loss: float, *, bin_number: int, speed: float = 100.0, **changes: Any) -> Fidelity:
@@ -24,14 +49,12 @@ def fidelity(loss: float, *, bin_number: int, speed: float = 100.0, **changes: A
         "texts": 270,
         "max_abs_diff": loss,
         "relative_diff": loss,
-        "mean_cosine": 1 - loss,
-        "p1_cosine": 1 - 2 * loss,
-        "min_cosine": 1 - 3 * loss,
+        "similarity": similarity(loss),
         "rank_correlation": 1 - loss,
-        "batch_cosine": 1 - 2 * loss,
         "token_mean_cosine": 1 - loss,
         "worst_texts": tuple(
-            TextCosine(text=f"multilingual-ko-00{n}", cosine=1 - loss * (4 - n)) for n in (1, 2, 3)
+            WorstText(text=f"multilingual-ko-00{n}", similarity=1 - loss * (4 - n))
+            for n in (1, 2, 3)
         ),
         "histogram": tuple(histogram),
         "texts_per_second": speed,
@@ -105,42 +128,57 @@ def published(folder: Path, *graphs: ArtifactRecord, **source: Any) -> Manifest:
         )  # fmt: skip
     (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "[PAD]"}))
     config = folder / "tokenizer_config.json"
-    manifest = Manifest(
-        tool_version="0.1.0",
-        source={
-            "model_id": "org/example-model",
-            "revision": "1234567890" * 4,
-            "digest": "0" * 64,
-            "model_type": "bert",
-            "hidden_size": 384,
-            "num_heads": 12,
-            "max_seq_length": 256,
-            "pooling": ["mean"],
-            "dimension": 384,
-            "pooling_override": None,
-            "trust_remote_code": False,
-            "license": "apache-2.0",
-            "license_name": None,
-            "license_link": None,
-            "languages": ["en"],
-            **source,
-        },
-        source_files=(FileRecord(path="config.json", sha256="0" * 64, size_bytes=1),),
-        stack={"python": "3.11.7", "torch": "2.13.0", "onnxruntime": "1.32.0"},
-        machine={"platform": "Linux", "processor": "AMD EPYC", "cpus": 2},
-        verification={
-            "texts_digest": "0" * 64,
-            "texts": 270,
-            "skipped": False,
-            "reference": "sentence-transformers encode(), float32, no prompt",
-        },
-        artifacts=graphs,
+    manifest = manifest_of(
+        *graphs,
         files=(
             FileRecord(
                 path=config.name, sha256=hash_file(config), size_bytes=config.stat().st_size
             ),
         ),
-        commands=("embconvert all --model_id org/example-model --quantize QInt8,Float16",),
+        **source,
     )
-    (folder / MANIFEST_FILE).write_text(json.dumps(manifest.as_json()))
+    (folder / MANIFEST_FILE).write_text(as_text(manifest), encoding="utf-8")
     return manifest
+
+
+def manifest_of(
+    *graphs: ArtifactRecord, files: tuple[FileRecord, ...] = (), **source: Any
+) -> Manifest:
+    """A manifest of some graphs, of a usual source."""
+    values: dict[str, Any] = {
+        "model_id": "org/example-model",
+        "revision": "1234567890" * 4,
+        "digest": "0" * 64,
+        "model_type": "bert",
+        "hidden_size": 384,
+        "num_heads": 12,
+        "max_seq_length": 256,
+        "modules": ("Transformer", "Pooling"),
+        "model": EmbeddingRecord(pooling=(PoolingMode.MEAN,), dimension=384),
+        "overrides": OverridesRecord(),
+        "output": Output.BOTH,
+        "trust_remote_code": False,
+        "card": SourceCard(license="apache-2.0", languages=("en",)),
+        "files": (FileRecord(path="config.json", sha256="0" * 64, size_bytes=1),),
+    }
+    return Manifest(
+        tool=ToolRecord(
+            version="0.1.0",
+            commands=("embconvert all --model_id org/example-model --quantize QInt8,Float16",),
+        ),
+        source=SourceRecord(**(values | source)),
+        stack={
+            "python": "3.11.7", "torch": "2.13.0", "transformers": "5.23.0",
+            "onnxruntime": "1.32.0",
+        },
+        machine=MachineRecord(platform="Linux", processor="AMD EPYC", cpus=2),
+        verification=VerificationRecord(
+            texts_digest="0" * 64,
+            texts=270,
+            skipped=False,
+            execution="whole graph",
+            reference="sentence-transformers encode(), float32, no prompt",
+        ),
+        artifacts=graphs,
+        files=files,
+    )  # fmt: skip

@@ -39,14 +39,14 @@ class WorkloadRun:
 
     Attributes:
         embeddings: A row for each text of each group, in the groups' order.
-        batch_cosine: Lowest cosine between a text's embedding in a batch of its like, in the
+        batch: Lowest cosine between a text's embedding in a batch of its like, in the
             mixed batch, and alone.
         texts_per_second: Over the batches of similar length.
         hidden: The hidden states after each layer, of a graph that ran in pieces; see layers.py.
     """
 
     embeddings: Embeddings
-    batch_cosine: float
+    batch: float
     texts_per_second: float
     hidden: HiddenStates
 
@@ -83,7 +83,7 @@ def _summary(
     rows = range(texts, texts + len(again))
     return WorkloadRun(
         embeddings=embeddings,
-        batch_cosine=float(comparison.likeness(embeddings, again, rows).min()),
+        batch=float(comparison.likeness(embeddings, again, rows).min()),
         texts_per_second=texts / seconds,
         hidden=hidden,
     )

@@ -1,10 +1,23 @@
 """How close two sets of embeddings are; numpy only."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import MaxLen, MinLen
 
+from embconvert.constraints import (
+    Cosine,
+    Count,
+    Distance,
+    MayDiffer,
+    Name,
+    Positive,
+    Rate,
+    Record,
+    Share,
+)
 from embconvert.kinds import Measure
 
 FloatArray = npt.NDArray[np.float32]
@@ -12,7 +25,8 @@ FloatArray = npt.NDArray[np.float32]
 #: Edges between the bins of Fidelity.histogram: distances (1 - cosine) from 1e-7, which is float32
 #: rounding, to 1, four bins to a decade.
 HISTOGRAM_EDGES: tuple[float, ...] = tuple(float(10.0 ** (k / 4)) for k in range(-28, 1))
-#: How many of the texts with the lowest cosines are noted.
+_BINS = len(HISTOGRAM_EDGES) + 1
+#: How many of the texts with the lowest similarities are noted.
 WORST_TEXTS = 10
 
 
@@ -42,15 +56,35 @@ class Embeddings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextCosine:
-    """The lowest cosine of one text, over all batches that it was in."""
+class Similarity(Record):
+    """How near what a graph gives is to what the source gives; 1 is the same.
 
-    text: str
-    cosine: float
+    Attributes:
+        measure: What is told.
+        mean: Over the texts.
+        p1: First percentile.
+        min: Of the text that is farthest off.
+        batch: Lowest between what a text gives alone and in any batch; 1 means that nothing
+            depends on a text's neighbours.
+    """
+
+    measure: Measure
+    mean: Cosine
+    p1: Cosine
+    min: Cosine
+    batch: Cosine
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerCosine:
+class WorstText(Record):
+    """The lowest similarity of one text, over all batches that it was in."""
+
+    text: Name
+    similarity: Cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCosine(Record):
     """How far the hidden states after one layer are from those of the exported graph.
 
     Attributes:
@@ -58,64 +92,54 @@ class LayerCosine:
         cosine: Mean over tokens.
     """
 
-    layer: int
-    cosine: float
+    layer: Count
+    cosine: Cosine
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fidelity:
+class Fidelity(Record):
     """Figures of one graph against the reference.
 
-    Where a name says cosine, it is the figure of the measure: of a reranker's graph, the agreement.
-    A text is a pair of texts there.
+    Of a reranker's graph, a text is a pair of texts.
 
     Attributes:
         texts: Number of texts compared.
         max_abs_diff: Largest absolute difference of any component.
         relative_diff: That, divided by the largest absolute component of the reference.
-        mean_cosine: Mean cosine of the embeddings.
-        p1_cosine: First percentile of the cosines.
-        min_cosine: Lowest cosine.
+        similarity: How near the embeddings are.
         rank_correlation: Spearman's, between the pairwise similarities of the texts in both.
-        batch_cosine: Lowest cosine between a text's embedding alone and in any batch; 1 means
-            that an embedding doesn't depend on its neighbours.
         token_mean_cosine: Lowest cosine of the mean-pooled output 0; None when it has none.
-        worst_texts: Those with the lowest cosines, the lowest first.
-        histogram: Texts by their distance (1 - cosine), between HISTOGRAM_EDGES; the first bin is
-            below the first edge, the last above the last.
+        worst_texts: Those with the lowest similarities, the lowest first.
+        histogram: Texts by their distance (1 - similarity), between HISTOGRAM_EDGES; the first bin
+            is below the first edge, the last above the last.
         texts_per_second: Throughput over the verification texts, in batches of 32 of similar
             length.
         layers: After each layer, the distance from the exported graph; empty when that was not
             measured, or nothing is lost.
-        measure: How near is told.
         active_dims: Of sparse vectors, how many dimensions are not zero, on average.
         active_overlap: Of sparse vectors, how many of the dimensions that are not zero here or in
             the reference are so in both, on average.
         lowest_token_cosine: Of token vectors, the lowest of any token that counts.
     """
 
-    texts: int
-    max_abs_diff: float
-    relative_diff: float
-    mean_cosine: float
-    p1_cosine: float
-    min_cosine: float
-    rank_correlation: float
-    batch_cosine: float
-    token_mean_cosine: float | None
-    worst_texts: tuple[TextCosine, ...]
-    histogram: tuple[int, ...]
-    texts_per_second: float
-    layers: tuple[LayerCosine, ...] = ()
-    measure: Measure = Measure.COSINE
-    active_dims: float | None = None
-    active_overlap: float | None = None
-    lowest_token_cosine: float | None = None
+    texts: Positive
+    max_abs_diff: Distance
+    relative_diff: Distance
+    similarity: Similarity
+    rank_correlation: Cosine
+    token_mean_cosine: Cosine | None
+    worst_texts: Annotated[tuple[WorstText, ...], MinLen(1), MaxLen(WORST_TEXTS)]
+    histogram: Annotated[tuple[Count, ...], MinLen(_BINS), MaxLen(_BINS)]
+    texts_per_second: Annotated[Rate, MayDiffer()]
+    layers: Annotated[tuple[LayerCosine, ...], MaxLen(10_000)] = ()
+    active_dims: Distance | None = None
+    active_overlap: Share | None = None
+    lowest_token_cosine: Cosine | None = None
 
     @property
     def is_same(self) -> bool:
         """Whether the embeddings are the reference's but for float32 rounding."""
-        return 1 - self.min_cosine < HISTOGRAM_EDGES[0]
+        return 1 - self.similarity.min < HISTOGRAM_EDGES[0]
 
     @property
     def worst_text(self) -> str:
@@ -177,7 +201,7 @@ def compare(
     candidate: Embeddings,
     *,
     text_ids: list[str],
-    batch_cosine: float,
+    batch: float,
     texts_per_second: float,
 ) -> Fidelity:
     """Compares a graph's embeddings with the reference's.
@@ -188,7 +212,7 @@ def compare(
         reference: Of the source model.
         candidate: Of the graph; same texts, same order.
         text_ids: One for each row; a text that comes again counts once for the rank correlation.
-        batch_cosine: See Fidelity.
+        batch: See Similarity.
         texts_per_second: See Fidelity.
 
     Raises:
@@ -214,7 +238,7 @@ def compare(
             pairwise_similarities(theirs[first]), pairwise_similarities(ours[first])
         ),
         text_ids=text_ids,
-        batch_cosine=batch_cosine,
+        batch=batch,
         texts_per_second=texts_per_second,
         token_mean_cosine=token_mean_cosine,
     )
@@ -232,7 +256,7 @@ def summarized(
     similarity: npt.NDArray[np.float64],
     rank_correlation: float,
     text_ids: list[str],
-    batch_cosine: float,
+    batch: float,
     texts_per_second: float,
     token_mean_cosine: float | None = None,
     measure: Measure = Measure.COSINE,
@@ -245,7 +269,7 @@ def summarized(
         similarity: How near each row is, (texts,).
         rank_correlation: See Fidelity.
         text_ids: One for each row.
-        batch_cosine: See Fidelity.
+        batch: See Similarity.
         texts_per_second: See Fidelity.
         token_mean_cosine: See Fidelity.
         measure: What similarity is of.
@@ -263,16 +287,18 @@ def summarized(
         texts=len(lowest),
         max_abs_diff=difference,
         relative_diff=difference / max(float(np.abs(theirs).max()), 1e-30),
-        mean_cosine=float(similarity.mean()),
-        p1_cosine=float(np.percentile(similarity, 1)),
-        min_cosine=float(similarity.min()),
+        similarity=Similarity(
+            measure=measure,
+            mean=float(similarity.mean()),
+            p1=float(np.percentile(similarity, 1)),
+            min=float(similarity.min()),
+            batch=batch,
+        ),
         rank_correlation=rank_correlation,
-        batch_cosine=batch_cosine,
         token_mean_cosine=token_mean_cosine,
-        worst_texts=tuple(TextCosine(text=name, cosine=cosine) for name, cosine in worst),
+        worst_texts=tuple(WorstText(text=name, similarity=cosine) for name, cosine in worst),
         histogram=tuple(np.bincount(bins, minlength=len(HISTOGRAM_EDGES) + 1).tolist()),
         texts_per_second=texts_per_second,
-        measure=measure,
     )
 
 

@@ -73,10 +73,11 @@ def floor_for(
 def shortfall(fidelity: Fidelity, floor: Floor) -> str | None:
     """Returns what falls short of the floor, in words, or None when nothing does."""
     # Output 0 is compared by the same floor as the pooled output: consumers pool it themselves.
-    lowest = min(fidelity.min_cosine, fidelity.token_mean_cosine or 1.0)
-    word = fidelity.measure
-    if fidelity.mean_cosine < floor.mean_cosine:
-        return f"mean {word} {fidelity.mean_cosine:.5f} is below {floor.mean_cosine:g}"
+    near = fidelity.similarity
+    lowest = min(near.min, fidelity.token_mean_cosine or 1.0)
+    word = near.measure
+    if near.mean < floor.mean_cosine:
+        return f"mean {word} {near.mean:.5f} is below {floor.mean_cosine:g}"
     if lowest < floor.min_cosine:
         return (
             f"lowest {word} {lowest:.5f} (text {fidelity.worst_text}) is below {floor.min_cosine:g}"

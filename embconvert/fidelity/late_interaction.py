@@ -59,7 +59,7 @@ def compare_tokens(
     candidate: Embeddings,
     *,
     text_ids: list[str],
-    batch_cosine: float,
+    batch: float,
     texts_per_second: float,
 ) -> Fidelity:
     """Compares a graph's token vectors with the reference's; as figures.compare.
@@ -86,7 +86,7 @@ def compare_tokens(
         similarity=similarity,
         rank_correlation=spearman(scores[0].ravel(), scores[1].ravel()),
         text_ids=text_ids,
-        batch_cosine=batch_cosine,
+        batch=batch,
         texts_per_second=texts_per_second,
     )
     return replace(figures, lowest_token_cosine=lowest)

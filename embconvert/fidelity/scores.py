@@ -48,7 +48,7 @@ def compare_scores(
     candidate: Embeddings,
     *,
     text_ids: list[str],
-    batch_cosine: float,
+    batch: float,
     texts_per_second: float,
 ) -> Fidelity:
     """Compares a graph's scores with the reference's; as figures.compare.
@@ -73,7 +73,7 @@ def compare_scores(
             spearman(a.astype(np.float64), b.astype(np.float64)) for a, b in columns
         ),
         text_ids=text_ids,
-        batch_cosine=batch_cosine,
+        batch=batch,
         texts_per_second=texts_per_second,
         measure=Measure.AGREEMENT,
     )

@@ -14,6 +14,7 @@ from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
 from embconvert.kinds import Kind
 from embconvert.late_interaction import LateInteraction
+from embconvert.manifest import LateInteractionRecord
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.processes.metering import Meter
 from embconvert.processes.time_limits import TimeLimit
@@ -165,8 +166,8 @@ class Source:
     @property
     def late_interaction(self) -> LateInteraction | None:
         """How queries and documents are read; None for models of other kinds."""
-        value = self.load().of_kind.get("late_interaction")
-        return LateInteraction.parse(value) if value is not None else None
+        model = self.load().model
+        return model.late_interaction if isinstance(model, LateInteractionRecord) else None
 
     @property
     def kind(self) -> Kind:

@@ -51,7 +51,7 @@ def compare_sparse(
     candidate: Embeddings,
     *,
     text_ids: list[str],
-    batch_cosine: float,
+    batch: float,
     texts_per_second: float,
 ) -> Fidelity:
     """Compares a graph's sparse vectors with the reference's; as figures.compare.
@@ -75,7 +75,7 @@ def compare_sparse(
         similarity=wide_cosines(theirs, ours),
         rank_correlation=spearman(products[0], products[1]),
         text_ids=text_ids,
-        batch_cosine=batch_cosine,
+        batch=batch,
         texts_per_second=texts_per_second,
     )
     return replace(

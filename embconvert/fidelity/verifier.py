@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from embconvert.console import Console
 from embconvert.errors import FidelityError
@@ -20,6 +19,7 @@ from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload, workload_for
 from embconvert.kinds import KINDS, KindRules
+from embconvert.manifest import VerificationRecord
 from embconvert.model import OnnxArtifact
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
 from embconvert.tasks import embed_with_graph, hidden_states_of, load_graph
@@ -65,16 +65,16 @@ class Verifier:
     def _rules(self) -> KindRules:
         return KINDS[self._source.kind]
 
-    def facts(self) -> dict[str, Any]:
+    def record(self) -> VerificationRecord:
         """Returns what the manifest says of the comparison."""
         texts = verification_items(self._rules.reading)
-        return {
-            "texts_digest": texts.digest,
-            "texts": len(texts.items),
-            "skipped": self._skipped,
-            "execution": "layer by layer" if self._layer_by_layer else "whole graph",
-            "reference": self._rules.reference,
-        }
+        return VerificationRecord(
+            texts_digest=texts.digest,
+            texts=len(texts.items),
+            skipped=self._skipped,
+            execution="layer by layer" if self._layer_by_layer else "whole graph",
+            reference=self._rules.reference,
+        )
 
     def verify(
         self, artifact: OnnxArtifact, name: str, baseline: OnnxArtifact | None = None
@@ -115,7 +115,7 @@ class Verifier:
                     reference,
                     run.embeddings,
                     text_ids=ids,
-                    batch_cosine=run.batch_cosine,
+                    batch=run.batch,
                     texts_per_second=run.texts_per_second,
                 )
                 if baseline is None or fidelity.is_same:

@@ -61,7 +61,7 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """Returns it as plain JSON values."""
-        revision = self.manifest.source.get("revision") if self.manifest else None
+        revision = self.manifest.source.revision if self.manifest else None
         return {
             "model_id": self.entry.model_id,
             "line": self.entry.line,
@@ -78,7 +78,7 @@ class Outcome:
                     "precision": str(record.precision),
                     "size_bytes": record.total_size_bytes,
                     f"mean_{self.manifest.measure}": (
-                        record.fidelity.mean_cosine if record.fidelity else None
+                        record.fidelity.similarity.mean if record.fidelity else None
                     ),
                 }
                 for record in self.manifest.artifacts
@@ -95,7 +95,7 @@ class Outcome:
             return (self.entry.model_id, name, spent, "-", "-", "-")
         graphs = self.manifest.artifacts
         size = sum(record.total_size_bytes for record in graphs) / 1e6
-        cosines = [record.fidelity.mean_cosine for record in graphs if record.fidelity]
+        cosines = [record.fidelity.similarity.mean for record in graphs if record.fidelity]
         lowest = f"{min(cosines):.5f}" if cosines else "not verified"
         if cosines and self.manifest.measure is not Measure.COSINE:
             lowest += f" ({self.manifest.measure})"

@@ -1,15 +1,14 @@
 """Checking a published folder: `embconvert verify`."""
 
+import contextlib
 import json
-import shutil
 import tempfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.config import Command, PoolingMode, Precision
+from embconvert.config import Command, Precision
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
 from embconvert.fidelity.embedding import WorkloadRun
@@ -20,19 +19,19 @@ from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.verifier import Verifier
 from embconvert.fidelity.workload import workload_for
 from embconvert.folder.disk import output_errors
-from embconvert.folder.published import published_manifest
+from embconvert.folder.published import copy_listed, problem_of, published_manifest
 from embconvert.foreign_text import one_line
-from embconvert.graph.streams import hash_file
 from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest, fidelity_json
-from embconvert.model import FileRecord
+from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest
+from embconvert.manifest.codec import fidelity_as_json
+from embconvert.manifest.requesting import request_from
 from embconvert.processes.limits import refuse_missing_proc
 from embconvert.processes.resources import available_memory_bytes, limit_threads
-from embconvert.processes.workers import WorkerCrashed, Workers
+from embconvert.processes.workers import Worker, WorkerCrashed, Workers
+from embconvert.regular_files import open_regular
 from embconvert.requests import Finished, Request, VerifyRequest
-from embconvert.source.json_files import read_json
 from embconvert.source.kind import settle_kind
-from embconvert.tasks import check_given_graph, embed_with_graph
+from embconvert.tasks import check_given_graph, embed_with_graph, files_of_weights
 
 # What a cosine may lose on another kind of CPU: int8 kernels add up in another order.
 _TOLERANCE = 0.005
@@ -62,52 +61,53 @@ def verify(request: VerifyRequest) -> Finished:
 
     Raises:
         UsageError: No conversion published the folder.
-        SourceError: The manifest breaks its schema, or a file is missing or changed; or the
+        SourceError: The manifest is broken, or a file is missing or changed; or the
             source cannot be had.
         FidelityError: A graph does not load, does not run, gives values that are not numbers, or
             is further from the source than the manifest says.
     """
     console = Console(quiet=request.quiet, debug=request.debug)
     manifest = published_manifest(request.folder)
-    _check_schema(request.folder)
     _check_files(request.folder, manifest, console)
     if not manifest.artifacts:
         raise SourceError(f"{request.folder} has no graph", "convert the model again")
     refuse_missing_proc()
     limit_threads()
-    with Workers(console, graph_seconds=request.max_graph_seconds) as workers:
+    # The source adds what its files lack, and must not do so in the folder. What is read from here
+    # on is what was compared with the manifest.
+    with (
+        Workers(console, graph_seconds=request.max_graph_seconds) as workers,
+        tempfile.TemporaryDirectory() as name,
+        output_errors(Path(name), "set TMPDIR to a folder with more room"),
+    ):
+        scratch = Path(name)
+        for file in manifest.files:
+            copy_listed(request.folder, file, scratch)
         _check_graphs(request.folder, manifest, workers)
         if request.against is None:
-            checked = _run_graphs(request.folder, manifest, workers, console)
+            checked = _run_graphs(request.folder, scratch, manifest, workers, console)
         else:
-            checked = _compare_with_source(request, manifest, workers, console)
+            checked = _compare_with_source(request, scratch, manifest, workers, console)
     return Finished(text=_as_json(request, checked) if request.json else _as_lines(checked))
 
 
-def _check_schema(folder: Path) -> None:
-    import jsonschema
-
-    text = resources.files("embconvert").joinpath("data", "manifest.schema.json").read_text("utf-8")
-    validator = jsonschema.Draft202012Validator(json.loads(text))
-    error = jsonschema.exceptions.best_match(
-        validator.iter_errors(read_json(folder / MANIFEST_FILE))
-    )
-    if error is not None:
-        raise SourceError(
-            f"{folder / MANIFEST_FILE} breaks its schema at {error.json_path}: "
-            f"{error.message[:200]}",
-            "convert the model again",
-        )
-
-
 def _check_files(folder: Path, manifest: Manifest, console: Console) -> None:
-    """Compares every file with the manifest; a model card may be the user's own."""
+    """Compares every file with the manifest; a model card may be the user's own.
+
+    Raises:
+        SourceError: One is missing or changed, or is no regular file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        open_regular(
+            folder, CARD_FILE, hint=f"remove it, then run: embconvert report {folder}"
+        ).close()
     records = [record for record in manifest.records() if record.path != CARD_FILE]
     total = round(sum(record.size_bytes for record in records) / 1e6)
     with console.progress(f"checking {folder} (MB)", total) as advance:
         damaged = []
         for record in records:
-            damaged += _problem(folder, record)
+            problem = problem_of(folder, record)
+            damaged += [] if problem is None else [problem]
             advance(round(record.size_bytes / 1e6))
     if damaged:
         more = f", and {len(damaged) - 1} more files" if len(damaged) > 1 else ""
@@ -119,15 +119,6 @@ def _check_files(folder: Path, manifest: Manifest, console: Console) -> None:
     for path in sorted((folder / "onnx").glob("*")):
         if path.relative_to(folder).as_posix() not in listed:
             console.warn(f"{path} is in no manifest: embconvert did not make it")
-
-
-def _problem(folder: Path, record: FileRecord) -> list[str]:
-    path = folder / record.path
-    if path.is_symlink() or not path.is_file():
-        return [f"{record.path} is missing"]
-    if path.stat().st_size != record.size_bytes or hash_file(path) != record.sha256:
-        return [f"{record.path} is not the file that the manifest lists"]
-    return []
 
 
 def _check_graphs(folder: Path, manifest: Manifest, workers: Workers) -> None:
@@ -147,19 +138,31 @@ def _check_graphs(folder: Path, manifest: Manifest, workers: Workers) -> None:
 
 
 def _run_graphs(
-    folder: Path, manifest: Manifest, workers: Workers, console: Console
+    folder: Path, scratch: Path, manifest: Manifest, workers: Workers, console: Console
 ) -> list[_Checked]:
-    """Runs every graph on the built-in texts, as a consumer would: without any source."""
-    length = manifest.source.get("max_seq_length")
+    """Runs every graph on the built-in texts, as a consumer would: without any source.
+
+    Args:
+        folder: Has the graphs.
+        scratch: Has the other files.
+        manifest: Of the folder.
+        workers: Where graphs run.
+        console: For messages.
+    """
+    if not (scratch / "tokenizer.json").exists():
+        raise SourceError(
+            f"{folder / MANIFEST_FILE} lists no tokenizer.json", "convert the model again"
+        )
+    length = manifest.source.max_seq_length
     texts = verification_items(KINDS[manifest.kind].reading)
     tokens = tokenize_apart(
-        workers, folder, texts.items, max_length=length, late=manifest.late_interaction
+        workers, scratch, texts.items, max_length=length, late=manifest.source.late_interaction
     )
     present = [i for i, count in enumerate(tokens.lengths) if count]
     tokens = tokens.subset(present)
     # Two operations for each weight, which is at most four bytes in the largest file.
     largest = max(record.total_size_bytes for record in manifest.artifacts)
-    wide = manifest.source["dimension"] if manifest.kind is Kind.SPARSE else 0
+    wide = (manifest.source.dimension or 0) if manifest.kind is Kind.SPARSE else 0
     items = [texts.items[i] for i in present]
     workload = workload_for(items, tokens.lengths, largest / 2, wide)
     for record in manifest.artifacts:
@@ -168,6 +171,7 @@ def _run_graphs(
             workers.take(record.total_size_bytes) as worker,
         ):
             try:
+                _check_weights(folder, record, worker)
                 run: WorkloadRun | str = worker.call(
                     embed_with_graph,
                     record.artifact(folder),
@@ -186,6 +190,26 @@ def _run_graphs(
     return [_Checked(record=record, fidelity=None) for record in manifest.artifacts]
 
 
+def _check_weights(folder: Path, record: ArtifactRecord, worker: Worker) -> None:
+    """Refuses a graph whose weights are in another file than the one that was compared.
+
+    Raises:
+        SourceError: They are.
+        FidelityError: It is no graph.
+    """
+    found: tuple[str, ...] | str = worker.call(files_of_weights, folder / record.path)
+    if isinstance(found, str):
+        raise _drifted(record, found)
+    external = record.external_data
+    listed = () if external is None else (external.path.rpartition("/")[2],)
+    if found != listed:
+        raise SourceError(
+            f"{folder / record.path} reads {', '.join(found) or 'no other file'}, and the manifest "
+            f"lists {', '.join(listed) or 'none'} for its weights",
+            "convert the model again",
+        )
+
+
 def _is_short_of_memory(manifest: Manifest) -> bool:
     """Whether the largest graph would not fit twice: ONNX Runtime holds a part of it twice."""
     largest = max(record.total_size_bytes for record in manifest.artifacts)
@@ -193,66 +217,59 @@ def _is_short_of_memory(manifest: Manifest) -> bool:
 
 
 def _compare_with_source(
-    request: VerifyRequest, manifest: Manifest, workers: Workers, console: Console
+    request: VerifyRequest, scratch: Path, manifest: Manifest, workers: Workers, console: Console
 ) -> list[_Checked]:
     conversion = _conversion(request, manifest)
     resolved = settle_kind(conversion, hub.resolve(conversion, console))
-    if resolved.digest != manifest.source["digest"]:
+    if resolved.digest != manifest.source.digest:
         console.warn(f"{request.against} is not the source as it was when this was converted")
-    # The source adds what its files lack, and must not do so here.
-    with (
-        tempfile.TemporaryDirectory() as name,
-        output_errors(Path(name), "set TMPDIR to another folder"),
-    ):
-        scratch = Path(name)
-        for file in manifest.files:
-            (scratch / file.path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(request.folder / file.path, scratch / file.path)
-        source = Source(conversion, resolved, scratch, workers, console)
-        verifier = Verifier(
-            source,
-            workers,
-            console,
-            skipped=False,
-            layer_by_layer=_is_short_of_memory(manifest),
-            flop_per_token=resolved.flop_per_token,
-            wide_values=resolved.wide_values,
+    source = Source(conversion, resolved, scratch, workers, console)
+    verifier = Verifier(
+        source,
+        workers,
+        console,
+        skipped=False,
+        layer_by_layer=_is_short_of_memory(manifest),
+        flop_per_token=resolved.flop_per_token,
+        wide_values=resolved.wide_values,
+    )
+    checked = []
+    for record in manifest.artifacts:
+        try:
+            with workers.take() as worker:
+                _check_weights(request.folder, record, worker)
+        except WorkerCrashed as crash:
+            raise _drifted(record, str(crash)) from crash
+        try:
+            fidelity = verifier.verify(record.artifact(request.folder), record.path)
+        except FidelityError as error:
+            raise _drifted(record, error.message.partition(": ")[2] or error.message) from error
+        problem = shortfall(fidelity, _floor(record, request.min_cosine, manifest.measure))
+        if problem is not None:
+            raise _drifted(record, problem)
+        checked.append(_Checked(record=record, fidelity=fidelity))
+    if any(problem_of(scratch, file) for file in manifest.files):
+        raise FidelityError(
+            "the published tokenizer.json gives other tokens than the source",
+            "convert the model again",
         )
-        checked = []
-        for record in manifest.artifacts:
-            try:
-                fidelity = verifier.verify(record.artifact(request.folder), record.path)
-            except FidelityError as error:
-                raise _drifted(record, error.message.partition(": ")[2] or error.message) from error
-            problem = shortfall(fidelity, _floor(record, request.min_cosine, manifest.measure))
-            if problem is not None:
-                raise _drifted(record, problem)
-            checked.append(_Checked(record=record, fidelity=fidelity))
-        if any(_problem(scratch, file) for file in manifest.files):
-            raise FidelityError(
-                "the published tokenizer.json gives other tokens than the source",
-                "convert the model again",
-            )
     return checked
 
 
 def _conversion(request: VerifyRequest, manifest: Manifest) -> Request:
     """Returns the request that loads the source as the conversion did."""
     assert request.against is not None
-    pooling = manifest.source.get("pooling_override")
-    local = hub.local_folder(request.against) is not None
-    return Request(
+    asked = Request(
         command=Command.EXPORT,
         model_id=request.against,
-        revision=None if local else manifest.source.get("revision"),
-        task=KINDS[manifest.kind].task,
-        pooling=PoolingMode(pooling) if pooling else None,
         trust_remote_code=request.trust_remote_code,
         cache_dir=request.cache_dir,
         offline=request.offline,
         quiet=request.quiet,
         debug=request.debug,
     )
+    is_local = hub.local_folder(request.against) is not None
+    return request_from(manifest, asked, is_local=is_local)
 
 
 def _floor(record: ArtifactRecord, min_cosine: float | None, measure: Measure) -> Floor:
@@ -261,7 +278,7 @@ def _floor(record: ArtifactRecord, min_cosine: float | None, measure: Measure) -
         return floor_for(record.precision, min_cosine, measure)
     exact = record.precision is Precision.FLOAT32
     return Floor(
-        mean_cosine=record.fidelity.mean_cosine - (_FLOAT32_TOLERANCE if exact else _TOLERANCE)
+        mean_cosine=record.fidelity.similarity.mean - (_FLOAT32_TOLERANCE if exact else _TOLERANCE)
     )
 
 
@@ -277,9 +294,10 @@ def _as_lines(checked: list[_Checked]) -> str:
     for graph in checked:
         figure = "loads and runs; not compared with its source"
         if graph.fidelity is not None:
-            figure = f"mean {graph.fidelity.measure} {graph.fidelity.mean_cosine:.5f}"
+            near = graph.fidelity.similarity
+            figure = f"mean {near.measure} {near.mean:.5f}"
             if graph.record.fidelity is not None:
-                figure += f" (when converted {graph.record.fidelity.mean_cosine:.5f})"
+                figure += f" (when converted {graph.record.fidelity.similarity.mean:.5f})"
         lines.append(one_line(f"{graph.record.path}: {figure}"))
     return "\n".join(lines)
 
@@ -289,7 +307,7 @@ def _as_json(request: VerifyRequest, checked: list[_Checked]) -> str:
         {
             "path": graph.record.path,
             "sha256": graph.record.sha256,
-            "fidelity": fidelity_json(graph.fidelity) if graph.fidelity else None,
+            "fidelity": fidelity_as_json(graph.fidelity) if graph.fidelity else None,
         }
         for graph in checked
     ]

@@ -14,7 +14,6 @@ from embconvert.errors import OutputError
 from embconvert.processes.container import MOUNT_HINT, inside_container, permission_hint
 from embconvert.processes.limits import file_size_limit_bytes, limit_error
 
-_AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 # Less than a file system gives to the last file.
 _NOTHING_BYTES = 1 << 14
@@ -152,8 +151,13 @@ def is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def exchange(a: Path, b: Path) -> bool:
+def exchange(parent: int, a: str, b: str) -> bool:
     """Swaps two folders in one step; returns False where that is not possible.
+
+    Args:
+        parent: Descriptor of the folder that both are in.
+        a: Name of the one.
+        b: Name of the other.
 
     Python has no call for renameat2(2).
     """
@@ -161,7 +165,7 @@ def exchange(a: Path, b: Path) -> bool:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    arguments = (_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)
+    arguments = (parent, os.fsencode(a), parent, os.fsencode(b), _RENAME_EXCHANGE)
     return bool(rename(*arguments) == 0)
 
 

@@ -55,7 +55,7 @@ def current_manifest(request: Request, folder: Path, source: str | Path) -> Mani
 
 def _stand(steps: Sequence[Step], manifest: Manifest, request: Request) -> bool:
     """Whether a manifest has the outcome of every step, and it is what is asked for now."""
-    if unmade(steps, manifest.artifacts, str(manifest.source.get("digest"))):
+    if unmade(steps, manifest.artifacts, manifest.source.digest):
         return False
     records = {record.path: record for record in manifest.artifacts}
     return all(
@@ -67,14 +67,14 @@ def _stand(steps: Sequence[Step], manifest: Manifest, request: Request) -> bool:
 
 def _same_source(request: Request, manifest: Manifest, source: str | Path) -> bool:
     trusted = request.trust_remote_code
-    if manifest.source.get("trust_remote_code") != trusted:
+    if manifest.source.trust_remote_code != trusted:
         return False  # other files of the source count
     if isinstance(source, str):
-        return manifest.source.get("revision") == source
-    if manifest.source.get("revision") is not None:
+        return manifest.source.revision == source
+    if manifest.source.revision is not None:
         return False
     resolved = resolve_folder(source, model_id=request.model_id, trust_remote_code=trusted)
-    return manifest.source.get("digest") == resolved.digest
+    return manifest.source.digest == resolved.digest
 
 
 def _reaches(floor: Floor | None, fidelity: Fidelity | None) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from embconvert.errors import OutputError
 from embconvert.folder.disk import hidden_name
 
 #: What flock(2) says where there are no locks; NFS without a lock server among them.
@@ -36,9 +37,22 @@ class FolderLock:
 
         The lock's owner removes its file, so the next one checks that what it locked is still the
         file of that name. NFS gives such a lock only on a file that is open for writing; flock(2).
+
+        Raises:
+            OutputError: Something else has the file's name.
         """
         while True:
-            lock = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o666)
+            # Nobody's link is followed: what it points to would be made, and locked.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            try:
+                lock = os.open(self._file, flags, 0o666)
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                    raise
+                raise OutputError(
+                    f"{self._file} is no file, and the lock of {self._target} must be one",
+                    "remove it, and run it again",
+                ) from error
             try:
                 self._wait_for(lock)
                 if self._file.stat().st_ino == os.fstat(lock).st_ino:

@@ -1,14 +1,21 @@
 """Uploading a published folder to a hub, when it is what its manifest says: `embconvert push`."""
 
+import contextlib
+import os
+import resource
+from io import BufferedReader
 from pathlib import Path
 
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
-from embconvert.folder.published import published_manifest
+from embconvert.folder.published import difference, parse_manifest_stream, published_manifest
 from embconvert.foreign_text import one_line
-from embconvert.graph.streams import hash_file
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, Manifest
+from embconvert.model import FileRecord
+from embconvert.regular_files import open_regular
 from embconvert.requests import Finished, PushRequest
+
+_AGAIN = "convert the model again"
 
 
 def push(request: PushRequest) -> Finished:
@@ -24,19 +31,22 @@ def push(request: PushRequest) -> Finished:
     console = Console(quiet=request.quiet, debug=request.debug)
     manifest = published_manifest(request.folder)
     refuse_unverified(request.folder, manifest)
-    files = checked_files(request.folder, manifest, console)
-    if request.dry_run:
-        return Finished(text="\n".join(map(one_line, [f"to {request.repo_id}:", *files])))
-    from embconvert.hub.push import Destination, upload
+    with contextlib.ExitStack() as stack:
+        files = checked_files(request.folder, manifest, console, stack)
+        if request.dry_run:
+            return Finished(text="\n".join(map(one_line, [f"to {request.repo_id}:", *files])))
+        from embconvert.hub.push import Destination, upload
 
-    destination = Destination(
-        repo_id=request.repo_id,
-        private=request.private,
-        revision=request.revision,
-        create_pr=request.create_pr,
-    )
-    message = request.message or one_line(f"Converted by embconvert {manifest.tool_version}", 100)
-    return Finished(text=one_line(upload(request.folder, files, destination, message, console)))
+        destination = Destination(
+            repo_id=request.repo_id,
+            private=request.private,
+            revision=request.revision,
+            create_pr=request.create_pr,
+        )
+        message = request.message or one_line(
+            f"Converted by embconvert {manifest.tool.version}", 100
+        )
+        return Finished(text=one_line(upload(files, destination, message, console)))
 
 
 def refuse_unverified(folder: Path, manifest: Manifest) -> None:
@@ -55,35 +65,83 @@ def refuse_unverified(folder: Path, manifest: Manifest) -> None:
         raise FidelityError(f"{folder} is not pushed: it has no graph", "convert the model again")
 
 
-def checked_files(folder: Path, manifest: Manifest, console: Console) -> list[str]:
-    """Returns the files to upload, each compared with the manifest's hash.
+def checked_files(
+    folder: Path, manifest: Manifest, console: Console, stack: contextlib.ExitStack
+) -> dict[str, BufferedReader]:
+    """Returns the files to upload by their paths, each compared with the manifest's hash.
 
+    They stay open, so that what is uploaded is what was compared, whatever has the name by then.
     The model card may be the user's own; all else is what the conversion left.
 
     Args:
         folder: The folder.
         manifest: Its manifest.
         console: Shows how far it is: hashing large files takes a while.
+        stack: Closes the files.
 
     Raises:
-        SourceError: One is missing or changed.
+        SourceError: One is missing or changed, or is no regular file.
     """
-    records = manifest.records()
-    total = round(sum(record.size_bytes for record in records) / 1e6)
+    records = {record.path: record for record in manifest.records()}
+    _allow_open_files(len(records) + 1)
+    found = {MANIFEST_FILE: stack.enter_context(_open(folder, MANIFEST_FILE))}
+    if parse_manifest_stream(found[MANIFEST_FILE]) != manifest:
+        raise SourceError(f"{folder / MANIFEST_FILE} was changed meanwhile", "run it again")
+    found[MANIFEST_FILE].seek(0)
+    with contextlib.suppress(FileNotFoundError):
+        hint = f"remove it, then run: embconvert report {folder}; or put a copy of it there"
+        card = stack.enter_context(open_regular(folder, CARD_FILE, hint=hint))
+        _refuse_another_name(card, folder, records.get(CARD_FILE), hint)
+        found[CARD_FILE] = card
+    total = round(sum(record.size_bytes for record in records.values()) / 1e6)
     with console.progress(f"checking {folder} (MB)", total) as advance:
-        for record in records:
-            path = folder / record.path
-            if record.path == CARD_FILE:
+        for file, record in records.items():
+            if file == CARD_FILE:
                 continue
-            if not path.is_file() or path.is_symlink():
-                raise SourceError(f"{path} is missing", "convert the model again")
-            if hash_file(path) != record.sha256:
-                hint = "convert the model again"
-                if record.path in {page.path for page in manifest.pages}:
-                    hint = f"run: embconvert report {folder}"
-                raise SourceError(f"{path} is not what the manifest says", hint)
+            is_page = file in {page.path for page in manifest.pages}
+            hint = f"run: embconvert report {folder}" if is_page else _AGAIN
+            found[file] = stack.enter_context(_open(folder, file))
+            if difference(found[file], record) is not None:
+                raise SourceError(f"{folder / file} is not what the manifest says", hint)
             advance(round(record.size_bytes / 1e6))
-    files = {record.path for record in records} | {MANIFEST_FILE}
-    if (folder / CARD_FILE).is_file():
-        return sorted(files | {CARD_FILE})
-    return sorted(files - {CARD_FILE})
+    return dict(sorted(found.items()))
+
+
+def _open(folder: Path, file: str) -> BufferedReader:
+    try:
+        return open_regular(folder, file)
+    except FileNotFoundError as error:
+        raise SourceError(f"{folder / file} is missing", _AGAIN) from error
+    except OSError as error:
+        raise SourceError(
+            f"{folder / file} cannot be read: {error.strerror}", "check its permissions"
+        ) from error
+
+
+def _refuse_another_name(
+    card: BufferedReader, folder: Path, record: FileRecord | None, hint: str
+) -> None:
+    """Refuses a model card that may be a file from elsewhere.
+
+    A hard link cannot be told from the file. Of other files the manifest's hash vouches for the
+    content; a card may have any.
+
+    Raises:
+        SourceError: The card is another file's second name.
+    """
+    ours = record is not None and difference(card, record) is None
+    if os.fstat(card.fileno()).st_nlink > 1 and not ours:
+        raise SourceError(
+            f"{folder / CARD_FILE} has another name, maybe outside of the folder (a hard link)",
+            hint,
+        )
+    card.seek(0)
+
+
+def _allow_open_files(count: int) -> None:
+    """Raises the limit of open files where so many are needed and it may be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))

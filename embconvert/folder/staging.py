@@ -5,6 +5,10 @@ noted in a journal there, so a run that was killed is continued by the next one.
 staged folder takes the place of the old one in a single rename; whoever looks sees the old complete
 state or the new one.
 
+The folder above both is opened once. What is made, renamed and removed in it goes by that
+descriptor, and the staged folder must be the one that was made, so a folder that is swapped for a
+link in mid-run ends the run.
+
 A lock lets one run at a time work on an output folder. Nothing depends on it but the work that it
 saves: where a file system has no locks, or each machine its own, no run writes in another's staged
 folder, what it takes from there it checks and never changes, and publishing is a rename.
@@ -16,7 +20,9 @@ import glob
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -33,10 +39,12 @@ from embconvert.folder.disk import (
     sync,
 )
 from embconvert.folder.lock import FolderLock
+from embconvert.folder.parent import Parent, identity
 from embconvert.folder.published import read_manifest
-from embconvert.graph.streams import hash_file
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
+from embconvert.manifest.codec import as_text
 from embconvert.model import FileRecord
+from embconvert.regular_files import IrregularFile, hash_of, open_regular
 from embconvert.signals import uninterrupted
 
 _RANDOM_BYTES = 4
@@ -70,6 +78,8 @@ class Staging:
         self.folder = self._sibling("staging")
         self.work = self.folder / ".work"
         self._lock = FolderLock(self.target, say)
+        self._parent: Parent | None = None
+        self._identity: tuple[int, int] | None = None
         self._leftovers: list[Path] = []
         self._made_parents: list[Path] = []
         self._published = False
@@ -92,11 +102,13 @@ class Staging:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.target))
         self._made_parents = [p for p in self.target.parents if not p.exists()]
         self.target.parent.mkdir(parents=True, exist_ok=True)
+        self._parent = Parent(self.target.parent)
         self._lock.acquire()
         self._bring_back()
         self._leftovers = self._siblings("staging")
         self._remove_temporary_files()
-        self.work.mkdir(parents=True)
+        self._identity = self._parent.make(self.folder.name)
+        self.work.mkdir()
 
     def _remove_temporary_files(self) -> None:
         """Removes what killed runs were about to rename in the output folder: pages, a manifest."""
@@ -126,6 +138,26 @@ class Staging:
             return None
         return full_disk(self.target) if self.folder.is_dir() else self._removed()
 
+    def _check_place(self) -> None:
+        """Refuses to go on where something took the staged folder's place, or its parent's.
+
+        Raises:
+            OutputError: That is so.
+        """
+        assert self._parent is not None
+        try:
+            if not self._parent.is_in_place:
+                raise OutputError(
+                    f"{self.target.parent} was replaced while the run worked in it", "run it again"
+                )
+            folder = self.folder.lstat()
+        except OSError as error:
+            raise self._removed() from error
+        if stat.S_ISLNK(folder.st_mode):
+            raise OutputError(f"{self.folder} was replaced by a link", "remove it and run it again")
+        if identity(folder) != self._identity:
+            raise self._removed()
+
     def _removed(self) -> OutputError:
         return OutputError(f"{self.folder} was removed while the run worked in it", "run it again")
 
@@ -137,6 +169,9 @@ class Staging:
             if self._lock.is_held:
                 self._bring_back()
                 self._lock.release()
+            if self._parent is not None:
+                self._parent.close()
+                self._parent = None
             if failed:
                 # A run that failed leaves no trace, not even empty folders.
                 for parent in self._made_parents:
@@ -144,7 +179,12 @@ class Staging:
                         parent.rmdir()
 
     def path(self, file: str) -> Path:
-        """Returns where a file of the output folder is staged; its folder exists."""
+        """Returns where a file of the output folder is staged; its folder exists.
+
+        Raises:
+            OutputError: The staged folder is gone.
+        """
+        self._check_place()
         path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -166,8 +206,9 @@ class Staging:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Notes what is finished."""
+        self._check_place()
         temporary = self.work / MANIFEST_FILE
-        temporary.write_text(manifest.as_text(), encoding="utf-8")
+        temporary.write_text(as_text(manifest), encoding="utf-8")
         temporary.replace(self.folder / MANIFEST_FILE)
 
     def adopt(self, record: ArtifactRecord, folder: Path, file: str) -> bool:
@@ -187,17 +228,54 @@ class Staging:
             files.append(record.external_data)
         try:
             for part in files:
-                source = folder / part.path
-                if not source.is_file() or source.is_symlink():
-                    return False
-                staged = self.path(file if part is files[0] else part.path)
-                self._link(source, staged)
-                # What was linked is compared: another run may have replaced the source meanwhile.
-                if hash_file(staged) != part.sha256:
+                with open_regular(folder, part.path) as source:
+                    staged = self.path(file if part is files[0] else part.path)
+                    self._link(folder / part.path, staged)
+                    # The name may lead elsewhere by now, and another run may have replaced the
+                    # file: what was linked must be what was opened, and is compared.
+                    if identity(staged.lstat()) != identity(os.fstat(source.fileno())):
+                        self._copy(source, staged)
+                if not self._is_staged(part, staged):
                     staged.unlink()
                     return False
-        except FileNotFoundError:  # its run was not dead after all
+        except (FileNotFoundError, IrregularFile):  # its run was not dead after all, or worse
             return False
+        return True
+
+    def _is_staged(self, record: FileRecord, staged: Path) -> bool:
+        with open_regular(self.folder, staged.relative_to(self.folder).as_posix()) as stream:
+            return hash_of(stream) == (record.sha256, record.size_bytes)
+
+    @staticmethod
+    def _copy(source: BufferedReader, target: Path) -> None:
+        target.unlink(missing_ok=True)
+        with target.open("xb") as stream:
+            shutil.copyfileobj(source, stream)
+
+    def add_listed(self, folder: Path, record: FileRecord) -> bool:
+        """Copies a file that a manifest lists, unless there is a staged one.
+
+        Args:
+            folder: Has it.
+            record: The manifest's.
+
+        Returns:
+            Whether the file is there, and what the manifest lists.
+
+        Raises:
+            IrregularFile: There is something else in its place.
+        """
+        target = self.path(record.path)
+        if target.exists():
+            return True
+        try:
+            source = open_regular(folder, record.path)
+        except FileNotFoundError:
+            return False
+        with source:
+            if hash_of(source) != (record.sha256, record.size_bytes):
+                return False
+            self._copy(source, target)
         return True
 
     def add(self, source: Path, file: str) -> None:
@@ -226,13 +304,13 @@ class Staging:
         for path in sorted(self.folder.rglob("*")):
             file = path.relative_to(self.folder).as_posix()
             graph = file.endswith((".onnx", ".onnx_data"))
-            if not path.is_file() or file.startswith(".work/") or graph:
+            if path.is_symlink() or not path.is_file() or file.startswith(".work/") or graph:
                 continue
             if file in (MANIFEST_FILE, *PAGES):
                 continue
-            found.append(
-                FileRecord(path=file, sha256=hash_file(path), size_bytes=path.stat().st_size)
-            )
+            with open_regular(self.folder, file) as stream:
+                sha256, size_bytes = hash_of(stream)
+            found.append(FileRecord(path=file, sha256=sha256, size_bytes=size_bytes))
         return tuple(found)
 
     def publish(self, manifest: Manifest, old: Manifest | None) -> None:
@@ -250,6 +328,8 @@ class Staging:
         for path in entries(self.folder):
             if path.relative_to(self.folder).as_posix() not in wanted:
                 path.rmdir() if is_folder(path) else path.unlink()
+        if self.target.is_symlink():
+            raise OutputError(f"{self.target} was replaced by a link", "remove it, run it again")
         if self.target.is_dir():
             ours = (old.paths() if old else set()) | {MANIFEST_FILE}
             for path in entries(self.target):
@@ -262,10 +342,12 @@ class Staging:
             # Without locks, another run took the folder for one of a killed run and removed it;
             # what has this name now was made since.
             raise self._removed()
+        self._check_place()
         self._published = True
         if self._rename():
             return
-        if exchange(self.folder, self.target):
+        assert self._parent is not None
+        if exchange(self._parent.descriptor, self.folder.name, self.target.name):
             self._discard(self.folder)
         else:
             self._replace()
@@ -274,12 +356,16 @@ class Staging:
         """Makes the staged folder the output folder, if there is none."""
         try:
             # Where it is there, and not empty, rename(2) says so in one of two ways.
-            self.folder.rename(self.target)
+            self._move(self.folder, self.target)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             return False
         return True
+
+    def _move(self, folder: Path, to: Path) -> None:
+        assert self._parent is not None
+        self._parent.move(folder.name, to.name)
 
     def _replace(self) -> None:
         """For file systems that cannot swap two folders: the old one steps aside first.
@@ -291,7 +377,7 @@ class Staging:
             aside = self._sibling("old")
             # Without locks, another run may be here too; then the last one stays.
             with contextlib.suppress(FileNotFoundError):
-                self.target.rename(aside)
+                self._move(self.target, aside)
             published = self._rename()
             self._discard(aside)
             if published:
@@ -300,17 +386,19 @@ class Staging:
     def _bring_back(self) -> None:
         for aside in self._siblings("old"):
             try:
-                aside.rename(self.target)
+                self._move(aside, self.target)
             except OSError:  # the output folder is there
                 self._discard(aside)
 
     def _discard(self, folder: Path) -> None:
         """Removes a folder; first its name, so that no other run publishes it half removed."""
+        if self._parent is None:
+            return
         trash = self._sibling("trash")
         with contextlib.suppress(OSError):
-            folder.rename(trash)
+            self._move(folder, trash)
         for path in (trash, *self._siblings("trash")):  # those of killed runs too
-            shutil.rmtree(path, ignore_errors=True)
+            self._parent.remove(path.name)
 
     def _sibling(self, kind: str) -> Path:
         return (
@@ -318,10 +406,14 @@ class Staging:
         )
 
     def _siblings(self, kind: str) -> list[Path]:
-        if not os.access(self.target.parent, os.R_OK | os.X_OK):
+        """Returns the folders of a kind beside the output folder; no links to folders."""
+        if self._parent is None:
             return []
+        assert self._parent is not None
         prefix = _prefix(self.target, kind)
-        found = self.target.parent.glob(glob.escape(prefix) + "*")
         # A version before 0.1.0 knew one of each kind, without a random part.
-        only = self.target.parent / prefix.removesuffix("-")
-        return sorted([*found, *([only] if is_folder(only) else [])])
+        older = prefix.removesuffix("-")
+        names = self._parent.folders(older)
+        return [
+            self.target.parent / name for name in names if name == older or name.startswith(prefix)
+        ]

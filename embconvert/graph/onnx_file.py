@@ -253,22 +253,40 @@ def reference_weights(
     return elsewhere
 
 
+def weight_files(path: Path) -> tuple[str, ...]:
+    """Returns the names of the files beside a graph that have its weights.
+
+    Raises:
+        ValueError: As read_model; or it is an intermediate file, whose weights are anywhere.
+    """
+    _refuse_intermediate(path)
+    return tuple(sorted(_locations(read_model(path), path)))
+
+
+def _locations(model: "ir.Model", path: Path) -> set[str]:
+    import onnx_ir as ir
+
+    return {
+        Path(value.const_value.location).name
+        for value in model.graph.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    } - {path.name}
+
+
+def _refuse_intermediate(path: Path) -> None:
+    if places_file(path).exists():
+        raise ValueError(f"{path.name} is an intermediate file of embconvert, without weights")
+
+
 def read_artifact(path: Path) -> OnnxArtifact:
     """Reads and describes a file of the user's; its external data may be no link of any kind.
 
     Raises:
         ValueError: As read_model.
     """
-    import onnx_ir as ir
-
-    if places_file(path).exists():
-        raise ValueError(f"{path.name} is an intermediate file of embconvert, without weights")
+    _refuse_intermediate(path)
     model = read_model(path, refuse_links=True)
-    locations = {
-        Path(value.const_value.location).name
-        for value in model.graph.initializers.values()
-        if isinstance(value.const_value, ir.ExternalTensor)
-    } - {path.name}
+    locations = _locations(model, path)
     if len(locations) > 1:
         raise ValueError(f"{path.name} has its weights in {len(locations)} files; one is supported")
     external = None

@@ -7,8 +7,9 @@ visible at once; until then the repository is as it was.
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from embconvert.hub.http import use_upload_client
 from embconvert.hub.refusals import first_line, from_library
 from embconvert.hub.settings import check_settings, check_token
 from embconvert.manifest import MANIFEST_FILE
-from embconvert.manifest_parsing import parse_manifest
+from embconvert.manifest.codec import MAX_BYTES, parse_manifest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -44,7 +45,7 @@ class Destination:
 
 
 def upload(
-    folder: Path, files: Sequence[str], destination: Destination, message: str, console: Console
+    files: Mapping[str, BufferedReader], destination: Destination, message: str, console: Console
 ) -> str:
     """Uploads files of a folder in one commit; returns an address to look at.
 
@@ -52,8 +53,7 @@ def upload(
     the repository; files that no manifest lists stay.
 
     Args:
-        folder: Holds them.
-        files: Relative to it.
+        files: Open at their beginnings, by their paths in the repository.
         destination: Where to.
         message: Of the commit.
         console: Shows how far it is.
@@ -79,7 +79,7 @@ def upload(
             "there is no token to upload with", "set HF_TOKEN to a token that may write"
         )
     with _translated_errors(destination):
-        return _Upload(huggingface_hub.HfApi(), destination, console).run(folder, files, message)
+        return _Upload(huggingface_hub.HfApi(), destination, console).run(files, message)
 
 
 class _Upload:
@@ -90,7 +90,7 @@ class _Upload:
         self._to = destination
         self._console = console
 
-    def run(self, folder: Path, files: Sequence[str], message: str) -> str:
+    def run(self, files: Mapping[str, BufferedReader], message: str) -> str:
         """Uploads; see upload."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -105,8 +105,8 @@ class _Upload:
             self._api.create_branch(repo_id, branch=self._to.revision, exist_ok=True)
         stale = sorted(self._earlier_files(repo_id) - set(files))
         additions = [
-            CommitOperationAdd(path_in_repo=file, path_or_fileobj=str(folder / file))
-            for file in files
+            CommitOperationAdd(path_in_repo=file, path_or_fileobj=stream)
+            for file, stream in files.items()
         ]
         self._send_large(repo_id, additions)
         commit = self._api.create_commit(
@@ -137,7 +137,6 @@ class _Upload:
 
     def _earlier_files(self, repo_id: str) -> set[str]:
         """Returns the files that the repository's manifest lists; none when it has none."""
-        import json
         import tempfile
 
         from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
@@ -150,8 +149,9 @@ class _Upload:
             except (EntryNotFoundError, RevisionNotFoundError):
                 return set()
             try:
-                return parse_manifest(json.loads(Path(path).read_text(encoding="utf-8"))).paths()
-            except (ValueError, RecursionError):
+                with Path(path).open("rb") as stream:
+                    return parse_manifest(stream.read(MAX_BYTES + 1)).paths()
+            except ValueError:
                 self._console.warn(
                     f"{repo_id} has a manifest that cannot be read; nothing of it is removed"
                 )

@@ -185,7 +185,7 @@ class Ahead:
                 folder=self._staging.folder,
                 max_seq_length=self._source.max_seq_length,
                 kind=self._source.kind,
-                late_interaction=self._ledger.facts_of_kind().get("late_interaction"),
+                late_interaction=self._ledger.late_interaction,
             ),
         }
 

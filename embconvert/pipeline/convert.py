@@ -8,6 +8,7 @@ from embconvert.console import Console
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.disk import output_errors
 from embconvert.folder.staging import Staging
+from embconvert.manifest.codec import as_json
 from embconvert.pipeline.prepare import describe, prepare, warn_of_memory
 from embconvert.processes.limits import refuse_missing_proc
 from embconvert.processes.resources import limit_threads
@@ -55,5 +56,5 @@ def convert(request: Request, zygotes: Zygotes | None = None) -> Finished:
         warn_of_memory(prepared.plan, console)
         with output_errors(target):
             manifest = Run(prepared, staging, workers, console).execute()
-    text = json.dumps(manifest.as_json(), indent=2) if request.json else str(target)
+    text = json.dumps(as_json(manifest), indent=2) if request.json else str(target)
     return Finished(text=text)

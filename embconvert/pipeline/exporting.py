@@ -53,7 +53,7 @@ class Exports:
         path = self._staging.path(step.file)
         path.unlink(missing_ok=True)
         named = {
-            "opset": int(step.settings["opset"]),
+            "opset": self._request.opset,
             "exporter": exporter,
             "output": self._request.output,
         }

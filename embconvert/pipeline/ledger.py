@@ -1,24 +1,36 @@
 """What is finished: by this run, by one that was killed, or published before."""
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from embconvert import __version__
 from embconvert.cli.request import command_line
 from embconvert.console import Console
 from embconvert.errors import SourceError
 from embconvert.folder.staging import Staging
-from embconvert.kinds import KINDS
+from embconvert.late_interaction import LateInteraction
 from embconvert.layouts import LAYOUTS
-from embconvert.manifest import ArtifactRecord, Manifest
+from embconvert.manifest import (
+    ArtifactRecord,
+    LateInteractionRecord,
+    MachineRecord,
+    Manifest,
+    OverridesRecord,
+    SearchRecord,
+    SourceRecord,
+    ToolRecord,
+    VerificationRecord,
+)
+from embconvert.manifest.kinds import NOT_LOADED
 from embconvert.model import OnnxArtifact, ResolvedModel
 from embconvert.pipeline.keys import STACK, intermediate_keys, unmade, versions
 from embconvert.processes.resources import cpus
+from embconvert.regular_files import IrregularFile
 from embconvert.requests import Request
 from embconvert.steps import WORK_FOLDER, Stage, Step
+from embconvert.tasks import SourceFacts
 
 
 class Ledger:
@@ -26,7 +38,7 @@ class Ledger:
 
     Attributes:
         records: Of the graphs that stand, by path.
-        source_facts: What only the loaded source model tells, for the manifest.
+        source_facts: What only the loaded source model tells; None while nobody loaded it.
         given: The graph of `--model_path`.
     """
 
@@ -47,10 +59,10 @@ class Ledger:
         self._takes_over = False
         self.given: OnnxArtifact | None = None
         #: What --quantize auto tried: now, or earlier for a graph of the same source.
-        self.search: Mapping[str, Any] | None = old.search if old and self._same_source() else None
+        self.search: SearchRecord | None = old.search if old and self._same_source() else None
         self._intermediate_keys: dict[str, str] = {}
         self.records: dict[str, ArtifactRecord] = {}
-        self.source_facts: Mapping[str, Any] = old.source if old else {}
+        self.source_facts: SourceFacts | None = _facts(old) if old else None
 
     def key(self, step: Step) -> str:
         """Returns what identifies a step's outcome."""
@@ -76,8 +88,11 @@ class Ledger:
                     self._console.warn(f"{step.file} was changed since it was made; made anew")
                     continue
                 if step.stage is Stage.EXPORT:
-                    self.source_facts = manifest.source
-                    self.add_files(manifest, folder)
+                    problem = self.add_files(manifest, folder)
+                    if problem is not None:
+                        self._console.warn(f"{problem}; {step.file} is made anew")
+                        continue
+                    self.source_facts = _facts(manifest)
                 return replace(record, path=step.file)
         return None
 
@@ -95,11 +110,19 @@ class Ledger:
         noted = [record for manifest, _ in self._earlier() for record in manifest.artifacts]
         return unmade(steps, noted, self._resolved.digest)
 
-    def add_files(self, manifest: Manifest, folder: Path) -> None:
-        """Stages the other files of a folder: export made some that the source lacked."""
+    def add_files(self, manifest: Manifest, folder: Path) -> str | None:
+        """Stages the other files of a folder: export made some that the source lacked.
+
+        Returns:
+            In words, what is wrong with one of them; None when all are what the manifest lists.
+        """
         for file in manifest.files:
-            if (folder / file.path).is_file():
-                self._staging.add(folder / file.path, file.path)
+            try:
+                if not self._staging.add_listed(folder, file):
+                    return f"{folder / file.path} is not the file that the manifest lists"
+            except IrregularFile as error:
+                return error.message
+        return None
 
     def source_of(self, step: Step) -> OnnxArtifact:
         """Returns the graph that a step works on.
@@ -134,7 +157,7 @@ class Ledger:
         return self.records.get(file)
 
     def _same_source(self) -> bool:
-        return self._old is not None and self._old.source.get("digest") == self._resolved.digest
+        return self._old is not None and self._old.source.digest == self._resolved.digest
 
     def artifact(self, record: ArtifactRecord) -> OnnxArtifact:
         """Returns the staged graph of a record."""
@@ -184,66 +207,80 @@ class Ledger:
         before = {(a.path, a.sha256) for a in self._old.artifacts} if self._old else set()
         return before < now
 
-    def manifest(self, verification: Mapping[str, Any]) -> Manifest:
+    def manifest(self, verification: VerificationRecord) -> Manifest:
         """Returns the manifest of what stands.
 
         Args:
             verification: What the graphs were compared on.
         """
-        architecture = self._resolved.architecture
         published = [r for r in self.records.values() if not r.path.startswith(WORK_FOLDER)]
         return Manifest(
-            tool_version=__version__,
+            tool=ToolRecord(version=__version__, commands=self._commands()),
             layout=self._request.layout,
-            source={
-                "model_id": self._resolved.model_id,
-                "revision": self._resolved.revision,
-                "digest": self._resolved.digest,
-                "kind": self._resolved.kind,
-                "model_type": architecture.model_type,
-                "hidden_size": architecture.hidden_size,
-                "num_heads": architecture.num_heads,
-                "max_seq_length": self._resolved.max_seq_length,
-                "pooling": list(self.source_facts.get("pooling", ())),
-                "dimension": self.source_facts.get("dimension"),
-                "modules": list(self.source_facts.get("modules", ())),
-                "pooling_override": self._request.pooling,
-                "normalize_override": self._request.normalize,
-                "dimensions_override": self._request.dimensions,
-                "output": self._request.output,
-                "trust_remote_code": self._request.trust_remote_code,
-                "license": self._resolved.card.license,
-                "license_name": self._resolved.card.license_name,
-                "license_link": self._resolved.card.license_link,
-                "languages": list(self._resolved.card.languages),
-                **self.facts_of_kind(),
-            },
-            source_files=self._resolved.files,
+            source=self._source(),
             stack={**{n: versions()[n] for n in STACK}, "python": platform.python_version()},
-            machine={
-                "platform": platform.platform(),
-                "processor": _processor(),
-                "cpus": cpus(),
-            },
+            machine=MachineRecord(
+                platform=platform.platform(), processor=_processor(), cpus=cpus()
+            ),
             verification=verification,
             artifacts=tuple(sorted(published, key=lambda r: (len(r.path), r.path))),
             files=self._staging.other_files(),
-            commands=self._commands(),
             search=self.search,
         )
 
-    def facts_of_kind(self) -> dict[str, Any]:
-        """Returns what only models of this kind have: as loaded now, or noted by an earlier run."""
-        if "of_kind" in self.source_facts:
-            return dict(self.source_facts["of_kind"])
-        facts = KINDS[self._resolved.kind].facts
-        return {name: self.source_facts[name] for name in facts if name in self.source_facts}
+    def _source(self) -> SourceRecord:
+        resolved, request = self._resolved, self._request
+        facts = self.source_facts
+        if facts is not None and facts.model.kind is not resolved.kind:
+            facts = None  # of an earlier run with another --task
+        return SourceRecord(
+            model_id=_sayable(resolved.model_id),
+            revision=resolved.revision,
+            digest=resolved.digest,
+            model_type=resolved.architecture.model_type,
+            hidden_size=resolved.architecture.hidden_size,
+            num_heads=resolved.architecture.num_heads,
+            max_seq_length=resolved.max_seq_length,
+            modules=facts.modules if facts else (),
+            model=facts.model if facts else NOT_LOADED[resolved.kind],
+            overrides=OverridesRecord(
+                pooling=request.pooling,
+                normalize=request.normalize,
+                dimensions=request.dimensions,
+            ),
+            output=request.output,
+            trust_remote_code=request.trust_remote_code,
+            card=resolved.card,
+            files=resolved.files,
+        )
+
+    @property
+    def late_interaction(self) -> LateInteraction | None:
+        """How queries and documents are read: as loaded now, or noted by an earlier run."""
+        model = self.source_facts.model if self.source_facts else None
+        return model.late_interaction if isinstance(model, LateInteractionRecord) else None
 
     def _commands(self) -> tuple[str, ...]:
         """Returns this command line, after those of earlier runs that left graphs which stand."""
-        this = command_line(self._request, revision=self._resolved.revision)
-        earlier = self._old.commands if self._old is not None and self._takes_over else ()
+        this = _sayable(command_line(self._request, revision=self._resolved.revision))
+        earlier = self._old.tool.commands if self._old is not None and self._takes_over else ()
         return (*(line for line in earlier if line != this), this)
+
+
+def _facts(manifest: Manifest) -> SourceFacts:
+    """Returns what an earlier run noted of the loaded source."""
+    source = manifest.source
+    return SourceFacts(
+        model=source.model,
+        modules=source.modules,
+        max_seq_length=source.max_seq_length,
+        rows=None,
+    )
+
+
+def _sayable(text: str) -> str:
+    """Returns text without what no file in UTF-8 can hold: bytes of a path that are no text."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _processor() -> str:

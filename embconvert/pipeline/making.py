@@ -1,9 +1,9 @@
 """Makes the files of a plan one by one, and verifies each."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-from embconvert.config import Precision
+from embconvert.config import Layout, Precision
 from embconvert.console import Console
 from embconvert.errors import (
     ExportError,
@@ -123,8 +123,6 @@ class Maker:
         source: OnnxArtifact | None = None
         if step.source is None:
             artifact, meter = self._exports.make(step, Exporter(method), then)
-            assert self._source.facts is not None
-            self._ledger.source_facts = asdict(self._source.facts)
         else:
             source = self._ledger.source_of(step)
             self._ahead.start(step, method, source)
@@ -136,25 +134,14 @@ class Maker:
                 fusions = made.fusions
             else:
                 kept = made.kept
-        problem = misfit(self._request.layout, step.file, artifact)
-        if problem is not None:
-            errors = {Stage.EXPORT: ExportError, Stage.OPTIMIZE: OptimizeError}
-            raise errors.get(step.stage, QuantizeError)(
-                problem, "choose another precision or --optimize level, or --layout hub"
-            )
+        _refuse_misfit(self._request.layout, step, artifact)
         if not self._request.skip_validation:
             if then is not None and then.stage is Stage.OPTIMIZE and then.source == step.file:
                 self._ahead.start_early(then, artifact)
             self._verifier.prepare()
-        fidelity = None
-        if step.floor is not None:
-            self._ahead.wait()  # graphs that run are timed
-            if source is not None:
-                self._refresh_baseline()
-            fidelity = self._verify(artifact, step.file)
-            _refuse_shortfall(step, fidelity)
-        elif self._request.skip_validation and step.is_published:
-            self._verifier.load(artifact, step.file)
+        if self._source.facts is not None:
+            self._ledger.source_facts = self._source.facts
+        fidelity = self._proven(step, artifact, is_exported=source is None)
         if source is None:
             self._source.close()
         return make_record(
@@ -168,6 +155,23 @@ class Maker:
             fusions=fusions,
             kept=kept,
         )
+
+    def _proven(self, step: Step, artifact: OnnxArtifact, *, is_exported: bool) -> Fidelity | None:
+        """Compares a graph with the source; one that is not compared is loaded, if published.
+
+        Raises:
+            FidelityError: It falls short of the step's floor, or does not load.
+        """
+        if step.floor is None:
+            if self._request.skip_validation and step.is_published:
+                self._verifier.load(artifact, step.file)
+            return None
+        self._ahead.wait()  # graphs that run are timed
+        if not is_exported:
+            self._refresh_baseline()
+        fidelity = self._verify(artifact, step.file)
+        _refuse_shortfall(step, fidelity)
+        return fidelity
 
     def _refresh_baseline(self) -> None:
         """Verifies an export of an earlier run once more, so that speeds of one run compare."""
@@ -194,6 +198,16 @@ class Maker:
             for reason, count in fusion.left.items():
                 left = f"{count} of {fusion.found} {fusion.kind} left as they were"
                 self._console.warn(f"{step.file}: {left}: {reason}")
+
+
+def _refuse_misfit(layout: Layout, step: Step, artifact: OnnxArtifact) -> None:
+    """Refuses a graph that the program of a layout cannot load."""
+    problem = misfit(layout, step.file, artifact)
+    if problem is not None:
+        errors = {Stage.EXPORT: ExportError, Stage.OPTIMIZE: OptimizeError}
+        raise errors.get(step.stage, QuantizeError)(
+            problem, "choose another precision or --optimize level, or --layout hub"
+        )
 
 
 def _joined(reasons: Sequence[str]) -> str:
@@ -227,6 +241,6 @@ def _refuse_shortfall(step: Step, fidelity: Fidelity | None) -> None:
         return
     hint = "the source model and this file disagree; please report the model"
     if step.precision is not Precision.FLOAT32:
-        reachable = max(0.0, fidelity.mean_cosine - 0.005)
+        reachable = max(0.0, fidelity.similarity.mean - 0.005)
         hint = f"try another precision, as Float16; or accept it with --min_cosine {reachable:.2f}"
     raise FidelityError(f"{step.file} is not published: {problem}", hint)

@@ -1,16 +1,17 @@
 """All that is known before work starts: the source, what is published, the plan."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from embconvert import hub
-from embconvert.config import Command, Output, PoolingMode
+from embconvert.config import Command
 from embconvert.console import Console
 from embconvert.folder.published import read_manifest
 from embconvert.foreign_text import one_line
-from embconvert.kinds import KINDS
 from embconvert.manifest import Manifest
+from embconvert.manifest.codec import OlderManifest
+from embconvert.manifest.requesting import request_from
 from embconvert.model import ResolvedModel
 from embconvert.plan import Plan, make_plan
 from embconvert.processes.resources import (
@@ -55,7 +56,8 @@ def prepare(request: Request, target: Path, calibration: str, console: Console) 
     """
     old = _published(target, console)
     if request.command in (Command.OPTIMIZE, Command.QUANTIZE) and old is not None:
-        request = _continuing(request, old)
+        is_local = hub.local_folder(request.model_id) is not None
+        request = request_from(old, request, is_local=is_local)
     resolved = settle_kind(request, hub.resolve(request, console))
     problem = dimensions_problem(request, resolved)
     if problem is not None:
@@ -73,25 +75,12 @@ def prepare(request: Request, target: Path, calibration: str, console: Console) 
 def _published(target: Path, console: Console) -> Manifest | None:
     try:
         return read_manifest(target)
+    except OlderManifest as error:
+        console.warn(f"{error}; it is made again")
+        return None
     except ValueError as error:
         console.warn(f"{error}; the folder counts as empty")
         return None
-
-
-def _continuing(request: Request, old: Manifest) -> Request:
-    """Returns the request for the revision, layout and overrides that the export was made with."""
-    pooling = old.source.get("pooling_override")
-    revision = old.source.get("revision") if hub.local_folder(request.model_id) is None else None
-    return replace(
-        request,
-        revision=revision,
-        task=KINDS[old.kind].task,
-        layout=old.layout,
-        output=Output(old.source.get("output", Output.BOTH)),
-        pooling=PoolingMode(pooling) if pooling else None,
-        normalize=bool(old.source.get("normalize_override")),
-        dimensions=old.source.get("dimensions_override"),
-    )
 
 
 def describe(plan: Plan, *, as_json: bool) -> str:

@@ -45,7 +45,7 @@ def make_record(
         key=key,
         made_from=made_from,
         fidelity=fidelity,
-        duration_s=meter.duration_s,
+        duration_s=round(meter.duration_s, 3),
         peak_memory_bytes=meter.peak_memory_bytes,
         min_onnxruntime=artifact.min_onnxruntime,
     )

@@ -180,7 +180,7 @@ class Run:
             yield step, next((later for later in steps[number:] if later.file in unmade), None)
 
     def _manifest(self) -> Manifest:
-        return self._ledger.manifest(self._verifier.facts())
+        return self._ledger.manifest(self._verifier.record())
 
     def _publish(self, manifest: Manifest) -> Manifest:
         """Publishes what stands, with its pages; returns the manifest."""
@@ -191,7 +191,7 @@ class Run:
             and is_whole(target, old, contents=True)
         ):
             self._console.say(f"{target} is up to date; nothing was done again")
-            manifest = replace(manifest, commands=old.commands, pages=old.pages)
+            manifest = replace(manifest, tool=old.tool, pages=old.pages)
         else:
             users = users_pages(target, old)
             for file in sorted(users):
@@ -216,9 +216,9 @@ class Run:
             self._ledger.records.values(),
             self._source.max_seq_length,
         )
-        facts = self._ledger.source_facts
-        modules = set(facts.get("modules", ())) - {"Transformer", "Pooling", "Normalize"}
-        others = (set(facts.get("pooling", ())) - set(rules.pools)) | modules
+        source = self._manifest().source
+        modules = set(source.modules) - {"Transformer", "Pooling", "Normalize"}
+        others = (set(source.pooling) - set(rules.pools)) | modules
         if rules.pools and others:
             self._console.warn(
                 f"{rules.consumer} pools output 0 itself, by {' or '.join(rules.pools)}; this "
@@ -233,4 +233,8 @@ class Run:
             if path.name in CONFIGURATION_FILES or in_module or path.suffix == ".py":
                 self._staging.add(self._resolved.folder / path, file.path)
         if self._old is not None and self._request.command in (Command.OPTIMIZE, Command.QUANTIZE):
-            self._ledger.add_files(self._old, self._staging.target)
+            problem = self._ledger.add_files(self._old, self._staging.target)
+            if problem is not None:
+                raise SourceError(
+                    problem, f"run again: embconvert export --model_id {self._request.model_id}"
+                )

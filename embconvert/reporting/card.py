@@ -58,13 +58,13 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     pipeline_tag, tags = tags_of(manifest)
     quantized = any(a.precision is not Precision.FLOAT32 for a in manifest.artifacts)
     values = {
-        "license": source["license"],
-        "license_name": source["license_name"],
-        "license_link": _license_link(source["license_link"]),
-        "language": list(source["languages"]),
+        "license": source.card.license,
+        "license_name": source.card.license_name,
+        "license_link": _license_link(source.card.license_link),
+        "language": list(source.card.languages),
         # A local folder's name means nothing to a hub.
-        "base_model": source["model_id"] if source["revision"] else None,
-        "base_model_relation": "quantized" if source["revision"] and quantized else None,
+        "base_model": source.model_id if source.revision else None,
+        "base_model_relation": "quantized" if source.revision and quantized else None,
         "library_name": "sentence-transformers",
         "pipeline_tag": pipeline_tag,
         "tags": [*tags, "embconvert"],
@@ -79,17 +79,17 @@ def _license_link(link: str | None) -> str | None:
 
 def _source_link(manifest: Manifest) -> Markdown:
     source = manifest.source
-    if source["revision"] is None:
+    if source.revision is None:
         return Markdown(f"{markdown_code(Conversion(manifest).title)}, a local folder")
-    model_id = str(source["model_id"])
+    model_id = source.model_id
     return markdown_link(model_id, f"https://huggingface.co/{url_path(model_id)}")
 
 
 def _license(manifest: Manifest) -> Markdown:
     source = manifest.source
-    words = source["license"]
+    words = source.card.license
     if words is None:
         return Markdown("the source's card names none; ask its authors")
-    shown = ": ".join(map(markdown, filter(None, (words, source["license_name"]))))
-    link = https_address(source["license_link"] or "")
+    shown = ": ".join(map(markdown, filter(None, (words, source.card.license_name))))
+    link = https_address(source.card.license_link or "")
     return Markdown(f"{shown}, <{link}>" if link else shown)

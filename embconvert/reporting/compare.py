@@ -1,5 +1,7 @@
 """Conversions side by side on one page: `embconvert compare`."""
 
+import contextlib
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -7,9 +9,10 @@ from typing import Any
 
 from embconvert import __version__
 from embconvert.errors import OutputError
-from embconvert.folder.disk import hidden_name, output_errors
+from embconvert.folder.disk import output_errors
 from embconvert.folder.published import published_manifest
 from embconvert.manifest import Manifest
+from embconvert.regular_files import kind_of, replace_file
 from embconvert.reporting import plots
 from embconvert.reporting.summary import Conversion, Graph, frontier
 from embconvert.reporting.templates import markup, page_style, render
@@ -30,13 +33,35 @@ def compare(request: CompareRequest) -> Finished:
     page = comparison_page(conversions)
     path = request.output
     with output_errors(path, "choose another --output"):
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder", f"write: --output {path / 'compare.html'}")
+        _refuse_other_than_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(hidden_name(path, "new"))
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, page.encode("utf-8", "replace"))
     return Finished(text=str(path))
+
+
+def _refuse_other_than_file(path: Path) -> None:
+    """Refuses to replace what is no file, and to write where a link leads.
+
+    Links in the root folder are the system's own, as macOS' /tmp is.
+
+    Raises:
+        OutputError: There is a folder, a link or the like; or a folder above is a link.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise OutputError(f"{path} is a folder", f"write: --output {path / 'compare.html'}")
+    for above in path.parents:
+        if above.is_symlink() and above.absolute().parent != Path("/"):
+            raise OutputError(
+                f"{above} is a link, and --output {path} would be written where it leads",
+                f"write: --output {path.parent.resolve() / path.name}",
+            )
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise OutputError(
+                f"--output {path} is {kind_of(mode)}, which is not replaced",
+                "remove it, or choose another --output",
+            )
 
 
 def _names(folders: Sequence[Path]) -> dict[Path, str]:
@@ -90,15 +115,15 @@ def _facts(conversions: Sequence[Conversion]) -> list[tuple[str, list[str], bool
     packages = dict.fromkeys(name for manifest in manifests for name in manifest.stack)
     readers: dict[str, Callable[[Manifest], Any]] = {
         "kind": lambda m: m.kind,
-        "model": lambda m: m.source["model_id"],
-        "revision": lambda m: m.source["revision"] or "a local folder",
-        "digest of its files": lambda m: m.source["digest"][:12],
-        "pooling": lambda m: " + ".join(m.source["pooling"]) or "–",
-        "dimension": lambda m: m.source["dimension"] or "–",
-        "embconvert": lambda m: m.tool_version,
+        "model": lambda m: m.source.model_id,
+        "revision": lambda m: m.source.revision or "a local folder",
+        "digest of its files": lambda m: m.source.digest[:12],
+        "pooling": lambda m: " + ".join(m.source.pooling) or "–",
+        "dimension": lambda m: m.source.dimension or "–",
+        "embconvert": lambda m: m.tool.version,
         **{name: partial(_version, name) for name in packages},
-        "texts compared": lambda m: m.verification["texts"],
-        "processor": lambda m: f"{m.machine['processor']}, {m.machine['cpus']} CPUs",
+        "texts compared": lambda m: m.verification.texts,
+        "processor": lambda m: f"{m.machine.processor}, {m.machine.cpus} CPUs",
     }
     facts = []
     for title, read in readers.items():
@@ -117,9 +142,9 @@ def _remarks(conversions: Sequence[Conversion]) -> list[str]:
     if len({conversion.manifest.kind for conversion in conversions}) > 1:
         remarks.append("They are models of different kinds: their figures do not compare.")
     manifests = [conversion.manifest for conversion in conversions]
-    if len({manifest.verification["texts_digest"] for manifest in manifests}) > 1:
+    if len({manifest.verification.texts_digest for manifest in manifests}) > 1:
         remarks.append("They were verified on different texts: their cosines do not compare.")
-    machines = {(m.machine["processor"], m.machine["cpus"]) for m in manifests}
+    machines = {(m.machine.processor, m.machine.cpus) for m in manifests}
     if len(machines) > 1:
         remarks.append(
             "They were made on different machines: texts a second do not compare, speeds do only "

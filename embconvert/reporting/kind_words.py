@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.manifest import Manifest
+from embconvert.manifest import Manifest, RerankerRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +80,23 @@ def words_for(manifest: Manifest) -> KindWords:
 
 def described(manifest: Manifest) -> str:
     """Returns what the model gives, in words."""
-    source: Mapping[str, Any] = manifest.source
+    source = manifest.source
     words = words_for(manifest)
-    if manifest.kind is Kind.RERANKER:
-        labels = source["labels"]
+    if isinstance(source.model, RerankerRecord):
+        labels = source.model.labels or 1
         parts = [f"{labels} a pair" if labels > 1 else "one a pair"]
     else:
-        parts = [f"{source['dimension'] or source['hidden_size'] or '?'} dimensions"]
-    if source["pooling"]:
-        parts.append(" + ".join(source["pooling"]) + " pooling")
-    if source["max_seq_length"]:
-        parts.append(f"{words.items} are cut after {source['max_seq_length']} tokens")
+        parts = [f"{source.dimension or source.hidden_size or '?'} dimensions"]
+    if source.pooling:
+        parts.append(" + ".join(source.pooling) + " pooling")
+    if source.max_seq_length:
+        parts.append(f"{words.items} are cut after {source.max_seq_length} tokens")
     return ", ".join(parts)
 
 
 def tags_of(manifest: Manifest) -> tuple[str, tuple[str, ...]]:
     """Returns the hub's name of what the model does, and its tags."""
     rules = KINDS[manifest.kind]
-    several = manifest.kind is Kind.RERANKER and manifest.source["labels"] > 1
+    model = manifest.source.model
+    several = isinstance(model, RerankerRecord) and (model.labels or 1) > 1
     return "text-classification" if several else rules.pipeline_tag, rules.tags

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from embconvert.foreign_text import python_string
-from embconvert.late_interaction import LateInteraction
 from embconvert.reporting.snippet_parts import (
     QUERY_LINES,
     ServedModel,
@@ -13,8 +12,10 @@ from embconvert.reporting.snippet_parts import (
 )
 
 
-def _onnxruntime(model: ServedModel) -> Snippet:
-    late = LateInteraction.parse(model.source["late_interaction"])
+def _onnxruntime(model: ServedModel) -> Snippet | None:
+    late = model.source.late_interaction
+    if late is None:  # nobody has loaded the source
+        return None
     lower = ".lower()" if model.lowercase else ""
     feed = "\n".join(f"    {line}".rstrip() for line in feed_lines(model).splitlines())
     fill = late.expansion

@@ -34,7 +34,7 @@ def report_page(manifest: Manifest, folder: Path, *, name: str) -> str:
         "words": words_for(manifest),
         "rules": KINDS[manifest.kind],
         "described": described(manifest),
-        "tool_version": manifest.tool_version,
+        "tool_version": manifest.tool.version,
         "name": name,
         "rows": [(graph.label, graph) for graph in graphs],
         "oldest_runtime": conversion.oldest_runtime,

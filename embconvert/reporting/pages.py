@@ -1,11 +1,12 @@
 """Writing the pages of a published folder: its report and its model card."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from embconvert.graph.streams import hash_file
 from embconvert.manifest import CARD_FILE, REPORT_FILE, Manifest
 from embconvert.model import FileRecord
+from embconvert.regular_files import IrregularFile, hash_of, open_regular, replace_file
 
 
 def write_pages(
@@ -32,14 +33,11 @@ def write_pages(
     for file, make in ((REPORT_FILE, report_page), (CARD_FILE, model_card)):
         if file in keep:
             continue
-        path = folder / file
         # Replaced, not written over: the folder's files may be links to those of another.
-        temporary = path.with_name(f".{file}.new")
-        temporary.write_text(make(manifest, folder, name=name), encoding="utf-8")
-        temporary.replace(path)
-        written.append(
-            FileRecord(path=file, sha256=hash_file(path), size_bytes=path.stat().st_size)
-        )
+        content = make(manifest, folder, name=name).encode("utf-8", "replace")
+        replace_file(folder / file, content)
+        digest = hashlib.sha256(content).hexdigest()
+        written.append(FileRecord(path=file, sha256=digest, size_bytes=len(content)))
     return replace(manifest, pages=tuple(written))
 
 
@@ -52,7 +50,16 @@ def users_pages(folder: Path, manifest: Manifest | None) -> frozenset[str]:
     """
     ours = {page.path: page.sha256 for page in manifest.pages} if manifest else {}
     return frozenset(
-        file
-        for file in (REPORT_FILE, CARD_FILE)
-        if (folder / file).is_file() and hash_file(folder / file) != ours.get(file)
+        file for file in (REPORT_FILE, CARD_FILE) if _is_users(folder, file, ours.get(file))
     )
+
+
+def _is_users(folder: Path, file: str, ours: str | None) -> bool:
+    """Whether somebody put a page there: another file, or a link, which is not read."""
+    try:
+        with open_regular(folder, file) as stream:
+            return hash_of(stream)[0] != ours
+    except IrregularFile:
+        return (folder / file).is_symlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False

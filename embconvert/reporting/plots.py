@@ -45,7 +45,7 @@ def size_against_fidelity(
         best: Those on the frontier, smallest first.
         name: What a graph is called.
     """
-    points = {graph: (graph.size_mb, nines(_figures(graph).mean_cosine)) for graph in graphs}
+    points = {graph: (graph.size_mb, nines(_figures(graph).similarity.mean)) for graph in graphs}
     largest = max(x for x, _ in points.values())
     chart = _chart("XY", xrange=(0, largest * 1.12), include_x_axis=True)
     chart.y_labels = nines_axis([y for _, y in points.values()])
@@ -65,8 +65,8 @@ def size_against_fidelity(
         size = 6 + 2.5 * (len(group) - 1 - group.index(graph))
         chart.add(name(graph), [point], dots_size=size)
     described = "; ".join(
-        f"{name(g)} {g.size_mb:.1f} MB, mean {f.measure} {cosine_text(f.mean_cosine)}"
-        for g, f in ((g, _figures(g)) for g in graphs)
+        f"{name(g)} {g.size_mb:.1f} MB, mean {s.measure} {cosine_text(s.mean)}"
+        for g, s in ((g, _figures(g).similarity) for g in graphs)
     )
     colours = {0: "frontier"} | {n + 1: f"c{g.number % COLOURS}" for n, g in enumerate(graphs)}
     return _finished(chart, f"Size against fidelity. {described}", colours)
@@ -106,11 +106,11 @@ def cosine_distribution(graph: Graph, bins: range, *, most: int) -> str:
     chart.y_labels = _round_steps(most)
     chart.range = (0, most)
     chart.add(graph.label, [counts[number] or None for number in shown])
-    figures = _figures(graph)
-    described = f"{graph.label}: texts by {figures.measure}, from {cosine_text(figures.min_cosine)}"
+    near = _figures(graph).similarity
+    described = f"{graph.label}: texts by {near.measure}, from {cosine_text(near.min)}"
     return _finished(
         chart,
-        f"Distribution of {figures.measure}s. {described} up",
+        f"Distribution of {near.measure}s. {described} up",
         {0: f"c{graph.number % COLOURS}"},
     )
 
@@ -155,7 +155,7 @@ def layer_drift(graphs: Sequence[Graph]) -> str:
 
 def _measures(graphs: Sequence[Graph]) -> str:
     """Returns what the figures of graphs are of; they may be of models of several kinds."""
-    return " or ".join(dict.fromkeys(str(_figures(graph).measure) for graph in graphs))
+    return " or ".join(dict.fromkeys(str(_figures(graph).similarity.measure) for graph in graphs))
 
 
 def _figures(graph: Graph) -> Any:

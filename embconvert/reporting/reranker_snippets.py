@@ -1,10 +1,10 @@
 """The code that shows how each program loads a reranker."""
 
 import json
-import re
 from collections.abc import Callable
 
 from embconvert.foreign_text import json_string, python_string
+from embconvert.manifest import RerankerRecord
 from embconvert.reporting.snippet_parts import (
     DOCUMENTS,
     QUERY,
@@ -19,6 +19,16 @@ from embconvert.reporting.snippet_parts import (
 
 #: What turns logits into what CrossEncoder.predict() gives, by the end of the activation's name.
 _ACTIVATIONS = {"Sigmoid": "1 / (1 + np.exp(-logits))", "Identity": "logits"}
+
+
+def _record(model: ServedModel) -> RerankerRecord:
+    record = model.source.model
+    assert isinstance(record, RerankerRecord)
+    return record
+
+
+def _labels(model: ServedModel) -> int:
+    return _record(model).labels or 1
 
 
 def _cross_encoder(model: ServedModel) -> Snippet:
@@ -40,7 +50,7 @@ print(scores)""",
 
 
 def _fastembed(model: ServedModel) -> Snippet | None:
-    if model.source["labels"] > 1 or model.graph.external_data is not None:
+    if _labels(model) > 1 or model.graph.external_data is not None:
         return None
     name = python_string(f"local/{model.name}")
     return Snippet(
@@ -65,10 +75,8 @@ print(scores)""",
 
 
 def _onnxruntime(model: ServedModel) -> Snippet:
-    # Whoever edited the manifest may have put anything there.
-    activation = model.source["activation"]
-    known = re.fullmatch(r"[A-Za-z_][\w.]*", activation, re.ASCII)
-    applied = f"`{activation}`" if known else "its activation"
+    activation = _record(model).activation or "an activation"
+    applied = f"`{activation}`"
     name = activation.rpartition(".")[2]
     pairs = "[(query, document) for document in documents]"
     if model.lowercase:
@@ -129,7 +137,7 @@ console.log(logits.tolist());""",
 
 
 def _text_embeddings_inference(model: ServedModel) -> Snippet | None:
-    if model.source["labels"] > 1:
+    if _labels(model) > 1:
         return None
     return text_embeddings_inference(model, "rerank", {"query": QUERY, "texts": list(DOCUMENTS)})
 

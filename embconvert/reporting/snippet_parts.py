@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embconvert.foreign_text import json_text, python_string, shell_word
-from embconvert.manifest import ArtifactRecord
+from embconvert.manifest import ArtifactRecord, SourceRecord
 from embconvert.steps import EXPORTED_FILE
 
 
@@ -52,7 +52,7 @@ class ServedModel:
     pooling: tuple[str, ...]
     tokenizer: Mapping[str, Any]
     lowercase: bool
-    source: Mapping[str, Any]
+    source: SourceRecord
 
     @property
     def inputs(self) -> set[str]:

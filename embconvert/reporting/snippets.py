@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from embconvert.errors import SourceError
 from embconvert.foreign_text import json_string, python_string, url_path, xml_attribute, yaml_block
 from embconvert.kinds import KINDS, Kind
 from embconvert.manifest import ArtifactRecord, Manifest
+from embconvert.regular_files import open_regular
 from embconvert.reporting.late_interaction_snippets import LATE_INTERACTION_CONSUMERS
 from embconvert.reporting.reranker_snippets import RERANKER_CONSUMERS
 from embconvert.reporting.snippet_parts import (
@@ -25,6 +27,7 @@ from embconvert.reporting.snippet_parts import (
     transformers_js_file,
 )
 from embconvert.reporting.sparse_snippets import SPARSE_CONSUMERS
+from embconvert.source.json_files import MAX_JSON_BYTES
 
 _SENTENCE = "sentence_embedding"
 
@@ -47,21 +50,37 @@ def snippets(
     model = ServedModel(
         name=name,
         graph=graph,
-        max_tokens=source["max_seq_length"],
-        dimension=source["dimension"] or source["hidden_size"] or 0,
-        pooling=tuple(source["pooling"]),
-        tokenizer=_json(folder / "tokenizer_config.json"),
-        lowercase=bool(_json(folder / "sentence_bert_config.json").get("do_lower_case")),
+        max_tokens=source.max_seq_length,
+        dimension=source.dimension or source.hidden_size or 0,
+        pooling=source.pooling,
+        tokenizer=_json(folder, "tokenizer_config.json"),
+        lowercase=bool(_json(folder, "sentence_bert_config.json").get("do_lower_case")),
         source=source,
     )
     made = (make(model) for make in _CONSUMERS[manifest.kind])
     return tuple(snippet for snippet in made if snippet is not None)
 
 
-def _json(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
+def _json(folder: Path, file: str) -> Mapping[str, Any]:
+    """Reads a JSON object of a folder; empty when there is none.
+
+    Raises:
+        SourceError: It is no JSON, absurdly large, or no regular file.
+    """
+    hint = "convert the model again"
+    try:
+        with open_regular(folder, file) as stream:
+            content = stream.read(MAX_JSON_BYTES + 1)
+    except FileNotFoundError:
         return {}
-    value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SourceError(f"{folder / file} cannot be read: {error.strerror}", hint) from error
+    if len(content) > MAX_JSON_BYTES:
+        raise SourceError(f"{folder / file} is over {MAX_JSON_BYTES >> 20} MiB", hint)
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{folder / file} is no JSON: {error}", hint) from error
     return value if isinstance(value, dict) else {}
 
 

@@ -13,7 +13,7 @@ from embconvert.reporting.snippet_parts import (
 
 
 def _onnxruntime(model: ServedModel) -> Snippet:
-    word = "tokenizer.id_to_token(int(n))" if "SpladePooling" in model.source["modules"] else "n"
+    word = "tokenizer.id_to_token(int(n))" if "SpladePooling" in model.source.modules else "n"
     return Snippet(
         key="onnxruntime",
         title="ONNX Runtime",

@@ -122,8 +122,8 @@ class Conversion:
     @property
     def title(self) -> str:
         """The model's id on the hub; of a local folder, its name."""
-        model_id = str(self.manifest.source["model_id"])
-        if self.manifest.source["revision"] is not None:
+        model_id = self.manifest.source.model_id
+        if self.manifest.source.revision is not None:
             return model_id
         return model_id.rstrip("/").rpartition("/")[2]
 
@@ -149,4 +149,4 @@ def frontier(graphs: Sequence[Graph]) -> list[Graph]:
 
 
 def _mean_cosine(graph: Graph) -> float:
-    return graph.fidelity.mean_cosine if graph.fidelity else -1.0
+    return graph.fidelity.similarity.mean if graph.fidelity else -1.0

@@ -31,8 +31,8 @@ def table_rows(artifacts: Sequence[ArtifactRecord]) -> list[list[str]]:
         if figures is None:
             rows.append([*row, "not verified", "-", "-", "-", "-", "-"])
             continue
-        row += [f"{figures.mean_cosine:.5f}", f"{figures.min_cosine:.5f}"]
-        row += [f"{figures.rank_correlation:.5f}", f"{figures.batch_cosine:.5f}"]
+        row += [f"{figures.similarity.mean:.5f}", f"{figures.similarity.min:.5f}"]
+        row += [f"{figures.rank_correlation:.5f}", f"{figures.similarity.batch:.5f}"]
         row.append(f"{figures.texts_per_second:.0f}")
         if base and base.fidelity:
             row.append(f"{figures.texts_per_second / base.fidelity.texts_per_second:.2f}x")

@@ -1,13 +1,14 @@
 """Late-interaction models (ColBERT and the like) in torch: a vector for each token."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from embconvert.errors import UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item, Query
 from embconvert.kinds import Kind
 from embconvert.late_interaction import Expansion, LateInteraction
+from embconvert.manifest import LateInteractionRecord
 from embconvert.source.torch_model import SourceModel, as_numpy
 
 if TYPE_CHECKING:
@@ -81,12 +82,13 @@ class LateInteractionModel(SourceModel):
         )
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def record(self) -> LateInteractionRecord:
         """How queries and documents are read, which vectors count, and how they are compared."""
-        return {
-            "similarity": str(self._model.similarity_fn_name),
-            "late_interaction": self._rules.as_json(),
-        }
+        return LateInteractionRecord(
+            dimension=self.dimension,
+            similarity=str(self._model.similarity_fn_name),
+            late_interaction=self._rules,
+        )
 
     @property
     def dimension(self) -> int | None:

@@ -1,12 +1,13 @@
 """Rerankers (cross-encoders) in torch: they score a pair of texts."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from embconvert.errors import UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item
 from embconvert.kinds import Kind
+from embconvert.manifest import RerankerRecord
 from embconvert.source.torch_model import SourceModel, as_numpy
 
 if TYPE_CHECKING:
@@ -37,18 +38,13 @@ class Reranker(SourceModel):
             )
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """How many scores a pair has, and what a consumer makes of them.
-
-        `activation` is the torch class that CrossEncoder.predict() applies to the logits; it is
-        not in the graph.
-        """
-        function = self._model.activation_fn
-        kind = type(function)
-        return {
-            "labels": int(self._model.num_labels),
-            "activation": f"{kind.__module__}.{kind.__qualname__}",
-        }
+    def record(self) -> RerankerRecord:
+        """How many scores a pair has, and what CrossEncoder.predict() makes of them."""
+        kind = type(self._model.activation_fn)
+        return RerankerRecord(
+            labels=int(self._model.num_labels),
+            activation=f"{kind.__module__}.{kind.__qualname__}",
+        )
 
     @property
     def dimension(self) -> int | None:

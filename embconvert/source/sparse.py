@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from embconvert.config import PoolingMode
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item
 from embconvert.folder.consumer_files import write_json
 from embconvert.kinds import KINDS, TOKEN_LOGITS, Kind
+from embconvert.manifest import SparseRecord
 from embconvert.source.torch_model import SourceModel, as_numpy
 
 if TYPE_CHECKING:
@@ -29,12 +31,14 @@ class SparseModel(SourceModel):
             )
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def record(self) -> SparseRecord:
         """How two vectors are compared, and how many of their dimensions may be other than zero."""
-        return {
-            "similarity": str(self._model.similarity_fn_name),
-            "max_active_dims": self._model.max_active_dims,
-        }
+        return SparseRecord(
+            pooling=tuple(map(PoolingMode, self.pooling)),
+            dimension=self.dimension,
+            similarity=str(self._model.similarity_fn_name),
+            max_active_dims=self._model.max_active_dims,
+        )
 
     @property
     def dimension(self) -> int | None:

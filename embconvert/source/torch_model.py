@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from embconvert.config import Overrides
+from embconvert.config import Overrides, PoolingMode
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item
 from embconvert.kinds import TOKENS_OUTPUT, Kind
+from embconvert.manifest import EmbeddingRecord, ModelRecord
 from embconvert.model import ResolvedModel
 from embconvert.processes.heap import keep_freed
 from embconvert.source.loading import LoadedModel, load_model
@@ -125,9 +126,11 @@ class SourceModel:
             truncate(self._model, self.overrides.dimensions, full=self.dimension)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What a consumer of this kind of model must know, as plain JSON values."""
-        return {}
+    def record(self) -> ModelRecord:
+        """What a consumer of this kind of model must know."""
+        return EmbeddingRecord(
+            pooling=tuple(map(PoolingMode, self.pooling)), dimension=self.dimension
+        )
 
     @property
     def value_sizes(self) -> dict[str, int | None]:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from examples import graph, published
 
-from embconvert.config import OptimizationLevel
+from embconvert.config import OptimizationLevel, PoolingMode
+from embconvert.manifest import EmbeddingRecord
 from embconvert.model import Fusion
 from embconvert.reporting.compare import compare
 from embconvert.reporting.report import report
@@ -27,7 +28,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """One page of each kind."""
     home = tmp_path_factory.mktemp("pages")
     published(home / "model")
-    published(home / "other-model", pooling=["cls"], model_id="org/" + "a-very-long-name-" * 5)
+    published(
+        home / "other-model",
+        model=EmbeddingRecord(pooling=(PoolingMode.CLS,), dimension=384),
+        model_id="org/" + "a-very-long-name-" * 5,
+    )
     (home / "plain").mkdir()
     whole = graph(home / "plain", "model", 90_000, fidelity=None)
     fusion = Fusion(kind="attention", fused=0, left={"its mask depends on the head": 6})

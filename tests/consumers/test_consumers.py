@@ -18,7 +18,7 @@ from conftest import LARGE_MODEL, ROOT, embconvert
 from embconvert.config import Layout
 from embconvert.fidelity.figures import cosines
 from embconvert.fidelity.texts import verification_texts
-from embconvert.manifest_parsing import parse_manifest
+from embconvert.manifest.codec import parse_manifest
 from embconvert.reporting.snippet_parts import DOCUMENTS, QUERY, Snippet
 from embconvert.reporting.snippets import snippets
 
@@ -127,7 +127,7 @@ def test_tokenizers_and_onnxruntime_at_each_oldest_version_that_is_stamped(
     hub: Path, reference: np.ndarray
 ) -> None:
     manifest = json.loads((hub / "embconvert.json").read_text())
-    graphs = [a for a in manifest["artifacts"] if a["kind"] == "onnx"]
+    graphs = manifest["artifacts"]
     assert {a["precision"] for a in graphs} == set(FLOORS)
     for graph in graphs:
         oldest = f"onnxruntime-{graph['min_onnxruntime']}"
@@ -284,7 +284,7 @@ def run_snippet(snippet: Snippet, env: str, folder: Path, *, python: str, javasc
 
 def snippet_of(folder: Path, key: str) -> tuple[Snippet, str]:
     """The card's code for a program, and the precision of the graph that it loads."""
-    manifest = parse_manifest(json.loads((folder / "embconvert.json").read_text()))
+    manifest = parse_manifest((folder / "embconvert.json").read_bytes())
     card = (folder / "README.md").read_text(encoding="utf-8")
     for graph in manifest.artifacts:  # the card shows one of them
         for snippet in snippets(manifest, graph, folder, name=folder.name):

@@ -100,8 +100,9 @@ class Events:
 
     def _note(self, event: str, names: list[Any], folder: int = -1) -> None:
         texts = [n.decode() if isinstance(n, bytes) else n for n in names]
-        if folder >= 0 and texts and not texts[0].startswith("/"):
-            texts = [f"{Path(f'/proc/self/fd/{folder}').readlink()}/{texts[0]}"]
+        if folder >= 0:
+            above = Path(f"/proc/self/fd/{folder}").readlink()
+            texts = [str(above / text) for text in texts]
         # Much is asked for that changes nothing: folders that exist, files that don't.
         idle = {"os.mkdir": True, "os.remove": False}.get(event)
         if idle is not None and texts and os.path.lexists(texts[0]) is idle:

@@ -8,12 +8,14 @@ import os
 import string
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from examples import graph, published
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
@@ -23,11 +25,19 @@ from embconvert.architectures import read_architecture
 from embconvert.cli.commands import COMMANDS
 from embconvert.cli.main import parse
 from embconvert.errors import EmbconvertError
+from embconvert.fidelity.floors import Floor
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.fleet.entries import read_entries
 from embconvert.graph.onnx_file import read_artifact
-from embconvert.manifest_parsing import parse_manifest
+from embconvert.manifest import Manifest
+from embconvert.manifest.codec import BrokenManifest, as_json, as_text, parse_manifest
+from embconvert.model import FileRecord, Fusion, KeptNode
+from embconvert.reporting.card import model_card
+from embconvert.reporting.compare import comparison_page
+from embconvert.reporting.page import report_page
+from embconvert.reporting.summary import Conversion
 from embconvert.requests import BatchRequest
+from embconvert.search import Budget, Candidate, search_record
 from embconvert.source.distrust import refuse_absurd_sizes
 from embconvert.source.folder import resolve_folder
 from embconvert.source.json_files import read_any_json
@@ -117,32 +127,44 @@ def test_the_command_line(command: str, words: list[str]) -> None:
     is_refused(lambda: parse([command, *words]))
 
 
-MANIFEST = {
-    "schema_version": 1,
-    "tool": {"name": "embconvert", "version": "0"},
-    "source": {"model_id": "m", "digest": "0" * 64, "files": []},
-    "stack": {"torch": "2"},
-    "machine": {"cpus": 2},
-    "verification": {"texts": 270},
-    "files": [{"path": "config.json", "sha256": "0" * 64, "size_bytes": 1}],
-    "artifacts": [
-        {"kind": "external_data", "path": "onnx/d", "sha256": "0" * 64, "size_bytes": 1},
-        {
-            "kind": "onnx", "path": "onnx/model.onnx", "sha256": "0" * 64, "size_bytes": 1,
-            "external_data": "onnx/d", "precision": "Float32", "optimization_level": 0, "opset": 17,
-            "inputs": [{"name": "i", "dtype": "int64", "shape": ["b", 1]}], "outputs": [],
-            "operators": {"Softmax": 1}, "fused_operators": {}, "method": "trace", "key": "0" * 64,
-            "made_from": None, "validation": "skipped", "fidelity": None, "duration_s": 1.0,
-            "peak_memory_bytes": 1, "min_onnxruntime": "1.14",
-        },
-    ],
-}  # fmt: skip
+def whole_manifest() -> Manifest:
+    """A manifest with something in every field."""
+    folder = Path(tempfile.mkdtemp(prefix="embconvert-fuzz-"))
+    data = FileRecord(path="onnx/model.onnx_data", sha256="1" * 64, size_bytes=9)
+    made = graph(
+        folder, "model", 1000, external_data=data,
+        fusions=(Fusion(kind="attention", fused=1, left={"a reason": 2}),),
+        kept=(KeptNode(node="a", operator="MatMul", reason="large"),),
+        settings={"opset": 17, "recipes": ("gptq",), "normalize": False, "dimensions": None},
+    )  # fmt: skip
+    tried = Candidate(name="Q4", size_bytes=9, fidelity=made.fidelity, speedup=2.0)
+    return replace(
+        published(folder, made),
+        search=search_record(Budget(floor=Floor(mean_cosine=0.9)), [tried]),
+        pages=(FileRecord(path="README.md", sha256="2" * 64, size_bytes=7),),
+    )
+
+
+MANIFEST = as_json(whole_manifest())
+MANIFEST_TEXT = json.dumps(MANIFEST).encode()
 
 
 @fuzz
-@given(mutated(MANIFEST))
-def test_the_manifest(value: Any) -> None:
-    is_refused(lambda: parse_manifest(value), ValueError)
+@given(mutated(MANIFEST).map(lambda value: json.dumps(value).encode()) | damaged(MANIFEST_TEXT))
+def test_the_manifest(content: bytes) -> None:
+    """What is read can be shown, and is written as it was read."""
+    try:
+        manifest = parse_manifest(content)
+    except BrokenManifest:
+        return
+    assert parse_manifest(as_text(manifest).encode()) == manifest
+    report_page(manifest, Path("/nowhere"), name="m")
+    model_card(manifest, Path("/nowhere"), name="m")
+    comparison_page({"a": Conversion(manifest), "b": Conversion(manifest)})
+
+
+def test_the_manifest_that_is_mutated_is_one() -> None:
+    assert as_json(parse_manifest(MANIFEST_TEXT)) == MANIFEST
 
 
 MODULES = [

@@ -30,9 +30,15 @@ from embconvert.config import Command
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, SourceError
 from embconvert.hub import output_folder
-from embconvert.kinds import Kind
 from embconvert.late_interaction import LateInteraction
-from embconvert.manifest import Manifest
+from embconvert.manifest import (
+    EmbeddingRecord,
+    LateInteractionRecord,
+    MachineRecord,
+    Manifest,
+    ToolRecord,
+)
+from embconvert.manifest.codec import as_json
 from embconvert.model import Fusion, KeptNode
 from embconvert.reporting.card import model_card
 from embconvert.reporting.compare import comparison_page
@@ -115,6 +121,14 @@ def elements(page: str) -> list[tuple[str, tuple[str, ...]]]:
     return _Elements(page).found
 
 
+def with_source(manifest: Manifest, **changes: Any) -> Manifest:
+    """A manifest of another source, whatever its reader would allow."""
+    names = {"license", "license_name", "license_link", "languages"}
+    card = replace(manifest.source.card, **{k: v for k, v in changes.items() if k in names})
+    rest = {k: v for k, v in changes.items() if k not in names}
+    return replace(manifest, source=replace(manifest.source, card=card, **rest))
+
+
 PLAIN_SOURCE: dict[str, Any] = {
     "license": "other", "license_name": "a", "license_link": "https://example.org/a",
     "languages": ["en"], "model_type": "bert",
@@ -128,7 +142,7 @@ EVIL_SOURCE: dict[str, Any] = {
 
 def evil_manifest(folder: Path, **source: Any) -> Manifest:
     """A manifest that a stranger wrote, of a folder whose tokenizer is a stranger's too."""
-    manifest = published(folder, **{**EVIL_SOURCE, **source})
+    manifest = with_source(published(folder), **{**EVIL_SOURCE, **source})
     (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": EVIL + "\ud800"}))
     kept = KeptNode(node=EVIL, operator=EVIL, reason=EVIL)
     fusion = Fusion(kind=EVIL, fused=1, left={EVIL: 1})
@@ -138,20 +152,18 @@ def evil_manifest(folder: Path, **source: Any) -> Manifest:
     )
     return replace(
         manifest,
-        tool_version=EVIL,
+        tool=ToolRecord(version=EVIL, commands=(f"embconvert all --model_id '{EVIL}'",)),
         stack={"python": EVIL, EVIL: EVIL},
-        machine={"platform": EVIL, "processor": EVIL, "cpus": 2},
-        verification={**manifest.verification, "reference": EVIL},
+        machine=MachineRecord(platform=EVIL, processor=EVIL, cpus=2),
+        verification=replace(manifest.verification, reference=EVIL),
         artifacts=artifacts,
-        commands=(f"embconvert all --model_id '{EVIL}'",),
     )
 
 
 def plain_manifest(folder: Path, **source: Any) -> Manifest:
     """The same with words that mean nothing."""
-    manifest = published(
-        folder, **{"model_id": "/models/a", **PLAIN_SOURCE, "revision": None}, **source
-    )
+    changes = {"model_id": "/models/a", **PLAIN_SOURCE, "revision": None, **source}
+    manifest = with_source(published(folder), **changes)
     kept = KeptNode(node="a", operator="a", reason="a")
     fusion = Fusion(kind="a", fused=1, left={"a": 1})
     artifacts = tuple(
@@ -159,7 +171,10 @@ def plain_manifest(folder: Path, **source: Any) -> Manifest:
         for record in manifest.artifacts
     )
     return replace(
-        manifest, stack={"python": "a", "a": "a"}, artifacts=artifacts, commands=("embconvert",)
+        manifest,
+        tool=replace(manifest.tool, commands=("embconvert",)),
+        stack={"python": "a", "a": "a"},
+        artifacts=artifacts,
     )
 
 
@@ -210,7 +225,7 @@ def test_a_cards_front_matter_has_the_words_and_nothing_else(tmp_path: Path) -> 
 def test_a_licence_is_linked_on_the_web_or_beside_the_card(
     link: str, kept: bool, tmp_path: Path
 ) -> None:
-    card = model_card(published(tmp_path, license_link=link), tmp_path, name="a")
+    card = model_card(with_source(published(tmp_path), license_link=link), tmp_path, name="a")
     assert metadata(card).get("license_link") == (link if kept else None)
 
 
@@ -278,7 +293,10 @@ def test_code_for_shells_and_xml_has_strangers_words_as_values(tmp_path: Path) -
 
 def test_figures_that_are_words_are_values_in_code(tmp_path: Path) -> None:
     """A manifest that somebody edited may have them."""
-    manifest = published(tmp_path, dimension=EVIL, max_seq_length=EVIL)
+    manifest = published(tmp_path)
+    evil: Any = EVIL
+    model = EmbeddingRecord(dimension=evil)
+    manifest = with_source(manifest, model=model, max_seq_length=EVIL)
     graph = replace(manifest.artifacts[2], external_data=manifest.files[0])
     for snippet in snippets(manifest, graph, tmp_path, name="a"):
         if snippet.key in ("fastembed", "onnxruntime"):
@@ -290,7 +308,8 @@ def test_prompts_are_values(tmp_path: Path) -> None:
         query_prompt=EVIL, document_prompt=EVIL[::-1] + "\ud800", query_length=None,
         document_length=None, expansion=None, skipped_ids=(1,), skipped_in=("document",),
     )  # fmt: skip
-    manifest = published(tmp_path, kind=str(Kind.LATE_INTERACTION), late_interaction=late.as_json())
+    record = LateInteractionRecord(late_interaction=late)
+    manifest = with_source(published(tmp_path), model=record)
     graph = manifest.artifacts[2]
     outputs = (replace(graph.outputs[0], name="token_embeddings"),)
     (snippet,) = snippets(manifest, replace(graph, outputs=outputs), tmp_path, name="a")
@@ -556,7 +575,7 @@ def github_summary(folder: Path, manifest: str, log: str, code: int) -> tuple[di
 
 
 def test_outputs_and_summary_of_the_action_have_words(tmp_path: Path) -> None:
-    manifest = evil_manifest(tmp_path).as_json()
+    manifest = as_json(evil_manifest(tmp_path))
     manifest["artifacts"][0]["path"] = EVIL
     outputs, page = github_summary(tmp_path, json.dumps(manifest), "", 0)
     assert list(outputs) == ["verdict", "folder", "manifest"]
@@ -586,7 +605,7 @@ def test_a_published_folder_of_the_action_is_where_it_is(tmp_path: Path) -> None
     assert steers(str(folder)) == []
     (tmp_path / "x").mkdir()
     manifest = published(tmp_path / "x", model_id=str(source), revision=None)
-    outputs, _ = github_summary(tmp_path, json.dumps(manifest.as_json()), "", 0)
+    outputs, _ = github_summary(tmp_path, json.dumps(as_json(manifest)), "", 0)
     assert outputs["folder"] == str(folder)
 
 

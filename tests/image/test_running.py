@@ -32,7 +32,9 @@ def test_the_real_model_is_converted_and_verified(real_source: Path, models: Pat
     assert done.code == 0, done.stderr
     assert done.stdout == "models/all-MiniLM-L6-v2\n"
     folder = models / "all-MiniLM-L6-v2"
-    cosines = {a["path"]: a["fidelity"]["mean_cosine"] for a in manifest(folder)["artifacts"]}
+    cosines = {
+        a["path"]: a["fidelity"]["similarity"]["mean"] for a in manifest(folder)["artifacts"]
+    }
     assert cosines["onnx/model.onnx"] > 0.99999
     assert cosines["onnx/model_opt1_QInt8.onnx"] > 0.98
     assert owners(folder) == {(1000, 0)}

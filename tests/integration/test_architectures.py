@@ -68,7 +68,7 @@ def test_a_left_padding_tokenizer_pools_the_last_token(tmp_path: Path) -> None:
     model = zoo.build_model("qwen3", tmp_path / "m", pooling="lasttoken", padding_side="left")
     outcome = embconvert("export", "--model_id", model, "--output_parent_dir", tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
-    assert outcome.graph("model.onnx")["fidelity"]["min_cosine"] > 0.99999
+    assert outcome.graph("model.onnx")["fidelity"]["similarity"]["min"] > 0.99999
 
 
 def load(model: Path) -> SourceModel:

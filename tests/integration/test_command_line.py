@@ -61,7 +61,7 @@ def test_a_model_without_modules_gets_mean_pooling_and_is_told(tmp_path: Path) -
     outcome = embconvert("export", "--model_id", model, "--output_parent_dir", tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
     assert "mean pooling is assumed" in outcome.stderr
-    assert outcome.manifest["source"]["pooling"] == ["mean"]
+    assert outcome.manifest["source"]["model"]["pooling"] == ["mean"]
     folder = tmp_path / "out" / "plain"
     pooling = json.loads((folder / "1_Pooling" / "config.json").read_text())
     assert pooling["pooling_mode_mean_tokens"] is True
@@ -74,8 +74,8 @@ def test_pooling_can_be_overridden(tmp_path: Path) -> None:
         "export", "--model_id", model, "--output_parent_dir", tmp_path / "out", "--pooling", "cls"
     )
     assert outcome.code == 0, outcome.stderr
-    assert outcome.manifest["source"]["pooling"] == ["cls"]
-    assert outcome.graph("model.onnx")["fidelity"]["min_cosine"] > 0.99999
+    assert outcome.manifest["source"]["model"]["pooling"] == ["cls"]
+    assert outcome.graph("model.onnx")["fidelity"]["similarity"]["min"] > 0.99999
 
 
 def test_half_precision_checkpoints_are_compared_in_float32(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_with_little_memory_the_files_are_the_same(tiny_bert: Path, tmp_path: Pa
         [a["fidelity"] for a in r.manifest["artifacts"] if "fidelity" in a] for r in (much, little)
     ]
     for ours, theirs in zip(*figures, strict=True):
-        assert ours["mean_cosine"] == pytest.approx(theirs["mean_cosine"])
+        assert ours["similarity"]["mean"] == pytest.approx(theirs["similarity"]["mean"])
     assert not [file for file in files_in(tmp_path) if ".mapped" in file]
 
 

@@ -49,7 +49,7 @@ def test_every_stage_gives_the_vectors_of_torch(architecture: str, tmp_path: Pat
                 wanted = item["token_embeddings"].numpy()
                 np.testing.assert_allclose(vectors[counts], wanted[counts], atol=2e-4)
         assert outcome.graph(file)["fidelity"]["lowest_token_cosine"] > 0.9999
-    source = outcome.manifest["source"]
+    source = outcome.manifest["source"]["model"]
     assert (source["kind"], source["similarity"]) == ("late-interaction", "maxsim")
     assert (source["dimension"], source["modules"][1]) == (16, "Dense")
     shape = outcome.graph("model_opt1_QInt8.onnx")["outputs"][0]["shape"]
@@ -86,7 +86,7 @@ def test_the_code_on_the_card_scores_as_sentence_transformers_does(
 def test_a_folder_is_verified_continued_and_its_rules_are_told(tmp_path: Path) -> None:
     model = zoo.build_late_interaction("bert", tmp_path / "m", expansion=EXPANSIONS["fixed"])
     first = convert(model, tmp_path / "out")
-    late = first.manifest["source"]["late_interaction"]
+    late = first.manifest["source"]["model"]["late_interaction"]
     assert (late["query_prompt"], late["document_prompt"]) == ("query: ", "passage: ")
     assert late["document_length"] == 48
     assert late["expansion"] == {
@@ -98,7 +98,7 @@ def test_a_folder_is_verified_continued_and_its_rules_are_told(tmp_path: Path) -
         "--quantize", "QInt8Static",
     )  # fmt: skip
     assert quantized.code == 0, quantized.stderr
-    assert quantized.manifest["source"]["late_interaction"] == late
+    assert quantized.manifest["source"]["model"]["late_interaction"] == late
     alone = embconvert("verify", tmp_path / "out" / "m")
     assert alone.code == 0, alone.stderr
     against = embconvert("verify", tmp_path / "out" / "m", "--against", model)
@@ -111,7 +111,7 @@ def test_little_memory_half_precision_and_no_float32(tmp_path: Path) -> None:
         model, tmp_path / "out", "--quantize", "QInt8", "--no_float32", env=LITTLE_MEMORY
     )
     assert little.manifest["verification"]["execution"] == "layer by layer"
-    assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["mean_cosine"] > 0.97
+    assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["similarity"]["mean"] > 0.97
 
 
 def test_what_pylate_saved_is_read_as_sentence_transformers_reads_it(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_what_pylate_saved_is_read_as_sentence_transformers_reads_it(tmp_path: P
         settings.pop(name, None)
     (model / "sentence_bert_config.json").write_text(json.dumps(settings))
     outcome = convert(model, tmp_path / "out", "--optimize", 0)
-    late = outcome.manifest["source"]["late_interaction"]
+    late = outcome.manifest["source"]["model"]["late_interaction"]
     assert late["query_prompt"] == "a "
     assert late["expansion"]["length"] == 20
     assert late["document_length"] == 40
@@ -150,7 +150,7 @@ def test_what_stanford_saved_has_its_projection_among_the_weights(tmp_path: Path
     metadata = {"query_token_id": "a", "doc_token_id": "d", "query_maxlen": 20, "doc_maxlen": 40}
     (model / "artifact.metadata").write_text(json.dumps(metadata))
     outcome = convert(model, tmp_path / "out", "--optimize", 0)
-    source = outcome.manifest["source"]
+    source = outcome.manifest["source"]["model"]
     assert source["dimension"] == 16
     assert source["modules"] == ["Transformer", "Dense", "MultiVectorMask", "Normalize"]
     assert source["late_interaction"]["query_prompt"] == "a "

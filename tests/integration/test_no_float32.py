@@ -26,7 +26,9 @@ def test_the_quantized_files_are_those_of_a_run_with_float32(tmp_path: Path) -> 
     assert set(kept) == {*left_out, "model.onnx", "model_opt1.onnx"}
     hashes = [{a["path"]: a["sha256"] for a in r.manifest["artifacts"]} for r in runs.values()]
     assert hashes[1].items() <= hashes[0].items()
-    assert all(a["fidelity"]["mean_cosine"] > 0.5 for a in runs["without"].manifest["artifacts"])
+    assert all(
+        a["fidelity"]["similarity"]["mean"] > 0.5 for a in runs["without"].manifest["artifacts"]
+    )
 
     again = embconvert(
         "all", "--model_id", model, "--output_parent_dir", tmp_path / "without", *quantized,

@@ -77,7 +77,7 @@ def test_the_hubs_licence_goes_with_the_model(tiny_bert: Path, tmp_path: Path) -
     assert values["license_name"] == "gemma"
     assert values["language"] == ["en", "de"]
     assert values["base_model"] == "somebody/model"
-    assert outcome.manifest["source"]["license"] == "other"
+    assert outcome.manifest["source"]["card"]["license"] == "other"
     assert outcome.manifest["tool"]["commands"] == [
         f"embconvert export --model_id somebody/model --revision {commit} --skip_validation"
     ]

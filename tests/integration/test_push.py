@@ -127,7 +127,7 @@ def test_what_an_earlier_push_left_is_removed_and_no_more(hub: UploadServer, fol
         ("missing", 3, "is missing"),
         ("changed", 3, "is not what the manifest says"),
         ("report", 3, "embconvert report"),
-        ("link", 3, "is missing"),
+        ("link", 3, "model.onnx is a link, where a file must be"),
     ],
 )
 def test_a_folder_that_is_not_what_was_verified_is_refused(

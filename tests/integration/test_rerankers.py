@@ -48,7 +48,7 @@ def test_every_stage_scores_as_torch_does(architecture: str, tmp_path: Path) -> 
         assert figures["max_abs_diff"] < 1e-4
     for precision in ("Q8", "QInt8", "QUInt8", "QInt8Static", "Float16"):
         figures = outcome.graph(f"model_opt1_{precision}.onnx")["fidelity"]
-        assert 0.9 < figures["mean_agreement"] <= 1.0
+        assert 0.9 < figures["similarity"]["mean"] <= 1.0
         assert figures["rank_correlation"] > 0.9
 
 
@@ -58,7 +58,7 @@ def test_several_labels_and_the_activation_that_is_not_in_the_graph(
 ) -> None:
     model = zoo.build_reranker("bert", tmp_path / "m", labels=3, modules=modules)
     outcome = convert(model, tmp_path / "out", "--quantize", "QInt8")
-    source = outcome.manifest["source"]
+    source = outcome.manifest["source"]["model"]
     assert (source["kind"], source["labels"]) == ("reranker", 3)
     assert source["activation"] == "torch.nn.modules.linear.Identity"
     assert outcome.graph("model.onnx")["outputs"] == [
@@ -103,7 +103,7 @@ def test_a_folder_is_found_again_verified_and_continued(tmp_path: Path) -> None:
         "--quantize", "QInt8,Float16",
     )  # fmt: skip
     assert quantized.code == 0, quantized.stderr
-    assert quantized.manifest["source"]["labels"] == 1
+    assert quantized.manifest["source"]["model"]["labels"] == 1
     assert "mean agreement" in quantized.stderr
 
     alone = embconvert("verify", folder)
@@ -111,7 +111,7 @@ def test_a_folder_is_found_again_verified_and_continued(tmp_path: Path) -> None:
     against = embconvert("verify", folder, "--against", model, "--json")
     assert against.code == 0, against.stderr
     graphs: list[dict[str, Any]] = json.loads(against.stdout)["graphs"]
-    assert all(graph["fidelity"]["mean_agreement"] > 0.97 for graph in graphs)
+    assert all(graph["fidelity"]["similarity"]["mean"] > 0.97 for graph in graphs)
     other = zoo.build_reranker("bert", tmp_path / "other", seed=1)
     drifted = embconvert("verify", folder, "--against", other)
     assert drifted.code == 8
@@ -125,7 +125,7 @@ def test_what_is_smallest_is_searched_and_no_float32_is_written(tmp_path: Path) 
     assert search["budget"] == "mean agreement at least 0.99"
     made = [c for c in search["candidates"] if c["outcome"] is None]
     assert len(made) == 1
-    assert made[0]["mean_agreement"] >= 0.99
+    assert made[0]["similarity"]["mean"] >= 0.99
     alone = convert(model, tmp_path / "small", "--quantize", "QInt8", "--no_float32")
     graphs = [a["path"] for a in alone.manifest["artifacts"]]
     assert graphs == ["onnx/model_opt1_QInt8.onnx"]

@@ -39,7 +39,7 @@ def test_every_stage_gives_the_vectors_of_torch(architecture: str, tmp_path: Pat
         np.testing.assert_allclose(ours(folder, f"onnx/{file}"), wanted, atol=2e-4)
         figures = outcome.graph(file)["fidelity"]
         assert figures["active_overlap"] > 0.999
-    source = outcome.manifest["source"]
+    source = outcome.manifest["source"]["model"]
     assert (source["kind"], source["similarity"], source["dimension"]) == ("sparse", "dot", 400)
     shape = outcome.graph("model_opt1_QInt8.onnx")["outputs"][0]["shape"]
     assert shape == ["batch", zoo.VOCAB_SIZE]
@@ -59,7 +59,7 @@ def test_pooling_and_the_most_active_dimensions_are_in_the_graph(tmp_path: Path)
     np.testing.assert_allclose(found, theirs(model), atol=2e-4)
     assert (found != 0).sum(axis=1).max() == 16
     assert outcome.graph("model.onnx")["fidelity"]["active_dims"] <= 16
-    assert outcome.manifest["source"]["max_active_dims"] == 16
+    assert outcome.manifest["source"]["model"]["max_active_dims"] == 16
 
 
 def test_a_masked_language_model_is_one_when_that_is_said(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_masked_language_model_is_one_when_that_is_said(tmp_path: Path) -> Non
     verified = embconvert("verify", folder, "--against", model)
     assert verified.code == 0, verified.stderr
     embedding = embconvert("export", "--model_id", model, "--output_parent_dir", tmp_path / "e")
-    assert embedding.manifest["source"]["kind"] == "embedding"
+    assert embedding.manifest["source"]["model"]["kind"] == "embedding"
 
 
 def test_an_autoencoder_spreads_embeddings_out(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_little_memory_and_no_float32(tmp_path: Path) -> None:
         model, tmp_path / "out", "--quantize", "QInt8", "--no_float32", env=LITTLE_MEMORY
     )
     assert little.manifest["verification"]["execution"] == "layer by layer"
-    assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["mean_cosine"] > 0.97
+    assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["similarity"]["mean"] > 0.97
     assert len(list((tmp_path / "out" / "m" / "onnx").glob("*.onnx"))) == 1
 
 

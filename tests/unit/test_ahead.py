@@ -70,10 +70,9 @@ def make_ahead(
     tmp_path: Path, events: list[str], *, has_room: bool = True, deaths: tuple[int, ...] = ()
 ) -> Ahead:
     left = list(deaths)
-    facts: dict[str, Any] = {}
     parts: dict[str, Any] = {
         "staging": SimpleNamespace(path=tmp_path.joinpath, work=tmp_path, folder=tmp_path),
-        "ledger": SimpleNamespace(facts_of_kind=lambda: facts),
+        "ledger": SimpleNamespace(late_interaction=None),
         "source": SimpleNamespace(max_seq_length=None, kind=Kind.EMBEDDING),
         "workers": SimpleNamespace(take=lambda _: Worker(events, left)),
     }

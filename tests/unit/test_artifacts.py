@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 from conftest import files_in
+from examples import manifest_of
 
-from embconvert.config import Layout, OptimizationLevel, Precision
+from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import OutputError
 from embconvert.folder.disk import output_errors, refuse_full_disk
 from embconvert.folder.published import read_manifest
 from embconvert.folder.staging import Staging
 from embconvert.graph.streams import hash_file
 from embconvert.manifest import ArtifactRecord, Manifest
-from embconvert.manifest_parsing import parse_manifest
-from embconvert.model import FileRecord, Fusion, KeptNode, TensorInfo
+from embconvert.manifest.codec import as_text, parse_manifest
+from embconvert.model import Fusion, KeptNode, TensorInfo
 from embconvert.reporting.table import fused_words, table_rows
 
 
@@ -35,7 +36,7 @@ def record(path: Path, file: str, **changes: Any) -> ArtifactRecord:
         "optimization_level": OptimizationLevel.NONE,
         "opset": 17,
         "inputs": (TensorInfo(name="input_ids", dtype="int64", shape=("batch", "seq")),),
-        "outputs": (),
+        "outputs": (TensorInfo(name="sentence_embedding", dtype="float", shape=("batch", 4)),),
         "operators": {"com.microsoft.Attention": 2, "Softmax": 1},
         "method": "trace",
         "settings": {},
@@ -50,17 +51,7 @@ def record(path: Path, file: str, **changes: Any) -> ArtifactRecord:
 
 
 def manifest(staging: Staging, *records: ArtifactRecord) -> Manifest:
-    return Manifest(
-        tool_version="0",
-        layout=Layout.HUB,
-        source={"model_id": "m"},
-        source_files=(FileRecord(path="config.json", sha256="0" * 64, size_bytes=1),),
-        stack={},
-        machine={},
-        verification={},
-        artifacts=records,
-        files=staging.other_files(),
-    )
+    return manifest_of(*records, files=staging.other_files())
 
 
 def publish(target: Path, **graphs: str) -> Manifest:
@@ -227,7 +218,8 @@ with Staging(Path({str(tmp_path / "model")!r}), print) as staging:
 
 def test_what_a_killed_run_had_finished_outlives_a_run_that_fails(tmp_path: Path) -> None:
     kept = Staging(tmp_path / "model", print)
-    kept.work.mkdir(parents=True)
+    kept.__enter__()
+    kept._lock.release()
     kept.path("onnx/model.onnx").write_text("done")
     kept.write_manifest(manifest(kept, record(kept.path("onnx/model.onnx"), "onnx/model.onnx")))
     with pytest.raises(ZeroDivisionError), Staging(tmp_path / "model", print):
@@ -267,24 +259,9 @@ def test_what_the_system_refuses_is_an_output_error_with_a_hint(
     assert "--output_parent_dir" in caught.value.hint
 
 
-def test_a_manifest_survives_json(tmp_path: Path) -> None:
+def test_a_manifest_survives_its_file(tmp_path: Path) -> None:
     made = publish(tmp_path / "model", model="graph")
     assert read_manifest(tmp_path / "model") == made
-    assert parse_manifest(made.as_json()) == made
-
-
-@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "a/../../b", "a\\b"])
-def test_a_manifest_that_names_files_outside_is_refused(path: str, tmp_path: Path) -> None:
-    value = publish(tmp_path / "model", model="graph").as_json()
-    value["artifacts"][0]["path"] = path
-    with pytest.raises(ValueError, match="outside"):
-        parse_manifest(value)
-
-
-@pytest.mark.parametrize("value", [None, [], {}, {"schema_version": 2}, {"schema_version": 1}])
-def test_what_is_no_manifest_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="manifest"):
-        parse_manifest(value)
 
 
 def test_the_closing_table_compares_with_the_export(tmp_path: Path) -> None:
@@ -306,7 +283,7 @@ def test_fusions_survive_json_and_are_told_in_words(tmp_path: Path) -> None:
     )
     made = replace(record(tmp_path / "graph", "onnx/model.onnx"), fusions=fusions)
     manifest = replace(publish(tmp_path / "model", model="graph"), artifacts=(made,))
-    assert parse_manifest(manifest.as_json()).artifacts[0].fusions == fusions
+    assert parse_manifest(as_text(manifest).encode()).artifacts[0].fusions == fusions
     assert fused_words(fusions) == "2 of 3 attention, 4 of 4 GELU"
     assert made.fused_operators == {"com.microsoft.Attention": 2}
 
@@ -316,7 +293,7 @@ def test_nodes_that_were_kept_survive_json(tmp_path: Path) -> None:
     kept = (KeptNode(node="layer.3/MatMul", operator="MatMul", reason="its values are large"),)
     made = replace(record(tmp_path / "graph", "onnx/model.onnx"), kept=kept)
     manifest = replace(publish(tmp_path / "model", model="graph"), artifacts=(made,))
-    assert parse_manifest(manifest.as_json()).artifacts[0].kept == kept
+    assert parse_manifest(as_text(manifest).encode()).artifacts[0].kept == kept
 
 
 def test_a_disk_that_is_too_small_is_found_before_work_starts(tmp_path: Path) -> None:
@@ -324,11 +301,3 @@ def test_a_disk_that_is_too_small_is_found_before_work_starts(tmp_path: Path) ->
     with pytest.raises(OutputError, match=r"about 1152921504\.6 GB, .* are free") as caught:
         refuse_full_disk(tmp_path / "not" / "there", 2**60)
     assert "--output_parent_dir" in caught.value.hint
-
-
-def test_a_manifest_of_an_older_release_has_no_fusions_and_kept_nothing(tmp_path: Path) -> None:
-    value = publish(tmp_path / "model", model="graph").as_json()
-    for artifact in value["artifacts"]:
-        del artifact["fusions"], artifact["kept"]
-    (artifact,) = parse_manifest(value).artifacts
-    assert (artifact.fusions, artifact.kept) == ((), ())

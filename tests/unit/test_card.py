@@ -37,14 +37,16 @@ def test_hubs_learn_what_it_is_made_of(tmp_path: Path) -> None:
 
 
 def test_a_licence_that_nobody_named_is_not_invented(tmp_path: Path) -> None:
-    text = card(tmp_path, published(tmp_path, license=None, languages=[], revision=None))
+    text = card(tmp_path, published(tmp_path, card=SourceCard(), revision=None))
     assert not {"license", "language", "base_model"} & set(metadata(text))
     assert "the source's card names none" in text
 
 
 def test_another_licence_keeps_its_name_and_its_place(tmp_path: Path) -> None:
     link = "https://example.org/licence"
-    manifest = published(tmp_path, license="other", license_name="gemma", license_link=link)
+    manifest = published(
+        tmp_path, card=SourceCard(license="other", license_name="gemma", license_link=link)
+    )
     text = card(tmp_path, manifest)
     assert metadata(text)["license_name"] == "gemma"
     assert f"other: gemma, <{link}>" in text

@@ -83,7 +83,7 @@ def make(
             give_up=lambda file: events.append(f"what is made of {file} is given up"),
         ),
     }
-    request: Any = SimpleNamespace(skip_validation=skip_validation, output=Output.BOTH)
+    request: Any = SimpleNamespace(skip_validation=skip_validation, output=Output.BOTH, opset=17)
     exports = Exports(request, **parts, console=Console(quiet=False, debug=False))
     return exports.make(EXPORT, Exporter.TRACE, then)
 

@@ -27,7 +27,7 @@ def figures(ours: FloatArray, theirs: FloatArray) -> Fidelity:
         Embeddings(sentence=theirs, token_mean=None),
         Embeddings(sentence=ours, token_mean=None),
         text_ids=[f"text {n}" for n in range(len(theirs))],
-        batch_cosine=1.0,
+        batch=1.0,
         texts_per_second=10.0,
     )
 
@@ -41,7 +41,7 @@ def test_cosines_know_equal_opposite_square_and_zero_vectors() -> None:
 def test_equal_embeddings_are_perfect() -> None:
     same = array([1, 2], [3, 1], [0, 5])
     result = figures(same, same)
-    assert result.mean_cosine == pytest.approx(1)
+    assert result.similarity.mean == pytest.approx(1)
     assert result.max_abs_diff == 0
     assert result.rank_correlation == pytest.approx(1)
     assert result.texts == 3
@@ -50,7 +50,7 @@ def test_equal_embeddings_are_perfect() -> None:
 def test_the_worst_text_is_named() -> None:
     result = figures(array([1, 0], [0, 1], [1, 1]), array([1, 0], [1, 0], [1, 1]))
     assert result.worst_text == "text 1"
-    assert result.min_cosine == pytest.approx(0)
+    assert result.similarity.min == pytest.approx(0)
     assert result.max_abs_diff == 1
 
 
@@ -73,11 +73,11 @@ def test_a_text_in_several_batches_counts_once_with_its_lowest_cosine() -> None:
         Embeddings(sentence=np.repeat(same, [2, 1], axis=0), token_mean=None),
         Embeddings(sentence=array([1, 0], [0, 1], [1, 1]), token_mean=None),
         text_ids=["a", "a", "b"],
-        batch_cosine=0.0,
+        batch=0.0,
         texts_per_second=1.0,
     )
     assert sum(result.histogram) == 2
-    assert [(w.text, round(w.cosine, 6)) for w in result.worst_texts] == [("a", 0), ("b", 1)]
+    assert [(w.text, round(w.similarity, 6)) for w in result.worst_texts] == [("a", 0), ("b", 1)]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -94,7 +94,7 @@ def test_another_shape_is_refused() -> None:
 def test_a_graph_with_nothing_to_compare_is_refused() -> None:
     nothing = Embeddings(sentence=None, token_mean=None)
     with pytest.raises(ValueError, match="neither"):
-        compare(nothing, nothing, text_ids=[], batch_cosine=1, texts_per_second=1)
+        compare(nothing, nothing, text_ids=[], batch=1, texts_per_second=1)
 
 
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=12), st.randoms())

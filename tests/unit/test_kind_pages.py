@@ -9,8 +9,14 @@ import pytest
 from examples import published
 
 from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.manifest import Manifest
-from embconvert.manifest_parsing import parse_manifest
+from embconvert.late_interaction import Expansion, LateInteraction
+from embconvert.manifest import (
+    LateInteractionRecord,
+    Manifest,
+    RerankerRecord,
+    SparseRecord,
+)
+from embconvert.manifest.codec import as_text, parse_manifest
 from embconvert.model import TensorInfo
 from embconvert.reporting.card import front_matter, model_card
 from embconvert.reporting.compare import comparison_page
@@ -18,24 +24,26 @@ from embconvert.reporting.page import report_page
 from embconvert.reporting.snippets import snippets
 from embconvert.reporting.summary import Conversion
 
-LATE = {
-    "query_prompt": "q: ", "document_prompt": "d: ", "query_length": None, "document_length": 180,
-    "expansion": {"length": 32, "token_id": 103, "attend": True, "fixed": True},
-    "skipped_ids": [1012, 1010], "skipped_in": ["document"],
-}  # fmt: skip
-FACTS: dict[Kind, dict[str, Any]] = {
-    Kind.RERANKER: {"labels": 1, "activation": "torch.nn.modules.activation.Sigmoid",
-                    "pooling": [], "dimension": None},
-    Kind.SPARSE: {"similarity": "dot", "max_active_dims": None, "pooling": [],
-                  "dimension": 30_522, "modules": ["Transformer", "SpladePooling"]},
-    Kind.LATE_INTERACTION: {"similarity": "maxsim", "late_interaction": LATE, "pooling": [],
-                            "dimension": 128},
-}  # fmt: skip
+LATE = LateInteraction(
+    query_prompt="q: ", document_prompt="d: ", query_length=None, document_length=180,
+    expansion=Expansion(length=32, token_id=103, attend=True, fixed=True),
+    skipped_ids=(1012, 1010), skipped_in=("document",),
+)  # fmt: skip
+FACTS: dict[Kind, Any] = {
+    Kind.RERANKER: RerankerRecord(labels=1, activation="torch.nn.modules.activation.Sigmoid"),
+    Kind.SPARSE: SparseRecord(similarity="dot", dimension=30_522),
+    Kind.LATE_INTERACTION: LateInteractionRecord(
+        similarity="maxsim", late_interaction=LATE, dimension=128
+    ),
+}
 
 
 def of_kind(folder: Path, kind: Kind, **more: Any) -> Manifest:
-    """A usual conversion's manifest, as of this kind, and read back from its JSON."""
-    manifest = published(folder, kind=kind, **{**FACTS[kind], **more})
+    """A usual conversion's manifest, as of this kind, and read back from its file."""
+    modules = ("Transformer", "SpladePooling") if kind is Kind.SPARSE else ()
+    manifest = published(folder)
+    model = replace(FACTS[kind], **more)
+    manifest = replace(manifest, source=replace(manifest.source, model=model, modules=modules))
     rules = KINDS[kind]
     (value,) = [v for v in rules.values if v.is_output]
     outputs = (TensorInfo(name=value.name, dtype="float", shape=("batch", 1)),)
@@ -43,11 +51,15 @@ def of_kind(folder: Path, kind: Kind, **more: Any) -> Manifest:
         replace(
             graph,
             outputs=outputs,
-            fidelity=graph.fidelity and replace(graph.fidelity, measure=rules.measure),
+            fidelity=graph.fidelity
+            and replace(
+                graph.fidelity,
+                similarity=replace(graph.fidelity.similarity, measure=rules.measure),
+            ),
         )
         for graph in manifest.artifacts
     )
-    return parse_manifest(replace(manifest, artifacts=graphs).as_json())
+    return parse_manifest(as_text(replace(manifest, artifacts=graphs)).encode())
 
 
 @pytest.mark.parametrize("kind", FACTS)

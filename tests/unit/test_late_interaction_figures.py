@@ -22,7 +22,7 @@ def compared(theirs: dict[str, FloatArray], ours: dict[str, FloatArray]) -> Fide
         Embeddings(sentence=None, token_mean=None, tokens=tuple(theirs.values())),
         Embeddings(sentence=None, token_mean=None, tokens=tuple(ours.values())),
         text_ids=list(theirs),
-        batch_cosine=1.0,
+        batch=1.0,
         texts_per_second=1.0,
     )
 
@@ -47,12 +47,12 @@ THEIRS = {
 def test_a_single_wrong_token_is_found_in_float32() -> None:
     same = compared(THEIRS, THEIRS)
     assert same.lowest_token_cosine == pytest.approx(1.0)
-    assert (same.mean_cosine, same.rank_correlation) == (1.0, 1.0)
+    assert (same.similarity.mean, same.rank_correlation) == (1.0, 1.0)
     long = {**THEIRS, "d": np.tile(vectors((1, 0)), (100_000, 1))}
     wrong = {**long, "d": long["d"].copy()}
     wrong["d"][7] = (0.99, 0.14)
     figures = compared(long, wrong)
-    assert figures.mean_cosine > 0.999999
+    assert figures.similarity.mean > 0.999999
     problem = shortfall(figures, floor_for(Precision.FLOAT32, None))
     assert problem is not None
     assert "lowest cosine of a token" in problem
@@ -102,4 +102,3 @@ def test_what_fills_queries_up_decides_where_they_are_cut(
     rules = replace(RULES, expansion=expansion)
     assert rules.limit(64, query=True) == limit
     assert rules.limit(64, query=False) == 64
-    assert LateInteraction.parse(rules.as_json()) == rules

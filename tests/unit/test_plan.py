@@ -117,9 +117,9 @@ def test_recipes_are_all_on_unless_chosen_and_change_the_key() -> None:
     def settings(options: str) -> Any:
         return plan(f"all --model_id m --quantize Q4 {options}").steps[-1].settings
 
-    assert settings("")["recipes"] == ["split", "gptq", "mixed"]
-    assert settings("--recipes mixed")["recipes"] == ["mixed"]
-    assert settings("--recipes none")["recipes"] == []
+    assert settings("")["recipes"] == ("split", "gptq", "mixed")
+    assert settings("--recipes mixed")["recipes"] == ("mixed",)
+    assert settings("--recipes none")["recipes"] == ()
     assert "calibration" not in settings("--recipes none")
 
 

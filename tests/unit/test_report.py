@@ -1,6 +1,5 @@
 """The page of a conversion, and the page that compares several."""
 
-import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,14 +9,14 @@ from xml.etree import ElementTree
 import pytest
 from examples import fidelity, graph, published
 
-from embconvert.config import Precision
+from embconvert.config import PoolingMode, Precision
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity.figures import HISTOGRAM_EDGES
 from embconvert.fidelity.floors import Floor
 from embconvert.folder.published import published_manifest
-from embconvert.manifest import Manifest
-from embconvert.manifest_parsing import parse_manifest
-from embconvert.model import Fusion, KeptNode
+from embconvert.manifest import EmbeddingRecord, Manifest
+from embconvert.manifest.codec import as_text, parse_manifest
+from embconvert.model import Fusion, KeptNode, SourceCard
 from embconvert.reporting.compare import compare, comparison_page
 from embconvert.reporting.page import report_page
 from embconvert.reporting.plots import nines, nines_axis, used_bins
@@ -132,7 +131,7 @@ def test_what_auto_tried_is_told_with_its_frontier(tmp_path: Path) -> None:
     ]
     budget = Budget(floor=Floor(mean_cosine=0.995), min_speedup=1.5)
     manifest = replace(published(tmp_path), search=search_record(budget, tried))
-    assert parse_manifest(json.loads(manifest.as_text())) == manifest
+    assert parse_manifest(as_text(manifest).encode()) == manifest
     text = Page(page(tmp_path, manifest)).text
     assert "mean cosine at least 0.995, at least 1.5 times as fast as float32" in text
     assert "● Q4 900.0 kB 0.95000 0.85000 3.00× too far" in text
@@ -149,7 +148,9 @@ def test_a_folder_that_was_not_verified_says_so(tmp_path: Path) -> None:
 
 def test_names_and_texts_of_others_are_never_markup(tmp_path: Path) -> None:
     evil = '<script>alert("x")</script>'
-    content = page(tmp_path, published(tmp_path, model_id=f"org/{evil}", license=evil))
+    content = page(
+        tmp_path, published(tmp_path, model_id=f"org/{evil}", card=SourceCard(license=evil))
+    )
     assert evil not in content
     assert "&lt;script&gt;alert" in content
 
@@ -215,7 +216,7 @@ def test_a_folder_of_nobody_is_refused(tmp_path: Path) -> None:
 def test_conversions_stand_side_by_side_with_what_differs(tmp_path: Path) -> None:
     first, second = tmp_path / "before" / "model", tmp_path / "after" / "model"
     published(first)
-    published(second, pooling=["cls"])
+    published(second, model=EmbeddingRecord(pooling=(PoolingMode.CLS,), dimension=384))
     output = tmp_path / "pages" / "changes.html"
     done = compare(CompareRequest(folders=(first, second), output=output))
     assert done.text == str(output)
@@ -229,8 +230,8 @@ def test_what_does_not_compare_is_told(tmp_path: Path) -> None:
     manifest = published(tmp_path / "a")
     other = replace(
         manifest,
-        machine={**manifest.machine, "processor": "another"},
-        verification={**manifest.verification, "texts_digest": "1" * 64},
+        machine=replace(manifest.machine, processor="another"),
+        verification=replace(manifest.verification, texts_digest="1" * 64),
     )
     text = Page(comparison_page({"a": Conversion(manifest), "b": Conversion(other)})).text
     assert "their cosines do not compare" in text

@@ -15,7 +15,7 @@ from embconvert.fidelity.texts import (
     verification_texts,
 )
 from embconvert.kinds import Measure, Reading
-from embconvert.manifest import fidelity_json
+from embconvert.manifest.codec import fidelity_as_json
 
 
 def column(*values: float) -> FloatArray:
@@ -27,7 +27,7 @@ def compared(theirs: FloatArray, ours: FloatArray) -> Fidelity:
         Embeddings(sentence=theirs, token_mean=None),
         Embeddings(sentence=ours, token_mean=None),
         text_ids=[f"pair {n}" for n in range(len(theirs))],
-        batch_cosine=1.0,
+        batch=1.0,
         texts_per_second=1.0,
     )
 
@@ -46,7 +46,7 @@ def test_scores_are_measured_by_their_spread_whatever_their_scale() -> None:
     assert spread(theirs) == pytest.approx(np.std([-2, -1, 1, 2]))
     ours = theirs + np.float32(0.1)
     same, larger = compared(theirs, ours), compared(100 * theirs, 100 * ours)
-    assert same.mean_cosine == pytest.approx(larger.mean_cosine, abs=1e-6)
+    assert same.similarity.mean == pytest.approx(larger.similarity.mean, abs=1e-6)
     assert larger.max_abs_diff == pytest.approx(10.0, rel=1e-4)
     # Each label by its own mean: a label that is always high adds no spread.
     assert spread(np.hstack([theirs, theirs + 50])) == pytest.approx(spread(theirs), rel=1e-5)
@@ -55,7 +55,7 @@ def test_scores_are_measured_by_their_spread_whatever_their_scale() -> None:
 def test_a_model_that_scores_all_alike_is_measured_by_the_score() -> None:
     assert spread(column(4, 4, 4)) == 4.0
     assert spread(column(0, 0)) == 1.0
-    assert compared(column(4, 4), column(4, 4)).mean_cosine == 1.0
+    assert compared(column(4, 4), column(4, 4)).similarity.mean == 1.0
 
 
 def test_the_rank_correlation_is_that_of_the_worst_label() -> None:
@@ -71,7 +71,7 @@ def test_scores_that_keep_near_but_change_places_fall_short() -> None:
     shuffled = theirs + np.float32(0.06) * np.array([[(-1) ** n] for n in range(100)], np.float32)
     figures = compared(theirs, shuffled)
     floor = floor_for(Precision.QINT8, None, Measure.AGREEMENT)
-    assert figures.mean_cosine > floor.mean_cosine
+    assert figures.similarity.mean > floor.mean_cosine
     assert shortfall(figures, floor) is None
     strict = floor_for(Precision.Q8, None, Measure.AGREEMENT)
     assert "agreement" in str(shortfall(figures, strict))
@@ -88,11 +88,10 @@ def test_what_cannot_be_compared_is_refused(ours: FloatArray, message: str) -> N
         compared(column(1, 2), ours)
 
 
-def test_in_the_manifest_figures_are_called_after_their_measure() -> None:
-    value = fidelity_json(compared(column(1, 2, 3), column(1, 2, 4)))
-    assert {"mean_agreement", "p1_agreement", "min_agreement", "batch_agreement"} < set(value)
-    assert "agreement" in value["worst_texts"][0]
-    assert not any("cosine" in name for name in value)
+def test_in_the_manifest_figures_say_their_measure() -> None:
+    value = fidelity_as_json(compared(column(1, 2, 3), column(1, 2, 4)))
+    assert value["similarity"]["measure"] == "agreement"
+    assert set(value["similarity"]) == {"measure", "mean", "p1", "min", "batch"}
 
 
 def test_pairs_have_each_text_once_on_each_side() -> None:

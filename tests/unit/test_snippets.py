@@ -11,7 +11,8 @@ import pytest
 import yaml
 from examples import published
 
-from embconvert.manifest import ArtifactRecord, Manifest
+from embconvert.config import PoolingMode
+from embconvert.manifest import ArtifactRecord, EmbeddingRecord, Manifest
 from embconvert.model import FileRecord, TensorInfo
 from embconvert.reporting.snippet_parts import Snippet
 from embconvert.reporting.snippets import snippets
@@ -73,8 +74,11 @@ def test_weights_in_a_file_of_their_own_are_named_or_the_program_is_left_out(
 def test_programs_that_pool_themselves_are_left_out_where_they_would_be_wrong(
     tmp_path: Path,
 ) -> None:
-    for source in ({"pooling": ["lasttoken"]}, {"dimension": 128}):
-        assert "nixiesearch" not in code(tmp_path, published(tmp_path, **source))
+    for model in (
+        EmbeddingRecord(pooling=(PoolingMode.LASTTOKEN,), dimension=384),
+        EmbeddingRecord(pooling=(PoolingMode.MEAN,), dimension=128),
+    ):
+        assert "nixiesearch" not in code(tmp_path, published(tmp_path, model=model))
 
 
 def test_a_graph_without_pooled_embeddings_has_none(tmp_path: Path, manifest: Manifest) -> None:

@@ -28,10 +28,10 @@ def test_texts_rank_by_their_products() -> None:
         Embeddings(sentence=theirs, token_mean=None),
         Embeddings(sentence=theirs * np.array([[1], [2], [1]], np.float32), token_mean=None),
         text_ids=["a", "b", "c"],
-        batch_cosine=1.0,
+        batch=1.0,
         texts_per_second=1.0,
     )
-    assert (figures.mean_cosine, figures.rank_correlation) == (1.0, 1.0)
+    assert (figures.similarity.mean, figures.rank_correlation) == (1.0, 1.0)
     assert (figures.active_dims, figures.active_overlap) == (1.0, 1.0)
 
 

@@ -53,7 +53,7 @@ class Worker:
         lossy = 0.0 if artifact is EXPORTED else 0.05
         return WorkloadRun(
             embeddings=Embeddings(sentence=VECTORS + lossy, token_mean=None),
-            batch_cosine=1.0,
+            batch=1.0,
             texts_per_second=1.0,
             hidden=STATES if self._in_pieces else {},
         )

@@ -51,19 +51,19 @@ def verdict(manifest: dict[str, Any] | None, code: int) -> str:
 def table(manifest: dict[str, Any]) -> list[str]:
     """Returns the fidelity of every graph as a table in Markdown."""
     lines = [
-        "| file | MB | mean cosine | min cosine | rank correlation | batch cosine |",
+        "| file | MB | mean similarity | lowest | rank correlation | in batches |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    sizes = {a["path"]: a["size_bytes"] for a in manifest["artifacts"]}
     for artifact in manifest["artifacts"]:
-        if artifact["kind"] != "onnx":
-            continue
-        path = artifact["path"]
-        size = (sizes[path] + sizes.get(f"{path}_data", 0)) / 1e6
-        fidelity = artifact.get("fidelity")
-        names = ("mean_cosine", "min_cosine", "rank_correlation", "batch_cosine")
-        cells = [f"{fidelity[name]:.5f}" for name in names] if fidelity else ["not verified"] * 4
-        lines.append(f"| {code(path)} | {size:.1f} | " + " | ".join(cells) + " |")
+        external = artifact["external_data"] or {"size_bytes": 0}
+        size = (artifact["size_bytes"] + external["size_bytes"]) / 1e6
+        fidelity = artifact["fidelity"]
+        cells = ["not verified"] * 4
+        if fidelity:
+            near = fidelity["similarity"]
+            values = (near["mean"], near["min"], fidelity["rank_correlation"], near["batch"])
+            cells = [f"{value:.5f}" for value in values]
+        lines.append(f"| {code(artifact['path'])} | {size:.1f} | " + " | ".join(cells) + " |")
     return lines
 
 
