@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from embconvert.foreign_text import json_string, python_string
+from embconvert.foreign_text import json_string, markdown_code, python_string
 from embconvert.manifest import RerankerRecord
 from embconvert.reporting.snippet_parts import (
     DOCUMENTS,
@@ -76,7 +76,7 @@ print(scores)""",
 
 def _onnxruntime(model: ServedModel) -> Snippet:
     activation = _record(model).activation or "an activation"
-    applied = f"`{activation}`"
+    applied = markdown_code(activation)
     name = activation.rpartition(".")[2]
     pairs = "[(query, document) for document in documents]"
     if model.lowercase:

@@ -52,7 +52,7 @@ def snippets(
         graph=graph,
         max_tokens=source.max_seq_length,
         dimension=source.dimension or source.hidden_size or 0,
-        pooling=source.pooling,
+        pooling=tuple(map(str, source.pooling)),
         tokenizer=_json(folder, "tokenizer_config.json"),
         lowercase=bool(_json(folder, "sentence_bert_config.json").get("do_lower_case")),
         source=source,

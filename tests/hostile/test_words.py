@@ -36,6 +36,7 @@ from embconvert.manifest import (
     LateInteractionRecord,
     MachineRecord,
     Manifest,
+    RerankerRecord,
     ToolRecord,
 )
 from embconvert.manifest.codec import as_json
@@ -236,12 +237,11 @@ def test_a_link_of_a_card_goes_to_the_hub_whatever_the_model_is_called(tmp_path:
 
 
 def test_a_kinds_own_words_are_words(tmp_path: Path) -> None:
-    words = {"kind": "reranker", "labels": 1}
     plain, evil = (
-        body(model_card(make(tmp_path / name, **words, activation=value), tmp_path, name="a"))
-        for name, make, value in (
-            ("a", plain_manifest, "torch.nn.modules.activation.Sigmoid"),
-            ("b", plain_manifest, EVIL),
+        body(model_card(plain_manifest(tmp_path / name, model=model), tmp_path, name="a"))
+        for name, model in (
+            ("a", RerankerRecord(labels=1, activation="torch.nn.modules.activation.Sigmoid")),
+            ("b", RerankerRecord(labels=1, activation=EVIL)),
         )
     )
     assert block_structure(evil) == block_structure(plain)
