@@ -13,10 +13,10 @@ from typing import Any
 
 from pipelines import MODEL, ROOT
 
-from embconvert.config import OptimizationLevel, Overrides
-from embconvert.export import Exporter, export
-from embconvert.model import ExportedModel
-from embconvert.optimize import Optimizer, optimize
+from embconvert.export.exporter import Exporter, export
+from embconvert.models.choices import OptimizationLevel, Overrides
+from embconvert.models.values import ExportedModel
+from embconvert.rewrite.optimizer import Optimizer, optimize
 from embconvert.source.folder import resolve_folder
 from embconvert.source.torch_model import SourceModel
 

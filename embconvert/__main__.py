@@ -5,7 +5,7 @@ The command line takes a while to import, and a signal may come meanwhile; so it
 
 from typing import NoReturn
 
-from embconvert.signals import end_at_once
+from embconvert.processes.signals import end_at_once
 
 
 def main() -> NoReturn:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import OptimizationLevel, Output, PoolingMode, Precision
 from embconvert.fidelity.figures import (
     HISTOGRAM_EDGES,
     Fidelity,
@@ -13,7 +12,6 @@ from embconvert.fidelity.figures import (
     WorstText,
 )
 from embconvert.graph.streams import hash_file
-from embconvert.kinds import Measure
 from embconvert.manifest import (
     MANIFEST_FILE,
     ArtifactRecord,
@@ -26,7 +24,9 @@ from embconvert.manifest import (
     VerificationRecord,
 )
 from embconvert.manifest.codec import as_text
-from embconvert.model import FileRecord, SourceCard, TensorInfo
+from embconvert.models.choices import OptimizationLevel, Output, PoolingMode, Precision
+from embconvert.models.kinds import Measure
+from embconvert.models.values import FileRecord, SourceCard, TensorInfo
 
 #: The smallest tokenizer.json that is one.
 TOKENIZER = '{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}'

@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
-from embconvert.config import QuantizeOptions, Recipe
 from embconvert.graph.onnx_file import write_model
+from embconvert.models.choices import QuantizeOptions, Recipe
 from embconvert.quantize.settings import QuantizeSettings
 
 

@@ -8,12 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embconvert.cli import values
-from embconvert.cli.options import Option, options_of, shared
-from embconvert.cli.request import make_request
-from embconvert.config import Command
-from embconvert.fleet.options import BATCH_OPTIONS, make_batch_request
-from embconvert.reporting.options import (
+from embconvert.models.choices import Command
+from embconvert.request import values
+from embconvert.request.fleet_options import BATCH_OPTIONS, make_batch_request
+from embconvert.request.folder_options import (
     COMPARE_OPTIONS,
     PUSH_OPTIONS,
     REPORT_OPTIONS,
@@ -23,7 +21,9 @@ from embconvert.reporting.options import (
     make_report_request,
     make_verify_request,
 )
-from embconvert.requests import Finished, VersionRequest
+from embconvert.request.options import Option, options_of, shared
+from embconvert.request.parsing import make_request
+from embconvert.request.records import Finished, VersionRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ _ALL = (
         ),
         options=_by_name(*VERIFY_OPTIONS),
         make_request=make_verify_request,
-        function="embconvert.folder.audit:verify",
+        function="embconvert.pipeline.verify_folder:verify",
         operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
     ),
     CommandSpec(
@@ -172,7 +172,7 @@ _ALL = (
         ),
         options=_by_name(*PUSH_OPTIONS),
         make_request=make_push_request,
-        function="embconvert.folder.push:push",
+        function="embconvert.pipeline.push_folder:push",
         operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
     ),
     CommandSpec(
@@ -189,7 +189,7 @@ _ALL = (
             *shared("debug"),
         ),
         make_request=VersionRequest,
-        function="embconvert.version:version",
+        function="embconvert.cli.version:version",
     ),
 )
 

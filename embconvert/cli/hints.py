@@ -3,7 +3,7 @@
 import re
 
 from embconvert.cli.commands import COMMANDS, CommandSpec
-from embconvert.fleet.options import ENTRY_OPTIONS
+from embconvert.request.fleet_options import ENTRY_OPTIONS
 
 _OPTION = re.compile(r"--([a-z]\w+)")
 # What is told to run is another command.

@@ -15,14 +15,14 @@ from typing import Any, NoReturn
 from embconvert.cli.commands import COMMANDS, CommandSpec
 from embconvert.cli.help import help_for
 from embconvert.cli.hints import for_command
-from embconvert.cli.options import Option
-from embconvert.cli.request import parse_options
-from embconvert.config import nearest, unknown_value
 from embconvert.console import clean_stderr
 from embconvert.errors import EmbconvertError, Interrupted, OutputError, UsageError
 from embconvert.foreign_text import lines, one_line
+from embconvert.models.choices import nearest, unknown_value
 from embconvert.processes.limits import adjust_limits, limit_error
-from embconvert.signals import end_in_order
+from embconvert.processes.signals import end_in_order
+from embconvert.request.options import Option
+from embconvert.request.parsing import parse_options
 
 ISSUES_PAGE = "the project's issue tracker"
 

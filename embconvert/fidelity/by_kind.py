@@ -13,7 +13,7 @@ from embconvert.fidelity.late_interaction import compare_tokens, token_cosines
 from embconvert.fidelity.scores import agreements, compare_scores, spread
 from embconvert.fidelity.sparse import compare_sparse, wide_cosines
 from embconvert.fidelity.tokenization import TokenizedTexts
-from embconvert.kinds import Kind
+from embconvert.models.kinds import Kind
 
 _Reader = Callable[[Mapping[str, Any], TokenizedTexts, Sequence[int]], Embeddings]
 

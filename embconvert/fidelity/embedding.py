@@ -24,8 +24,8 @@ from embconvert.graph.onnx_file import read_model
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.graph.value_types import value_types
-from embconvert.kinds import Kind
-from embconvert.model import OnnxArtifact
+from embconvert.models.kinds import Kind
+from embconvert.models.values import OnnxArtifact
 from embconvert.processes.resources import available_memory_bytes
 from embconvert.processes.stops import measured
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import MaxLen, MinLen
 
-from embconvert.constraints import (
+from embconvert.models.constraints import (
     Cosine,
     Count,
     Distance,
@@ -18,7 +18,7 @@ from embconvert.constraints import (
     Record,
     Share,
 )
-from embconvert.kinds import Measure
+from embconvert.models.kinds import Measure
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from embconvert.config import Precision
 from embconvert.fidelity.figures import Fidelity
-from embconvert.kinds import Measure
+from embconvert.models.choices import Precision
+from embconvert.models.kinds import Measure
 
 
 @dataclass(frozen=True, kw_only=True)

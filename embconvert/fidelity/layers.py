@@ -19,7 +19,7 @@ from embconvert.graph.onnx_file import read_model
 from embconvert.graph.runtime import plain_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.graph.value_types import ValueType, value_types
-from embconvert.model import OnnxArtifact
+from embconvert.models.values import OnnxArtifact
 
 #: The hidden states after each layer, (tokens, hidden) float32, by the tensor's name.
 HiddenStates = Mapping[str, FloatArray]

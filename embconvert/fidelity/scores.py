@@ -12,7 +12,7 @@ from embconvert.fidelity.figures import (
     spearman,
     summarized,
 )
-from embconvert.kinds import Measure
+from embconvert.models.kinds import Measure
 
 
 def spread(scores: FloatArray) -> float:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from embconvert.errors import UsageError
-from embconvert.kinds import Reading
+from embconvert.models.kinds import Reading
 from embconvert.user_files import UnreadableFileError, read_lines
 
 #: What a model reads at a time: a text, or two.

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from embconvert.errors import SourceError
 from embconvert.fidelity.texts import Item, Query
-from embconvert.late_interaction import LateInteraction
-from embconvert.source.json_files import read_json
-from embconvert.source.tokenizer_errors import check_range, tokenizer_errors
+from embconvert.fidelity.tokenizer_errors import check_range, tokenizer_errors
+from embconvert.json_files import read_json
+from embconvert.models.late_interaction import LateInteraction
 
 IntArray = npt.NDArray[np.int64]
 

@@ -20,12 +20,12 @@ from embconvert.fleet.summary import (
     counted,
     worst_code,
 )
-from embconvert.folder.freshness import current_manifest
 from embconvert.folder.published import read_manifest
 from embconvert.folder.staging import was_killed
 from embconvert.manifest import MANIFEST_FILE
+from embconvert.pipeline.freshness import current_manifest
 from embconvert.processes.workers import WorkerCrashed
-from embconvert.requests import BatchRequest, Finished, Shard
+from embconvert.request.records import BatchRequest, Finished, Shard
 
 
 def batch(request: BatchRequest) -> Finished:

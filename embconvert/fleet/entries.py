@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.cli.options import Option
-from embconvert.cli.request import make_request, parse_options
-from embconvert.config import Command, nearest
 from embconvert.console import Console
 from embconvert.errors import SeveralErrors, UsageError
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.fleet import yaml_tree
-from embconvert.fleet.options import ENTRY_OPTIONS
 from embconvert.fleet.yaml_tree import Node, NotYamlError, Place, Scalar, parse_yaml
-from embconvert.layouts import check_layout
-from embconvert.plan import make_steps
-from embconvert.requests import BatchRequest, Request
-from embconvert.search import make_search
+from embconvert.manifest.layouts import check_layout
+from embconvert.models.choices import Command, nearest
+from embconvert.plan.plan import make_steps
+from embconvert.plan.search import make_search
+from embconvert.request.fleet_options import ENTRY_OPTIONS
+from embconvert.request.options import Option
+from embconvert.request.parsing import make_request, parse_options
+from embconvert.request.records import BatchRequest, Request
 from embconvert.source.device import check_device
 from embconvert.user_files import UnreadableFileError, in_words, read_text
 

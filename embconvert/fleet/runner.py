@@ -8,10 +8,10 @@ import functools
 
 from embconvert.console import Console
 from embconvert.pipeline.convert import convert
+from embconvert.processes.signals import ending_in_order
 from embconvert.processes.workers import Reporter, Worker, WorkerCrashed
 from embconvert.processes.zygote import Zygotes
-from embconvert.requests import Request
-from embconvert.signals import ending_in_order
+from embconvert.request.records import Request
 
 _LIBRARIES = ("embconvert.fleet.runner", "huggingface_hub", "tokenizers")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from embconvert.errors import UsageError
 from embconvert.fleet.entries import Entry
-from embconvert.requests import BatchRequest, Shard
+from embconvert.request.records import BatchRequest, Shard
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 COUNT_VARIABLE = "JOB_COMPLETIONS"

@@ -8,9 +8,9 @@ from typing import Any
 
 from embconvert import __version__, errors
 from embconvert.fleet.entries import Entry
-from embconvert.kinds import Measure
 from embconvert.manifest import Manifest
-from embconvert.requests import Shard
+from embconvert.models.kinds import Measure
+from embconvert.request.records import Shard
 
 SCHEMA_VERSION = 1
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embconvert.errors import UnsupportedModelError
-from embconvert.foreign_text import json_text
-from embconvert.layouts import LayoutRules
+from embconvert.json_files import read_any_json, read_json, write_json
 from embconvert.manifest import ArtifactRecord
-from embconvert.model import ResolvedModel
-from embconvert.source.json_files import read_any_json, read_json
+from embconvert.manifest.layouts import LayoutRules
+from embconvert.models.values import ResolvedModel
 
 if TYPE_CHECKING:
     from embconvert.source.torch_model import SourceModel
@@ -158,11 +157,6 @@ def _change_json(path: Path, changes: dict[str, Any]) -> None:
     value = read_json(path) if path.exists() else {}
     if changes and {**value, **changes} != value:
         write_json(path, {**value, **changes})
-
-
-def write_json(path: Path, value: object) -> None:
-    """Writes a JSON file as all of the folder are written."""
-    path.write_text(json_text(value) + "\n", encoding="utf-8")
 
 
 def _write_if_missing(path: Path, value: object) -> None:

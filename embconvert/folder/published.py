@@ -12,7 +12,7 @@ from embconvert.manifest.codec import (
     OlderManifest,
     parse_manifest,
 )
-from embconvert.model import FileRecord
+from embconvert.models.values import FileRecord
 from embconvert.regular_files import IrregularFile, hash_of, is_regular, open_regular
 
 _AGAIN = "convert the model again; what is whole is kept"

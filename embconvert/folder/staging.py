@@ -43,9 +43,9 @@ from embconvert.folder.parent import Parent, identity
 from embconvert.folder.published import read_manifest
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
 from embconvert.manifest.codec import as_text
-from embconvert.model import FileRecord
+from embconvert.models.values import FileRecord
+from embconvert.processes.signals import uninterrupted
 from embconvert.regular_files import IrregularFile, hash_of, open_regular
-from embconvert.signals import uninterrupted
 
 _RANDOM_BYTES = 4
 # What a full disk never is the reason of.

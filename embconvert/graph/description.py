@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embconvert.compat import oldest_onnxruntime, variant
-from embconvert.model import FileRecord, OnnxArtifact, TensorInfo
+from embconvert.models.compat import oldest_onnxruntime, variant
+from embconvert.models.values import FileRecord, OnnxArtifact, TensorInfo
 
 if TYPE_CHECKING:
     import onnx_ir as ir

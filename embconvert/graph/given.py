@@ -14,7 +14,7 @@ from embconvert.graph.runtime import NO_SECOND_COPY, open_session, plain_options
 from embconvert.graph.segments import mapped
 from embconvert.graph.source_tensors import places_file
 from embconvert.graph.tensor_checks import MalformedGraphError, UnsupportedGraphError, shown
-from embconvert.model import OnnxArtifact, TensorInfo
+from embconvert.models.values import OnnxArtifact, TensorInfo
 
 # ONNX Runtime parses a file of this size as it is, which takes twice as much memory.
 _PARSED_BYTES = 1 << 26

@@ -16,7 +16,7 @@ from embconvert.graph.source_tensors import marked, places_file, read_places, wr
 from embconvert.graph.streams import HashingFile, bytes_ahead, hash_file
 from embconvert.graph.tensor_checks import MalformedGraphError, UnsupportedGraphError, shown
 from embconvert.graph.uncached import open_to_write
-from embconvert.model import (
+from embconvert.models.values import (
     EXTERNAL_DATA_THRESHOLD_BYTES,
     FileRecord,
     OnnxArtifact,

@@ -8,8 +8,8 @@ from embconvert.errors import UsageError
 from embconvert.foreign_text import file_name
 from embconvert.hub.cache import remove_download
 from embconvert.hub.client import fetch, find_commits
-from embconvert.model import ResolvedModel
-from embconvert.requests import Request
+from embconvert.models.values import ResolvedModel
+from embconvert.request.records import Request
 from embconvert.source.folder import resolve_folder
 
 __all__ = ["check", "find_commits", "local_folder", "output_folder", "remove_download", "resolve"]

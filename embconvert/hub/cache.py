@@ -12,7 +12,7 @@ from pathlib import Path
 from embconvert.graph.streams import hash_file
 from embconvert.hub.guard import Announced
 from embconvert.manifest import CARD_FILE
-from embconvert.requests import Request
+from embconvert.request.records import Request
 from embconvert.source.folder import CONFIGURATION_FILES
 
 _STALE_S = 3600.0

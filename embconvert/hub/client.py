@@ -25,9 +25,9 @@ from embconvert.hub.limits import FILE_BYTES
 from embconvert.hub.refusals import translated_errors
 from embconvert.hub.settings import check_settings
 from embconvert.hub.stored import CachedModel, announced
-from embconvert.requests import Request
-from embconvert.source.json_files import read_any_json
-from embconvert.source.modules import parse_modules
+from embconvert.json_files import read_any_json
+from embconvert.request.records import Request
+from embconvert.source.settings.module_list import parse_modules
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from embconvert.config import nearest
 from embconvert.errors import EmbconvertError, NetworkError, OutputError, SourceError, UsageError
 from embconvert.hub.http import impatient
 from embconvert.hub.settings import check_token
-from embconvert.requests import Request
+from embconvert.models.choices import nearest
+from embconvert.request.records import Request
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from embconvert.constraints import FORMS
 from embconvert.errors import UnsupportedModelError
 from embconvert.fidelity.figures import Fidelity
 from embconvert.manifest.records import MANIFEST_FILE, PAGES, SCHEMA_VERSION, Manifest
+from embconvert.models.constraints import FORMS
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError

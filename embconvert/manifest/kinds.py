@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from annotated_types import MaxLen
 
-from embconvert.config import PoolingMode
-from embconvert.constraints import Identifier, OneOf, Positive, Record
-from embconvert.kinds import Kind
-from embconvert.late_interaction import LateInteraction
+from embconvert.models.choices import PoolingMode
+from embconvert.models.constraints import Identifier, OneOf, Positive, Record
+from embconvert.models.kinds import Kind
+from embconvert.models.late_interaction import LateInteraction
 
 Pooling = Annotated[tuple[PoolingMode, ...], MaxLen(10)]
 

@@ -1,7 +1,7 @@
 """The records of the manifest; numbers and words only, no files.
 
-What a field may be is said in its type; see `embconvert.constraints`. `data/manifest.schema.json`
-is the JSON Schema that follows from it.
+What a field may be is said in its type; see `embconvert.models.constraints`.
+`data/manifest.schema.json` is the JSON Schema that follows from it.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 
 from annotated_types import MaxLen, MinLen
 
-from embconvert.architectures import FUSED_ATTENTION
-from embconvert.config import Layout, OptimizationLevel, Precision
-from embconvert.constraints import (
+from embconvert.fidelity.figures import Fidelity, Similarity
+from embconvert.manifest.sources import Files, SourceRecord
+from embconvert.models.architectures import FUSED_ATTENTION
+from embconvert.models.choices import Layout, OptimizationLevel, Precision
+from embconvert.models.constraints import (
     Count,
     GraphSize,
     Identifier,
@@ -28,10 +30,8 @@ from embconvert.constraints import (
     Sha256,
     Text,
 )
-from embconvert.fidelity.figures import Fidelity, Similarity
-from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.manifest.sources import Files, SourceRecord
-from embconvert.model import (
+from embconvert.models.kinds import KINDS, Kind, Measure
+from embconvert.models.values import (
     FileRecord,
     Fusion,
     KeptNode,

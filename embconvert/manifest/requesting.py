@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from embconvert.kinds import KINDS
 from embconvert.manifest.records import Manifest
-from embconvert.requests import Request
+from embconvert.models.kinds import KINDS
+from embconvert.request.records import Request
 
 
 def request_from(manifest: Manifest, request: Request, *, is_local: bool) -> Request:

@@ -5,9 +5,6 @@ from typing import Annotated
 
 from annotated_types import MaxLen, MinLen
 
-from embconvert.config import Output, PoolingMode
-from embconvert.constraints import Commit, Count, Name, Positive, Record, Sha256, Text
-from embconvert.late_interaction import LateInteraction
 from embconvert.manifest.kinds import (
     EmbeddingRecord,
     LateInteractionRecord,
@@ -15,7 +12,10 @@ from embconvert.manifest.kinds import (
     RerankerRecord,
     SparseRecord,
 )
-from embconvert.model import FileRecord, SourceCard
+from embconvert.models.choices import Output, PoolingMode
+from embconvert.models.constraints import Commit, Count, Name, Positive, Record, Sha256, Text
+from embconvert.models.late_interaction import LateInteraction
+from embconvert.models.values import FileRecord, SourceCard
 
 Files = Annotated[tuple[FileRecord, ...], MaxLen(10_000)]
 

@@ -11,17 +11,17 @@ from typing import Any
 
 from embconvert.console import Console
 from embconvert.errors import OptimizeError, QuantizeError
-from embconvert.export import Exporter
-from embconvert.fidelity.source import Source
+from embconvert.export.exporter import Exporter
 from embconvert.folder.staging import Staging
-from embconvert.model import OnnxArtifact, OptimizedModel, QuantizedModel
-from embconvert.optimize import Optimizer
+from embconvert.models.values import OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.pipeline.ledger import Ledger
+from embconvert.pipeline.source_process import Source
+from embconvert.pipeline.tasks import Calibration, optimize_graph, quantize_graph
+from embconvert.plan.steps import Stage, Step
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
-from embconvert.requests import Request
-from embconvert.steps import Stage, Step
-from embconvert.tasks import Calibration, optimize_graph, quantize_graph
+from embconvert.request.records import Request
+from embconvert.rewrite.optimizer import Optimizer
 
 Made = tuple[OptimizedModel | QuantizedModel, Meter]
 

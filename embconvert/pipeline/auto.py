@@ -6,9 +6,8 @@ from embconvert.folder.staging import Staging
 from embconvert.manifest import ArtifactRecord
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.making import Maker, refuse_too_new
-from embconvert.plan import Plan
-from embconvert.requests import Request
-from embconvert.search import (
+from embconvert.plan.plan import Plan
+from embconvert.plan.search import (
     Budget,
     Candidate,
     frontier_header,
@@ -16,7 +15,8 @@ from embconvert.search import (
     name_of,
     search_record,
 )
-from embconvert.steps import EXPORTED_FILE, Step
+from embconvert.plan.steps import EXPORTED_FILE, Step
+from embconvert.request.records import Request
 
 
 def choose(

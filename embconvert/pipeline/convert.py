@@ -3,18 +3,18 @@
 import json
 
 from embconvert import hub
-from embconvert.config import Command
 from embconvert.console import Console
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.disk import output_errors
 from embconvert.folder.staging import Staging
 from embconvert.manifest.codec import as_json
+from embconvert.models.choices import Command
 from embconvert.pipeline.prepare import describe, prepare, warn_of_memory
 from embconvert.processes.limits import refuse_missing_proc
 from embconvert.processes.resources import limit_threads
 from embconvert.processes.workers import Workers
 from embconvert.processes.zygote import Zygotes
-from embconvert.requests import Finished, Request
+from embconvert.request.records import Finished, Request
 from embconvert.source.device import check_device
 
 

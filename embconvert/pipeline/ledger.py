@@ -6,12 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from embconvert import __version__
-from embconvert.cli.request import command_line
 from embconvert.console import Console
 from embconvert.errors import SourceError
 from embconvert.folder.staging import Staging
-from embconvert.late_interaction import LateInteraction
-from embconvert.layouts import LAYOUTS
 from embconvert.manifest import (
     ArtifactRecord,
     LateInteractionRecord,
@@ -24,13 +21,16 @@ from embconvert.manifest import (
     VerificationRecord,
 )
 from embconvert.manifest.kinds import NOT_LOADED
-from embconvert.model import OnnxArtifact, ResolvedModel
-from embconvert.pipeline.keys import STACK, intermediate_keys, unmade, versions
+from embconvert.manifest.layouts import LAYOUTS
+from embconvert.models.late_interaction import LateInteraction
+from embconvert.models.values import OnnxArtifact, ResolvedModel
+from embconvert.pipeline.tasks import SourceFacts
+from embconvert.plan.keys import STACK, intermediate_keys, unmade, versions
+from embconvert.plan.steps import WORK_FOLDER, Stage, Step
 from embconvert.processes.resources import cpus
 from embconvert.regular_files import IrregularFile
-from embconvert.requests import Request
-from embconvert.steps import WORK_FOLDER, Stage, Step
-from embconvert.tasks import SourceFacts
+from embconvert.request.parsing import command_line
+from embconvert.request.records import Request
 
 
 class Ledger:

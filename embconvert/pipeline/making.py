@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from embconvert.config import Layout, Precision
 from embconvert.console import Console
 from embconvert.errors import (
     ExportError,
@@ -13,14 +12,13 @@ from embconvert.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from embconvert.export import Exporter
+from embconvert.export.exporter import Exporter
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import shortfall
-from embconvert.fidelity.source import Source
-from embconvert.fidelity.verifier import Verifier
-from embconvert.layouts import misfit
 from embconvert.manifest import ArtifactRecord
-from embconvert.model import (
+from embconvert.manifest.layouts import misfit
+from embconvert.models.choices import Layout, Precision
+from embconvert.models.values import (
     Fusion,
     KeptNode,
     OnnxArtifact,
@@ -30,9 +28,11 @@ from embconvert.pipeline.ahead import Ahead, methods_of
 from embconvert.pipeline.exporting import Exports
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.record import make_record
+from embconvert.pipeline.source_process import Source
+from embconvert.pipeline.verifier import Verifier
+from embconvert.plan.steps import EXPORTED_FILE, Stage, Step
 from embconvert.reporting.table import fused_words
-from embconvert.requests import Request
-from embconvert.steps import EXPORTED_FILE, Stage, Step
+from embconvert.request.records import Request
 
 
 class Maker:

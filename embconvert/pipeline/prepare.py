@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embconvert import hub
-from embconvert.config import Command
 from embconvert.console import Console
 from embconvert.folder.published import read_manifest
 from embconvert.foreign_text import one_line
 from embconvert.manifest import Manifest
 from embconvert.manifest.codec import OlderManifest
 from embconvert.manifest.requesting import request_from
-from embconvert.model import ResolvedModel
-from embconvert.plan import Plan, make_plan
+from embconvert.models.choices import Command
+from embconvert.models.values import ResolvedModel
+from embconvert.plan.plan import Plan, make_plan
+from embconvert.plan.search import name_of
 from embconvert.processes.resources import (
     available_memory_bytes,
     cpus,
     memory_limit_bytes,
 )
-from embconvert.requests import Request
-from embconvert.search import name_of
+from embconvert.request.records import Request
 from embconvert.source.dimensions import dimensions_problem
 from embconvert.source.kind import settle_kind
 

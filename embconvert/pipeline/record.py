@@ -5,9 +5,9 @@ from pathlib import PurePosixPath
 
 from embconvert.fidelity.figures import Fidelity
 from embconvert.manifest import ArtifactRecord
-from embconvert.model import Fusion, KeptNode, OnnxArtifact
+from embconvert.models.values import Fusion, KeptNode, OnnxArtifact
+from embconvert.plan.steps import Step
 from embconvert.processes.metering import Meter
-from embconvert.steps import Step
 
 
 def make_record(

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from embconvert.config import Command
 from embconvert.console import Console
 from embconvert.errors import (
     EmbconvertError,
@@ -13,27 +12,28 @@ from embconvert.errors import (
     QuantizeError,
     SourceError,
 )
-from embconvert.fidelity.source import Source
-from embconvert.fidelity.verifier import Verifier
 from embconvert.folder.consumer_files import adapt_to_layout
 from embconvert.folder.disk import refuse_full_disk
 from embconvert.folder.published import is_whole
 from embconvert.folder.staging import Staging
-from embconvert.layouts import LAYOUTS
 from embconvert.manifest import Manifest
-from embconvert.model import OnnxArtifact
+from embconvert.manifest.layouts import LAYOUTS
+from embconvert.models.choices import Command
+from embconvert.models.values import OnnxArtifact
 from embconvert.pipeline.ahead import Ahead
 from embconvert.pipeline.auto import choose
 from embconvert.pipeline.exporting import Exports
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.making import Maker, refuse_too_new
 from embconvert.pipeline.prepare import Prepared, has_room_for_two, is_short_of_memory
+from embconvert.pipeline.source_process import Source
+from embconvert.pipeline.tasks import read_given_graph, try_graph
+from embconvert.pipeline.verifier import Verifier
+from embconvert.plan.steps import Stage, Step
 from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.reporting.table import table_header, table_rows
 from embconvert.source.folder import CONFIGURATION_FILES
-from embconvert.steps import Stage, Step
-from embconvert.tasks import read_given_graph, try_graph
 
 
 class Run:

@@ -15,8 +15,8 @@ from embconvert.processes.copies import copy_process
 from embconvert.processes.lifetime import be_killed_first, die_with
 from embconvert.processes.light_imports import import_all
 from embconvert.processes.limits import limit_error
+from embconvert.processes.signals import leave_to_parent
 from embconvert.processes.stops import notice_stops
-from embconvert.signals import leave_to_parent
 
 
 class _PipeReporter:

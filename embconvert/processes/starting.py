@@ -3,7 +3,7 @@
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 
-from embconvert.signals import uninterrupted
+from embconvert.processes.signals import uninterrupted
 
 
 def start(process: SpawnProcess) -> None:

@@ -18,16 +18,17 @@ from embconvert.console import clean_stderr
 from embconvert.processes.child import serve
 from embconvert.processes.lifetime import die_with
 from embconvert.processes.light_imports import import_all
+from embconvert.processes.signals import leave_to_parent
 from embconvert.processes.starting import start
-from embconvert.signals import leave_to_parent
 
 _FORK = "fork"
 #: What every task on a graph imports.
-_GRAPH_LIBRARIES = ("embconvert.tasks", "onnxruntime", "onnx_ir", "tokenizers")
+_GRAPH_LIBRARIES = ("embconvert.pipeline.tasks", "onnxruntime", "onnx_ir", "tokenizers")
 #: What loading and exporting a source model imports.
 SOURCE_LIBRARIES = (
-    "embconvert.tasks", "torch.onnx", "sentence_transformers", "transformers.modeling_utils",
-    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+    "embconvert.pipeline.tasks", "torch.onnx", "sentence_transformers",
+    "transformers.modeling_utils", "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
 )  # fmt: skip
 
 

@@ -6,11 +6,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import QuantizeError, UnsupportedModelError
 from embconvert.graph.half_precision import TooLargeForHalf
 from embconvert.graph.onnx_file import read_model, write_model
-from embconvert.model import ExportedModel, KeptNode, OnnxArtifact, OptimizedModel, QuantizedModel
+from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.models.values import (
+    ExportedModel,
+    KeptNode,
+    OnnxArtifact,
+    OptimizedModel,
+    QuantizedModel,
+)
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
 from embconvert.quantize.float8 import float8

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embconvert.config import Recipe
+from embconvert.models.choices import Recipe
 from embconvert.quantize.activations import Moments, second_moments
 from embconvert.quantize.blocks import BlockFormat, ByteArray, FloatArray, quantize_blocks
 from embconvert.quantize.channels import Channels, channel_statistics

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from embconvert.graph.half_precision import HALF_RANGE
 from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.onnx_file import read_model
-from embconvert.kinds import TOKEN_LOGITS, TOKENS_OUTPUT
-from embconvert.model import KeptNode
+from embconvert.models.kinds import TOKEN_LOGITS, TOKENS_OUTPUT
+from embconvert.models.values import KeptNode
 from embconvert.quantize.element_types import element_types
 from embconvert.quantize.observed import peaks, with_raised_lowest
 from embconvert.quantize.settings import QuantizeSettings

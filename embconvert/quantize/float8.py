@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.compat import FLOAT8_OPSET
+from embconvert.models.compat import FLOAT8_OPSET
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.integers import replace_lookup
 from embconvert.quantize.products import Product

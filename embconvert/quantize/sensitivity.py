@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from embconvert.model import KeptNode
+from embconvert.models.values import KeptNode
 from embconvert.quantize.activations import activations
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.integers import rounded_matrix

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.config import QuantizeOptions
-from embconvert.model import KeptNode
+from embconvert.models.choices import QuantizeOptions
+from embconvert.models.values import KeptNode
 
 Feed = dict[str, npt.NDArray[np.int64]]
 

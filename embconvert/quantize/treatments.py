@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embconvert.config import Recipe
+from embconvert.models.choices import Recipe
 from embconvert.processes.threads import on_all_cpus
 from embconvert.quantize.activations import Moments, second_moments
 from embconvert.quantize.blocks import FloatArray

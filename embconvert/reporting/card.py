@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import Precision
 from embconvert.foreign_text import (
     Markdown,
     https_address,
@@ -15,6 +14,7 @@ from embconvert.foreign_text import (
     yaml_block,
 )
 from embconvert.manifest import Manifest
+from embconvert.models.choices import Precision
 from embconvert.reporting.kind_words import described, tags_of, words_for
 from embconvert.reporting.snippets import snippets
 from embconvert.reporting.summary import Conversion

@@ -16,7 +16,7 @@ from embconvert.regular_files import kind_of, replace_file
 from embconvert.reporting import plots
 from embconvert.reporting.summary import Conversion, Graph, frontier
 from embconvert.reporting.templates import markup, page_style, render
-from embconvert.requests import CompareRequest, Finished
+from embconvert.request.records import CompareRequest, Finished
 
 
 def compare(request: CompareRequest) -> Finished:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.manifest import Manifest, RerankerRecord
+from embconvert.models.kinds import KINDS, Kind, Measure
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import OptimizationLevel, Precision
-from embconvert.kinds import KINDS
 from embconvert.manifest import Manifest
+from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.models.kinds import KINDS
 from embconvert.reporting import plots
 from embconvert.reporting.kind_words import described, words_for
 from embconvert.reporting.snippets import snippets

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embconvert.manifest import CARD_FILE, REPORT_FILE, Manifest
-from embconvert.model import FileRecord
+from embconvert.models.values import FileRecord
 from embconvert.regular_files import IrregularFile, hash_of, open_regular, replace_file
 
 

@@ -9,7 +9,7 @@ from embconvert.manifest import MANIFEST_FILE, PAGES, REPORT_FILE
 from embconvert.manifest.codec import as_text
 from embconvert.regular_files import open_regular, replace_file
 from embconvert.reporting.pages import users_pages, write_pages
-from embconvert.requests import Finished, ReportRequest
+from embconvert.request.records import Finished, ReportRequest
 
 
 def report(request: ReportRequest) -> Finished:

@@ -10,8 +10,9 @@ from typing import Any
 
 from embconvert.errors import SourceError
 from embconvert.foreign_text import json_string, python_string, url_path, xml_attribute, yaml_block
-from embconvert.kinds import KINDS, Kind
+from embconvert.json_files import MAX_JSON_BYTES
 from embconvert.manifest import ArtifactRecord, Manifest
+from embconvert.models.kinds import KINDS, Kind
 from embconvert.regular_files import open_regular
 from embconvert.reporting.late_interaction_snippets import LATE_INTERACTION_CONSUMERS
 from embconvert.reporting.reranker_snippets import RERANKER_CONSUMERS
@@ -27,7 +28,6 @@ from embconvert.reporting.snippet_parts import (
     transformers_js_file,
 )
 from embconvert.reporting.sparse_snippets import SPARSE_CONSUMERS
-from embconvert.source.json_files import MAX_JSON_BYTES
 
 _SENTENCE = "sentence_embedding"
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from embconvert.config import OptimizationLevel, Precision
 from embconvert.fidelity.figures import HISTOGRAM_EDGES, Fidelity, LayerCosine
 from embconvert.manifest import ArtifactRecord, Manifest
+from embconvert.models.choices import OptimizationLevel, Precision
 
 #: Float32 rounding; below this distance (1 - cosine) embeddings count as the same.
 SAME = HISTOGRAM_EDGES[0]

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from embconvert.kinds import Measure
 from embconvert.manifest import ArtifactRecord
-from embconvert.model import Fusion
+from embconvert.models.kinds import Measure
+from embconvert.models.values import Fusion
 
 
 def table_header(measure: Measure) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ it is small; weights stay on disk.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from embconvert.config import OptimizationLevel
+from embconvert.models.choices import OptimizationLevel
 from embconvert.rewrite.attention import fuse_attention
 from embconvert.rewrite.constants import fold_constants
 from embconvert.rewrite.editing import OLDEST_OPSET, Editor

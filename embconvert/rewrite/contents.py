@@ -11,7 +11,7 @@ from embconvert.rewrite.sizes import Size
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from embconvert.rewrite.facts import Facts
+    from embconvert.rewrite.known import Known
 
 #: Elements of the largest tensor whose content is followed.
 SMALL = 64
@@ -27,7 +27,7 @@ def as_sizes(array: Any) -> Any:
     return sizes
 
 
-def shape_content(facts: "Facts", node: "ir.Node") -> Any:
+def shape_content(facts: "Known", node: "ir.Node") -> Any:
     """Returns what a Shape holds, or None."""
     shape = facts.shape(node.inputs[0])
     if shape is None:
@@ -39,7 +39,7 @@ def shape_content(facts: "Facts", node: "ir.Node") -> Any:
     return content[start:end]
 
 
-def constant_content(facts: "Facts", node: "ir.Node") -> Any:
+def constant_content(facts: "Known", node: "ir.Node") -> Any:
     """Returns what a Constant holds, or None when that is large."""
     del facts
     for name, attribute in node.attributes.items():
@@ -57,7 +57,7 @@ def constant_content(facts: "Facts", node: "ir.Node") -> Any:
     return None
 
 
-def _contents_of(facts: "Facts", node: "ir.Node", *indices: int) -> list[Any]:
+def _contents_of(facts: "Known", node: "ir.Node", *indices: int) -> list[Any]:
     contents = [facts.content(node.inputs[i]) for i in indices]
     if any(content is None for content in contents):
         raise ValueError("not known")
@@ -76,7 +76,7 @@ def _numbers(array: Any) -> Any:
     return np.array(numbers, np.int64).reshape(array.shape)
 
 
-def _cast_content(facts: "Facts", node: "ir.Node") -> Any:
+def _cast_content(facts: "Known", node: "ir.Node") -> Any:
     import onnx_ir as ir
 
     (content,) = _contents_of(facts, node, 0)
@@ -102,8 +102,8 @@ def _plain(content: Any) -> Any:
     return np.array(content.tolist())
 
 
-def _binary(operation: Callable[[Any, Any], Any]) -> Callable[["Facts", "ir.Node"], Any]:
-    def content(facts: "Facts", node: "ir.Node") -> Any:
+def _binary(operation: Callable[[Any, Any], Any]) -> Callable[["Known", "ir.Node"], Any]:
+    def content(facts: "Known", node: "ir.Node") -> Any:
         a, b = _contents_of(facts, node, 0, 1)
         if not all(isinstance(item, Size) for item in (*a.flat, *b.flat)):
             raise ValueError("not of sizes")
@@ -125,7 +125,7 @@ def _equal(a: Size, b: Size) -> bool:
     raise ValueError("not known")
 
 
-def _where_content(facts: "Facts", node: "ir.Node") -> Any:
+def _where_content(facts: "Known", node: "ir.Node") -> Any:
     condition, yes, no = _contents_of(facts, node, 0, 1, 2)
     condition, yes, no = np.broadcast_arrays(condition, yes, no)
     result = np.empty(condition.shape, dtype=object)
@@ -134,14 +134,14 @@ def _where_content(facts: "Facts", node: "ir.Node") -> Any:
     return result
 
 
-def _gather_content(facts: "Facts", node: "ir.Node") -> Any:
+def _gather_content(facts: "Known", node: "ir.Node") -> Any:
     data, indices = _contents_of(facts, node, 0, 1)
     return np.asarray(
         np.take(data, _numbers(indices), axis=node.attributes.get_int("axis", 0)), dtype=object
     )
 
 
-def _slice_content(facts: "Facts", node: "ir.Node") -> Any:
+def _slice_content(facts: "Known", node: "ir.Node") -> Any:
     data, starts, ends = _contents_of(facts, node, 0, 1, 2)
     if data.ndim != 1:
         raise ValueError("not a vector")
@@ -153,14 +153,14 @@ def _slice_content(facts: "Facts", node: "ir.Node") -> Any:
     return data[start : None if end <= -_FAR else end : step]
 
 
-def _concat_content(facts: "Facts", node: "ir.Node") -> Any:
+def _concat_content(facts: "Known", node: "ir.Node") -> Any:
     return np.concatenate(
         _contents_of(facts, node, *range(len(node.inputs))),
         axis=node.attributes.get_int("axis", 0),
     )
 
 
-def _reshaped_content(facts: "Facts", node: "ir.Node") -> Any:
+def _reshaped_content(facts: "Known", node: "ir.Node") -> Any:
     (content,) = _contents_of(facts, node, 0)
     shape = facts.shape(node.outputs[0])
     if shape is None or any(size.number is None for size in shape):
@@ -168,7 +168,7 @@ def _reshaped_content(facts: "Facts", node: "ir.Node") -> Any:
     return content.reshape([size.number for size in shape])
 
 
-def _filled_content(facts: "Facts", node: "ir.Node") -> Any:
+def _filled_content(facts: "Known", node: "ir.Node") -> Any:
     (shape,) = _contents_of(facts, node, 0)
     sizes = _numbers(shape)
     if math.prod(map(int, sizes)) > SMALL:
@@ -181,11 +181,11 @@ def _filled_content(facts: "Facts", node: "ir.Node") -> Any:
     return result
 
 
-def _same_content(facts: "Facts", node: "ir.Node") -> Any:
+def _same_content(facts: "Known", node: "ir.Node") -> Any:
     return _contents_of(facts, node, 0)[0]
 
 
-CONTENTS: dict[str, Callable[["Facts", "ir.Node"], Any]] = {
+CONTENTS: dict[str, Callable[["Known", "ir.Node"], Any]] = {
     **dict.fromkeys(("Unsqueeze", "Squeeze", "Reshape"), _reshaped_content),
     "Shape": shape_content, "Constant": constant_content, "Identity": _same_content,
     "Cast": _cast_content, "Gather": _gather_content, "Slice": _slice_content,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embconvert.rewrite.contents import CONTENTS, SMALL, as_sizes
-from embconvert.rewrite.shapes import SHAPES, Shape, unknown
+from embconvert.rewrite.known import Shape
+from embconvert.rewrite.shapes import SHAPES, unknown
 from embconvert.rewrite.sizes import Size
 
 if TYPE_CHECKING:

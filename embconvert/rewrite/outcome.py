@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from embconvert.architectures import FUSED_ATTENTION
-from embconvert.model import Fusion
+from embconvert.models.architectures import FUSED_ATTENTION
+from embconvert.models.values import Fusion
 from embconvert.rewrite.attention import why_left
 from embconvert.rewrite.editing import OLDEST_OPSET, Editor, only_user, producer
 

@@ -4,14 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from embconvert.rewrite.contents import constant_content, shape_content
+from embconvert.rewrite.known import Known, Shape
 from embconvert.rewrite.sizes import Size, product
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from embconvert.rewrite.facts import Facts
-
-Shape = tuple[Size, ...]
 
 # What Slice's ends stand for "to the end" with.
 _FAR = 2**31 - 1
@@ -35,21 +33,21 @@ def broadcast(*shapes: Shape | None) -> Shape | None:
     return tuple(result)
 
 
-def unknown(facts: "Facts", node: "ir.Node") -> _Result:
+def unknown(facts: "Known", node: "ir.Node") -> _Result:
     """Returns None: nothing is known of the operator."""
     del facts, node
     return None
 
 
-def _first(facts: "Facts", node: "ir.Node") -> _Result:
+def _first(facts: "Known", node: "ir.Node") -> _Result:
     return facts.shape(node.inputs[0])
 
 
-def _broadcast_all(facts: "Facts", node: "ir.Node") -> _Result:
+def _broadcast_all(facts: "Known", node: "ir.Node") -> _Result:
     return broadcast(*(facts.shape(value) for value in node.inputs))
 
 
-def _matmul(facts: "Facts", node: "ir.Node") -> _Result:
+def _matmul(facts: "Known", node: "ir.Node") -> _Result:
     a, b = facts.shape(node.inputs[0]), facts.shape(node.inputs[1])
     if a is None or b is None or len(a) < 2 or len(b) < 2:
         return None
@@ -57,20 +55,20 @@ def _matmul(facts: "Facts", node: "ir.Node") -> _Result:
     return None if batch is None else (*batch, a[-2], b[-1])
 
 
-def _shape_of_shape(facts: "Facts", node: "ir.Node") -> _Result:
+def _shape_of_shape(facts: "Known", node: "ir.Node") -> _Result:
     content = shape_content(facts, node)
     return None if content is None else (Size.of(content.size),)
 
 
-def _from_content(index: int) -> Callable[["Facts", "ir.Node"], _Result]:
-    def shape(facts: "Facts", node: "ir.Node") -> _Result:
+def _from_content(index: int) -> Callable[["Known", "ir.Node"], _Result]:
+    def shape(facts: "Known", node: "ir.Node") -> _Result:
         content = facts.content(node.inputs[index])
         return None if content is None else tuple(content.tolist())
 
     return shape
 
 
-def _reshape(facts: "Facts", node: "ir.Node") -> _Result:
+def _reshape(facts: "Known", node: "ir.Node") -> _Result:
     source, target = facts.shape(node.inputs[0]), facts.content(node.inputs[1])
     if target is None:
         length = facts.shape(node.inputs[1])
@@ -91,14 +89,14 @@ def _reshape(facts: "Facts", node: "ir.Node") -> _Result:
     return tuple(sizes)
 
 
-def _expand(facts: "Facts", node: "ir.Node") -> _Result:
+def _expand(facts: "Known", node: "ir.Node") -> _Result:
     target = facts.content(node.inputs[1])
     return (
         None if target is None else broadcast(tuple(target.tolist()), facts.shape(node.inputs[0]))
     )
 
 
-def axes_of(facts: "Facts", node: "ir.Node", index: int = 1) -> list[int] | None:
+def axes_of(facts: "Known", node: "ir.Node", index: int = 1) -> list[int] | None:
     """Returns the axes that a node names by input or, in older opsets, by attribute."""
     if len(node.inputs) > index and node.inputs[index] is not None:
         content = facts.content(node.inputs[index])
@@ -108,7 +106,7 @@ def axes_of(facts: "Facts", node: "ir.Node", index: int = 1) -> list[int] | None
     return None if axes is None else list(axes.as_ints())
 
 
-def _unsqueeze(facts: "Facts", node: "ir.Node") -> _Result:
+def _unsqueeze(facts: "Known", node: "ir.Node") -> _Result:
     shape, axes = facts.shape(node.inputs[0]), axes_of(facts, node)
     if shape is None or axes is None:
         return None
@@ -118,7 +116,7 @@ def _unsqueeze(facts: "Facts", node: "ir.Node") -> _Result:
     return tuple(Size.of(1) if axis in inserted else next(rest) for axis in range(rank))
 
 
-def _squeeze(facts: "Facts", node: "ir.Node") -> _Result:
+def _squeeze(facts: "Known", node: "ir.Node") -> _Result:
     shape, axes = facts.shape(node.inputs[0]), axes_of(facts, node)
     if shape is None:
         return None
@@ -131,7 +129,7 @@ def _squeeze(facts: "Facts", node: "ir.Node") -> _Result:
     return tuple(size for axis, size in enumerate(shape) if axis not in gone)
 
 
-def _transpose(facts: "Facts", node: "ir.Node") -> _Result:
+def _transpose(facts: "Known", node: "ir.Node") -> _Result:
     shape = facts.shape(node.inputs[0])
     if shape is None:
         return None
@@ -143,7 +141,7 @@ def permutation(node: "ir.Node", rank: int) -> tuple[int, ...]:
     return tuple(node.attributes.get_ints("perm", tuple(range(rank))[::-1]))
 
 
-def _concat(facts: "Facts", node: "ir.Node") -> _Result:
+def _concat(facts: "Known", node: "ir.Node") -> _Result:
     shapes = [facts.shape(value) for value in node.inputs]
     known = next((shape for shape in shapes if shape is not None), None)
     if known is None:
@@ -156,7 +154,7 @@ def _concat(facts: "Facts", node: "ir.Node") -> _Result:
     return (*known[:axis], total, *known[axis + 1 :])
 
 
-def _gather(facts: "Facts", node: "ir.Node") -> _Result:
+def _gather(facts: "Known", node: "ir.Node") -> _Result:
     data, indices = facts.shape(node.inputs[0]), facts.shape(node.inputs[1])
     if data is None or indices is None:
         return None
@@ -164,11 +162,11 @@ def _gather(facts: "Facts", node: "ir.Node") -> _Result:
     return (*data[:axis], *indices, *data[axis + 1 :])
 
 
-def _second(facts: "Facts", node: "ir.Node") -> _Result:
+def _second(facts: "Known", node: "ir.Node") -> _Result:
     return facts.shape(node.inputs[1])
 
 
-def _reduce(facts: "Facts", node: "ir.Node") -> _Result:
+def _reduce(facts: "Known", node: "ir.Node") -> _Result:
     shape = facts.shape(node.inputs[0])
     if shape is None:
         return None
@@ -181,7 +179,7 @@ def _reduce(facts: "Facts", node: "ir.Node") -> _Result:
     return tuple(size for axis, size in enumerate(shape) if axis not in gone)
 
 
-def _range(facts: "Facts", node: "ir.Node") -> _Result:
+def _range(facts: "Known", node: "ir.Node") -> _Result:
     contents = [facts.content(value) for value in node.inputs]
     if any(content is None for content in contents):
         return (Size.of(f"{node.outputs[0].name}[0]"),)
@@ -193,7 +191,7 @@ def _range(facts: "Facts", node: "ir.Node") -> _Result:
     )
 
 
-def _slice(facts: "Facts", node: "ir.Node") -> _Result:
+def _slice(facts: "Known", node: "ir.Node") -> _Result:
     shape = facts.shape(node.inputs[0])
     if shape is None:
         return None
@@ -227,7 +225,7 @@ def _bound(bound: Size, size: Size) -> Size | None:
     return bound if size.number is None else Size.of(min(number, size.number))
 
 
-def _split(facts: "Facts", node: "ir.Node") -> _Result:
+def _split(facts: "Known", node: "ir.Node") -> _Result:
     shape = facts.shape(node.inputs[0])
     if shape is None:
         return None
@@ -244,7 +242,7 @@ def _split(facts: "Facts", node: "ir.Node") -> _Result:
     ]
 
 
-def _flatten(facts: "Facts", node: "ir.Node") -> _Result:
+def _flatten(facts: "Known", node: "ir.Node") -> _Result:
     shape = facts.shape(node.inputs[0])
     if shape is None:
         return None
@@ -253,14 +251,14 @@ def _flatten(facts: "Facts", node: "ir.Node") -> _Result:
     return (product(shape[:axis]), product(shape[axis:]))
 
 
-def _tile(facts: "Facts", node: "ir.Node") -> _Result:
+def _tile(facts: "Known", node: "ir.Node") -> _Result:
     shape, repeats = facts.shape(node.inputs[0]), facts.content(node.inputs[1])
     if shape is None or repeats is None:
         return None
     return tuple(size * times for size, times in zip(shape, repeats.tolist(), strict=True))
 
 
-def _constant_shape(facts: "Facts", node: "ir.Node") -> _Result:
+def _constant_shape(facts: "Known", node: "ir.Node") -> _Result:
     attribute = node.attributes.get("value")
     if attribute is not None:
         return tuple(Size.of(int(d)) for d in attribute.as_tensor().shape.numpy())
@@ -268,7 +266,7 @@ def _constant_shape(facts: "Facts", node: "ir.Node") -> _Result:
     return None if content is None else tuple(Size.of(d) for d in content.shape)
 
 
-def _attention(facts: "Facts", node: "ir.Node") -> _Result:
+def _attention(facts: "Known", node: "ir.Node") -> _Result:
     query, value = facts.shape(node.inputs[0]), facts.shape(node.inputs[2])
     if query is None:
         return None
@@ -289,7 +287,7 @@ _LIKE_FIRST = (
     "QuickGelu", "SimplifiedLayerNormalization", "SkipLayerNormalization", "RotaryEmbedding",
     "RMSNormalization", "Round", "IsNaN", "IsInf", "LogSoftmax", "SkipSimplifiedLayerNormalization",
 )  # fmt: skip
-SHAPES: dict[str, Callable[["Facts", "ir.Node"], _Result]] = {
+SHAPES: dict[str, Callable[["Known", "ir.Node"], _Result]] = {
     **dict.fromkeys(_ELEMENTWISE, _broadcast_all),
     **dict.fromkeys(_LIKE_FIRST, _first),
     **dict.fromkeys(

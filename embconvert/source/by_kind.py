@@ -1,6 +1,6 @@
 """The class that loads a model, by its kind."""
 
-from embconvert.kinds import Kind
+from embconvert.models.kinds import Kind
 from embconvert.source.late_interaction import LateInteractionModel
 from embconvert.source.reranker import Reranker
 from embconvert.source.sparse import SparseModel

@@ -1,9 +1,9 @@
 """Whether a model's embeddings may be cut."""
 
 from embconvert.errors import UsageError
-from embconvert.model import ResolvedModel
-from embconvert.requests import Request
-from embconvert.source.json_files import MAX_JSON_BYTES, read_json
+from embconvert.json_files import MAX_JSON_BYTES, read_json
+from embconvert.models.values import ResolvedModel
+from embconvert.request.records import Request
 
 
 def announces_dimensions(resolved: ResolvedModel) -> bool:

@@ -5,11 +5,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from embconvert.architectures import read_architecture
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.graph.streams import hash_file
+from embconvert.json_files import read_any_json, read_json
 from embconvert.manifest import CARD_FILE
-from embconvert.model import FileRecord, ResolvedModel
+from embconvert.models.architectures import read_architecture
+from embconvert.models.values import FileRecord, ResolvedModel
 from embconvert.source.card import read_card
 from embconvert.source.distrust import (
     refuse_absurd_sizes,
@@ -18,9 +19,8 @@ from embconvert.source.distrust import (
     refuse_foreign_code,
     refuse_special_files,
 )
-from embconvert.source.json_files import read_any_json, read_json
-from embconvert.source.modules import ModuleEntry, check_modules, parse_modules
 from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
+from embconvert.source.settings.module_list import ModuleEntry, check_modules, parse_modules
 from embconvert.source.tokenizer_file import check_tokenizer_file
 from embconvert.source.weights import PICKLE_SUFFIXES, count_parameters, pickle_error, weight_files
 

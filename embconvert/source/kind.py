@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from embconvert.config import Output
 from embconvert.errors import UnsupportedModelError, UsageError
-from embconvert.kinds import KINDS, TASKS, Kind
-from embconvert.model import ResolvedModel
-from embconvert.requests import Request
-from embconvert.source.json_files import read_any_json, read_json
-from embconvert.source.modules import parse_modules
+from embconvert.json_files import read_any_json, read_json
+from embconvert.models.choices import Output
+from embconvert.models.kinds import KINDS, TASKS, Kind
+from embconvert.models.values import ResolvedModel
+from embconvert.request.records import Request
+from embconvert.source.settings.module_list import parse_modules
 
 _CLASSIFIER = "ForSequenceClassification"
 _MASKED = "ForMaskedLM"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 from embconvert.errors import UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item, Query
-from embconvert.kinds import Kind
-from embconvert.late_interaction import Expansion, LateInteraction
 from embconvert.manifest import LateInteractionRecord
+from embconvert.models.kinds import Kind
+from embconvert.models.late_interaction import Expansion, LateInteraction
 from embconvert.source.torch_model import SourceModel, as_numpy
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.errors import ExportError, SourceError, UnsupportedModelError
-from embconvert.kinds import KINDS, Kind
-from embconvert.model import ResolvedModel
-from embconvert.processes.light_imports import importing_what_is_used
-from embconvert.source.private_copy import TOKENIZER_DATA
-from embconvert.source.stored_weights import Casts, keeping_stored_precision, present_as_float32
-from embconvert.source.tokenizer_errors import (
+from embconvert.fidelity.tokenizer_errors import (
     broken_tokenizer,
     is_panic,
     tokenizer_errors,
     without_panic_messages,
 )
+from embconvert.models.kinds import KINDS, Kind
+from embconvert.models.values import ResolvedModel
+from embconvert.processes.light_imports import importing_what_is_used
+from embconvert.source.private_copy import TOKENIZER_DATA
+from embconvert.source.stored_weights import Casts, keeping_stored_precision, present_as_float32
 
 
 @dataclass(frozen=True, kw_only=True)

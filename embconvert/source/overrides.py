@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from embconvert.config import PoolingMode
 from embconvert.errors import UsageError
+from embconvert.models.choices import PoolingMode
 
 
 def normalize(chain: Any) -> None:

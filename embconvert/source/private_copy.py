@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from embconvert.model import ResolvedModel
+from embconvert.models.values import ResolvedModel
 
 #: The tokenizer's files that are no settings.
 TOKENIZER_DATA = (

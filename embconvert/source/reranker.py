@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 from embconvert.errors import UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item
-from embconvert.kinds import Kind
 from embconvert.manifest import RerankerRecord
+from embconvert.models.kinds import Kind
 from embconvert.source.torch_model import SourceModel, as_numpy
 
 if TYPE_CHECKING:

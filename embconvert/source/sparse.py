@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from embconvert.config import PoolingMode
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item
-from embconvert.folder.consumer_files import write_json
-from embconvert.kinds import KINDS, TOKEN_LOGITS, Kind
+from embconvert.json_files import write_json
 from embconvert.manifest import SparseRecord
+from embconvert.models.choices import PoolingMode
+from embconvert.models.kinds import KINDS, TOKEN_LOGITS, Kind
 from embconvert.source.torch_model import SourceModel, as_numpy
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.errors import SourceError
-from embconvert.source.json_files import read_json
+from embconvert.json_files import read_json
 
 _FILE = "tokenizer.json"
 # Gemma's, one of the largest, is 33 MB.

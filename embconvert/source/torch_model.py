@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from embconvert.config import Overrides, PoolingMode
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item
-from embconvert.kinds import TOKENS_OUTPUT, Kind
+from embconvert.fidelity.tokenizer_errors import check_range, tokenizer_errors
 from embconvert.manifest import EmbeddingRecord, ModelRecord
-from embconvert.model import ResolvedModel
+from embconvert.models.choices import Overrides, PoolingMode
+from embconvert.models.kinds import TOKENS_OUTPUT, Kind
+from embconvert.models.values import ResolvedModel
 from embconvert.processes.heap import keep_freed
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
 from embconvert.source.overrides import normalize, set_pooling, truncate
 from embconvert.source.stored_weights import as_stored
-from embconvert.source.tokenizer_errors import check_range, tokenizer_errors
 
 if TYPE_CHECKING:
     import torch

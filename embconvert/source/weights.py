@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from embconvert.errors import SourceError, UnsupportedModelError
-from embconvert.source.json_files import read_json, unreadable
+from embconvert.json_files import read_json, unreadable
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from examples import graph, published
 
-from embconvert.config import OptimizationLevel, PoolingMode
 from embconvert.manifest import EmbeddingRecord
-from embconvert.model import Fusion
+from embconvert.models.choices import OptimizationLevel, PoolingMode
+from embconvert.models.values import Fusion
 from embconvert.reporting.compare import compare
 from embconvert.reporting.report import report
-from embconvert.requests import CompareRequest, ReportRequest
+from embconvert.request.records import CompareRequest, ReportRequest
 
 LOOK = Path(sys.prefix) / "browser" / "look.mjs"
 #: A desktop and a phone.

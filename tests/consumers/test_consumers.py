@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from conftest import LARGE_MODEL, ROOT, embconvert
 
-from embconvert.config import Layout
 from embconvert.fidelity.figures import cosines
 from embconvert.fidelity.texts import verification_texts
 from embconvert.manifest.codec import parse_manifest
+from embconvert.models.choices import Layout
 from embconvert.reporting.snippet_parts import DOCUMENTS, QUERY, Snippet
 from embconvert.reporting.snippets import snippets
 

@@ -56,7 +56,8 @@ def preload() -> None:
         "multiprocessing.popen_fork", "torch.onnx", "transformers.models.bert.modeling_bert",
         "sentence_transformers",
         "optimum.exporters.tasks", "onnx_ir.passes.common", "onnxruntime.quantization",
-        "onnxruntime.transformers.optimizer", "embconvert.pipeline.convert", "embconvert.tasks",
+        "onnxruntime.transformers.optimizer", "embconvert.pipeline.convert",
+        "embconvert.pipeline.tasks",
         "embconvert.reporting.compare", "embconvert.reporting.report", "embconvert.reporting.card",
         "embconvert.reporting.page", "jinja2", "markupsafe", "yaml", "email.utils", "sqlite3",
     ):  # fmt: skip

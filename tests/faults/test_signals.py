@@ -77,7 +77,7 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize("imported", ["embconvert.cli.main", "embconvert.cli.options"])
+@pytest.mark.parametrize("imported", ["embconvert.cli.main", "embconvert.request.options"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", *ENDING])
 @pytest.mark.parametrize("how", STARTS)
 def test_a_signal_while_the_command_line_is_imported(how: str, name: str, imported: str) -> None:

@@ -20,7 +20,7 @@ from embconvert.folder.published import is_whole, published_manifest, read_manif
 from embconvert.folder.staging import Staging
 from embconvert.manifest import MANIFEST_FILE, Manifest
 from embconvert.reporting.report import report
-from embconvert.requests import ReportRequest
+from embconvert.request.records import ReportRequest
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from onnx import helper
 from safetensors.numpy import save
 
-from embconvert.architectures import read_architecture
 from embconvert.cli.commands import COMMANDS
 from embconvert.cli.main import parse
 from embconvert.errors import EmbconvertError
@@ -29,19 +28,20 @@ from embconvert.fidelity.floors import Floor
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.fleet.entries import read_entries
 from embconvert.graph.onnx_file import read_artifact
+from embconvert.json_files import read_any_json
 from embconvert.manifest import Manifest
 from embconvert.manifest.codec import BrokenManifest, as_json, as_text, parse_manifest
-from embconvert.model import FileRecord, Fusion, KeptNode
+from embconvert.models.architectures import read_architecture
+from embconvert.models.values import FileRecord, Fusion, KeptNode
+from embconvert.plan.search import Budget, Candidate, search_record
 from embconvert.reporting.card import model_card
 from embconvert.reporting.compare import comparison_page
 from embconvert.reporting.page import report_page
 from embconvert.reporting.summary import Conversion
-from embconvert.requests import BatchRequest
-from embconvert.search import Budget, Candidate, search_record
+from embconvert.request.records import BatchRequest
 from embconvert.source.distrust import refuse_absurd_sizes
 from embconvert.source.folder import resolve_folder
-from embconvert.source.json_files import read_any_json
-from embconvert.source.modules import parse_modules
+from embconvert.source.settings.module_list import parse_modules
 
 EXAMPLES = int(os.environ.get("EMBCONVERT_FUZZ_EXAMPLES", "150"))
 fuzz = settings(

@@ -16,8 +16,8 @@ from embconvert.cli.commands import COMMANDS
 from embconvert.cli.hints import for_command
 from embconvert.cli.main import run
 from embconvert.errors import SourceError
-from embconvert.fleet.options import ENTRY_OPTIONS
 from embconvert.pipeline.making import _joined
+from embconvert.request.fleet_options import ENTRY_OPTIONS
 
 pytestmark = pytest.mark.integration
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")

@@ -11,11 +11,11 @@ import pytest
 from examples import published
 
 from embconvert.cli.main import run
-from embconvert.folder.freshness import current_manifest
 from embconvert.manifest import MANIFEST_FILE, Manifest
 from embconvert.manifest.codec import MAX_BYTES, OlderManifest, as_json, as_text, parse_manifest
 from embconvert.manifest.schema import SCHEMA_FILE, schema_text
-from embconvert.requests import Request
+from embconvert.pipeline.freshness import current_manifest
+from embconvert.request.records import Request
 
 
 @pytest.fixture(autouse=True)

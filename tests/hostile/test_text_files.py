@@ -17,7 +17,7 @@ from embconvert.errors import SeveralErrors, UsageError
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.fleet.entries import read_entries
 from embconvert.fleet.shards import matrix
-from embconvert.requests import BatchRequest
+from embconvert.request.records import BatchRequest
 
 pytestmark = pytest.mark.integration
 

@@ -26,11 +26,9 @@ from conftest import ROOT, embconvert
 from examples import published
 from markdown_it import MarkdownIt
 
-from embconvert.config import Command
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, SourceError
 from embconvert.hub import output_folder
-from embconvert.late_interaction import LateInteraction
 from embconvert.manifest import (
     EmbeddingRecord,
     LateInteractionRecord,
@@ -40,14 +38,16 @@ from embconvert.manifest import (
     ToolRecord,
 )
 from embconvert.manifest.codec import as_json
-from embconvert.model import Fusion, KeptNode
+from embconvert.models.choices import Command
+from embconvert.models.late_interaction import LateInteraction
+from embconvert.models.values import Fusion, KeptNode
 from embconvert.reporting.card import model_card
 from embconvert.reporting.compare import comparison_page
 from embconvert.reporting.page import report_page
 from embconvert.reporting.snippets import snippets
 from embconvert.reporting.summary import Conversion
 from embconvert.reporting.words import beginning
-from embconvert.requests import Request
+from embconvert.request.records import Request
 
 #: Controls, and what turns the order of letters round or cannot be seen.
 STEERING = "\x1b[31m\x1b]0;title\x07\x9b2J\r\u202e\u2066\u200b\U000e0041\u2028"

@@ -64,7 +64,8 @@ def test_byte_code_is_there_for_what_a_conversion_imports() -> None:
     code = """
 import sys, importlib.util
 sys.argv = ["embconvert"]
-import embconvert.tasks, embconvert.pipeline.convert, torch, transformers, sentence_transformers
+import embconvert.pipeline.tasks, embconvert.pipeline.convert
+import torch, transformers, sentence_transformers
 import onnxruntime.quantization, onnxruntime.transformers.optimizer, optimum.exporters.tasks
 import transformers.models.bert.modeling_bert, transformers.models.qwen3.modeling_qwen3
 from pathlib import Path

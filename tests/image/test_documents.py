@@ -137,8 +137,8 @@ def test_a_failure_fails_the_action_with_its_reason(workspace: Path, hub: HubSer
 
 
 def test_every_option_of_a_conversion_is_an_input() -> None:
-    from embconvert.cli.options import options_of
-    from embconvert.config import Command
+    from embconvert.models.choices import Command
+    from embconvert.request.options import options_of
 
     action = yaml.safe_load((ACTION / "action.yml").read_text(encoding="utf-8"))
     # Where things go and how much is said is the action's own business; two are the default.

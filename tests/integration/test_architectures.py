@@ -7,7 +7,7 @@ import pytest
 import zoo
 from conftest import embconvert
 
-from embconvert.config import Overrides
+from embconvert.models.choices import Overrides
 from embconvert.source.folder import resolve_folder
 from embconvert.source.private_copy import make_private_copy
 from embconvert.source.torch_model import SourceModel
@@ -84,8 +84,8 @@ def load(model: Path) -> SourceModel:
 
 
 def export(source: SourceModel, path: Path, *, opset: int = 17, exporter: str = "trace") -> Path:
-    from embconvert.export import Exporter
-    from embconvert.export import export as export_model
+    from embconvert.export.exporter import Exporter
+    from embconvert.export.exporter import export as export_model
 
     artifact = export_model(source, path, opset=opset, exporter=Exporter(exporter)).artifact
     assert artifact.opset == opset

@@ -7,7 +7,7 @@ import pytest
 import zoo
 from conftest import embconvert, files_in
 
-from embconvert.kinds import KINDS, Kind
+from embconvert.models.kinds import KINDS, Kind
 
 pytestmark = pytest.mark.integration
 

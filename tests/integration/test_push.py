@@ -15,7 +15,7 @@ from hub_server import refuse
 from hub_upload_server import UploadServer
 
 from embconvert.reporting.report import report
-from embconvert.requests import ReportRequest
+from embconvert.request.records import ReportRequest
 
 pytestmark = pytest.mark.integration
 

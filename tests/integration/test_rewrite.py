@@ -10,11 +10,11 @@ import pytest
 import zoo
 from test_architectures import assert_same_as_torch, export, load, random_feed
 
-from embconvert.config import OptimizationLevel
 from embconvert.graph.onnx_file import read_artifact, read_model
-from embconvert.model import ExportedModel, OptimizedModel
-from embconvert.optimize import Optimizer, optimize
+from embconvert.models.choices import OptimizationLevel
+from embconvert.models.values import ExportedModel, OptimizedModel
 from embconvert.rewrite import rewrite, rules_for
+from embconvert.rewrite.optimizer import Optimizer, optimize
 
 pytestmark = pytest.mark.integration
 

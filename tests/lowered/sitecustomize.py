@@ -25,6 +25,6 @@ if "LITTLE_PATIENCE" in os.environ:
     limits.FILE_BYTES = 1 << 20
     limits.UPLOAD_TIMEOUT_S = 1.0
 if "TOKENIZING_SECONDS" in os.environ:
-    from embconvert.fidelity import source
+    from embconvert.pipeline import source_process as source
 
     source._TOKENIZING_SECONDS = int(os.environ["TOKENIZING_SECONDS"])

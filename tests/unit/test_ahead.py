@@ -7,14 +7,14 @@ from typing import Any, Self
 
 import pytest
 
-from embconvert.config import OptimizationLevel, Precision
 from embconvert.console import Console
 from embconvert.errors import OptimizeError, QuantizeError
-from embconvert.kinds import Kind
+from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.models.kinds import Kind
 from embconvert.pipeline import prepare
 from embconvert.pipeline.ahead import Ahead
+from embconvert.plan.steps import Stage, Step
 from embconvert.processes.workers import WorkerCrashed
-from embconvert.steps import Stage, Step
 
 GRAPH: Any = SimpleNamespace(path=Path("model.onnx"), total_size_bytes=1)
 OPTIMIZED = Step(

@@ -14,7 +14,6 @@ import pytest
 from conftest import files_in
 from examples import manifest_of
 
-from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import OutputError
 from embconvert.folder.disk import output_errors, refuse_full_disk
 from embconvert.folder.published import read_manifest
@@ -22,7 +21,8 @@ from embconvert.folder.staging import Staging
 from embconvert.graph.streams import hash_file
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.manifest.codec import as_text, parse_manifest
-from embconvert.model import Fusion, KeptNode, TensorInfo
+from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.models.values import Fusion, KeptNode, TensorInfo
 from embconvert.reporting.table import fused_words, table_rows
 
 

@@ -8,8 +8,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from embconvert.config import QuantizeOptions, Recipe
 from embconvert.graph.onnx_file import write_model
+from embconvert.models.choices import QuantizeOptions, Recipe
 from embconvert.quantize.dynamic import dynamic_int8
 from embconvert.quantize.settings import QuantizeSettings
 

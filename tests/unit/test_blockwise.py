@@ -10,9 +10,9 @@ import pytest
 from graphs import results, table_and_products, two_layers, weights
 from onnx import TensorProto, helper, numpy_helper
 
-from embconvert.config import QuantizeOptions, Recipe
 from embconvert.graph.mapped_tensors import MappedTensor
 from embconvert.graph.onnx_file import read_artifact, write_model
+from embconvert.models.choices import QuantizeOptions, Recipe
 from embconvert.quantize import blocks
 from embconvert.quantize.blocks import BlockFormat, Blocks, dequantize_blocks, quantize_blocks
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8

@@ -8,7 +8,7 @@ import yaml
 from examples import graph, published
 
 from embconvert.manifest import Manifest
-from embconvert.model import SourceCard
+from embconvert.models.values import SourceCard
 from embconvert.reporting.card import model_card
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.reporting.snippets import snippets

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from embconvert.cli import main as cli
 from embconvert.cli.commands import COMMANDS
 from embconvert.cli.main import run
-from embconvert.config import Command, OptimizationLevel, PoolingMode, Precision
 from embconvert.errors import UsageError
-from embconvert.requests import Request
+from embconvert.models.choices import Command, OptimizationLevel, PoolingMode, Precision
+from embconvert.request.records import Request
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embconvert.cli.main import parse
-from embconvert.cli.request import command_line
+from embconvert.request.parsing import command_line
 
 
 @pytest.mark.parametrize(

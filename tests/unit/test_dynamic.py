@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from graphs import results, table_and_products, two_layers
 
-from embconvert.config import RECIPES, Precision, QuantizeOptions, Recipe
 from embconvert.graph.onnx_file import write_model
+from embconvert.models.choices import RECIPES, Precision, QuantizeOptions, Recipe
 from embconvert.quantize.activations import Moments
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
 from embconvert.quantize.settings import Feed, QuantizeSettings

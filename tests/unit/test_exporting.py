@@ -7,14 +7,14 @@ from typing import Any, Self
 
 import pytest
 
-from embconvert.config import OptimizationLevel, Output, Precision
 from embconvert.console import Console
 from embconvert.errors import UnsupportedModelError
-from embconvert.export import Exporter
+from embconvert.export.exporter import Exporter
+from embconvert.models.choices import OptimizationLevel, Output, Precision
 from embconvert.pipeline.exporting import Exports
+from embconvert.plan.steps import Stage, Step
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import WorkerCrashed
-from embconvert.steps import Stage, Step
 
 EXPORT, OPTIMIZE, QUANTIZE = (
     Step(

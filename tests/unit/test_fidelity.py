@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embconvert.config import Precision
 from embconvert.fidelity.figures import (
     HISTOGRAM_EDGES,
     Embeddings,
@@ -16,6 +15,7 @@ from embconvert.fidelity.figures import (
     spearman,
 )
 from embconvert.fidelity.floors import Floor, floor_for, shortfall
+from embconvert.models.choices import Precision
 
 
 def array(*rows: list[float]) -> FloatArray:

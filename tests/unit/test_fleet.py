@@ -13,7 +13,7 @@ from embconvert.errors import EmbconvertError, FidelityError, NetworkError, Sour
 from embconvert.fleet import batch as module
 from embconvert.fleet.summary import WORST_FIRST
 from embconvert.processes.workers import WorkerCrashed
-from embconvert.requests import BatchRequest, Finished, Request
+from embconvert.request.records import BatchRequest, Finished, Request
 
 SCHEMA = Path(module.__file__).parents[1] / "data/batch.schema.json"
 UNREACHED = NetworkError("no network", "wait")
@@ -140,7 +140,7 @@ def test_a_dry_run_does_nothing(run: Run) -> None:
 
 
 def test_a_shard_is_a_part_and_the_matrix_is_all_of_them(run: Run) -> None:
-    from embconvert.requests import Shard
+    from embconvert.request.records import Shard
 
     finished, hub = run(["a", "b", "c", "d"], shard=Shard(index=0, count=2))
     assert len(hub.converted) == 2

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embconvert.config import OptimizationLevel, Precision
 from embconvert.errors import SeveralErrors, UsageError
 from embconvert.fleet.entries import Entry, read_entries
 from embconvert.fleet.yaml_tree import NotYamlError, parse_yaml
-from embconvert.requests import BatchRequest
+from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.request.records import BatchRequest
 
 
 def read(text: str, folder: Path, **options: object) -> list[Entry]:

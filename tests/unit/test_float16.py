@@ -9,9 +9,9 @@ import onnx_ir as ir
 import onnxruntime
 from graphs import table_and_products
 
-from embconvert.config import Precision, QuantizeOptions
 from embconvert.graph.onnx_file import write_model
-from embconvert.model import ExportedModel
+from embconvert.models.choices import Precision, QuantizeOptions
+from embconvert.models.values import ExportedModel
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import QuantizeSettings
 

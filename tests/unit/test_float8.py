@@ -9,10 +9,10 @@ import onnxruntime
 import pytest
 from graphs import table_and_products
 
-from embconvert.config import Precision, QuantizeOptions
 from embconvert.errors import UnsupportedModelError
 from embconvert.graph.onnx_file import read_artifact, write_model
-from embconvert.model import ExportedModel
+from embconvert.models.choices import Precision, QuantizeOptions
+from embconvert.models.values import ExportedModel
 from embconvert.quantize import quantize
 from embconvert.quantize.float8 import rounded
 from embconvert.quantize.opset import at_least

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 from graphs import table_and_products
 
-from embconvert.config import RECIPES, Precision, QuantizeOptions, Recipe
 from embconvert.graph.onnx_file import write_model
+from embconvert.models.choices import RECIPES, Precision, QuantizeOptions, Recipe
 from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import BlockFormat, Blocks, dequantize_blocks, quantize_blocks
 from embconvert.quantize.blockwise import blockwise_4

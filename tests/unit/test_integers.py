@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 from graphs import table_and_products, two_layers
 
-from embconvert.config import Precision, QuantizeOptions, Recipe
 from embconvert.graph.onnx_file import read_model, write_model
-from embconvert.model import KeptNode
+from embconvert.models.choices import Precision, QuantizeOptions, Recipe
+from embconvert.models.values import KeptNode
 from embconvert.quantize import QUANTIZERS
 from embconvert.quantize.channels import Channels
 from embconvert.quantize.clip import clipped_scales

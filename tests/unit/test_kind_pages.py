@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from examples import published
 
-from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.late_interaction import Expansion, LateInteraction
 from embconvert.manifest import (
     LateInteractionRecord,
     Manifest,
@@ -17,7 +15,9 @@ from embconvert.manifest import (
     SparseRecord,
 )
 from embconvert.manifest.codec import as_text, parse_manifest
-from embconvert.model import TensorInfo
+from embconvert.models.kinds import KINDS, Kind, Measure
+from embconvert.models.late_interaction import Expansion, LateInteraction
+from embconvert.models.values import TensorInfo
 from embconvert.reporting.card import front_matter, model_card
 from embconvert.reporting.compare import comparison_page
 from embconvert.reporting.page import report_page

@@ -9,11 +9,11 @@ import pytest
 from examples import TOKENIZER
 from safetensors.numpy import save_file
 
-from embconvert.config import Command, Layout, Output, PoolingMode
 from embconvert.errors import UnsupportedModelError, UsageError
-from embconvert.kinds import KINDS, TASKS, Kind
-from embconvert.model import ResolvedModel
-from embconvert.requests import Request
+from embconvert.models.choices import Command, Layout, Output, PoolingMode
+from embconvert.models.kinds import KINDS, TASKS, Kind
+from embconvert.models.values import ResolvedModel
+from embconvert.request.records import Request
 from embconvert.source.folder import resolve_folder
 from embconvert.source.kind import settle_kind
 

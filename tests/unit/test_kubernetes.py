@@ -10,7 +10,7 @@ from embconvert import errors
 from embconvert.cli import main as cli
 from embconvert.fleet.entries import read_entries
 from embconvert.fleet.shards import COUNT_VARIABLE
-from embconvert.requests import AUTO_SHARD, BatchRequest
+from embconvert.request.records import AUTO_SHARD, BatchRequest
 
 FOLDER = Path(__file__).parents[2] / "docker/kubernetes"
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from embconvert.config import Precision
 from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray
 from embconvert.fidelity.floors import floor_for, shortfall
 from embconvert.fidelity.late_interaction import compare_tokens, max_sim, token_cosines
 from embconvert.fidelity.texts import Query, is_query_id, verification_items, verification_texts
 from embconvert.fidelity.workload import workload_for
-from embconvert.kinds import Reading
-from embconvert.late_interaction import Expansion, LateInteraction
+from embconvert.models.choices import Precision
+from embconvert.models.kinds import Reading
+from embconvert.models.late_interaction import Expansion, LateInteraction
 
 
 def vectors(*rows: tuple[float, float]) -> FloatArray:

@@ -18,7 +18,7 @@ from embconvert.fidelity.layers import (
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload, make_workload
 from embconvert.graph.onnx_file import write_model
-from embconvert.model import OnnxArtifact
+from embconvert.models.values import OnnxArtifact
 
 TEXTS = TokenizedTexts(
     ids=tuple(np.arange(1, 7 + n) % 9 for n in range(10)),

@@ -7,11 +7,11 @@ import pytest
 from test_plan import RESOLVED, plan
 
 from embconvert.cli.main import parse
-from embconvert.config import Layout
 from embconvert.errors import UsageError
-from embconvert.layouts import LAYOUTS, misfit
-from embconvert.model import FileRecord, OnnxArtifact
-from embconvert.plan import make_plan
+from embconvert.manifest.layouts import LAYOUTS, misfit
+from embconvert.models.choices import Layout
+from embconvert.models.values import FileRecord, OnnxArtifact
+from embconvert.plan.plan import make_plan
 
 LAST = {
     "hub": "onnx/model_opt1_QInt8.onnx",

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 from graphs import table_and_products
 
-from embconvert.config import QuantizeOptions
 from embconvert.graph.onnx_file import write_model
+from embconvert.models.choices import QuantizeOptions
 from embconvert.quantize import observed
 from embconvert.quantize.observed import channel_sums, peaks
 from embconvert.quantize.settings import Feed, QuantizeSettings

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from embconvert.architectures import read_architecture
 from embconvert.cli.main import parse
-from embconvert.compat import oldest_onnxruntime
 from embconvert.errors import SourceError, UsageError
-from embconvert.model import ResolvedModel
-from embconvert.plan import Plan, make_plan
+from embconvert.models.architectures import read_architecture
+from embconvert.models.compat import oldest_onnxruntime
+from embconvert.models.values import ResolvedModel
+from embconvert.plan.plan import Plan, make_plan
 
 RESOLVED = ResolvedModel(
     model_id="m",

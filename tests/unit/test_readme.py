@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from embconvert.cli.commands import COMMANDS
-from embconvert.cli.options import OPTIONS
-from embconvert.config import Command
+from embconvert.models.choices import Command
+from embconvert.request.options import OPTIONS
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `--(\w+)( [A-Z]+)?` \| ([^|]+) \| ([^|]+) \| ([^|]*) \|$", re.MULTILINE)

@@ -9,21 +9,21 @@ from xml.etree import ElementTree
 import pytest
 from examples import fidelity, graph, published
 
-from embconvert.config import PoolingMode, Precision
 from embconvert.errors import SourceError, UsageError
 from embconvert.fidelity.figures import HISTOGRAM_EDGES
 from embconvert.fidelity.floors import Floor
 from embconvert.folder.published import published_manifest
 from embconvert.manifest import EmbeddingRecord, Manifest
 from embconvert.manifest.codec import as_text, parse_manifest
-from embconvert.model import Fusion, KeptNode, SourceCard
+from embconvert.models.choices import PoolingMode, Precision
+from embconvert.models.values import Fusion, KeptNode, SourceCard
+from embconvert.plan.search import Budget, Candidate, search_record
 from embconvert.reporting.compare import compare, comparison_page
 from embconvert.reporting.page import report_page
 from embconvert.reporting.plots import nines, nines_axis, used_bins
 from embconvert.reporting.report import report
 from embconvert.reporting.summary import Conversion
-from embconvert.requests import CompareRequest, ReportRequest
-from embconvert.search import Budget, Candidate, search_record
+from embconvert.request.records import CompareRequest, ReportRequest
 
 
 class Page(HTMLParser):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from embconvert.config import Precision
 from embconvert.fidelity.figures import Embeddings, Fidelity, FloatArray
 from embconvert.fidelity.floors import floor_for, shortfall
 from embconvert.fidelity.scores import agreements, compare_scores, spread
@@ -14,8 +13,9 @@ from embconvert.fidelity.texts import (
     verification_items,
     verification_texts,
 )
-from embconvert.kinds import Measure, Reading
 from embconvert.manifest.codec import fidelity_as_json
+from embconvert.models.choices import Precision
+from embconvert.models.kinds import Measure, Reading
 
 
 def column(*values: float) -> FloatArray:

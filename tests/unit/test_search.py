@@ -6,11 +6,11 @@ import pytest
 from examples import fidelity
 from test_plan import plan
 
-from embconvert.cli.values import size
 from embconvert.errors import UsageError
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor
-from embconvert.search import Budget, Candidate, Search, frontier_rows, name_of
+from embconvert.plan.search import Budget, Candidate, Search, frontier_rows, name_of
+from embconvert.request.values import size
 
 MB = 10**6
 

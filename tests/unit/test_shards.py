@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embconvert.cli import main as cli
-from embconvert.config import Command
 from embconvert.errors import UsageError
 from embconvert.fleet.entries import Entry
 from embconvert.fleet.shards import chosen_shard, matrix, part_of
-from embconvert.requests import AUTO_SHARD, BatchRequest, Request, Shard
+from embconvert.models.choices import Command
+from embconvert.request.records import AUTO_SHARD, BatchRequest, Request, Shard
 
 
 def entries(names: list[str]) -> list[Entry]:

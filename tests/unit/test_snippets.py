@@ -11,9 +11,9 @@ import pytest
 import yaml
 from examples import published
 
-from embconvert.config import PoolingMode
 from embconvert.manifest import ArtifactRecord, EmbeddingRecord, Manifest
-from embconvert.model import FileRecord, TensorInfo
+from embconvert.models.choices import PoolingMode
+from embconvert.models.values import FileRecord, TensorInfo
 from embconvert.reporting.snippet_parts import Snippet
 from embconvert.reporting.snippets import snippets
 

@@ -12,7 +12,7 @@ from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.hub import local_folder
 from embconvert.hub.cache import needed_files
 from embconvert.source.folder import resolve_folder
-from embconvert.source.modules import parse_modules
+from embconvert.source.settings.module_list import parse_modules
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import onnxruntime
 import pytest
 from graphs import table_and_products, two_layers
 
-from embconvert.config import (
+from embconvert.graph.onnx_file import write_model
+from embconvert.models.choices import (
     RECIPES,
     CalibrationMethod,
     Precision,
@@ -17,7 +18,6 @@ from embconvert.config import (
     QuantizeOptions,
     Recipe,
 )
-from embconvert.graph.onnx_file import write_model
 from embconvert.quantize.channels import Channels
 from embconvert.quantize.ranges import histogram_ranges
 from embconvert.quantize.settings import QuantizeSettings

@@ -13,10 +13,10 @@ from embconvert.fidelity.embedding import WorkloadRun
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.layers import HiddenStates
 from embconvert.fidelity.tokenization import TokenizedTexts
-from embconvert.fidelity.verifier import Verifier
 from embconvert.fidelity.workload import Workload
-from embconvert.kinds import Kind
-from embconvert.tasks import embed_with_graph, hidden_states_of
+from embconvert.models.kinds import Kind
+from embconvert.pipeline.tasks import embed_with_graph, hidden_states_of
+from embconvert.pipeline.verifier import Verifier
 
 VECTORS = np.random.default_rng(0).standard_normal((6, 8), dtype=np.float32)
 TEXTS = TokenizedTexts(

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embconvert.source.json_files import read_any_json, read_json
-from embconvert.source.modules import ModuleEntry
+from embconvert.json_files import read_any_json, read_json
+from embconvert.source.settings.module_list import ModuleEntry
 from embconvert.source.settings.modules import (
     MODULE_ENTRY,
     MODULES,

@@ -6,12 +6,12 @@ import onnx_ir as ir
 import pytest
 from rewriting import apply, parse
 
-from embconvert.config import OptimizationLevel
 from embconvert.errors import OptimizeError
 from embconvert.graph.onnx_file import read_model, write_model
-from embconvert.model import ExportedModel, Fusion, OptimizedModel
-from embconvert.optimize import Optimizer, optimize
+from embconvert.models.choices import OptimizationLevel
+from embconvert.models.values import ExportedModel, Fusion, OptimizedModel
 from embconvert.rewrite import FUSIONS, TIDYING, rules_for
+from embconvert.rewrite.optimizer import Optimizer, optimize
 from embconvert.rewrite.outcome import describe_fusions
 
 MIXED = """g (float[batch, seq, 8] x, float[batch, seq, seq] scores) => (float y) {
@@ -92,7 +92,7 @@ def test_a_rule_that_fails_is_an_error_with_a_hint(
     def broken(*_: object) -> bool:
         raise KeyError("nobody expected this")
 
-    monkeypatch.setattr("embconvert.optimize.rules_for", lambda *_, **__: (broken,))
+    monkeypatch.setattr("embconvert.rewrite.optimizer.rules_for", lambda *_, **__: (broken,))
     text = "g (float[batch, seq, 8] x) => (float[batch, seq, 8] y) { y = Neg(x) }"
     with pytest.raises(OptimizeError, match="nobody expected") as caught:
         run_optimizer(text, tmp_path)

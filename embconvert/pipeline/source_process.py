@@ -12,15 +12,11 @@ from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
-from embconvert.kinds import Kind
-from embconvert.late_interaction import LateInteraction
 from embconvert.manifest import LateInteractionRecord
-from embconvert.model import OnnxArtifact, ResolvedModel
-from embconvert.processes.metering import Meter
-from embconvert.processes.time_limits import TimeLimit
-from embconvert.processes.workers import Worker, WorkerCrashed, Workers
-from embconvert.requests import Request
-from embconvert.tasks import (
+from embconvert.models.kinds import Kind
+from embconvert.models.late_interaction import LateInteraction
+from embconvert.models.values import OnnxArtifact, ResolvedModel
+from embconvert.pipeline.tasks import (
     SourceFacts,
     embed_with_source,
     export_source,
@@ -29,6 +25,10 @@ from embconvert.tasks import (
     source_tokens,
     tokenize_texts,
 )
+from embconvert.processes.metering import Meter
+from embconvert.processes.time_limits import TimeLimit
+from embconvert.processes.workers import Worker, WorkerCrashed, Workers
+from embconvert.request.records import Request
 
 # Loading reads all weights of some models; from a slow disk a gigabyte takes a minute.
 _LOADING_SECONDS, _SECONDS_PER_GB = 600, 300

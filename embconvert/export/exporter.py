@@ -16,19 +16,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embconvert.config import Output
 from embconvert.errors import ExportError, UnsupportedModelError
-from embconvert.graph.onnx_file import write_model
-from embconvert.kinds import KINDS, TOKENS_OUTPUT, Value
-from embconvert.model import ExportedModel
-from embconvert.processes.heap import without_holes
-from embconvert.source.stored_weights import float32_copies, placeholders, swapped
-from embconvert.traced_weights import (
+from embconvert.export.traced_weights import (
     bind_weights,
     drop_renamed_weights,
     fold_transposed_weights,
 )
-from embconvert.tracing import shapes_without_weights, traceable_operators, without_products
+from embconvert.export.tracing import shapes_without_weights, traceable_operators, without_products
+from embconvert.graph.onnx_file import write_model
+from embconvert.models.choices import Output
+from embconvert.models.kinds import KINDS, TOKENS_OUTPUT, Value
+from embconvert.models.values import ExportedModel
+from embconvert.processes.heap import without_holes
+from embconvert.source.stored_weights import float32_copies, placeholders, swapped
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -5,17 +5,16 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from embconvert.config import (
+from embconvert.errors import SourceError
+from embconvert.manifest.layouts import LAYOUTS, check_layout
+from embconvert.models.choices import (
     Command,
     OptimizationLevel,
 )
-from embconvert.errors import SourceError
-from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.layouts import LAYOUTS, check_layout
-from embconvert.model import ResolvedModel
-from embconvert.requests import Request
-from embconvert.search import Search, make_search
-from embconvert.steps import (
+from embconvert.models.kinds import KINDS, Kind, Measure
+from embconvert.models.values import ResolvedModel
+from embconvert.plan.search import Search, make_search
+from embconvert.plan.steps import (
     EXPORTED_FILE,
     WORK_FOLDER,
     Step,
@@ -25,6 +24,7 @@ from embconvert.steps import (
     placed,
     quantize_step,
 )
+from embconvert.request.records import Request
 
 #: The graphs that `quantize` prefers, best first; level 99 is bound to a machine.
 _QUANTIZE_SOURCES = ("onnx/model_opt1.onnx", "onnx/model_opt2.onnx", EXPORTED_FILE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.errors import SourceError
+from embconvert.foreign_text import json_text
 from embconvert.user_files import UnreadableFileError, read_regular
 
 #: No model needs more.
@@ -106,3 +107,8 @@ def unreadable(path: Path, error: OSError) -> SourceError:
     return SourceError(
         f"{path} cannot be read: {error.strerror}", "check the path and its permissions"
     )
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes a JSON file, indented, in UTF-8."""
+    path.write_text(json_text(value) + "\n", encoding="utf-8")

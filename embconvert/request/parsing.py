@@ -5,8 +5,9 @@ from dataclasses import replace
 from enum import IntEnum
 from typing import Any
 
-from embconvert.cli.options import Option, options_of
-from embconvert.config import (
+from embconvert.errors import UsageError
+from embconvert.foreign_text import shell_line
+from embconvert.models.choices import (
     QUANTIZED_PRECISIONS,
     RECIPES,
     Command,
@@ -14,9 +15,8 @@ from embconvert.config import (
     OptimizationLevel,
     Precision,
 )
-from embconvert.errors import UsageError
-from embconvert.foreign_text import shell_line
-from embconvert.requests import Request
+from embconvert.request.options import Option, options_of
+from embconvert.request.records import Request
 
 #: What these say has no part in the graphs' bytes or figures, or only here and now.
 _NOT_REPEATED = {

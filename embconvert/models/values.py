@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from annotated_types import MaxLen
 
-from embconvert.architectures import Architecture
-from embconvert.config import OptimizationLevel, Precision
-from embconvert.constraints import (
+from embconvert.models.architectures import Architecture
+from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.models.constraints import (
     Count,
     Identifier,
     Name,
@@ -21,7 +21,7 @@ from embconvert.constraints import (
     Size,
     Text,
 )
-from embconvert.kinds import Kind
+from embconvert.models.kinds import Kind
 
 #: Weights above this go to a file of their own; protobuf's limit is 2 GiB for the whole message.
 EXTERNAL_DATA_THRESHOLD_BYTES = 2**31 - 2**26

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from embconvert.config import Layout
+from embconvert.models.choices import Layout
 
 #: The value, and mostly an output, with the vectors that the transformer makes of tokens.
 TOKENS_OUTPUT = "last_hidden_state"

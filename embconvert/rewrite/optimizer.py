@@ -12,12 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embconvert.config import OptimizationLevel
 from embconvert.errors import OptimizeError
 from embconvert.graph.hollow import HOLLOW_BYTES
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
-from embconvert.model import ExportedModel, OptimizedModel
+from embconvert.models.choices import OptimizationLevel
+from embconvert.models.values import ExportedModel, OptimizedModel
 from embconvert.rewrite import rewrite, rules_for
 from embconvert.rewrite.outcome import describe_fusions
 

@@ -9,8 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
-from embconvert.compat import oldest_for_precision
-from embconvert.config import (
+from embconvert.errors import UsageError
+from embconvert.fidelity.figures import Fidelity
+from embconvert.fidelity.floors import Floor, shortfall
+from embconvert.manifest import SearchRecord, TriedRecord
+from embconvert.manifest.layouts import LAYOUTS
+from embconvert.models.choices import (
     DEFAULT_RECIPES,
     Command,
     MaxSize,
@@ -18,14 +22,10 @@ from embconvert.config import (
     Precision,
     Recipe,
 )
-from embconvert.errors import UsageError
-from embconvert.fidelity.figures import Fidelity
-from embconvert.fidelity.floors import Floor, shortfall
-from embconvert.kinds import KINDS, Kind, Measure
-from embconvert.layouts import LAYOUTS
-from embconvert.manifest import SearchRecord, TriedRecord
-from embconvert.requests import Request
-from embconvert.steps import EXPORTED_FILE, Step, optimized_file, placed, quantize_step
+from embconvert.models.compat import oldest_for_precision
+from embconvert.models.kinds import KINDS, Kind, Measure
+from embconvert.plan.steps import EXPORTED_FILE, Step, optimized_file, placed, quantize_step
+from embconvert.request.records import Request
 
 _SPLIT = (Recipe.TOKEN_SCALES, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE)
 #: What `--quantize auto` tries, the smallest first; None is each precision's default. QUInt8 is

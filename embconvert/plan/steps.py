@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from embconvert.compat import oldest_for_precision
-from embconvert.config import (
+from embconvert.errors import UsageError
+from embconvert.fidelity.floors import Floor, floor_for
+from embconvert.manifest.layouts import LayoutRules
+from embconvert.models.choices import (
     DEFAULT_RECIPES,
     QUANTIZED_PRECISIONS,
     RECIPES,
@@ -15,11 +17,9 @@ from embconvert.config import (
     Precision,
     QuantizeOptions,
 )
-from embconvert.errors import UsageError
-from embconvert.fidelity.floors import Floor, floor_for
-from embconvert.kinds import KINDS, Kind
-from embconvert.layouts import LayoutRules
-from embconvert.requests import Request
+from embconvert.models.compat import oldest_for_precision
+from embconvert.models.kinds import KINDS, Kind
+from embconvert.request.records import Request
 
 #: An option's value; several are a tuple.
 Setting = str | bool | int | float | tuple[str, ...] | None

@@ -11,9 +11,9 @@ from embconvert.errors import FidelityError, SourceError
 from embconvert.folder.published import difference, parse_manifest_stream, published_manifest
 from embconvert.foreign_text import one_line
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, Manifest
-from embconvert.model import FileRecord
+from embconvert.models.values import FileRecord
 from embconvert.regular_files import open_regular
-from embconvert.requests import Finished, PushRequest
+from embconvert.request.records import Finished, PushRequest
 
 _AGAIN = "convert the model again"
 

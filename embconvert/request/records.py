@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from embconvert.config import (
+from embconvert.models.choices import (
     CalibrationMethod,
     Command,
     Layout,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import MaxLen
 
-from embconvert.constraints import Count, Positive, Record, Text
+from embconvert.models.constraints import Count, Positive, Record, Text
 
 
 @dataclass(frozen=True, kw_only=True)

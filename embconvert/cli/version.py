@@ -7,7 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from embconvert import __version__
-from embconvert.requests import Finished, VersionRequest
+from embconvert.request.records import Finished, VersionRequest
 
 
 def version(request: VersionRequest) -> Finished:

@@ -8,7 +8,7 @@ for Python 3.11, so nothing older is claimed.
 
 from collections.abc import Iterable, Mapping
 
-from embconvert.config import Precision
+from embconvert.models.choices import Precision
 
 Version = tuple[int, int]
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import (
+from embconvert.errors import UsageError
+from embconvert.models.choices import (
     OPSETS,
     QUANTIZED_PRECISIONS,
     MaxSize,
@@ -17,8 +18,7 @@ from embconvert.config import (
     Recipe,
     unknown_value,
 )
-from embconvert.errors import UsageError
-from embconvert.requests import AUTO_SHARD, Shard
+from embconvert.request.records import AUTO_SHARD, Shard
 
 _MAX_COUNT = 100_000
 # What Linux allows; of a path that is too long, so much is shown.

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.config import OptimizationLevel, Output, Overrides, Precision, QuantizeOptions
-from embconvert.export import Exporter, export, trace
+from embconvert.export.exporter import Exporter, export, trace
 from embconvert.fidelity.embedding import WorkloadRun, run_graph
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.layers import HiddenStates, hidden_states
@@ -16,22 +15,29 @@ from embconvert.fidelity.workload import Workload
 from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
 from embconvert.graph.given import check_given, load_problem, read_given, run_problem
 from embconvert.graph.onnx_file import weight_files, write_model
-from embconvert.kinds import KINDS, Kind
-from embconvert.late_interaction import LateInteraction
 from embconvert.manifest import ModelRecord
-from embconvert.model import (
+from embconvert.models.choices import (
+    OptimizationLevel,
+    Output,
+    Overrides,
+    Precision,
+    QuantizeOptions,
+)
+from embconvert.models.kinds import KINDS, Kind
+from embconvert.models.late_interaction import LateInteraction
+from embconvert.models.values import (
     ExportedModel,
     OnnxArtifact,
     OptimizedModel,
     QuantizedModel,
     ResolvedModel,
 )
-from embconvert.optimize import Optimizer, optimize
 from embconvert.processes.metering import Meter, metered
 from embconvert.processes.no_network import NoNetworkFilterError, forbid_network
 from embconvert.processes.workers import Reporter
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import Feed, QuantizeSettings
+from embconvert.rewrite.optimizer import Optimizer, optimize
 from embconvert.source.by_kind import class_for
 from embconvert.source.private_copy import make_private_copy
 from embconvert.source.torch_model import SourceModel

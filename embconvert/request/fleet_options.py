@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from embconvert.cli import values
-from embconvert.cli.options import Option, options_of, shared
-from embconvert.config import Command
 from embconvert.errors import UsageError
-from embconvert.requests import BatchRequest
+from embconvert.models.choices import Command
+from embconvert.request import values
+from embconvert.request.options import Option, options_of, shared
+from embconvert.request.records import BatchRequest
 
 #: What is the whole run's: one process has one network, one stdout and one stderr.
 _OF_THE_RUN = ("offline", "dry_run", "json", "quiet", "debug")

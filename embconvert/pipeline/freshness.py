@@ -12,14 +12,14 @@ from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor, shortfall
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.published import is_whole, read_manifest
-from embconvert.kinds import TASKS
 from embconvert.manifest import Manifest
-from embconvert.pipeline.keys import unmade
-from embconvert.plan import make_steps
-from embconvert.requests import Request
-from embconvert.search import make_search
+from embconvert.models.kinds import TASKS
+from embconvert.plan.keys import unmade
+from embconvert.plan.plan import make_steps
+from embconvert.plan.search import make_search
+from embconvert.plan.steps import Step
+from embconvert.request.records import Request
 from embconvert.source.folder import resolve_folder
-from embconvert.steps import Step
 
 
 def current_manifest(request: Request, folder: Path, source: str | Path) -> Manifest | None:

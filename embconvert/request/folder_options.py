@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from embconvert.cli import values
-from embconvert.cli.options import Option, shared
 from embconvert.errors import UsageError
-from embconvert.requests import CompareRequest, PushRequest, ReportRequest, VerifyRequest
+from embconvert.request import values
+from embconvert.request.options import Option, shared
+from embconvert.request.records import CompareRequest, PushRequest, ReportRequest, VerifyRequest
 
 REPORT_OPTIONS: tuple[Option, ...] = shared("quiet", "debug")
 

@@ -14,15 +14,15 @@ from embconvert.fidelity.layers import (
     batch_for_layers,
     compare_layers,
 )
-from embconvert.fidelity.source import Source
 from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload, workload_for
-from embconvert.kinds import KINDS, KindRules
 from embconvert.manifest import VerificationRecord
-from embconvert.model import OnnxArtifact
+from embconvert.models.kinds import KINDS, KindRules
+from embconvert.models.values import OnnxArtifact
+from embconvert.pipeline.source_process import Source
+from embconvert.pipeline.tasks import embed_with_graph, hidden_states_of, load_graph
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
-from embconvert.tasks import embed_with_graph, hidden_states_of, load_graph
 
 
 class Verifier:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from embconvert.cli import values
-from embconvert.config import (
+from embconvert.models.choices import (
     OPSETS,
     CalibrationMethod,
     Command,
@@ -19,7 +18,8 @@ from embconvert.config import (
     QuantFormat,
     Recipe,
 )
-from embconvert.kinds import TASKS
+from embconvert.models.kinds import TASKS
+from embconvert.request import values
 
 _ALL_COMMANDS = tuple(Command)
 

@@ -8,30 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from embconvert import hub
-from embconvert.config import Command, Precision
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
 from embconvert.fidelity.embedding import WorkloadRun
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor, floor_for, shortfall
-from embconvert.fidelity.source import Source, tokenize_apart
 from embconvert.fidelity.texts import verification_items
-from embconvert.fidelity.verifier import Verifier
 from embconvert.fidelity.workload import workload_for
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import copy_listed, problem_of, published_manifest
 from embconvert.foreign_text import one_line
-from embconvert.kinds import KINDS, Kind, Measure
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.manifest.codec import fidelity_as_json
 from embconvert.manifest.requesting import request_from
+from embconvert.models.choices import Command, Precision
+from embconvert.models.kinds import KINDS, Kind, Measure
+from embconvert.pipeline.source_process import Source, tokenize_apart
+from embconvert.pipeline.tasks import check_given_graph, embed_with_graph, files_of_weights
+from embconvert.pipeline.verifier import Verifier
 from embconvert.processes.limits import refuse_missing_proc
 from embconvert.processes.resources import available_memory_bytes, limit_threads
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
 from embconvert.regular_files import open_regular
-from embconvert.requests import Finished, Request, VerifyRequest
+from embconvert.request.records import Finished, Request, VerifyRequest
 from embconvert.source.kind import settle_kind
-from embconvert.tasks import check_given_graph, embed_with_graph, files_of_weights
 
 # What a cosine may lose on another kind of CPU: int8 kernels add up in another order.
 _TOLERANCE = 0.005

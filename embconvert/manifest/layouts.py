@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from embconvert.compat import Version, oldest_for_precision
-from embconvert.config import QUANTIZED_PRECISIONS, Command, Layout, Output, Precision
 from embconvert.errors import UsageError
-from embconvert.model import EXTERNAL_DATA_THRESHOLD_BYTES, OnnxArtifact
-from embconvert.requests import Request
+from embconvert.models.choices import QUANTIZED_PRECISIONS, Command, Layout, Output, Precision
+from embconvert.models.compat import Version, oldest_for_precision
+from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, OnnxArtifact
+from embconvert.request.records import Request
 
 #: The graph of a program that loads one.
 SERVED_FILE = "model.onnx"
