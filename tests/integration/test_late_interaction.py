@@ -51,7 +51,8 @@ def test_every_stage_gives_the_vectors_of_torch(architecture: str, tmp_path: Pat
         assert outcome.graph(file)["fidelity"]["lowest_token_cosine"] > 0.9999
     source = outcome.manifest["source"]["model"]
     assert (source["kind"], source["similarity"]) == ("late-interaction", "maxsim")
-    assert (source["dimension"], source["modules"][1]) == (16, "Dense")
+    assert source["dimension"] == 16
+    assert outcome.manifest["source"]["modules"][1] == "Dense"
     shape = outcome.graph("model_opt1_QInt8.onnx")["outputs"][0]["shape"]
     assert shape == ["batch", "seq", 16]
 
@@ -152,7 +153,12 @@ def test_what_stanford_saved_has_its_projection_among_the_weights(tmp_path: Path
     outcome = convert(model, tmp_path / "out", "--optimize", 0)
     source = outcome.manifest["source"]["model"]
     assert source["dimension"] == 16
-    assert source["modules"] == ["Transformer", "Dense", "MultiVectorMask", "Normalize"]
+    assert outcome.manifest["source"]["modules"] == [
+        "Transformer",
+        "Dense",
+        "MultiVectorMask",
+        "Normalize",
+    ]
     assert source["late_interaction"]["query_prompt"] == "a "
     assert source["late_interaction"]["expansion"]["length"] == 20
     assert (tmp_path / "out" / "m" / "artifact.metadata").is_file()
