@@ -14,6 +14,7 @@ from embconvert.user_files import UnreadableFileError, read_regular
 
 #: No model needs more.
 MAX_JSON_BYTES = 1 << 24
+_MAX_DEPTH = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -64,6 +65,7 @@ def parse_json(content: bytes, name: str) -> Any:
     try:
         text = content.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_without_contradiction, parse_constant=_constant)
+        _refuse_depth(value)
         if "\\u" in text:
             _refuse_surrogates(value)
     except (ValueError, RecursionError, MemoryError) as error:
@@ -87,6 +89,22 @@ def _constant(name: str) -> float:
     if name == "NaN":
         raise ValueError("it holds NaN")
     return float(name)
+
+
+def _refuse_depth(value: Any) -> None:
+    """Refuses what is nested so deeply that whoever walks through it runs out of stack."""
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += (i for i in item.values() if isinstance(i, dict | list))
+            elif isinstance(item, list):
+                inner += (i for i in item if isinstance(i, dict | list))
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
 
 
 def _refuse_surrogates(value: Any) -> None:

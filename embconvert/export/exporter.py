@@ -17,12 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embconvert.errors import ExportError, UnsupportedModelError
-from embconvert.export.traced_weights import (
+from embconvert.export.exporter.traced_weights import (
     bind_weights,
     drop_renamed_weights,
     fold_transposed_weights,
 )
-from embconvert.export.tracing import shapes_without_weights, traceable_operators, without_products
+from embconvert.export.exporter.tracing import (
+    shapes_without_weights,
+    traceable_operators,
+    without_products,
+)
 from embconvert.graph.onnx_file import write_model
 from embconvert.models.choices import Output
 from embconvert.models.kinds import KINDS, TOKENS_OUTPUT, Value

@@ -13,6 +13,7 @@ from embconvert.json_files import read_any_json, read_json, write_json
 from embconvert.manifest import ArtifactRecord
 from embconvert.manifest.layouts import LayoutRules
 from embconvert.models.values import ResolvedModel
+from embconvert.source.settings.module_list import parse_modules
 
 if TYPE_CHECKING:
     from embconvert.source.torch_model import SourceModel
@@ -104,10 +105,12 @@ def _save_overrides(source: "SourceModel", folder: Path) -> None:
     overrides = source.overrides
     if not (folder / "modules.json").exists():
         return
-    modules: list[dict[str, Any]] = read_any_json(folder / "modules.json")
-    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    modules = read_any_json(folder / "modules.json")
+    # Verify comes here with a folder that anybody may have edited.
+    entries = parse_modules(modules)
+    kinds = [entry.name for entry in entries]
     if overrides.pooling is not None and "Pooling" in kinds:
-        _save_pooling(source, folder / modules[kinds.index("Pooling")]["path"])
+        _save_pooling(source, folder / entries[kinds.index("Pooling")].path)
     if overrides.normalize and kinds[-1] != "Normalize":
         number = len(modules)
         named = {"idx": number, "name": str(number), "path": f"{number}_Normalize"}

@@ -1,11 +1,13 @@
 """What runs in worker processes; see workers.Worker.call."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.export.exporter import Exporter, export, trace
+from embconvert.export.exporter.exporter import Exporter, export, trace
 from embconvert.fidelity.embedding import WorkloadRun, run_graph
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.layers import HiddenStates, hidden_states
@@ -110,6 +112,10 @@ def load_source(
 
 
 def _forbid_network(reporter: Reporter, device: str) -> None:
+    # The kernel's no is final; asked beforehand, the library does not try again for minutes.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if "huggingface_hub.constants" in sys.modules:
+        sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
     try:
         forbid_network(local_sockets=device != "cpu")
     except NoNetworkFilterError as error:

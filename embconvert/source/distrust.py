@@ -4,6 +4,7 @@ The libraries that read a model trust it more than its user can: they follow lin
 paths, and allocate what its configuration says before they look at its weights.
 """
 
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,12 +17,14 @@ _REACHES_OUT = "do not use this model; it reaches for files that are not its own
 _MAX_OTHER_FILE_BYTES = 1 << 29
 _MAX_LAYERS = 10_000
 _MAX_POSITIONS = 1 << 24
+_MAX_FIGURE = 1 << 53
 # Every model that names one of the first has a matrix of it by at least the smallest of the second.
 _ROWS = ("vocab_size", "intermediate_size", "d_ff", "hidden_dim")
 _COLUMNS = (
     "hidden_size", "embedding_size", "d_model", "dim", "d_embed", "n_embd", "emb_dim",
 )  # fmt: skip
-_LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_blocks")
+# The libraries make lists of so many before they make modules, of whatever name the count has.
+_COUNTS = re.compile(r"(.*_)?(layers?|blocks?|groups?|experts?|heads?|stages?|depths?)")
 
 
 def refuse_escapes(folder: Path, files: Iterable[Path]) -> None:
@@ -81,9 +84,7 @@ def refuse_absurd_sizes(config: Mapping[str, Any], parameters: int) -> None:
         SourceError: It does.
     """
     hint = "config.json is damaged, or of another model; download it again"
-    for key, value in config.items():
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 1 << 53:
-            raise SourceError(f"config.json asks for {key} {value:.3g}", hint)
+    _refuse_absurd_counts(config, "", hint)
     columns = [n for key in _COLUMNS if isinstance(n := config.get(key), int) and n > 0]
     for key in _ROWS:
         rows = config.get(key)
@@ -93,14 +94,31 @@ def refuse_absurd_sizes(config: Mapping[str, Any], parameters: int) -> None:
                 f"weights together are {parameters}",
                 hint,
             )
-    for keys, limit in (
-        (_LAYER_COUNTS, _MAX_LAYERS),
-        (("max_position_embeddings",), _MAX_POSITIONS),
-    ):
-        for key in keys:
-            value = config.get(key)
-            if isinstance(value, int) and value > limit:
-                raise SourceError(f"config.json asks for {key} {value}, over {limit}", hint)
+
+
+def _refuse_absurd_counts(value: Any, where: str, hint: str) -> None:
+    """Refuses figures beyond what any model has, in a configuration and those of its parts.
+
+    Raises:
+        SourceError: There is one.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_absurd_counts(item, f"{where}.{key}" if where else key, hint)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_absurd_counts(item, where, hint)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        name = where.rpartition(".")[2]
+        limit = _MAX_FIGURE
+        if _COUNTS.fullmatch(name):
+            limit = _MAX_LAYERS
+        elif name == "max_position_embeddings":
+            limit = _MAX_POSITIONS
+        if abs(value) > limit:
+            # A float of more than 308 digits is an error.
+            said = f"{value:.3g}" if value.bit_length() < 1000 else "of hundreds of digits"
+            raise SourceError(f"config.json asks for {where} {said}, over {limit}", hint)
 
 
 def refuse_adapter(root: Path) -> None:

@@ -20,6 +20,7 @@ from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.values import ResolvedModel
 from embconvert.processes.light_imports import importing_what_is_used
 from embconvert.source.private_copy import TOKENIZER_DATA
+from embconvert.source.size_limits import refusing_absurd_modules
 from embconvert.source.stored_weights import Casts, keeping_stored_precision, present_as_float32
 
 
@@ -70,6 +71,8 @@ def load_model(
     settings = {"torch_dtype": torch.float32, "attn_implementation": "eager"}
     made_up: set[str] = set()
     mapped = keeping_stored_precision() if device == "cpu" else contextlib.nullcontext()
+    # Code that the user trusts may build whatever it wants.
+    bounded = contextlib.nullcontext() if trust_remote_code else refusing_absurd_modules(resolved)
     try:
         # The model's own modules are imported as they are looked up.
         with (
@@ -78,6 +81,7 @@ def load_model(
             compiling_patterns_when_used(),
             _noting_missing_weights(made_up),
             mapped,
+            bounded,
         ):
             if resolved.kind is Kind.EMBEDDING:
                 model = TasksManager.get_model_from_task(
@@ -102,6 +106,8 @@ def load_model(
             "there is not enough memory for the source model",
             "convert it on a machine with more memory, or raise the container's limit",
         ) from error
+    except SourceError:
+        raise
     except Exception as error:
         # sentence-transformers tries several classes and keeps what went wrong to itself.
         if "Unrecognized processing class" in str(error) and not trust_remote_code:

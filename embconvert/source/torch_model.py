@@ -1,14 +1,14 @@
 """The source model in torch: what is traced, and what everything is compared with."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from embconvert.errors import SourceError, UnsupportedModelError
+from embconvert.errors import EmbconvertError, ExportError, SourceError, UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item
 from embconvert.fidelity.tokenizer_errors import check_range, tokenizer_errors
@@ -209,7 +209,8 @@ class SourceModel:
         """Returns the inputs of a trace: name to (2, seq) int64, in the graph's order."""
         import torch
 
-        features = self._model.preprocess(list(self._samples))
+        with _model_errors():
+            features = self._model.preprocess(list(self._samples))
         shape = features["input_ids"].shape
         # A prime length: a model that pads to a multiple of its window must be seen to do so.
         length = _largest_prime(shape[1])
@@ -286,7 +287,7 @@ class SourceModel:
         if not (self._casts.are_needed or layer_by_layer):
             found = []
             for group in groups:
-                found.append(self._encode(group))
+                found.append(self._checked_encode(group))
                 advance(1 / len(groups))
             return found
 
@@ -300,10 +301,14 @@ class SourceModel:
         keep_freed()
         try:
             return run_in_lockstep(
-                [partial(self._encode, group) for group in groups], self._model, after_layer
+                [partial(self._checked_encode, group) for group in groups], self._model, after_layer
             )
         finally:
             self._casts.are_kept = False
+
+    def _checked_encode(self, texts: Sequence[Item]) -> Embeddings:
+        with _model_errors():
+            return self._encode(texts)
 
     def _encode(self, texts: Sequence[Item]) -> Embeddings:
         """Encodes one batch with sentence-transformers' own function."""
@@ -356,6 +361,34 @@ class SourceModel:
         encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_seq_length)
         names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
         return [{name: encoded[name][row] for name in names} for row in range(len(texts))]
+
+
+@contextlib.contextmanager
+def _model_errors() -> Iterator[None]:
+    """Turns what sentence-transformers raises on a text: the model's settings can ask for anything.
+
+    Raises:
+        ExportError: There is not enough memory.
+        SourceError: Anything else was raised.
+    """
+    import torch
+
+    try:
+        yield
+    except EmbconvertError:
+        raise
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ExportError(
+            "there is not enough memory for the source model",
+            "convert it on a machine with more memory, or raise the container's limit",
+        ) from error
+    except Exception as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise SourceError(
+            f"sentence-transformers cannot embed a text with this model: {said}",
+            "a setting in its JSON files is wrong; "
+            "download the model again, or add --debug for the traceback",
+        ) from error
 
 
 def as_numpy(tensor: "torch.Tensor") -> FloatArray:

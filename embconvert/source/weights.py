@@ -6,6 +6,8 @@ from pathlib import Path
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.json_files import read_json, unreadable
 
+# Of any file system.
+_MAX_NAME_BYTES = 255
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -28,6 +30,11 @@ def weight_files(root: Path) -> list[Path]:
                 raise SourceError(
                     f"{index.name} names {name!r}, outside the model's folder",
                     "do not use this model; it reaches for files that are not its own",
+                )
+            if len(name.encode("utf-8", "replace")) > _MAX_NAME_BYTES or "\0" in name:
+                raise SourceError(
+                    f"{index.name} names {name[:50]!r}, which can be no file's name",
+                    "download the model again",
                 )
             if not name.endswith(".safetensors"):
                 raise pickle_error(name)
@@ -66,6 +73,15 @@ def count_parameters(path: Path) -> int:
     Raises:
         SourceError: The file is truncated or corrupt.
     """
+    return sum(math.prod(shape) for shape in _shapes(path))
+
+
+def count_tensors(path: Path) -> int:
+    """Returns how many tensors a file of weights has; raises as count_parameters."""
+    return len(_shapes(path))
+
+
+def _shapes(path: Path) -> list[list[int]]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -74,8 +90,7 @@ def count_parameters(path: Path) -> int:
         raise unreadable(path, error) from error
     try:
         with safe_open(path, framework="np") as weights:
-            names = list(weights.keys())
-            return sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+            return [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise SourceError(
             f"{path.name} is truncated or corrupt: {error}", "download the model again"

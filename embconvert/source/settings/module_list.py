@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.source.settings.modules import MODULES
@@ -11,6 +11,9 @@ from embconvert.source.settings.modules import MODULES
 _TRANSFORMERS = ("Transformer", "MLMTransformer")
 #: Names in the place of which sentence-transformers loads its own class; it imports none of them.
 _TAKEN_FOR_OWN = ("pylate.models.Dense.Dense",)
+_MAX_MODULES = 100
+# Of a file's name, on every file system; no module's folder is deeper.
+_MAX_PATH_BYTES = 255
 _OWN = "sentence_transformers."
 
 
@@ -41,6 +44,11 @@ def parse_modules(entries: object) -> tuple[ModuleEntry, ...]:
     broken = SourceError("modules.json is no list of modules", "download the model again")
     if not isinstance(entries, list) or not entries:
         raise broken
+    if len(entries) > _MAX_MODULES:
+        raise SourceError(
+            f"modules.json names {len(entries)} modules, over {_MAX_MODULES}",
+            "it is damaged; download the model again",
+        )
     modules = []
     for entry in entries:
         if not isinstance(entry, dict):
@@ -48,12 +56,18 @@ def parse_modules(entries: object) -> tuple[ModuleEntry, ...]:
         path, kind = entry.get("path", ""), entry.get("type")
         if not isinstance(path, str) or not isinstance(kind, str):
             raise broken
+        if len(path.encode("utf-8", "replace")) > _MAX_PATH_BYTES or "\0" in path:
+            raise SourceError(
+                f"modules.json names the folder {path[:50]!r}, which can be no folder's name",
+                "it is damaged; download the model again",
+            )
         if Path(path).is_absolute() or ".." in Path(path).parts:
             raise SourceError(
                 f"modules.json names the folder {path!r}, outside the model's",
                 "do not use this model; it reaches for files that are not its own",
             )
-        modules.append(ModuleEntry(path=path.strip("/"), type=kind))
+        own = PurePosixPath(path).as_posix()  # ./1_Pooling/ is 1_Pooling
+        modules.append(ModuleEntry(path="" if own == "." else own, type=kind))
     return tuple(modules)
 
 

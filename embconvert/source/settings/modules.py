@@ -1,7 +1,9 @@
 """What the settings of sentence-transformers may say, file by file and module by module."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
 
 from embconvert.source.settings.rules import (
     Setting,
@@ -12,8 +14,17 @@ from embconvert.source.settings.rules import (
     read,
     refused,
 )
-from embconvert.source.settings.transformer import Activation
-from embconvert.source.settings.values import Count, Flag, Number, Text, Word, Words
+from embconvert.source.settings.transformer import Activation, LabelCount
+from embconvert.source.settings.values import (
+    Count,
+    Flag,
+    Number,
+    PaddedLength,
+    Text,
+    Times,
+    Word,
+    Words,
+)
 
 _TRUST = ignored("is for --trust_remote_code alone to say")
 _HANDED_ON = Setting(
@@ -49,7 +60,7 @@ _CONFIG_ARGUMENTS = SettingsTable(
         "trust_remote_code": _TRUST,
         "is_causal": read(Flag),
         "is_decoder": read(Flag),
-        "num_labels": read(Count),
+        "num_labels": read(LabelCount),
         "use_cache": read(Flag),
         "output_hidden_states": read(Flag),
         "reference_compile": read(Flag),
@@ -72,7 +83,7 @@ _TOKENIZER_ARGUMENTS = SettingsTable(
         "use_fast": ignored("transformers has fast tokenizers only"),
         "padding_side": read(Literal["left", "right"]),
         "truncation_side": read(Literal["left", "right"]),
-        "model_max_length": read(Number),
+        "model_max_length": read(Annotated[Number, Field(ge=1)]),
         "max_length": read(Count),
         "add_eos_token": read(Flag),
         "add_bos_token": read(Flag),
@@ -92,8 +103,8 @@ _CALL_ARGUMENTS = SettingsTable(
         "truncation": read(
             Literal["longest_first", "only_first", "only_second", "do_not_truncate"] | bool
         ),
-        "max_length": read(Count),
-        "pad_to_multiple_of": read(Count),
+        "max_length": read(PaddedLength),
+        "pad_to_multiple_of": read(PaddedLength),
         "add_special_tokens": read(Flag),
         "padding_side": read(Literal["left", "right"]),
         "add_generation_prompt": read(Flag),
@@ -117,12 +128,14 @@ _CALLS = SettingsTable(
     others=_HANDED_ON,
 )
 
+#: An attribute of what the model gives; none of Python's own.
+OutputName = Annotated[str, StringConstraints(pattern=r"^[a-z][A-Za-z0-9_]{0,99}$")]
 _READING = SettingsTable(
     title="How a text goes through the transformer",
     keys={
         # sentence-transformers calls the model's method of this name.
         "method": read(Literal["forward", "get_text_features"]),
-        "method_output_name": read(Words),
+        "method_output_name": read(OutputName | Annotated[list[OutputName], Field(max_length=8)]),
         "format": read(Literal["auto", "flat", "structured"]),
     },
     others=_HANDED_ON,
@@ -142,7 +155,7 @@ _EXPANSION = SettingsTable(
         "strategy": read(Word),
         "attend": read(Flag),
         "token": read(Text),
-        "length": read(Count),
+        "length": read(PaddedLength),
     },
     others=_HANDED_ON,
 )
@@ -159,8 +172,8 @@ TRANSFORMER = SettingsTable(
         "modality_config": nested(_MODALITIES),
         "module_output_name": read(Word),
         "unpad_inputs": read(Flag),
-        "query_length": read(Count),
-        "document_length": read(Count),
+        "query_length": read(PaddedLength),
+        "document_length": read(PaddedLength),
         "query_expansion": nested(_EXPANSION),
         "model_args": nested(_MODEL_ARGUMENTS),
         "model_kwargs": nested(_MODEL_ARGUMENTS),
@@ -178,6 +191,8 @@ TRANSFORMER = SettingsTable(
     others=_UNKNOWN,
 )
 
+# Of one module, side by side.
+_MAX_PARTS = 64
 _POOLING_FLAGS = (
     "pooling_mode_cls_token", "pooling_mode_mean_tokens", "pooling_mode_max_tokens",
     "pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens",
@@ -230,7 +245,7 @@ MODULES: dict[str, ModuleRules] = {
         path=f"{_DENSE}.pooling.Pooling",
         table=_module(
             "Pooling",
-            pooling_mode=read(Words),
+            pooling_mode=read(Word | Annotated[list[Word], Field(max_length=_MAX_PARTS)]),
             include_prompt=read(Flag),
             **_DIMENSION,
             **{name: read(Flag) for name in _POOLING_FLAGS},
@@ -270,8 +285,8 @@ MODULES: dict[str, ModuleRules] = {
             in_embedding_dimension=read(Count),
             in_word_embedding_dimension=read(Count),
             out_channels=read(Count),
-            kernel_sizes=read(list[Count]),
-            stride_sizes=read(list[Count]),
+            kernel_sizes=read(Annotated[list[Count], Field(max_length=_MAX_PARTS)]),
+            stride_sizes=read(Annotated[list[Count], Field(max_length=_MAX_PARTS)]),
         ),
     ),
     "LSTM": ModuleRules(
@@ -280,7 +295,7 @@ MODULES: dict[str, ModuleRules] = {
         table=_module(
             "LSTM",
             hidden_dim=read(Count),
-            num_layers=read(Count),
+            num_layers=read(Times),
             dropout=read(Number),
             bidirectional=read(Flag),
             **_DIMENSION,
@@ -290,8 +305,8 @@ MODULES: dict[str, ModuleRules] = {
         path=f"{_DENSE}.weighted_layer_pooling.WeightedLayerPooling",
         table=_module(
             "WeightedLayerPooling",
-            layer_start=read(Count),
-            num_hidden_layers=read(Count),
+            layer_start=read(Times),
+            num_hidden_layers=read(Times),
             layer_weights=refused("is a tensor, which no JSON file holds"),
             **_DIMENSION,
         ),
@@ -384,8 +399,8 @@ WHOLE_MODEL = SettingsTable(
         "max_active_dims": read(Count),
         "keep_in_fp32_modules": read(Words),
         "requirements": read(dict[str, Text | dict[str, Text]]),
-        "query_length": read(Count),
-        "document_length": read(Count),
+        "query_length": read(PaddedLength),
+        "document_length": read(PaddedLength),
         "activation_fn": Setting(use=Use.READ, kind=Activation, unsupported=True),
         "query_expansion": nested(_EXPANSION),
         "query_prefix": read(Text),
@@ -404,8 +419,8 @@ STANFORD_COLBERT = SettingsTable(
     keys={
         "query_token_id": read(Text),
         "doc_token_id": read(Text),
-        "query_maxlen": read(Count),
-        "doc_maxlen": read(Count),
+        "query_maxlen": read(PaddedLength),
+        "doc_maxlen": read(PaddedLength),
         "attend_to_mask_tokens": read(Flag),
         "mask_punctuation": read(Flag),
     },

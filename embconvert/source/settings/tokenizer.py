@@ -61,7 +61,7 @@ AddedTokens = Annotated[Any, AfterValidator(_added)]
 #: An id; some tokenizers make all tokens up to the largest.
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
 #: A length in tokens; "unlimited" is 1e30.
-Length = Annotated[int | float, Field(gt=0)]
+Length = Annotated[int | float, Field(ge=1)]
 #: How many tokens a tokenizer makes up itself.
 TokenCount = Annotated[int, Field(ge=0, le=10_000)]
 _TOKEN_NAMES = {

@@ -28,7 +28,6 @@ from embconvert.source.settings.values import (
     Words,
 )
 
-# transformers makes a name for each.
 _MAX_LABELS = 100_000
 _ELSEWHERE = "names a file or a repository elsewhere"
 _CODE = "names code that comes with a model, which is what --trust_remote_code is for"
@@ -121,6 +120,8 @@ def _activation(path: str) -> str:
 
 #: The import path of an activation.
 Activation = Annotated[str, StringConstraints(max_length=200), AfterValidator(_activation)]
+#: How many labels; transformers makes a name for each.
+LabelCount = Annotated[int, Field(ge=0, le=_MAX_LABELS)]
 _Attention = Literal[
     "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"
 ]  # fmt: skip
@@ -146,7 +147,7 @@ _BASE: dict[str, Setting] = {
     "experts_implementation": ignored("embconvert chooses how experts are computed"),
     "_experts_implementation": ignored("embconvert chooses how experts are computed"),
     "_experts_implementation_internal": ignored("embconvert chooses how experts are computed"),
-    "num_labels": read(Annotated[int, Field(ge=0, le=_MAX_LABELS)]),
+    "num_labels": read(LabelCount),
     "per_layer_config": read(Words),
     "mtp_per_layer_config": read(Words),
     **dict.fromkeys(
@@ -247,6 +248,8 @@ def _config() -> SettingsTable:
     )
     # As text_config_dict of CLIP, which is merged into text_config.
     patterns["[a-z0-9_]+_config(_dict)?"] = nested(table)
+    # transformers sets what it does not know as attributes, and __dict__ would be all of them.
+    patterns["(?s)__.*"] = ignored("is Python's own")
     for name in (*_ACTIVATIONS, *_CHOICES):
         keys.setdefault(name, read(Words))
     for name in _PARTS:

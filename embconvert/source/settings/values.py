@@ -13,6 +13,10 @@ _MAX_TEXT = 100_000
 Flag = bool
 Number = int | float
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
+#: How often something is built or done, where a list is made of it first.
+Times = Annotated[int, Field(ge=0, le=10_000)]
+#: A length in tokens that texts may be filled up to; no embedding model reads longer ones.
+PaddedLength = Annotated[int, Field(ge=0, le=1 << 17)]
 #: Text that is tokenized or compared, never looked up.
 Text = Annotated[str, StringConstraints(max_length=_MAX_TEXT)]
 
@@ -75,6 +79,14 @@ class WrongValueError(ValueError):
         self.reason = reason
 
 
+def _is_type_name(part: object) -> bool:
+    """Whether a part of pydantic's place is the alternative of a union, not a key."""
+    return isinstance(part, str) and (
+        part in ("bool", "int", "float", "str", "constrained-str", "constrained-int")
+        or re.match(r"[a-z-]+\[", part) is not None
+    )
+
+
 def checked(value: Any, kind: Any) -> Any:
     """Returns a value of a setting, if it is of the setting's type.
 
@@ -90,5 +102,5 @@ def checked(value: Any, kind: Any) -> Any:
     except ValidationError as error:
         # Of a union, the last alternative is the widest one.
         first = error.errors(include_url=False, include_context=False, include_input=False)[-1]
-        place = "".join(f".{part}" for part in first["loc"] if isinstance(part, str | int))
+        place = "".join(f".{part}" for part in first["loc"] if not _is_type_name(part))
         raise WrongValueError(place, first["msg"].removeprefix("Value error, ")) from error
