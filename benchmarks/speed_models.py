@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.export.exporter.exporter import Exporter, export
 from pipelines import MODEL, ROOT
 
+from embconvert.export.exporter import Exporter, export
 from embconvert.models.choices import OptimizationLevel, Overrides
 from embconvert.models.values import ExportedModel
 from embconvert.rewrite.optimizer import Optimizer, optimize

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embconvert.errors import ExportError, UnsupportedModelError
-from embconvert.export.exporter.traced_weights import (
+from embconvert.export.traced_weights import (
     bind_weights,
     drop_renamed_weights,
     fold_transposed_weights,
 )
-from embconvert.export.exporter.tracing import (
+from embconvert.export.tracing import (
     shapes_without_weights,
     traceable_operators,
     without_products,

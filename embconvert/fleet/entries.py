@@ -14,8 +14,8 @@ from embconvert.fleet import yaml_tree
 from embconvert.fleet.yaml_tree import Node, NotYamlError, Place, Scalar, parse_yaml
 from embconvert.manifest.layouts import check_layout
 from embconvert.models.choices import Command, nearest
-from embconvert.plan.plan.plan import make_steps
-from embconvert.plan.plan.search import make_search
+from embconvert.plan.plan import make_steps
+from embconvert.plan.search import make_search
 from embconvert.request.fleet_options import ENTRY_OPTIONS
 from embconvert.request.options import Option
 from embconvert.request.parsing import make_request, parse_options

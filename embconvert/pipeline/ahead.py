@@ -11,13 +11,13 @@ from typing import Any
 
 from embconvert.console import Console
 from embconvert.errors import OptimizeError, QuantizeError
-from embconvert.export.exporter.exporter import Exporter
+from embconvert.export.exporter import Exporter
 from embconvert.folder.staging import Staging
 from embconvert.models.values import OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.source_process import Source
 from embconvert.pipeline.tasks import Calibration, optimize_graph, quantize_graph
-from embconvert.plan.plan.steps import Stage, Step
+from embconvert.plan.steps import Stage, Step
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import Worker, WorkerCrashed, Workers
 from embconvert.request.records import Request

@@ -6,8 +6,8 @@ from embconvert.folder.staging import Staging
 from embconvert.manifest import ArtifactRecord
 from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.making import Maker, refuse_too_new
-from embconvert.plan.plan.plan import Plan
-from embconvert.plan.plan.search import (
+from embconvert.plan.plan import Plan
+from embconvert.plan.search import (
     Budget,
     Candidate,
     frontier_header,
@@ -15,7 +15,7 @@ from embconvert.plan.plan.search import (
     name_of,
     search_record,
 )
-from embconvert.plan.plan.steps import EXPORTED_FILE, Step
+from embconvert.plan.steps import EXPORTED_FILE, Step
 from embconvert.request.records import Request
 
 

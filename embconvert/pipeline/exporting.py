@@ -6,14 +6,14 @@ as soon as there is a graph it is optimized.
 """
 
 from embconvert.console import Console
-from embconvert.export.exporter.exporter import Exporter
+from embconvert.export.exporter import Exporter
 from embconvert.folder.staging import Staging
 from embconvert.models.values import OnnxArtifact
 from embconvert.pipeline.ahead import Ahead
 from embconvert.pipeline.source_process import Source
 from embconvert.pipeline.tasks import trace_source, write_traced
 from embconvert.pipeline.verifier import Verifier
-from embconvert.plan.plan.steps import Stage, Step
+from embconvert.plan.steps import Stage, Step
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import WorkerCrashed
 from embconvert.request.records import Request

@@ -14,10 +14,10 @@ from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.published import is_whole, read_manifest
 from embconvert.manifest import Manifest
 from embconvert.models.kinds import TASKS
-from embconvert.plan.plan.keys import unmade
-from embconvert.plan.plan.plan import make_steps
-from embconvert.plan.plan.search import make_search
-from embconvert.plan.plan.steps import Step
+from embconvert.plan.keys import unmade
+from embconvert.plan.plan import make_steps
+from embconvert.plan.search import make_search
+from embconvert.plan.steps import Step
 from embconvert.request.records import Request
 from embconvert.source.folder import resolve_folder
 

@@ -25,8 +25,8 @@ from embconvert.manifest.layouts import LAYOUTS
 from embconvert.models.late_interaction import LateInteraction
 from embconvert.models.values import OnnxArtifact, ResolvedModel
 from embconvert.pipeline.tasks import SourceFacts
-from embconvert.plan.plan.keys import STACK, intermediate_keys, unmade, versions
-from embconvert.plan.plan.steps import WORK_FOLDER, Stage, Step
+from embconvert.plan.keys import STACK, intermediate_keys, unmade, versions
+from embconvert.plan.steps import WORK_FOLDER, Stage, Step
 from embconvert.processes.resources import cpus
 from embconvert.regular_files import IrregularFile
 from embconvert.request.parsing import command_line

@@ -12,7 +12,7 @@ from embconvert.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from embconvert.export.exporter.exporter import Exporter
+from embconvert.export.exporter import Exporter
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import shortfall
 from embconvert.manifest import ArtifactRecord
@@ -30,7 +30,7 @@ from embconvert.pipeline.ledger import Ledger
 from embconvert.pipeline.record import make_record
 from embconvert.pipeline.source_process import Source
 from embconvert.pipeline.verifier import Verifier
-from embconvert.plan.plan.steps import EXPORTED_FILE, Stage, Step
+from embconvert.plan.steps import EXPORTED_FILE, Stage, Step
 from embconvert.reporting.table import fused_words
 from embconvert.request.records import Request
 

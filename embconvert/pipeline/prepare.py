@@ -13,8 +13,8 @@ from embconvert.manifest.codec import OlderManifest
 from embconvert.manifest.requesting import request_from
 from embconvert.models.choices import Command
 from embconvert.models.values import ResolvedModel
-from embconvert.plan.plan.plan import Plan, make_plan
-from embconvert.plan.plan.search import name_of
+from embconvert.plan.plan import Plan, make_plan
+from embconvert.plan.search import name_of
 from embconvert.processes.resources import (
     available_memory_bytes,
     cpus,

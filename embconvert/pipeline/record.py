@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from embconvert.fidelity.figures import Fidelity
 from embconvert.manifest import ArtifactRecord
 from embconvert.models.values import Fusion, KeptNode, OnnxArtifact
-from embconvert.plan.plan.steps import Step
+from embconvert.plan.steps import Step
 from embconvert.processes.metering import Meter
 
 

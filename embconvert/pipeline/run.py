@@ -29,7 +29,7 @@ from embconvert.pipeline.prepare import Prepared, has_room_for_two, is_short_of_
 from embconvert.pipeline.source_process import Source
 from embconvert.pipeline.tasks import read_given_graph, try_graph
 from embconvert.pipeline.verifier import Verifier
-from embconvert.plan.plan.steps import Stage, Step
+from embconvert.plan.steps import Stage, Step
 from embconvert.processes.workers import WorkerCrashed, Workers
 from embconvert.reporting.pages import users_pages, write_pages
 from embconvert.reporting.table import table_header, table_rows

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.export.exporter.exporter import Exporter, export, trace
+from embconvert.export.exporter import Exporter, export, trace
 from embconvert.fidelity.embedding import WorkloadRun, run_graph
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.layers import HiddenStates, hidden_states

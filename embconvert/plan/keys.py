@@ -6,7 +6,7 @@ from importlib import metadata
 
 from embconvert import __version__
 from embconvert.manifest import ArtifactRecord
-from embconvert.plan.plan.steps import Step
+from embconvert.plan.steps import Step
 
 #: The libraries whose versions decide what a step makes.
 STACK = (

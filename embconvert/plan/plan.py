@@ -13,8 +13,8 @@ from embconvert.models.choices import (
 )
 from embconvert.models.kinds import KINDS, Kind, Measure
 from embconvert.models.values import ResolvedModel
-from embconvert.plan.plan.search import Search, make_search
-from embconvert.plan.plan.steps import (
+from embconvert.plan.search import Search, make_search
+from embconvert.plan.steps import (
     EXPORTED_FILE,
     WORK_FOLDER,
     Step,

@@ -24,7 +24,7 @@ from embconvert.models.choices import (
 )
 from embconvert.models.compat import oldest_for_precision
 from embconvert.models.kinds import KINDS, Kind, Measure
-from embconvert.plan.plan.steps import EXPORTED_FILE, Step, optimized_file, placed, quantize_step
+from embconvert.plan.steps import EXPORTED_FILE, Step, optimized_file, placed, quantize_step
 from embconvert.request.records import Request
 
 _SPLIT = (Recipe.TOKEN_SCALES, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE)

@@ -7,7 +7,7 @@ from typing import Any
 
 from embconvert.foreign_text import json_text, python_string, shell_word
 from embconvert.manifest import ArtifactRecord, SourceRecord
-from embconvert.plan.plan.steps import EXPORTED_FILE
+from embconvert.plan.steps import EXPORTED_FILE
 
 
 @dataclass(frozen=True, kw_only=True)

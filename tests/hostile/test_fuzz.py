@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from embconvert.plan.plan.search import Budget, Candidate, search_record
 from examples import graph, published
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,6 +33,7 @@ from embconvert.manifest import Manifest
 from embconvert.manifest.codec import BrokenManifest, as_json, as_text, parse_manifest
 from embconvert.models.architectures import read_architecture
 from embconvert.models.values import FileRecord, Fusion, KeptNode
+from embconvert.plan.search import Budget, Candidate, search_record
 from embconvert.reporting.card import model_card
 from embconvert.reporting.compare import comparison_page
 from embconvert.reporting.page import report_page

@@ -84,8 +84,8 @@ def load(model: Path) -> SourceModel:
 
 
 def export(source: SourceModel, path: Path, *, opset: int = 17, exporter: str = "trace") -> Path:
-    from embconvert.export.exporter.exporter import Exporter
-    from embconvert.export.exporter.exporter import export as export_model
+    from embconvert.export.exporter import Exporter
+    from embconvert.export.exporter import export as export_model
 
     artifact = export_model(source, path, opset=opset, exporter=Exporter(exporter)).artifact
     assert artifact.opset == opset

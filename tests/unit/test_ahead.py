@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
-from embconvert.plan.plan.steps import Stage, Step
 
 from embconvert.console import Console
 from embconvert.errors import OptimizeError, QuantizeError
@@ -14,6 +13,7 @@ from embconvert.models.choices import OptimizationLevel, Precision
 from embconvert.models.kinds import Kind
 from embconvert.pipeline import prepare
 from embconvert.pipeline.ahead import Ahead
+from embconvert.plan.steps import Stage, Step
 from embconvert.processes.workers import WorkerCrashed
 
 GRAPH: Any = SimpleNamespace(path=Path("model.onnx"), total_size_bytes=1)

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
-from embconvert.export.exporter.exporter import Exporter
-from embconvert.plan.plan.steps import Stage, Step
 
 from embconvert.console import Console
 from embconvert.errors import UnsupportedModelError
+from embconvert.export.exporter import Exporter
 from embconvert.models.choices import OptimizationLevel, Output, Precision
 from embconvert.pipeline.exporting import Exports
+from embconvert.plan.steps import Stage, Step
 from embconvert.processes.metering import Meter
 from embconvert.processes.workers import WorkerCrashed
 

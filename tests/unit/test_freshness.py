@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embconvert.plan.plan.keys import versions
-from embconvert.plan.plan.plan import make_steps
-from embconvert.plan.plan.search import make_search
 from examples import fidelity, graph, published
 
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.manifest import ArtifactRecord
 from embconvert.models.choices import Command, Layout, PoolingMode, Precision
 from embconvert.pipeline.freshness import current_manifest
+from embconvert.plan.keys import versions
+from embconvert.plan.plan import make_steps
+from embconvert.plan.search import make_search
 from embconvert.request.records import Request
 
 COMMIT = "1234567890" * 4
@@ -76,7 +76,7 @@ def test_another_source_option_or_floor_is_work(changes: dict[str, Any], tmp_pat
 def test_another_library_is_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert(tmp_path / "m")
     newer = {**versions(), "onnxruntime": "99"}
-    monkeypatch.setattr("embconvert.plan.plan.keys.versions", lambda: newer)
+    monkeypatch.setattr("embconvert.plan.keys.versions", lambda: newer)
     assert not is_current(tmp_path / "m")
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from embconvert.plan.plan.plan import make_plan
 from test_plan import RESOLVED, plan
 
 from embconvert.cli.main import parse
@@ -12,6 +11,7 @@ from embconvert.errors import UsageError
 from embconvert.manifest.layouts import LAYOUTS, misfit
 from embconvert.models.choices import Layout
 from embconvert.models.values import FileRecord, OnnxArtifact
+from embconvert.plan.plan import make_plan
 
 LAST = {
     "hub": "onnx/model_opt1_QInt8.onnx",

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embconvert.plan.plan.plan import Plan, make_plan
 
 from embconvert.cli.main import parse
 from embconvert.errors import SourceError, UsageError
 from embconvert.models.architectures import read_architecture
 from embconvert.models.compat import oldest_onnxruntime
 from embconvert.models.values import ResolvedModel
+from embconvert.plan.plan import Plan, make_plan
 
 RESOLVED = ResolvedModel(
     model_id="m",

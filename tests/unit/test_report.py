@@ -7,7 +7,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from embconvert.plan.plan.search import Budget, Candidate, search_record
 from examples import fidelity, graph, published
 
 from embconvert.errors import SourceError, UsageError
@@ -18,6 +17,7 @@ from embconvert.manifest import EmbeddingRecord, Manifest
 from embconvert.manifest.codec import as_text, parse_manifest
 from embconvert.models.choices import PoolingMode, Precision
 from embconvert.models.values import Fusion, KeptNode, SourceCard
+from embconvert.plan.search import Budget, Candidate, search_record
 from embconvert.reporting.compare import compare, comparison_page
 from embconvert.reporting.page import report_page
 from embconvert.reporting.plots import nines, nines_axis, used_bins

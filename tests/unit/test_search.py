@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from embconvert.plan.plan.search import Budget, Candidate, Search, frontier_rows, name_of
 from examples import fidelity
 from test_plan import plan
 
 from embconvert.errors import UsageError
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor
+from embconvert.plan.search import Budget, Candidate, Search, frontier_rows, name_of
 from embconvert.request.values import size
 
 MB = 10**6
