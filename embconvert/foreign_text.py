@@ -17,6 +17,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 from urllib.parse import quote
 
@@ -228,8 +229,6 @@ def xml_attribute(text: str) -> str:
     Raises:
         ValueError: XML 1.0 cannot hold it, or nobody could see it.
     """
-    from xml.sax.saxutils import quoteattr
-
     if not text.isprintable():
         raise ValueError("characters that cannot be seen")
-    return quoteattr(text)
+    return f'"{escape(text)}"'

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
+from embconvert.cli.values import whole_number
 from embconvert.errors import UsageError
 from embconvert.fleet.entries import Entry
 from embconvert.request.records import BatchRequest, Shard
@@ -67,9 +68,10 @@ def _number(environment: Mapping[str, str], name: str, cure: str) -> int:
     word = environment.get(name, "")
     if not word:
         raise UsageError(f"--shard auto, and {name} is not set", cure)
-    if not (word.isascii() and word.isdigit()):
+    number = whole_number(word)
+    if number is None:
         raise UsageError(f"--shard auto, and {name} is {word!r}, no number", cure)
-    return int(word)
+    return number
 
 
 def matrix(entries: Sequence[Entry], count: int | None) -> dict[str, list[dict[str, str]]]:

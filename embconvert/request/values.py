@@ -21,10 +21,17 @@ from embconvert.models.choices import (
 from embconvert.request.records import AUTO_SHARD, Shard
 
 _MAX_COUNT = 100_000
+_MAX_DIGITS = 18
 # What Linux allows; of a path that is too long, so much is shown.
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 4095
 _SHOWN = 60
+
+
+def whole_number(word: str) -> int | None:
+    """Returns the number that digits stand for, or None: of 5,000 digits Python reads none."""
+    is_number = word.isascii() and word.isdigit() and len(word) <= _MAX_DIGITS
+    return int(word) if is_number else None
 
 
 def boolean(name: str, *, negated: bool = False) -> Callable[[str], bool]:
@@ -149,22 +156,24 @@ def recipes(word: str) -> tuple[Recipe, ...]:
 
 def runtime(word: str) -> tuple[int, int]:
     """Parses a release of ONNX Runtime, as 1.22 or 1.22.1; what counts is its minor version."""
-    numbers = word.split(".")
-    if len(numbers) not in (2, 3) or not all(n.isascii() and n.isdigit() for n in numbers):
+    numbers = [whole_number(part) for part in word.split(".")]
+    if len(numbers) not in (2, 3) or None in numbers:
         raise UsageError(
             f"--min_onnxruntime {word} is no version", "give the release's number, as 1.22"
         )
-    return int(numbers[0]), int(numbers[1])
+    major, minor, *_ = (number or 0 for number in numbers)
+    return major, minor
 
 
 def opset(word: str) -> int:
     """Parses an ONNX operator set."""
-    if not word.isascii() or not word.isdigit() or int(word) not in OPSETS:
+    number = whole_number(word)
+    if number is None or number not in OPSETS:
         raise UsageError(
             f"--opset {word} does not work",
             f"choose one from {OPSETS[0]} to {OPSETS[-1]}; 17 is the default",
         )
-    return int(word)
+    return number
 
 
 def cosine(word: str) -> float:
@@ -182,9 +191,10 @@ def positive(name: str) -> Callable[[str], int]:
     """Returns a parser of whole numbers from 1."""
 
     def parse(word: str) -> int:
-        if not word.isascii() or not word.isdigit() or not 0 < int(word) < 1 << 31:
+        number = whole_number(word)
+        if number is None or not 0 < number < 1 << 31:
             raise UsageError(f"--{name} {word} is no number of them", f"write --{name} 256, say")
-        return int(word)
+        return number
 
     return parse
 
@@ -192,7 +202,7 @@ def positive(name: str) -> Callable[[str], int]:
 def device(word: str) -> str:
     """Parses a torch device."""
     kind, _, index = word.partition(":")
-    if kind not in ("cpu", "cuda", "mps", "xpu") or (index and not index.isdigit()):
+    if kind not in ("cpu", "cuda", "mps", "xpu") or (index and whole_number(index) is None):
         raise unknown_value("--device", word, ("cpu", "cuda", "cuda:0", "mps", "xpu"))
     return word
 
@@ -201,11 +211,12 @@ def count(name: str) -> Callable[[str], int]:
     """Returns a parser of whole numbers from 1."""
 
     def parse(word: str) -> int:
-        if not (word.isascii() and word.isdigit()) or not 1 <= int(word) <= _MAX_COUNT:
+        number = whole_number(word)
+        if number is None or not 1 <= number <= _MAX_COUNT:
             raise UsageError(
                 f"--{name} {word} is no count", f"give a number from 1 to {_MAX_COUNT}"
             )
-        return int(word)
+        return number
 
     return parse
 
