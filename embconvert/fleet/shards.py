@@ -5,10 +5,10 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from embconvert.cli.values import whole_number
 from embconvert.errors import UsageError
 from embconvert.fleet.entries import Entry
 from embconvert.request.records import BatchRequest, Shard
+from embconvert.request.values import whole_number
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 COUNT_VARIABLE = "JOB_COMPLETIONS"
