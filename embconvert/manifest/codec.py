@@ -218,9 +218,11 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     places += [(f"pages[{n}].path", f.path) for n, f in enumerate(manifest.pages)]
     seen: dict[str, str] = {}
     for field, path in places:
-        if path in seen:
-            yield f"{field} is the same as {seen[path]}"
-        seen[path] = field
+        # Some file systems do not tell README.md from readme.md.
+        key = path.casefold()
+        if key in seen:
+            yield f"{field} is the same as {seen[key]}"
+        seen[key] = field
         if path == MANIFEST_FILE or path.startswith(".work/"):
             yield f"{field} must not be {_shown(path)}"
         if field.startswith("pages") is not (path in PAGES):

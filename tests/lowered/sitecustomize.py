@@ -2,10 +2,12 @@
 
 That is what happens to models over 2 GB; tests do it to small ones. With LITTLE_MEMORY set, the
 process also believes to have a megabyte; with LITTLE_PATIENCE, it gives up on a hub soon.
-TOKENIZING_SECONDS is how long a tokenizer may take.
+TOKENIZING_SECONDS is how long a tokenizer may take. With BROKEN_GRAPHS, every graph that is written
+has an operator that nobody knows.
 """
 
 import os
+from typing import Any
 
 from embconvert.graph import onnx_file
 from embconvert.processes import resources
@@ -28,3 +30,16 @@ if "TOKENIZING_SECONDS" in os.environ:
     from embconvert.pipeline import source_process as source
 
     source._TOKENIZING_SECONDS = int(os.environ["TOKENIZING_SECONDS"])
+if "BROKEN_GRAPHS" in os.environ:
+    from embconvert.graph import onnx_file
+
+    whole = onnx_file.write_model
+
+    def broken(model: Any, path: Any, **named: Any) -> Any:
+        import onnx_ir as ir
+
+        model.graph.append(ir.Node("nobody", "Nothing", []))
+        model.opset_imports["nobody"] = 1
+        return whole(model, path, **named)
+
+    onnx_file.write_model = broken
