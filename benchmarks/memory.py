@@ -190,10 +190,13 @@ class _Bench:
         return Measured(self._row, tool, limit, cost)
 
 
-def _hashes(manifest: Path) -> Mapping[str, str]:
+def _hashes(manifest: Path) -> Mapping[str, Any]:
     if not manifest.is_file():
         return {}
-    return {a["path"]: a["sha256"] for a in json.loads(manifest.read_text())["artifacts"]}
+    return {
+        a["path"]: (a["sha256"], a["external_data"])
+        for a in json.loads(manifest.read_text())["artifacts"]
+    }
 
 
 def _table(found: list[dict[str, Any]]) -> str:
