@@ -44,6 +44,11 @@ class Runner:
         )  # fmt: skip
         self._answer()
 
+    @property
+    def pid(self) -> int:
+        """The fork server's, whose limits all runs inherit."""
+        return self._server.pid
+
     def _answer(self) -> str:
         assert self._server.stdout is not None
         answer = self._server.stdout.readline()

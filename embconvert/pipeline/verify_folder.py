@@ -81,6 +81,7 @@ def verify(request: VerifyRequest) -> Finished:
         output_errors(Path(name), "set TMPDIR to a folder with more room"),
     ):
         scratch = Path(name)
+        (scratch / ".work").mkdir()
         for file in manifest.files:
             copy_listed(request.folder, file, scratch)
         _check_graphs(request.folder, manifest, workers)

@@ -24,7 +24,8 @@ def make_private_copy(resolved: ResolvedModel, folder: Path) -> Path:
 
     Args:
         resolved: The model.
-        folder: Where to; what is there is replaced.
+        folder: Where to; what is there is replaced. The folder above it must be there: one that
+            was removed under a run must not come back.
 
     Returns:
         `folder`; or the model's own, when the user trusts it to run code.
@@ -35,7 +36,7 @@ def make_private_copy(resolved: ResolvedModel, folder: Path) -> Path:
     if resolved.settings is None:
         return resolved.folder
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     for path, value in resolved.settings.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(json.dumps(value), encoding="utf-8")

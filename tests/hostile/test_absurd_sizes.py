@@ -24,12 +24,10 @@ SECONDS = 45
 def bounded_runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     """Runs whose processes end when they take more memory or time than they may."""
     limits = {resource.RLIMIT_DATA: MEMORY_BYTES, resource.RLIMIT_CPU: 2 * SECONDS}
-    before = {kind: resource.getrlimit(kind) for kind in limits}
-    for kind, limit in limits.items():
-        resource.setrlimit(kind, (limit, before[kind][1]))
     runner = Runner(tmp_path_factory.mktemp("runner"))
-    for kind, both in before.items():
-        resource.setrlimit(kind, both)
+    # Of the server, whose forks inherit them; this process may have used more already.
+    for kind, limit in limits.items():
+        resource.prlimit(runner.pid, kind, (limit, resource.getrlimit(kind)[1]))
     yield runner
     runner.close()
 

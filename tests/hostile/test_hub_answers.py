@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.integration
 
 TOKEN = "hf_secretOfTheTests"
 INFO, TREE, FILE = "/api/models/somebody/model", "/tree/", "/resolve/"
+#: Where a hub tries to have a file written.
+ESCAPED = Path(tempfile.gettempdir()) / f"escaped-{os.getpid()}"
 HURRIED = {**LARGE_MODEL, "LITTLE_PATIENCE": "1"}
 
 
@@ -71,7 +74,7 @@ def files_below(folder: Path) -> set[Path]:
 OTHER = "f" * 40
 CLAIMS = {
     "an ETag that leads upwards": ({"ETag": '"../../../../../escaped"'}, FILE, "ETag"),
-    "an ETag with an absolute path": ({"ETag": '"/tmp/escaped"'}, FILE, "ETag"),
+    "an ETag with an absolute path": ({"ETag": f'"{ESCAPED}"'}, FILE, "ETag"),
     "an ETag of many bytes": ({"ETag": f'"{"a" * 4000}"'}, FILE, "ETag"),
     "an ETag of another file": ({"ETag": f'"{OTHER}"'}, FILE, "ETag"),
     "a linked ETag that leads upwards": ({"X-Linked-Etag": '"../../escaped"'}, FILE, "ETag"),
@@ -121,7 +124,7 @@ def test_what_headers_say_is_checked_before_it_is_used(
     assert outside == set()
     cached = [path.name for path in files_below(tmp_path / "home") if "blobs" in path.parts]
     assert all(len(name) in (40, 64) for name in cached)
-    assert not Path("/tmp/escaped").exists()
+    assert not ESCAPED.exists()
 
 
 def tree(**changes: Any) -> bytes:
