@@ -235,6 +235,21 @@ CORPUS: dict[str, Hostile] = {
     "large tokenizer": Hostile(sparse("tokenizer.json", 1 << 34), 3, "which no model needs"),
     "huge number": Hostile(json_file("config.json", b'{"a":' + b"9" * 10_000 + b"}"), 3, "no JSON"),
     "no UTF-8": Hostile(json_file("config.json", b"\xff\xfe"), 3, "no JSON"),
+    "byte order mark": Hostile(
+        json_file("config.json", b'\xef\xbb\xbf{"model_type": "bert"}'), 3, "byte order mark"
+    ),
+    "no number": Hostile(
+        json_file("config.json", b'{"model_type": "bert", "x": NaN}'), 3, "it holds NaN"
+    ),
+    "two values of one key": Hostile(
+        json_file("config.json", b'{"model_type": "bert", "model_type": "evil"}'), 3, "stands twice"
+    ),
+    "half a surrogate pair": Hostile(
+        json_file("config.json", b'{"model_type": "\\ud800"}'), 3, "no JSON"
+    ),
+    "two values in the tokenizer": Hostile(
+        json_file("tokenizer_config.json", b'{"pad_token": "a", "pad_token": "b"}'), 3, "twice"
+    ),
     "vocabulary of a billion": Hostile(
         config(vocab_size=10**9), 3, "asks for a matrix of vocab_size"
     ),
