@@ -19,22 +19,17 @@ from embconvert.source.distrust import (
     refuse_foreign_code,
     refuse_special_files,
 )
+from embconvert.source.private_copy import TOKENIZER_DATA, TOKENIZER_FILES
 from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
 from embconvert.source.settings.module_list import ModuleEntry, check_modules, parse_modules
 from embconvert.source.tokenizer_file import check_tokenizer_file
 from embconvert.source.weights import PICKLE_SUFFIXES, count_parameters, pickle_error, weight_files
 
-#: Any one of these lets transformers make a tokenizer.
-TOKENIZER_FILES = (
-    "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
-    "sentencepiece.bpe.model", "spm.model", "bpe.codes",
-)  # fmt: skip
-
 #: What is read of the folder of the transformer, beside its weights.
 CONFIGURATION_FILES = (
-    *TOKENIZER_FILES, "config.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "merges.txt", "chat_template.jinja", "config_sentence_transformers.json",
-    *TRANSFORMER_FILES, "modules.json", "processor_config.json", "preprocessor_config.json",
+    *TOKENIZER_DATA, "config.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "config_sentence_transformers.json", *TRANSFORMER_FILES,
+    "modules.json", "processor_config.json", "preprocessor_config.json",
     "artifact.metadata",
 )  # fmt: skip
 

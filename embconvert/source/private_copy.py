@@ -12,11 +12,13 @@ from pathlib import Path
 
 from embconvert.models.values import ResolvedModel
 
-#: The tokenizer's files that are no settings.
-TOKENIZER_DATA = (
-    "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model",
-    "sentencepiece.bpe.model", "spm.model", "bpe.codes", "chat_template.jinja",
+#: Any one of these lets transformers make a tokenizer.
+TOKENIZER_FILES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model", "spm.model", "bpe.codes",
 )  # fmt: skip
+#: The tokenizer's files that are no settings.
+TOKENIZER_DATA = (*TOKENIZER_FILES, "merges.txt", "chat_template.jinja")
 
 
 def make_private_copy(resolved: ResolvedModel, folder: Path) -> Path:

@@ -14,7 +14,7 @@ from embconvert.source.settings.rules import (
     read,
     refused,
 )
-from embconvert.source.settings.transformer import Activation, LabelCount
+from embconvert.source.settings.transformer import Activation, Attention, LabelCount
 from embconvert.source.settings.values import (
     Count,
     Flag,
@@ -44,9 +44,7 @@ _MODEL_ARGUMENTS = SettingsTable(
     keys={
         "dtype": ignored("embconvert loads every model in float32"),
         "torch_dtype": ignored("embconvert loads every model in float32"),
-        "attn_implementation": read(
-            Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
-        ),
+        "attn_implementation": read(Attention),
         "add_pooling_layer": read(Flag),
         "low_cpu_mem_usage": ignored("changes how weights are loaded, not which"),
         "trust_remote_code": _TRUST,

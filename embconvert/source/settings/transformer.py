@@ -122,7 +122,8 @@ def _activation(path: str) -> str:
 Activation = Annotated[str, StringConstraints(max_length=200), AfterValidator(_activation)]
 #: How many labels; transformers makes a name for each.
 LabelCount = Annotated[int, Field(ge=0, le=_MAX_LABELS)]
-_Attention = Literal[
+#: transformers' own ways to compute attention; others are names of kernels on the hub.
+Attention = Literal[
     "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"
 ]  # fmt: skip
 
@@ -141,9 +142,9 @@ _BASE: dict[str, Setting] = {
     "relative_bias_args": read(Words),
     "tokenizer_class": read(TokenizerClass),
     "base_model_name_or_path": refused(f"{_ELSEWHERE}; a model may only use its own files"),
-    "_attn_implementation": read(_Attention, "embconvert loads every model with `eager`"),
-    "_attn_implementation_internal": read(_Attention),
-    "attn_implementation": read(_Attention),
+    "_attn_implementation": read(Attention, "embconvert loads every model with `eager`"),
+    "_attn_implementation_internal": read(Attention),
+    "attn_implementation": read(Attention),
     "experts_implementation": ignored("embconvert chooses how experts are computed"),
     "_experts_implementation": ignored("embconvert chooses how experts are computed"),
     "_experts_implementation_internal": ignored("embconvert chooses how experts are computed"),
