@@ -1,122 +1,141 @@
-"""From a request to a model's files on disk; only hub.client opens the network."""
+"""Finds a model's files: a local folder, or the hub through hub.client."""
 
+import contextlib
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from embconvert.console import Console
 from embconvert.errors import UsageError
 from embconvert.foreign_text import file_name
+from embconvert.hub.adapted import Found, resolve_adapted
 from embconvert.hub.cache import remove_download
 from embconvert.hub.client import fetch, find_commits
+from embconvert.models.choices import nearest
 from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
-from embconvert.source.folder import resolve_folder
+from embconvert.source.stand_ins import stand_ins
 
 __all__ = ["check", "find_commits", "local_folder", "output_folder", "remove_download", "resolve"]
 
-# Names as the hub has them: huggingface_hub.utils.validate_repo_id.
+# See huggingface_hub.utils.validate_repo_id.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
-# git-check-ref-format(1); the client makes a path of it in its cache.
+# See git-check-ref-format(1); huggingface_hub uses it as a path in the cache.
 _REVISION = re.compile(r"(?!.*\.\.)(?!.*//)[\w.+][\w.+/-]*(?<![/.])", re.ASCII)
 
 
-def local_folder(model_id: str) -> Path | None:
-    """Returns the folder that a model id names, or None when it is a hub id.
+def local_folder(model_id: str, *, option: str = "model_id") -> Path | None:
+    """Returns the folder that a model id names, or None for a hub id.
 
-    Raises:
-        UsageError: It is neither.
+    Raises UsageError, which names the option by which it was given, if it is neither.
     """
+    hint = "check the path, or write a hub id such as intfloat/e5-small-v2"
+    if option == "adapter":  # it may come from a manifest, which has no private paths
+        hint = "give the folder or hub id of each adapter by --adapter"
     try:
         folder = Path(model_id).expanduser()
     except RuntimeError:  # the home of an unknown user
         folder = Path(model_id)
     try:
         is_folder, is_file = folder.is_dir(), folder.is_file()
-    except OSError as error:  # its name is too long, or a folder above it may not be searched
+    except OSError as error:  # its name is too long, or a parent folder may not be searched
         raise UsageError(
-            f"--model_id {model_id[:200]} cannot be looked at: {error.strerror}",
+            f"--{option} {model_id[:200]} cannot be read: {error.strerror}",
             "check the path and its permissions, or write a hub id such as intfloat/e5-small-v2",
         ) from error
     if is_folder:
-        # Not resolved: the output is named after the folder as the user calls it.
+        # Not resolved: the output folder gets the name that the user gave.
         folder = Path.cwd() / folder if ".." not in folder.parts else folder.resolve()
         if not folder.name:
-            raise UsageError(f"--model_id {model_id} has no name", "give the model's folder")
+            raise UsageError(f"--{option} {model_id} has no name", "give the model's folder")
         return folder
     if is_file:
-        raise UsageError(f"--model_id {model_id} is a file", "give the model's folder")
+        raise UsageError(f"--{option} {model_id} is a file", "give the model's folder")
     if not _HUB_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
         raise UsageError(
-            f"--model_id {model_id} is neither a folder nor a hub id",
-            "check the path, or write a hub id such as intfloat/e5-small-v2",
+            f"--{option} {model_id}: there is no folder of that name, and it is not a hub id",
+            _near_folder(folder) + hint,
         )
     return None
 
 
+def _near_folder(folder: Path) -> str:
+    """Returns the beginning of a hint: a folder with a similar name, if there is one."""
+    beside: list[str] = []
+    with contextlib.suppress(OSError):
+        beside = [path.name for path in folder.parent.iterdir() if path.is_dir()]
+    near = nearest(folder.name, beside)
+    return f"did you mean {folder.with_name(near)}? " if near else ""
+
+
 def output_folder(request: Request) -> Path:
-    """Returns the folder that the model is published to.
+    """Returns the folder to which the model is published.
 
-    It is named after the source, but for characters that cannot be seen: its name goes into
-    scripts, logs and pages.
-
-    Raises:
-        UsageError: It would be the source folder itself.
+    It is named after the source, without invisible characters, because scripts, logs and pages use
+    the name. A route has its own folder inside of it. Raises UsageError if it is the source folder.
     """
     source = local_folder(request.model_id)
     parent = request.output_parent_dir
     folder = parent / (file_name(source.name) if source else request.model_id)
+    if request.route is not None:
+        folder /= request.route
     if source and folder.resolve() == source.resolve():
         raise UsageError(
-            f"the output folder {folder} is the source folder",
-            "choose another --output_parent_dir",
+            f"the output folder {folder} is the source folder", "choose another --output_parent_dir"
         )
     return folder
 
 
 def check(request: Request) -> None:
-    """Checks what can be known of a source without looking at it.
-
-    Raises:
-        UsageError: `--revision` with a local folder, or no revision's name.
-    """
+    """Raises UsageError for --revision with a local folder or with an invalid name."""
     if request.revision is None:
         return
     if local_folder(request.model_id) is not None:
         raise UsageError(
-            "--revision is for hub models, and --model_id names a folder", "leave --revision out"
+            "--revision is for hub models, but --model_id is a local folder", "remove --revision"
         )
     if not _REVISION.fullmatch(request.revision):
         raise UsageError(
-            f"--revision {request.revision!r} is no name of a revision",
+            f"--revision {request.revision!r} is not a valid revision",
             "give a branch, a tag or a commit",
         )
 
 
 def resolve(request: Request, console: Console) -> ResolvedModel:
-    """Pins the requested model to one revision, its files on disk.
+    """Returns the model, pinned to one revision, with its files on disk.
 
     Raises:
-        SourceError: It cannot be had whole.
+        SourceError: It is incomplete or not available.
         NetworkError: The hub cannot be reached or fails.
         OutputError: The hub cache cannot be written.
-        UnsupportedModelError: It would run remote code.
-        UsageError: `--revision` with a local folder, or no revision's name.
+        UnsupportedModelError: It requires remote code.
+        UsageError: As `check`.
     """
     check(request)
-    folder = local_folder(request.model_id)
-    if folder is not None:
-        resolved = resolve_folder(
-            folder, model_id=request.model_id, trust_remote_code=request.trust_remote_code
-        )
-    else:
-        snapshot = fetch(request, console)
-        resolved = resolve_folder(
-            snapshot.folder,
-            model_id=request.model_id,
-            revision=snapshot.commit,
-            trust_remote_code=request.trust_remote_code,
-            sha256=snapshot.sha256,
-        )
+    resolved = resolve_adapted(request, console, partial(_find, console))
+    if stand_ins(resolved):
+        console.say("the weights are read from pickles, without running them")
     if resolved.unknown_settings:
-        console.say(f"settings that nothing reads: {', '.join(resolved.unknown_settings[:20])}")
+        console.say(f"ignored unknown settings: {', '.join(resolved.unknown_settings[:20])}")
     return resolved
+
+
+def _find(console: Console, request: Request, adapter_only: bool) -> Found:
+    """Returns the files of a request's model, or adapter, from its folder or from the hub."""
+    option = "adapter" if adapter_only else "model_id"
+    folder = local_folder(request.model_id, option=option)
+    if folder is not None:
+        return Found(model_id=request.model_id, folder=folder)
+    parent = Path(request.model_id).parent
+    if parent.name and parent.is_dir():  # a path was probably meant
+        console.say(f"there is no folder {request.model_id}; it is taken for a hub id")
+    pinned = dict(request.pins).get(request.model_id)
+    request = replace(request, revision=request.revision or pinned)
+    snapshot = fetch(request, console, adapter_only=adapter_only)
+    return Found(
+        model_id=request.model_id,
+        folder=snapshot.folder,
+        revision=snapshot.commit,
+        sha256=snapshot.sha256,
+    )

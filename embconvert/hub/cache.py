@@ -1,4 +1,4 @@
-"""The hub's files in the cache: which are wanted, and whether they are what the hub has."""
+"""The hub's files in the cache: which are needed, and whether their content is right."""
 
 import contextlib
 import hashlib
@@ -12,55 +12,75 @@ from pathlib import Path
 from embconvert.graph.streams import hash_file
 from embconvert.hub.guard import Announced
 from embconvert.manifest import CARD_FILE
+from embconvert.models.kinds import HEAD_FILES
 from embconvert.request.records import Request
+from embconvert.source.adapters.config import ADAPTER_FILE
+from embconvert.source.adapters.files import needed_of_adapter
 from embconvert.source.folder import CONFIGURATION_FILES
+from embconvert.source.weights import WEIGHT_NAMES
 
 _STALE_S = 3600.0
 
 
-def needed_files(names: Iterable[str], module_folders: list[str], *, python: bool) -> list[str]:
-    """Chooses, of a hub repository's files, those that a conversion reads.
+def needed_files(
+    names: Iterable[str],
+    module_folders: list[str],
+    *,
+    python: bool,
+    adapters: Iterable[str] = (),
+    adapter_only: bool = False,
+) -> list[str]:
+    """Returns the files of a repository that a conversion needs, sorted.
 
-    No second framework's weights, no pickles, nobody else's ONNX.
+    No weights of other frameworks, no pickles beside safetensors, no other ONNX files.
 
     Args:
-        names: Every file of the repository.
-        module_folders: The folders that modules.json names, the transformer's first.
-        python: Whether the model's Python code is wanted.
-
-    Returns:
-        The chosen names, sorted.
+        module_folders: The folders in modules.json, the transformer's first.
+        python: Whether the model's Python code is needed.
+        adapters: The folders of its adapters that are needed.
+        adapter_only: Whether a model beside an adapter is not needed.
     """
     names = set(names)
     root = f"{module_folders[0]}/" if module_folders and module_folders[0] else ""
-    wanted = {prefix + name for name in CONFIGURATION_FILES for prefix in ("", root)} | {CARD_FILE}
+    files = (*CONFIGURATION_FILES, ADAPTER_FILE)
+    wanted = {prefix + name for name in files for prefix in ("", root)} | {CARD_FILE}
     for folder in filter(None, module_folders[1:]):
         inside = (n for n in names if n.startswith(f"{folder}/") and n.count("/") == 1)
         wanted.update(n for n in inside if n.endswith((".json", ".safetensors", ".txt")))
-    if f"{root}model.safetensors" in names:
-        wanted.add(f"{root}model.safetensors")
-    else:
-        shard = re.compile(re.escape(root) + r"model-\d+-of-\d+\.safetensors")
-        wanted.add(f"{root}model.safetensors.index.json")
-        wanted.update(n for n in names if shard.fullmatch(n))
+        safe, pickle = (f"{folder}/{single}" for single, _ in WEIGHT_NAMES)
+        if safe not in names:
+            wanted.add(pickle)
+    own = set() if adapter_only else _weights(root, names)
+    for place in (*adapters, *(() if own else {"", root.removesuffix("/")})):
+        own |= needed_of_adapter(place, names)
+    wanted.update(own)
+    wanted.update(HEAD_FILES)
     if python:
         wanted.update(n for n in names if n.endswith(".py") and "/" not in n)
     return sorted(wanted & names)
 
 
-def compare(
+def _weights(root: str, names: Iterable[str]) -> set[str]:
+    """Returns the transformer's weight files; see source.weights.weight_files.
+
+    `root` is its folder, with a slash at the end; empty for the repository's.
+    """
+    for single, index in WEIGHT_NAMES:
+        if root + single in names:
+            return {root + single}
+        if root + index in names:
+            stem, suffix = map(re.escape, (root + single).rsplit(".", 1))
+            shard = re.compile(rf"{stem}-\d+-of-\d+\.{suffix}")
+            return {root + index, *filter(shard.fullmatch, names)}
+    return set()
+
+
+def check_contents(
     folder: Path, names: Iterable[str], files: Mapping[str, Announced]
 ) -> tuple[dict[str, str], list[str]]:
-    """Compares files with what the hub announced of them: huggingface_hub looks at sizes only.
+    """Compares files with the hub's hashes; huggingface_hub compares only sizes.
 
-    Args:
-        folder: Of the snapshot.
-        names: Of its files.
-        files: What the hub announced.
-
-    Returns:
-        The sha256 of those that agree and whose sha256 the hub announced, and the names of those
-        that don't agree.
+    Returns the sha256 of intact files, if the hub announced it, and the names of damaged files.
     """
     checked: dict[str, str] = {}
     damaged = []
@@ -76,7 +96,7 @@ def compare(
 
 
 def _git_blob(path: Path) -> str:
-    """Returns the id that git gives a file's content: of its type, its length, and itself."""
+    """Returns git's id of a file's content."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):
@@ -85,13 +105,13 @@ def _git_blob(path: Path) -> str:
 
 
 def forget(pointer: Path) -> None:
-    """Removes a file from the cache: the entry of the snapshot, and what it points to."""
+    """Removes a file from the cache: the snapshot's link and its target."""
     pointer.resolve().unlink(missing_ok=True)
     pointer.unlink(missing_ok=True)
 
 
 def remove_download(request: Request) -> None:
-    """Removes a hub model from the cache, all its revisions; it need not be there."""
+    """Removes all revisions of a hub model from the cache, if it is there."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
@@ -102,7 +122,7 @@ def remove_download(request: Request) -> None:
 
 
 def remove_stale_parts(blobs: Path) -> None:
-    """Removes what downloads that were killed left; one that goes on writes all the time."""
+    """Removes files of killed downloads; active ones are written constantly."""
     for part in blobs.glob("*.incomplete"):
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > _STALE_S:
@@ -110,18 +130,13 @@ def remove_stale_parts(blobs: Path) -> None:
 
 
 @contextlib.contextmanager
-def growth_told(blobs: Path, advance: Callable[[int], None]) -> Iterator[None]:
-    """Tells how much comes in while the block runs, whichever way files are transferred.
-
-    Args:
-        blobs: Where they go.
-        advance: Told how many MB came in since the last time.
-    """
+def download_progress(blobs: Path, advance: Callable[[int], None]) -> Iterator[None]:
+    """Reports the MB that arrived in a folder while the block runs, for every transfer method."""
 
     def megabytes() -> int:
         total = 0
         for path in blobs.glob("*"):
-            with contextlib.suppress(OSError):  # it was finished and renamed just now
+            with contextlib.suppress(OSError):  # it was just finished and renamed
                 total += path.stat().st_size
         return round(total / 1e6)
 

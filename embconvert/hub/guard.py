@@ -1,4 +1,4 @@
-"""Looks at every answer of a hub before huggingface_hub does; answers.py says what is allowed."""
+"""Validates every response of a hub before huggingface_hub gets it; see answers.py."""
 
 import json
 import re
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from embconvert.errors import NetworkError
-from embconvert.hub import answers, limits
-from embconvert.hub.limits import Clock
+from embconvert.hub import answers
+from embconvert.hub.headers import check_links, check_xet, normalized, redirect_target
+from embconvert.hub.limits import EXPLANATION_BYTES, LISTING_ENTRIES, SLOW_HINT, Clock, Limits
 from embconvert.hub.wire import head_ended, limited
 
 if TYPE_CHECKING:
     import httpx2
 
-#: What the library or this program acts on.
+#: The headers that the library or this program uses.
 _HEADERS = frozenset(
     ("content-length", "content-type", "content-range", "location", "link", "etag",
      "x-linked-etag", "x-linked-size", "x-repo-commit", "x-error-code", "x-error-message",
@@ -25,20 +26,22 @@ _HEADERS = frozenset(
      "x-xet-refresh-route", "x-xet-cas-url", "x-xet-access-token", "x-xet-token-expiration")
 )  # fmt: skip
 _RESOLVE = re.compile(r"/resolve/([^/]+)/(.+)")
-_HINT = "check that HF_ENDPOINT is a Hugging Face hub's address, and that no proxy answers for it"
-# In the extensions of a request and of those that redirects make of it.
+_HINT = (
+    "check that HF_ENDPOINT is the URL of a Hugging Face hub, and that no proxy responds instead"
+)
+# Key in the extensions of a request and of its redirects.
 _EXCHANGE = "embconvert"
 
 
 @dataclass(frozen=True)
 class _Exchange:
-    """A request and its answer, over all redirects.
+    """A request and its response, over all redirects.
 
     Attributes:
-        is_file: The body is a file, and not an answer of the API.
-        clock: Of the body, and of tries to get it that broke off.
-        listing: That the answer continues: pages and entries before it, and when it began.
-        listing_s: What that may take.
+        is_file: Whether the body is a file instead of an API response.
+        clock: For the body, including interrupted attempts.
+        listing: Of a multi-page listing: previous pages, previous entries, start time.
+        listing_s: Time limit of the listing.
     """
 
     is_file: bool
@@ -49,7 +52,7 @@ class _Exchange:
 
 @dataclass(frozen=True)
 class Announced:
-    """What a listing says of a file: its size in bytes, and the hash of its content."""
+    """A file in a listing: its size in bytes, and the hash of its content."""
 
     size: int
     content_id: str
@@ -57,17 +60,12 @@ class Announced:
 
 @dataclass
 class Guard:
-    """One program's dealings with a hub, over all its requests.
-
-    Attributes:
-        endpoint: The hub's address.
-        patience_s: What an answer may take besides its size.
-    """
+    """Validates a program's communication with a hub, over all requests."""
 
     endpoint: str
-    patience_s: float = limits.PATIENCE_S
+    limits: Limits = field(default_factory=Limits)
     _announced: dict[tuple[str, str], Announced] = field(default_factory=dict)
-    # All by address.
+    # By URL.
     _sizes: dict[str, int] = field(default_factory=dict)
     _clocks: dict[str, Clock] = field(default_factory=dict)
     _listings: dict[str, tuple[int, int, float]] = field(default_factory=dict)
@@ -77,44 +75,39 @@ class Guard:
         self._hubs = {answers.origin(urlsplit(hub)) for hub in hubs}
 
     def announce(self, commit: str, files: Mapping[str, Announced]) -> None:
-        """Takes note of a listing; what the hub says of these files later must be the same."""
+        """Stores a listing; later responses about these files must agree with it."""
         self._announced |= {(commit, name): file for name, file in files.items()}
 
     def begin(
-        self, request: "httpx2.Request", *, is_file: bool, listing_s: float = limits.LISTING_S
+        self, request: "httpx2.Request", *, is_file: bool, is_for_a_hint: bool = False
     ) -> None:
-        """Takes note of a request, before any redirect.
+        """Registers a request before any redirect.
 
         Args:
-            request: Not sent yet.
-            is_file: Whether its body is a file, and not an answer of the API.
-            listing_s: What a listing may take, all its pages together.
+            is_file: Whether the body is a file instead of an API response.
+            is_for_a_hint: Whether it only improves the hint of another error.
         """
         address = str(request.url)
-        clock = Clock(self.patience_s)
+        clock = Clock(self.limits.patience_s)
         if is_file and "Range" in request.headers:
-            # What resumes a body that broke off goes on with its time.
+            # A resumed body keeps its clock.
             clock = self._clocks.get(address, clock)
         if is_file:
             self._clocks[address] = clock
-        request.extensions[_EXCHANGE] = _Exchange(
-            is_file, clock, self._listings.get(address, (0, 0, time.monotonic())), listing_s
-        )
+        listing = self._listings.get(address, (0, 0, time.monotonic()))
+        listing_s = self.limits.hint_s if is_for_a_hint else self.limits.listing_s
+        request.extensions[_EXCHANGE] = _Exchange(is_file, clock, listing, listing_s)
 
     def check_request(self, request: "httpx2.Request") -> None:
-        """Prepares a request, each of several when redirects are followed."""
-        # Without compression there are no bombs, and sizes are those of files.
+        """Prepares a request or a redirected one."""
+        # Without compression there are no zip bombs, and sizes are those of the files.
         request.headers["Accept-Encoding"] = "identity"
         if not self._is_hub(str(request.url)):
-            # Hubs name other hosts: for content, for the next page, to verify an upload.
+            # Hubs name other hosts for content, for the next page, and to verify uploads.
             request.headers.pop("Authorization", None)
 
     def check_response(self, response: "httpx2.Response") -> None:
-        """Looks at a response before its body comes, and limits the body.
-
-        Raises:
-            NetworkError: No hub answers like that.
-        """
+        """Validates a response before its body is read, and limits that; raises NetworkError."""
         import httpx2
 
         request, status = response.request, response.status_code
@@ -126,34 +119,30 @@ class Guard:
             if name.lower() in _HEADERS
         ]
         try:
-            # The words beside a status are the server's; those of the standard say the same.
+            # The reason phrase is untrusted text; use the standard's.
             response.extensions["reason_phrase"] = HTTPStatus(status).phrase.encode()
             response.headers = httpx2.Headers(kept)
             if status < 200:
                 raise ValueError(f"status {status}")
             if encoding != "identity":
-                raise ValueError("Content-Encoding: it is compressed, which was not asked for")
+                raise ValueError("Content-Encoding: compressed without being requested")
             most = self._check_headers(response)
         except ValueError as error:
             raise _refusal(request, str(error)) from error
         clock = request.extensions[_EXCHANGE].clock
-        # The library resumes as long as something comes, and begins anew where the hub does.
+        # The library resumes as long as data arrives, and starts over if the hub does.
         if clock.received > 4 * self._sizes.get(str(request.url), most) + (1 << 26):
             raise NetworkError(
-                f"{_where(request)} breaks off again and again: {clock.received / 1e6:.0f} MB "
-                "came, four times its size",
-                limits.SLOW_HINT,
+                f"{_where(request)} is interrupted again and again: {clock.received / 1e6:.0f} MB "
+                "were received, four times its size",
+                SLOW_HINT,
             )
         response.stream = limited(response.stream, most, _where(request), clock)
 
     def finish(self, response: "httpx2.Response") -> "httpx2.Response":
-        """Returns a response with what the library may read of it, and no more.
+        """Returns a response with only those parts that the library may read; raises NetworkError.
 
-        Args:
-            response: Not read yet. A file is not looked at here.
-
-        Raises:
-            NetworkError: No hub answers like that.
+        A file is not read here.
         """
         import httpx2
 
@@ -164,7 +153,7 @@ class Guard:
             return response
         content = response.read()
         response.close()
-        if request.method == "HEAD":  # its Content-Length is that of the file
+        if request.method == "HEAD":  # Content-Length is that of the file
             return response
         try:
             known = self._read(response, content)
@@ -181,7 +170,7 @@ class Guard:
         )
 
     def _read(self, response: "httpx2.Response", content: bytes) -> Any:
-        """Returns the known fields of a JSON answer; None for an answer that is none."""
+        """Returns the known fields of a JSON response; None if it has no JSON."""
         request = response.request
         if response.status_code >= 400:
             try:
@@ -198,36 +187,36 @@ class Guard:
         return known
 
     def _note_page(self, response: "httpx2.Response", entries: int) -> None:
-        """Bounds a listing that comes in pages."""
+        """Limits listings with several pages."""
         exchange = response.request.extensions[_EXCHANGE]
         pages, so_far, start = exchange.listing
         pages, so_far, elapsed = pages + 1, so_far + entries, time.monotonic() - start
         if (
-            pages > limits.LISTING_PAGES
-            or so_far > limits.LISTING_ENTRIES
+            pages > self.limits.listing_pages
+            or so_far > LISTING_ENTRIES
             or elapsed > exchange.listing_s
         ):
             raise NetworkError(
-                f"{_where(response.request)}: the listing has no end: {so_far} entries on {pages} "
-                f"pages in {elapsed:.0f} s; the limits are {limits.LISTING_ENTRIES} entries, "
-                f"{limits.LISTING_PAGES} pages and {exchange.listing_s:.0f} s",
+                f"{_where(response.request)}: the listing is too long: {so_far} entries on {pages} "
+                f"pages in {elapsed:.0f} s; the limits are {LISTING_ENTRIES} entries, "
+                f"{self.limits.listing_pages} pages and {exchange.listing_s:.0f} s",
                 _HINT,
             )
         following = response.links.get("next", {}).get("url")
         if following is not None:
-            self._listings[_normalized(following)] = (pages, so_far, start)
+            self._listings[normalized(following)] = (pages, so_far, start)
 
     def _check_headers(self, response: "httpx2.Response") -> int:
-        """Returns how many bytes the body may have; raises ValueError."""
+        """Returns the maximum size of the body in bytes; raises ValueError."""
         request, headers, status = response.request, response.headers, response.status_code
         here = str(request.url)
-        target = self._check_location(response) if 300 <= status < 400 else None
-        self._check_links(headers)
-        self._check_xet(headers)
+        target = redirect_target(response) if 300 <= status < 400 else None
+        check_links(headers, self._hubs)
+        check_xet(headers, self._hubs, needs_https=self.endpoint.startswith("https:"))
         start = self._check_range(response)
         for name in ("Content-Length", "X-Linked-Size"):
             if name in headers:
-                answers.number(headers[name], name)
+                answers.byte_count(headers[name], name)
         if status < 400 and not (target and self._is_hub(target)):
             size = self._check_file(response, target)
             size = self._sizes.get(here) if size is None else size
@@ -236,76 +225,26 @@ class Guard:
                 if target:
                     self._sizes[target] = size
         if status >= 300:
-            return limits.EXPLANATION_BYTES
+            return EXPLANATION_BYTES
         if not request.extensions[_EXCHANGE].is_file:
-            return limits.API_BYTES
-        return max(0, self._sizes.get(here, limits.FILE_BYTES) - start)
-
-    def _check_location(self, response: "httpx2.Response") -> str | None:
-        """Returns where a redirect leads, or None where there is none."""
-        headers = response.headers
-        if "Location" not in headers:
-            return None
-        here = str(response.request.url)
-        try:
-            parts = answers.address(headers["Location"], base=here)
-        except ValueError as error:
-            raise ValueError(f"Location: {error}") from None
-        if here.startswith("https:") and parts.scheme != "https":
-            raise ValueError(f"Location: from https to http, at {parts.hostname}")
-        return _normalized(parts.geturl())
-
-    def _check_links(self, headers: "httpx2.Headers") -> None:
-        """Allows the addresses of the Link header that the library follows."""
-        import httpx2
-
-        if "Link" not in headers:
-            return
-        links = httpx2.Response(200, headers={"Link": headers["Link"]}).links
-        for relation in ("next", "xet-auth"):
-            if relation in links:
-                self._hub_address(links[relation].get("url"), f"Link, {relation}")
-
-    def _check_xet(self, headers: "httpx2.Headers") -> None:
-        if "X-Xet-Hash" in headers:
-            answers.xet_hash(headers["X-Xet-Hash"], "X-Xet-Hash")
-        if "X-Xet-Refresh-Route" in headers:
-            self._hub_address(headers["X-Xet-Refresh-Route"], "X-Xet-Refresh-Route")
-        if "X-Xet-Cas-Url" in headers:
-            try:
-                parts = answers.address(headers["X-Xet-Cas-Url"])
-            except ValueError as error:
-                raise ValueError(f"X-Xet-Cas-Url: {error}") from None
-            if self.endpoint.startswith("https:") and parts.scheme != "https":
-                raise ValueError("X-Xet-Cas-Url: no https address")
-        if "X-Xet-Token-Expiration" in headers:
-            answers.number(headers["X-Xet-Token-Expiration"], "X-Xet-Token-Expiration")
-        if not re.fullmatch("[!-~]*", headers.get("X-Xet-Access-Token", "")):
-            raise ValueError("X-Xet-Access-Token: no token")
-
-    def _hub_address(self, text: object, name: str) -> None:
-        try:
-            parts = answers.address(text)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        if answers.origin(parts) not in self._hubs:
-            raise ValueError(f"{name}: at {parts.hostname}, which is another host than the hub")
+            return self.limits.api_bytes
+        return max(0, self._sizes.get(here, self.limits.file_bytes) - start)
 
     def _check_range(self, response: "httpx2.Response") -> int:
-        """Returns the first byte that is sent."""
+        """Returns the offset of the first byte of the body."""
         asked = re.fullmatch(r"bytes=(\d+)-", response.request.headers.get("Range", ""))
         if response.status_code == 206:
             start, _, whole = answers.content_range(response.headers.get("Content-Range", ""))
             announced = self._sizes.get(str(response.request.url), whole)
             if not asked or int(asked[1]) != start or whole != announced:
-                raise ValueError("Content-Range: another one than was asked for")
+                raise ValueError("Content-Range: not the requested one")
             return start
-        # The library would read a size from it.
+        # Otherwise the library would read a size from it.
         response.headers.pop("Content-Range", None)
         return 0
 
     def _check_file(self, response: "httpx2.Response", target: str | None) -> int | None:
-        """Looks at what is said of a file of a repository; returns its size where that is said."""
+        """Validates the headers about a file of a repository; returns its size if known."""
         headers = response.headers
         match = _RESOLVE.search(response.request.url.raw_path.decode("ascii").partition("?")[0])
         if match is None or not self._is_hub(str(response.request.url)):
@@ -313,20 +252,20 @@ class Guard:
         revision, name = unquote(match[1]), unquote(match[2])
         commit = headers.get("X-Repo-Commit")
         if commit is not None and not answers.COMMIT.fullmatch(commit):
-            raise ValueError("X-Repo-Commit: no commit")
+            raise ValueError("X-Repo-Commit: not a commit")
         if commit is not None and answers.COMMIT.fullmatch(revision) and commit != revision:
-            raise ValueError("X-Repo-Commit: another commit than was asked for")
+            raise ValueError("X-Repo-Commit: not the requested commit")
         announced = self._announced.get((revision, name))
         etag = headers.get("X-Linked-Etag") or headers.get("ETag")
         if response.request.method == "HEAD" and etag is not None:
             digest = answers.content_id(etag)
             if announced and digest != announced.content_id:
-                raise ValueError(f"ETag: {name} has another hash in the listing")
+                raise ValueError(f"ETag: the hash of {name} differs from the listing")
         said = headers.get("X-Linked-Size")
         if said is None and target is None and response.status_code == 200:
             said = headers.get("Content-Length")
         if announced and said is not None and int(said) != announced.size:
-            raise ValueError(f"{name} has another size than in the listing")
+            raise ValueError(f"the size of {name} differs from the listing")
         return announced.size if announced else int(said) if said is not None else None
 
     def _is_hub(self, address: str) -> bool:
@@ -336,25 +275,15 @@ class Guard:
             return False
 
 
-def _normalized(address: str) -> str:
-    """Returns an address as the HTTP library writes it in a request."""
-    import httpx2
-
-    try:
-        return str(httpx2.URL(address))
-    except httpx2.InvalidURL as error:
-        raise ValueError("no address") from error
-
-
 def _where(request: "httpx2.Request") -> str:
-    """Returns an address without what may be a password or a signature."""
+    """Returns a request's URL without passwords and signatures."""
     url = request.url
     port = f":{url.port}" if url.port else ""
     return f"{url.scheme}://{url.host}{port}{url.path}"
 
 
 def _problem(response: "httpx2.Response", error: Exception) -> str:
-    """Says what is wrong with the body of an answer."""
+    """Describes what is wrong with the body of a response."""
     if isinstance(error, RecursionError):
         return "its JSON is nested too deeply"
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) or "integer string" in str(
@@ -366,4 +295,4 @@ def _problem(response: "httpx2.Response", error: Exception) -> str:
 
 
 def _refusal(request: "httpx2.Request", problem: str) -> NetworkError:
-    return NetworkError(f"{_where(request)} answers as no hub does: {problem}", _HINT)
+    return NetworkError(f"{_where(request)} gives an invalid response: {problem}", _HINT)

@@ -1,21 +1,22 @@
-"""The HTTP client that huggingface_hub is given: it looks at answers, waits, says so, gives up.
+"""The HTTP client for huggingface_hub: validates responses, retries, reports waits, gives up.
 
-The library itself retries some requests and not others (`model_info` never, a listing without
-any time limit), each place with waits of its own that only its log tells. Here one policy holds
-for every request: what may pass by itself is tried again a few times, every wait is a line on
-stderr, a server that asks for a wait gets it when it is short, and nothing waits without an end.
+The library retries some requests and not others (`model_info` never, a listing without a time
+limit), with different waits that only its log shows. Here one policy applies to every request:
+temporary errors are retried a few times, every wait is reported on stderr, a short wait that the
+server asks for is granted, and no wait is endless.
 """
 
 import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from embconvert.errors import NetworkError
-from embconvert.hub import limits
 from embconvert.hub.guard import Guard
+from embconvert.hub.limits import Limits
 from embconvert.hub.wire import limit_connections
 
 if TYPE_CHECKING:
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Answers that may pass by themselves: RFC 9110, 15.5.9 and 15.6, and RFC 6585, 4.
+#: Temporary errors: RFC 9110, 15.5.9 and 15.6, and RFC 6585, 4.
 _PASSING = (408, 429, 500, 502, 503, 504)
 _WAITS_S: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-# Where nobody listens, nobody is busy either.
+# A refused connection is not caused by load, so waiting rarely helps.
 _WAITS_WITHOUT_CONNECTION = 2
 LONGEST_WAIT_S = 60.0
 _HINT = "check the network and HF_ENDPOINT and try again; with a warm cache, use --offline"
 
-#: Empty while impatient().
+#: Empty inside impatient().
 _patient = [True]
 
 
 @contextlib.contextmanager
 def impatient() -> Iterator[None]:
-    """Lets requests fail at once."""
+    """Disables retries inside the block."""
     _patient.clear()
     try:
         yield
@@ -48,22 +49,15 @@ def impatient() -> Iterator[None]:
 def use_patient_client(
     say: Callable[[str], None], *, longest_wait_s: float = LONGEST_WAIT_S
 ) -> Guard:
-    """Makes huggingface_hub fetch through a client that tries again.
-
-    Args:
-        say: Told of every wait.
-        longest_wait_s: What asks for more is given up.
-
-    Returns:
-        What looks at the answers.
-    """
+    """Makes huggingface_hub use a client that validates responses, retries, and says waits."""
     from huggingface_hub import constants
 
-    guarded, guard = guarded_client(float(constants.HF_HUB_DOWNLOAD_TIMEOUT), constants.ENDPOINT)
+    timeout_s = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    guarded, guard = guarded_client(timeout_s, constants.ENDPOINT, Limits.of_environment())
     import httpx2
 
     class PatientClient(guarded):  # type: ignore[misc, valid-type]
-        """Its send() is where every request passes, streamed or not, redirected or not."""
+        """All requests pass send(), streamed or not, redirected or not."""
 
         def send(
             self, request: "httpx2.Request", *, stream: bool = False, **named: Any
@@ -81,10 +75,10 @@ def use_patient_client(
                             )
                         return response
                     response.close()
-                    problem = f"the hub answers {response.status_code} {response.reason_phrase}"
+                    problem = f"the hub responds {response.status_code} {response.reason_phrase}"
                     asked = asked_wait_s(response.headers)
                 except httpx2.TimeoutException:
-                    problem = "the hub does not answer"
+                    problem = "the hub does not respond"
                 except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
                     problem = f"the hub cannot be reached ({error})"
                     if isinstance(error, httpx2.ConnectError):
@@ -106,26 +100,28 @@ def use_patient_client(
 
 
 def use_upload_client() -> None:
-    """Makes huggingface_hub send through a client that looks at answers.
+    """Makes huggingface_hub upload through a client that validates responses.
 
-    A body that was sent in part cannot be sent again from here; the library does that itself.
+    It does not retry: the library itself resends partly sent bodies.
     """
     from huggingface_hub import constants
 
-    guarded, _ = guarded_client(limits.UPLOAD_TIMEOUT_S, constants.ENDPOINT)
+    limits = Limits.of_environment()
+    guarded, _ = guarded_client(limits.upload_timeout_s, constants.ENDPOINT, limits)
     _use(guarded)
 
 
-def guarded_client(timeout_s: float, endpoint: str) -> "tuple[type[httpx2.Client], Guard]":
-    """Returns a class of clients whose every answer is looked at, and what looks at them.
+def guarded_client(
+    timeout_s: float, endpoint: str, limits: Limits
+) -> "tuple[type[httpx2.Client], Guard]":
+    """Returns a client class that validates all responses, and its guard.
 
-    Args:
-        timeout_s: How long the other side may be silent.
-        endpoint: The hub's address.
+    `timeout_s` is the maximum time without data; the patience is at least twice that.
     """
     import httpx2
 
-    guard = Guard(endpoint, patience_s=max(limits.PATIENCE_S, 2 * timeout_s))
+    patience_s = max(limits.patience_s, 2 * timeout_s)
+    guard = Guard(endpoint, replace(limits, patience_s=patience_s))
 
     class GuardedClient(httpx2.Client):
         def send(
@@ -133,8 +129,7 @@ def guarded_client(timeout_s: float, endpoint: str) -> "tuple[type[httpx2.Client
         ) -> "httpx2.Response":
             _limit_time(request, timeout_s)
             _log.info("%s %s", request.method, _without_query(request))
-            listing_s = limits.LISTING_S if _patient else limits.HINT_S
-            guard.begin(request, is_file=stream, listing_s=listing_s)
+            guard.begin(request, is_file=stream, is_for_a_hint=not _patient)
             response = super().send(request, stream=True, **named)
             try:
                 return guard.finish(response)
@@ -144,11 +139,11 @@ def guarded_client(timeout_s: float, endpoint: str) -> "tuple[type[httpx2.Client
 
         def _init_transport(self, *arguments: Any, **named: Any) -> Any:
             transport = super()._init_transport(*arguments, **named)
-            return limit_connections(transport, guard.patience_s)
+            return limit_connections(transport, guard.limits.patience_s)
 
         def _init_proxy_transport(self, *arguments: Any, **named: Any) -> Any:
             transport = super()._init_proxy_transport(*arguments, **named)
-            return limit_connections(transport, guard.patience_s)
+            return limit_connections(transport, guard.limits.patience_s)
 
         def __init__(self) -> None:
             from huggingface_hub.utils._http import hf_request_event_hook
@@ -169,15 +164,15 @@ def _use(client: "Callable[[], httpx2.Client]") -> None:
     import huggingface_hub
 
     huggingface_hub.set_client_factory(client)
-    # Its own log has addresses whole, and a query may be a signature.
+    # Its log contains complete URLs, and a query may be a signature.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 def asked_wait_s(headers: Mapping[str, str]) -> float | None:
-    """Returns the wait that an answer asks for, in seconds, or None when it asks for none.
+    """Returns the wait in seconds that a response asks for, or None.
 
-    The hub says it as `RateLimit: "api";r=0;t=55` (draft-ietf-httpapi-ratelimit-headers-09) or
-    as Retry-After (RFC 9110, 10.2.3), which is seconds or a date.
+    The hub sends `RateLimit: "api";r=0;t=55` (draft-ietf-httpapi-ratelimit-headers-09) or as
+    Retry-After (RFC 9110, 10.2.3), in seconds or as a date.
     """
     from email.utils import parsedate_to_datetime
 
@@ -191,12 +186,12 @@ def asked_wait_s(headers: Mapping[str, str]) -> float | None:
         if text.isascii() and text.isdigit():
             return float(text)
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):  # numbers without end, years beyond the calendar
+    except (ValueError, OverflowError):  # huge numbers or years
         return None
 
 
 def _limit_time(request: "httpx2.Request", seconds: float) -> None:
-    """Gives a request that may wait forever a limit on every wait for the other side."""
+    """Sets a timeout for a request that has none."""
     limits = request.extensions.get("timeout") or {}
     request.extensions["timeout"] = {
         kind: limits.get(kind) or seconds for kind in ("connect", "read", "write", "pool")
@@ -204,15 +199,15 @@ def _limit_time(request: "httpx2.Request", seconds: float) -> None:
 
 
 def _without_query(request: "httpx2.Request") -> str:
-    """Returns an address without what may be a password or a signature."""
+    """Returns a request's URL without passwords and signatures."""
     url = urlsplit(str(request.url))
     return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
 
 
 def _watched(stream: Any, name: str, say: Callable[[str], None]) -> Any:
-    """Returns a response's body that tells when it breaks off.
+    """Returns a response's body that reports when the connection is lost.
 
-    huggingface_hub resumes a body that ends early, but not one whose connection is reset.
+    huggingface_hub resumes a truncated body, but not after a connection reset.
     """
     import httpx2
 
@@ -224,7 +219,7 @@ def _watched(stream: Any, name: str, say: Callable[[str], None]) -> Any:
                     received += len(part)
                     yield part
             except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError) as e:
-                say(f"{name}: the connection broke off after {received / 1e6:.1f} MB; resuming")
+                say(f"{name}: the connection was lost after {received / 1e6:.1f} MB; resuming")
                 if isinstance(e, httpx2.ReadError):
                     raise httpx2.RemoteProtocolError(str(e)) from e
                 raise

@@ -1,42 +1,59 @@
-"""How much and how slowly a hub may answer."""
+"""Limits for the size and duration of a hub's responses."""
 
 import time
+from dataclasses import dataclass
+from typing import Self
 
 from embconvert.errors import NetworkError
+from embconvert.processes.bounds import lowered
 
-#: An answer may take this long, and longer by what has arrived of it at SLOWEST_BYTES_S. Each byte
-#: by itself may come within the read timeout and the whole never, so the rate is what counts.
-PATIENCE_S = 60.0
+#: Minimum transfer rate of a response's body, per second.
 SLOWEST_BYTES_S = 10_000
-#: Everything before an answer's body: the headers, and the interim answers (1xx) before them.
+#: Everything before a response's body: headers and interim responses (1xx).
 HEAD_BYTES = 1 << 18
-#: An answer of the hub's API. Listings, the longest ones, have pages of 1,000 files.
-API_BYTES = 1 << 24
-#: What explains an error or a redirect.
+#: The body of an error or a redirect.
 EXPLANATION_BYTES = 1 << 20
-#: A file whose size was not announced. Only weights are larger, and theirs always is.
-FILE_BYTES = 1 << 29
-#: A listing: the hub asks people to have fewer than 100,000 files in a repository.
-LISTING_PAGES = 1_000
+#: The hub recommends fewer than 100,000 files in a repository.
 LISTING_ENTRIES = 200_000
-LISTING_S = 600.0
-#: A listing that would only improve another error's hint.
-HINT_S = 10.0
-#: A hub may work on a commit for a while before it says anything.
-UPLOAD_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits of time and memory for a hub's responses.
+
+    Attributes:
+        patience_s: Time of a response, in addition to that of its bytes at SLOWEST_BYTES_S. A
+            server could send single bytes within the read timeout forever, so the rate is limited.
+        upload_timeout_s: A hub may process a commit for a while before it responds.
+        api_bytes: A response of the hub's API. Listings, the longest ones, have pages of 1,000
+            files.
+        file_bytes: A file of unknown size. Only weights are larger, and their size is always known.
+        hint_s: For a listing that only improves the hint of another error.
+    """
+
+    patience_s: float = 60
+    upload_timeout_s: float = 120
+    api_bytes: int = 1 << 24
+    file_bytes: int = 1 << 29
+    listing_pages: int = 1_000
+    listing_s: float = 600
+    hint_s: float = 10
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """Returns the limits, which EMBCONVERT_HUB_PATIENCE_S and so on can lower.
+
+        Raises UsageError if a variable is not a whole number.
+        """
+        usual = vars(cls())
+        return cls(**{name: lowered(f"HUB_{name.upper()}", usual[name]) for name in usual})
+
 
 SLOW_HINT = "check the network, the proxy and HF_ENDPOINT; try again, or use another mirror"
 
 
 class Clock:
-    """The time that an answer takes, in relation to what has arrived of it.
-
-    Args:
-        patience_s: What it may take besides its size.
-
-    Attributes:
-        received: Bytes of it.
-    """
+    """Limits the time of a response, relative to the bytes received, and some patience."""
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
@@ -44,16 +61,12 @@ class Clock:
         self.received = 0
 
     def add(self, count: int) -> None:
-        """Notes that so many bytes arrived.
-
-        Raises:
-            NetworkError: They came too slowly.
-        """
+        """Counts received bytes; raises NetworkError if the transfer is too slow."""
         self.received += count
         elapsed = time.monotonic() - self._start
         if elapsed > self._patience_s + self.received / SLOWEST_BYTES_S:
             raise NetworkError(
-                f"the hub answers too slowly: {self.received} bytes in {elapsed:.0f} s, and the "
-                f"limit is {self._patience_s:.0f} s and {SLOWEST_BYTES_S} bytes a second",
+                f"the hub responds too slowly: {self.received} bytes in {elapsed:.0f} s; the "
+                f"limit is {self._patience_s:.0f} s plus 1 s per {SLOWEST_BYTES_S} bytes",
                 SLOW_HINT,
             )

@@ -1,22 +1,22 @@
-"""Uploading a published folder: the other half of what opens the network.
+"""Uploads a published folder to a hub.
 
-Large files go first, one after the other, by the hub's LFS protocol: what the hub has already is
-not sent again, so a push that broke off goes on where it was. Then one commit makes all files
-visible at once; until then the repository is as it was.
+Large files are uploaded first, one after the other, by the hub's LFS protocol. The hub's files are
+not sent again, so running it again continues an interrupted push. Then one commit makes all files
+visible at once; until then the repository is unchanged.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, NetworkError, OutputError, UsageError
 from embconvert.hub.http import use_upload_client
-from embconvert.hub.refusals import first_line, from_library
+from embconvert.hub.refusals import from_library, public_line
 from embconvert.hub.settings import check_settings, check_token
 from embconvert.manifest import MANIFEST_FILE
 from embconvert.manifest.codec import MAX_BYTES, parse_manifest
@@ -24,18 +24,16 @@ from embconvert.manifest.codec import MAX_BYTES, parse_manifest
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-_AGAIN = "run it again: what the hub has already is not sent again"
+_AGAIN = "run the command again: files that the hub already has are not sent again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where a folder goes.
+    """Where a folder is uploaded.
 
     Attributes:
-        repo_id: `org/name`.
-        private: Of a repository that is made for it.
-        revision: The branch, made when it is missing; None means the main one.
-        create_pr: Open a pull request instead.
+        private: For a repository that is created.
+        revision: Branch, created if it does not exist; None means the main branch.
     """
 
     repo_id: str
@@ -44,27 +42,24 @@ class Destination:
     create_pr: bool = False
 
 
-def upload(
-    files: Mapping[str, BufferedReader], destination: Destination, message: str, console: Console
-) -> str:
-    """Uploads files of a folder in one commit; returns an address to look at.
+#: Returns the open files to upload, by path, for a repository (org/name) of a hub (its URL): the
+#: pages name the repository, whose full name is known only after it was created.
+FilesFor = Callable[[str, str], Mapping[str, BufferedIOBase]]
 
-    Files that an earlier push left and that the folder's manifest does not list are removed from
-    the repository; files that no manifest lists stay.
 
-    Args:
-        files: Open at their beginnings, by their paths in the repository.
-        destination: Where to.
-        message: Of the commit.
-        console: Shows how far it is.
+def upload(files_for: FilesFor, destination: Destination, message: str, console: Console) -> str:
+    """Uploads files of a folder in one commit; returns the URL of the result.
+
+    Files of an earlier push that are not among `files` are removed from the repository; other files
+    are kept.
 
     Raises:
         UsageError: There is no usable token.
-        OutputError: The hub refuses.
+        OutputError: The hub refuses the upload.
         NetworkError: The hub cannot be reached or fails.
     """
-    # The hub's other protocol has no single commit for a folder that is large, and not every hub
-    # speaks it; HF_HUB_DISABLE_XET=0 asks for it all the same.
+    # The hub's other protocol (xet) has no single commit for large folders, and not every hub
+    # supports it; HF_HUB_DISABLE_XET=0 enables it nevertheless.
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -76,31 +71,29 @@ def upload(
     use_upload_client()
     if not check_token():
         raise UsageError(
-            "there is no token to upload with", "set HF_TOKEN to a token that may write"
+            "there is no token for the upload", "set HF_TOKEN to a token with write access"
         )
     with _translated_errors(destination):
-        return _Upload(huggingface_hub.HfApi(), destination, console).run(files, message)
+        return _Upload(huggingface_hub.HfApi(), destination, console).run(files_for, message)
 
 
 class _Upload:
-    """One upload."""
-
     def __init__(self, api: "HfApi", destination: Destination, console: Console) -> None:
         self._api = api
         self._to = destination
         self._console = console
 
-    def run(self, files: Mapping[str, BufferedReader], message: str) -> str:
-        """Uploads; see upload."""
+    def run(self, files_for: FilesFor, message: str) -> str:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         made = self._api.create_repo(self._to.repo_id, private=self._to.private, exist_ok=True)
-        repo_id = str(made.repo_id)  # with the user's name, where only a name was given
+        repo_id = str(made.repo_id)  # with the user name, if only a name was given
         if self._to.repo_id not in (repo_id, repo_id.partition("/")[2]):
             raise NetworkError(
-                f"the hub answers with another repository than {self._to.repo_id}: {repo_id}",
-                "check the name: the hub may have renamed it, and HF_ENDPOINT",
+                f"the hub returned the repository {repo_id} instead of {self._to.repo_id}",
+                "check HF_ENDPOINT and the name; the repository may have been renamed",
             )
+        files = files_for(repo_id, str(self._api.endpoint))
         if self._to.revision is not None:
             self._api.create_branch(repo_id, branch=self._to.revision, exist_ok=True)
         stale = sorted(self._earlier_files(repo_id) - set(files))
@@ -117,11 +110,11 @@ class _Upload:
             create_pr=self._to.create_pr,
         )
         for file in stale:
-            self._console.say(f"removed {file}, which an earlier push left")
+            self._console.say(f"removed {file} of an earlier push")
         return str(commit.pr_url or made)
 
     def _send_large(self, repo_id: str, additions: Sequence[Any]) -> None:
-        """Sends the files that the hub keeps apart from git, each as soon as it can be."""
+        """Uploads the files that the hub stores outside git."""
         total = round(sum(addition.upload_info.size for addition in additions) / 1e6)
         with self._console.progress(f"uploading to {repo_id} (MB)", total) as advance:
             for addition in sorted(additions, key=lambda a: -a.upload_info.size):
@@ -130,13 +123,13 @@ class _Upload:
                     [addition],
                     revision=self._to.revision,
                     create_pr=self._to.create_pr,
-                    # The commit compares its content with the repository's.
+                    # The commit reads the content again, to compare it with the repository.
                     free_memory=False,
                 )
                 advance(round(addition.upload_info.size / 1e6))
 
     def _earlier_files(self, repo_id: str) -> set[str]:
-        """Returns the files that the repository's manifest lists; none when it has none."""
+        """Returns the files in the repository's manifest; none if it has none."""
         import tempfile
 
         from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
@@ -153,14 +146,14 @@ class _Upload:
                     return parse_manifest(stream.read(MAX_BYTES + 1)).paths()
             except ValueError:
                 self._console.warn(
-                    f"{repo_id} has a manifest that cannot be read; nothing of it is removed"
+                    f"the manifest of {repo_id} cannot be read; its files are not removed"
                 )
                 return set()
 
 
 @contextlib.contextmanager
 def _translated_errors(destination: Destination) -> Iterator[None]:
-    """Turns the client's errors into this program's."""
+    """Turns the client's errors into embconvert's."""
     from huggingface_hub import errors
 
     repo_id = destination.repo_id
@@ -169,22 +162,21 @@ def _translated_errors(destination: Destination) -> Iterator[None]:
     except EmbconvertError:
         raise
     except errors.HFValidationError as error:
-        raise UsageError(f"--repo_id {repo_id} is no name", first_line(error)) from error
+        raise UsageError(f"--repo_id {repo_id} is not a valid name", public_line(error)) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        if status == 401:
+        if status in (401, 403, 404):
             raise OutputError(
-                f"the hub does not let this token write {repo_id}",
-                "set HF_TOKEN to a token of somebody who may write there",
-            ) from error
-        if status in (403, 404):
-            raise OutputError(
-                f"the hub does not let this token write {repo_id}",
-                "check the name, and that the token has the right to write there",
+                f"the hub does not allow this token to write to {repo_id}",
+                "set HF_TOKEN to a token with write access"
+                if status == 401
+                else "check the name, and that the token has write access",
             ) from error
         if 400 <= status < 500 and status not in (408, 429):
-            raise OutputError(f"the hub refuses: {first_line(error)}", _AGAIN) from error
-        raise NetworkError(f"the hub fails: {first_line(error)}", _AGAIN) from error
+            raise OutputError(
+                f"the hub refuses the upload: {public_line(error)}", _AGAIN
+            ) from error
+        raise NetworkError(f"the hub fails: {public_line(error)}", _AGAIN) from error
     except Exception as error:
         package = type(error).__module__.partition(".")[0]
         if isinstance(error, OSError) and error.filename:
@@ -192,13 +184,15 @@ def _translated_errors(destination: Destination) -> Iterator[None]:
                 f"{error.filename} cannot be read: {error.strerror}", _AGAIN
             ) from error
         if isinstance(error, OSError) or package in ("httpx2", "httpcore2"):
-            raise NetworkError(f"the hub cannot be reached: {first_line(error)}", _AGAIN) from error
+            raise NetworkError(
+                f"the hub cannot be reached: {public_line(error)}", _AGAIN
+            ) from error
         if isinstance(error, RuntimeError | ValueError):
-            # The client's own kinds for an upload that did not arrive.
-            raise NetworkError(f"the upload failed: {first_line(error)}", _AGAIN) from error
+            # The client's errors for a failed upload.
+            raise NetworkError(f"the upload failed: {public_line(error)}", _AGAIN) from error
         if from_library(error):
             raise NetworkError(
-                f"what the hub answers cannot be understood: {first_line(error)}",
-                "check that HF_ENDPOINT is a Hugging Face hub's address, and proxies",
+                f"the hub's response cannot be read: {public_line(error)}",
+                "check the proxy, and that HF_ENDPOINT is the URL of a Hugging Face hub",
             ) from error
         raise

@@ -1,4 +1,4 @@
-"""What goes wrong between here and the hub, as this program's errors with a next step."""
+"""Turns errors of the hub and of the network into embconvert's errors, with hints."""
 
 import contextlib
 import errno
@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from embconvert.errors import EmbconvertError, NetworkError, OutputError, SourceError, UsageError
+from embconvert.errors import (
+    EmbconvertError,
+    NetworkError,
+    OutputError,
+    SourceError,
+    UsageError,
+    reason_of,
+)
 from embconvert.hub.http import impatient
 from embconvert.hub.settings import check_token
 from embconvert.models.choices import nearest
@@ -20,15 +27,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @contextlib.contextmanager
 def translated_errors(request: Request) -> Iterator[None]:
-    """Turns the client's errors into this program's.
-
-    Raises:
-        UsageError: HF_TOKEN is no token, or HF_ENDPOINT no address.
-        SourceError: The model is not to be had.
-        NetworkError: The hub cannot be reached or fails.
-        OutputError: The cache cannot be written.
-    """
-    # Looking for a token may renew it, by the network.
+    """Turns the client's errors into embconvert's; see `resolve` for these."""
+    # Reading the token may renew it over the network.
     refusals = _Refusals(request, has_token=not request.offline and check_token())
     try:
         yield
@@ -44,23 +44,21 @@ def translated_errors(request: Request) -> Iterator[None]:
                 raise translated from error
         if from_library(error):
             raise NetworkError(
-                f"{request.model_id} cannot be fetched: what the hub answers cannot be understood: "
-                f"{first_line(error)}",
-                "check that HF_ENDPOINT is a Hugging Face hub's address, and proxies",
+                f"{request.model_id} cannot be fetched: the hub's response cannot be read: "
+                f"{public_line(error)}",
+                "check the proxy, and that HF_ENDPOINT is the URL of a Hugging Face hub",
             ) from error
         raise
 
 
 class _Refusals:
-    """The errors of one request."""
-
     def __init__(self, request: Request, *, has_token: bool) -> None:
         self._request = request
         self._model_id = request.model_id
         self._has_token = has_token
 
     def by_name(self, error: BaseException) -> EmbconvertError | None:
-        """Returns the error for an answer of the hub's; None for anything else."""
+        """Returns the error for a response of the hub; None for other errors."""
         from huggingface_hub import errors
 
         if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
@@ -70,9 +68,10 @@ class _Refusals:
         elif isinstance(error, errors.RepositoryNotFoundError):
             near = self._near_model()
             refusal = SourceError(
-                f"the hub has no model {self._model_id}, or it is private",
+                f"there is no folder {self._model_id}, and no model of that name on the hub, or it "
+                "is private",
                 (f"did you mean {near}? " if near else "check the spelling; ")
-                + "a private model needs HF_TOKEN set to a token that may read it",
+                + "a private model needs HF_TOKEN with read access",
             )
         elif isinstance(error, errors.RevisionNotFoundError):
             refusal = SourceError(
@@ -80,7 +79,7 @@ class _Refusals:
             )
         elif isinstance(error, errors.DisabledRepoError):
             refusal = SourceError(
-                f"the hub has disabled {self._model_id}", "its page there may say why"
+                f"the hub has disabled {self._model_id}", "see its page on the hub for the reason"
             )
         elif isinstance(error, errors.HfHubHTTPError):
             refusal = self._by_status(error)
@@ -102,52 +101,52 @@ class _Refusals:
         if status == 401 and self._has_token:
             return SourceError("the hub refuses HF_TOKEN", "set it to a valid token, or unset it")
         if status in (401, 403):
-            how = "does not let this token" if self._has_token else "lets nobody without a token"
+            how = "does not allow this token to" if self._has_token else "requires a token to"
             return SourceError(
-                f"the hub {how} read {self._model_id}",
-                "set HF_TOKEN to a token with the right to read it",
+                f"the hub {how} read {self._model_id}", "set HF_TOKEN to a token with read access"
             )
         if 400 <= status < 500:
             return SourceError(
-                f"the hub refuses the request for {self._model_id}: {first_line(error)}",
+                f"the hub refuses the request for {self._model_id}: {public_line(error)}",
                 "check the spelling and HF_ENDPOINT",
             )
         return self._network_error(error)
 
     def by_system(self, error: BaseException) -> EmbconvertError | None:
-        """Returns the error for what the operating system refuses in the cache, or None."""
+        """Returns the error for a problem with the cache, or None."""
         if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):
             return OutputError(
-                f"the hub cache cannot be written: {error.strerror}: {error.filename or 'no room'}",
-                "free some room, mend its permissions, or choose another --cache_dir",
+                f"the hub cache cannot be written: {error.strerror}: "
+                f"{error.filename or 'no space'}",
+                "free some space, fix the permissions, or choose another --cache_dir",
             )
         return None
 
     def by_connection(self, error: BaseException) -> EmbconvertError | None:
-        """Returns the error for what ails the connection, or None."""
+        """Returns the error for a connection problem, or None."""
         from huggingface_hub.errors import HFValidationError
 
-        # Its HTTP library raises kinds outside of huggingface_hub's tree.
+        # Errors of the HTTP library are not subclasses of huggingface_hub's.
         name, package = type(error).__name__, type(error).__module__.partition(".")[0]
         if name in ("UnsupportedProtocol", "InvalidURL", "LocalProtocolError"):
             return UsageError(
-                "HF_ENDPOINT is not an address that requests can be sent to",
-                "set it to one such as https://huggingface.co, or unset it",
+                "HF_ENDPOINT is not a valid URL",
+                "set it to a URL such as https://huggingface.co, or unset it",
             )
         if isinstance(error, HFValidationError):
-            return UsageError(f"--model_id {self._model_id} is no hub id", first_line(error))
+            return UsageError(f"--model_id {self._model_id} is not a hub id", public_line(error))
         if isinstance(error, OSError) or package in ("httpx2", "httpcore2"):
             return self._network_error(error)
         return None
 
     def _network_error(self, error: BaseException) -> NetworkError:
         return NetworkError(
-            f"{self._model_id} cannot be fetched: {first_line(error)}",
+            f"{self._model_id} cannot be fetched: {public_line(error)}",
             "check the network and HF_ENDPOINT and try again; with a warm cache, use --offline",
         )
 
     def _near_model(self) -> str | None:
-        """Returns a model of the same author with a name like this one; None when there is none."""
+        """Returns a model of the same author with a similar name, or None."""
         author, _, name = self._model_id.rpartition("/")
         with _only_a_hint() as api:
             found = api.list_models(author=author or None, search=None if author else name)
@@ -169,7 +168,7 @@ class _Refusals:
 
 @contextlib.contextmanager
 def _only_a_hint() -> "Iterator[HfApi]":
-    """Lets a question fail whose answer would only help with another error."""
+    """Suppresses errors of requests that only improve a hint."""
     import huggingface_hub
 
     with contextlib.suppress(Exception), impatient():
@@ -177,7 +176,7 @@ def _only_a_hint() -> "Iterator[HfApi]":
 
 
 def from_library(error: BaseException) -> bool:
-    """Tells whether an error was raised where a library reads an answer, not in this program."""
+    """Whether a library raised an error while reading a response."""
     packages = []
     trace = error.__traceback__
     while trace is not None:
@@ -187,7 +186,6 @@ def from_library(error: BaseException) -> bool:
     return bool({"huggingface_hub", "httpx2", "httpcore2", "h11"} & {*packages[own : own + 1]})
 
 
-def first_line(error: BaseException) -> str:
-    """Returns the first line of an error, without what addresses may carry of secrets."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return re.sub(r"://[^/@\s]*@", "://", re.sub(r"\?[^\s'\"]*", "", line))
+def public_line(error: BaseException) -> str:
+    """Returns the first line of an error, without secrets in URLs."""
+    return re.sub(r"://[^/@\s]*@", "://", re.sub(r"\?[^\s'\"]*", "", reason_of(error)))

@@ -1,8 +1,8 @@
-"""Looks at the hub cache before huggingface_hub opens it: another user may have filled it.
+"""Validates the hub cache before huggingface_hub reads it, as others may have written it.
 
-The library follows links, waits at pipes, and believes what is in `refs` and `trees`. Here a cached
-model is a few folders of ordinary files, and links between them only. Whoever may write the cache
-can still change it afterwards; contents are compared with their hashes in any case.
+The library follows links, waits for pipes, and trusts the content of `refs` and `trees`. Here a
+cached model must consist of regular files and links between them. The cache may still change
+afterwards; contents are compared with their hashes in any case.
 """
 
 import errno
@@ -22,30 +22,19 @@ _FOLDERS = ("blobs", "refs", "snapshots", "trees")
 
 
 class CachedModel:
-    """A model's folder in the hub cache, which need not be there.
-
-    Args:
-        cache: The hub cache.
-        model_id: Of a hub.
-
-    Attributes:
-        cache: The hub cache.
-        folder: The model's.
-    """
+    """A model's folder in the hub cache, which may not exist."""
 
     def __init__(self, cache: Path, model_id: str) -> None:
         self.cache = cache.expanduser().resolve()
         self.folder = self.cache / f"models--{model_id.replace('/', '--')}"
 
     def snapshot(self, commit: str) -> Path:
-        """Returns the folder of a commit."""
         return self.folder / "snapshots" / commit
 
     def check(self) -> None:
-        """Checks that nothing leads out of the cache, and that everything is a file or a folder.
+        """Checks that there are only files and folders, and that no link leaves the cache.
 
-        Raises:
-            SourceError: Something is another kind of thing, or cannot be looked at.
+        Raises SourceError if there is another kind of entry, or one that cannot be read.
         """
         locks = self.cache / ".locks"
         try:
@@ -68,11 +57,7 @@ class CachedModel:
             ) from error
 
     def commit(self, revision: str) -> str | None:
-        """Returns the commit that a revision was when it was fetched; None when it never was.
-
-        Raises:
-            SourceError: The note of it is damaged.
-        """
+        """Returns the cached commit of a revision, or None; raises SourceError if it is damaged."""
         if COMMIT.fullmatch(revision):
             return revision if self.snapshot(revision).is_dir() else None
         reference = self.folder / "refs" / revision
@@ -82,16 +67,16 @@ class CachedModel:
             text = stream.read(100).decode("ascii", "replace").strip()
         if not COMMIT.fullmatch(text):
             raise SourceError(
-                f"{reference} in the hub cache is damaged: it names no commit",
+                f"{reference} in the hub cache is damaged: it is not a commit",
                 "remove it and run once without --offline",
             )
         return text if self.snapshot(text).is_dir() else None
 
     def note(self, revision: str | None, commit: str) -> None:
-        """Lets a later `--offline` run find the commit by its branch or tag.
+        """Writes a reference, by which a later `--offline` run finds the commit.
 
-        snapshot_download writes that reference only when it is asked by name, and it was asked by
-        commit so that all files are of one.
+        snapshot_download writes it only for downloads by name, but ours are by commit, so that all
+        files are of the same one.
         """
         if revision is not None and COMMIT.fullmatch(revision):
             return
@@ -104,10 +89,9 @@ class CachedModel:
         temporary.replace(reference)
 
     def listing(self, commit: str) -> Mapping[str, Announced] | None:
-        """Returns the files of a commit by name, as the hub listed them; None without a listing.
+        """Returns the files of a commit by name, as listed by the hub; None without listing.
 
-        Raises:
-            SourceError: The listing is damaged.
+        Raises SourceError if the listing is damaged.
         """
         path = self.folder / "trees" / f"{commit}.json"
         try:
@@ -126,7 +110,6 @@ class CachedModel:
             ) from error
 
     def drop_listing(self, commit: str) -> None:
-        """Removes a listing, so that it is fetched again."""
         (self.folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
 
     def _check_below(self, folder: Path) -> None:
@@ -140,15 +123,15 @@ class CachedModel:
 
     def _check_folder(self, folder: Path) -> None:
         if os.path.lexists(folder) and not stat.S_ISDIR(folder.lstat().st_mode):
-            raise self._refusal(folder, "no folder")
+            raise self._refusal(folder, "not a folder")
 
     def _check_file(self, path: Path) -> None:
         mode = path.lstat().st_mode
         if stat.S_ISREG(mode):
             return
         if not stat.S_ISLNK(mode):
-            raise self._refusal(path, "no ordinary file")
-        # Snapshots are links to blobs, and those may be links to blobs that models share.
+            raise self._refusal(path, "not a regular file")
+        # Snapshots are links to blobs, which may be links to blobs that models share.
         below = path.relative_to(self.cache).parts[1:2]
         target = Path(os.path.realpath(path))
         homes = (self.folder / "blobs", self.cache / "blobs")
@@ -157,13 +140,13 @@ class CachedModel:
         ):
             raise self._refusal(path, f"a link to {target}")
         if target.exists() and not target.is_file():
-            raise self._refusal(path, f"a link to {target}, which is no ordinary file")
+            raise self._refusal(path, f"a link to {target}, which is not a regular file")
 
     def _refusal(self, path: Path, what: str) -> SourceError:
         return SourceError(
-            f"{path} in the hub cache is {what}, which huggingface_hub never makes",
-            f"remove {self.folder if path.is_relative_to(self.folder) else path}, which is fetched "
-            "again, or choose another --cache_dir",
+            f"{path} in the hub cache is {what}, which huggingface_hub never creates",
+            f"remove {self.folder if path.is_relative_to(self.folder) else path} (it is fetched "
+            "again), or choose another --cache_dir",
         )
 
 
@@ -175,20 +158,16 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _listing(value: object) -> dict[str, Announced]:
-    """Reads a listing as huggingface_hub writes it: huggingface_hub/_tree_cache.py.
-
-    Raises:
-        ValueError: It has another form.
-    """
+    """Parses a listing as huggingface_hub/_tree_cache.py writes it; raises ValueError."""
     if not isinstance(value, dict) or value.get("format_version") != 1:
-        raise ValueError("no listing")
+        raise ValueError("not a listing")
     entries = value.get("files")
     if not isinstance(entries, dict) or len(entries) > LISTING_ENTRIES:
-        raise ValueError("no listing")
+        raise ValueError("not a listing")
     files = {}
     for name, entry in entries.items():
         if not is_file_name(name) or not isinstance(entry, dict):
-            raise ValueError("no name of a file")
+            raise ValueError("not a file name")
         lfs = None
         if entry.get("lfs_sha256") is not None:
             lfs = {"oid": entry["lfs_sha256"], "size": entry.get("lfs_size")}
@@ -201,7 +180,7 @@ def _listing(value: object) -> dict[str, Announced]:
 
 
 def announced(size: int, blob_id: str, sha256: str | None) -> Announced:
-    """Returns what a listing says of a file, by the hash that its ETag has."""
+    """Returns the size of a listed file, and the hash in its ETag."""
     digest = sha256 or blob_id
-    assert CONTENT_ID.fullmatch(digest), "listings are looked at when they come"
+    assert CONTENT_ID.fullmatch(digest), "listings are validated earlier"
     return Announced(size=size, content_id=digest)

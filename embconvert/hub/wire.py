@@ -1,7 +1,7 @@
-"""Connections and bodies with an end: what comes too slowly or has no end is cut off.
+"""Limits of time and size for connections and response bodies.
 
-The HTTP library has a limit for each read only. Below it, a connection that trickles is cut off
-whatever part of an answer it trickles; above it, a body that is larger than it may be.
+The HTTP library has a limit only for each read. Here slow connections are closed, in whatever part
+of a response they are slow, and bodies must not exceed their size.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from embconvert.hub.limits import Clock
 if TYPE_CHECKING:
     import httpx2
 
-_ENDLESS_HINT = "check HF_ENDPOINT and the proxy: no Hugging Face hub answers like that"
+_ENDLESS_HINT = "check HF_ENDPOINT and the proxy: a Hugging Face hub does not respond like that"
 
 
 def limit_connections(transport: Any, patience_s: float) -> Any:
-    """Makes a transport of the HTTP library's cut off what trickles; returns it."""
+    """Makes a transport of the HTTP library close slow connections; returns it."""
     import httpcore2
 
     class Backend(httpcore2.NetworkBackend):
@@ -32,7 +32,7 @@ def limit_connections(transport: Any, patience_s: float) -> Any:
             self._inner.sleep(seconds)
 
     class Stream(httpcore2.NetworkStream):
-        """A connection; whoever writes begins a request, and the clock of its answer."""
+        """A connection; each write starts a request, and the clock of its response."""
 
         def __init__(self, inner: httpcore2.NetworkStream) -> None:
             self._inner = inner
@@ -51,7 +51,8 @@ def limit_connections(transport: Any, patience_s: float) -> Any:
             self._head_bytes_left -= len(data)
             if self._head_bytes_left < 0:
                 raise NetworkError(
-                    f"the hub sends over {limits.HEAD_BYTES >> 10} KiB before an answer begins",
+                    f"the hub sends more than {limits.HEAD_BYTES >> 10} KiB before the body of a "
+                    "response",
                     _ENDLESS_HINT,
                 )
             return data
@@ -69,27 +70,20 @@ def limit_connections(transport: Any, patience_s: float) -> Any:
         def get_extra_info(self, info: str) -> Any:
             return self._inner.get_extra_info(info)
 
-    # No parameter of the transport's leads there.
+    # The transport has no parameter for it.
     transport._pool._network_backend = Backend(transport._pool._network_backend)
     return transport
 
 
 def head_ended(response: "httpx2.Response") -> None:
-    """Tells the connection that what comes from here on is a body."""
+    """Tells the connection that the body of a response follows."""
     ended = getattr(response.extensions.get("network_stream"), "head_ended", None)
     if ended is not None:
         ended()
 
 
 def limited(stream: Any, most_bytes: int, what: str, clock: Clock) -> "httpx2.SyncByteStream":
-    """Returns a body that ends with NetworkError where it is too large or too slow.
-
-    Args:
-        stream: The body.
-        most_bytes: That it may have.
-        what: It is, for the error.
-        clock: Of all tries to get it.
-    """
+    """Returns a body that raises NetworkError if it is too large or, in all attempts, too slow."""
     import httpx2
 
     class Limited(httpx2.SyncByteStream):
@@ -99,8 +93,7 @@ def limited(stream: Any, most_bytes: int, what: str, clock: Clock) -> "httpx2.Sy
                 received += len(part)
                 if received > most_bytes:
                     raise NetworkError(
-                        f"{what} has more than the {most_bytes} bytes that it may have",
-                        _ENDLESS_HINT,
+                        f"{what} has more than the allowed {most_bytes} bytes", _ENDLESS_HINT
                     )
                 clock.add(len(part))
                 yield part

@@ -1,20 +1,19 @@
-"""What must be known of an architecture, read from its config.json by the field's synonyms.
+"""The sizes of an architecture, read from config.json by their usual names.
 
-Data, not branches: no architecture is named here, so one that transformers adds tomorrow goes
-through the same path.
+No architecture is named here, so that new ones of transformers take the same path.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# The names by which transformers' configurations call the same thing (their `attribute_map`s).
+# Synonyms in transformers' configurations (their `attribute_map`s).
 _HIDDEN_SIZE = ("hidden_size", "d_model", "dim", "n_embd", "hidden_dim")
 _NUM_HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "encoder_attention_heads")
 _NUM_LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "encoder_layers")
 _MAX_POSITIONS = ("max_position_embeddings", "n_positions")
 
-#: What ONNX Runtime calls an attention that it has fused.
+#: ONNX Runtime's fused attention operators.
 FUSED_ATTENTION = (
     "Attention",
     "com.microsoft.Attention",
@@ -28,21 +27,13 @@ FUSED_ATTENTION = (
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The figures of a transformer that graph optimization needs.
-
-    Attributes:
-        model_type: transformers' name of the architecture.
-        hidden_size: Width of a token vector; None when the config names none.
-        num_heads: Attention heads of a layer; None when the config names none.
-        num_layers: Transformer layers; None when the config names none.
-        max_positions: Positions that the model knows; None when unlimited or not named.
-    """
+    """Sizes of a transformer; None if config.json lacks them."""
 
     model_type: str
-    hidden_size: int | None
-    num_heads: int | None
-    num_layers: int | None
-    max_positions: int | None
+    hidden_size: int | None = None
+    num_heads: int | None = None
+    num_layers: int | None = None
+    max_positions: int | None = None
 
 
 def _positive_int(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
@@ -53,24 +44,28 @@ def _positive_int(config: Mapping[str, Any], names: tuple[str, ...]) -> int | No
     return None
 
 
-def read_architecture(config: Mapping[str, Any]) -> Architecture:
-    """Reads the figures out of a parsed config.json.
+def text_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns a parsed config.json with the settings of the model that reads text.
 
-    Args:
-        config: The parsed file; a multi-modal model keeps its text model under `text_config`.
-
-    Raises:
-        ValueError: There is no model_type.
+    Models of several inputs have those in `text_config`, which may be part of another one.
     """
+    for key in ("vlm_config", "text_config"):
+        part = config.get(key)
+        if isinstance(part, Mapping):
+            config = {**config, **part}
+    return config
+
+
+def read_architecture(config: Mapping[str, Any]) -> Architecture:
+    """Reads a parsed config.json; raises ValueError without `model_type`."""
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise ValueError("config.json has no model_type")
-    text_config = config.get("text_config")
-    figures = config if not isinstance(text_config, Mapping) else {**config, **text_config}
+    sizes = text_settings(config)
     return Architecture(
         model_type=model_type,
-        hidden_size=_positive_int(figures, _HIDDEN_SIZE),
-        num_heads=_positive_int(figures, _NUM_HEADS),
-        num_layers=_positive_int(figures, _NUM_LAYERS),
-        max_positions=_positive_int(figures, _MAX_POSITIONS),
+        hidden_size=_positive_int(sizes, _HIDDEN_SIZE),
+        num_heads=_positive_int(sizes, _NUM_HEADS),
+        num_layers=_positive_int(sizes, _NUM_LAYERS),
+        max_positions=_positive_int(sizes, _MAX_POSITIONS),
     )

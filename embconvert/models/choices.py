@@ -1,16 +1,15 @@
-"""What a user can choose from: closed sets of values, with what belongs to each."""
+"""The closed sets of values that a user can choose from."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from types import MappingProxyType
 
 from embconvert.errors import UsageError
 
 
 class Command(StrEnum):
-    """A verb of the command line."""
+    """A conversion command."""
 
     EXPORT = "export"
     OPTIMIZE = "optimize"
@@ -19,11 +18,12 @@ class Command(StrEnum):
 
 
 class Precision(StrEnum):
-    """The number format of a graph's weights, as its file name says it."""
+    """The number format of a graph's weights; the values are part of file names."""
 
     FLOAT32 = "Float32"
     Q8 = "Q8"
     Q4 = "Q4"
+    Q4F16 = "Q4F16"
     QINT8 = "QInt8"
     QUINT8 = "QUInt8"
     FLOAT16 = "Float16"
@@ -31,28 +31,51 @@ class Precision(StrEnum):
     QFLOAT8 = "QFLOAT8E4M3FN"
 
 
-#: The precisions that `--quantize` makes.
+#: The values of `--quantize`.
 QUANTIZED_PRECISIONS = tuple(p for p in Precision if p is not Precision.FLOAT32)
 
 
-class Recipe(StrEnum):
-    """A way to lose less by a quantization, off or on by name."""
+#: What other programs call precisions, in lower case and with underscores. There is no bf16: it
+#: has another range than Float16.
+PRECISION_SYNONYMS: Mapping[str, Precision] = {
+    "int8": Precision.QINT8, "i8": Precision.QINT8,
+    "uint8": Precision.QUINT8, "u8": Precision.QUINT8,
+    "fp16": Precision.FLOAT16, "f16": Precision.FLOAT16, "half": Precision.FLOAT16,
+    "int4": Precision.Q4, "i4": Precision.Q4, "4bit": Precision.Q4,
+    "int8_static": Precision.QINT8_STATIC, "static_int8": Precision.QINT8_STATIC,
+    "fp8": Precision.QFLOAT8, "float8": Precision.QFLOAT8, "float8_e4m3fn": Precision.QFLOAT8,
+    "fp32": Precision.FLOAT32, "f32": Precision.FLOAT32,
+}  # fmt: skip
 
-    #: Weights not rounded yet make good what rounding the others costs.
+
+#: Those whose activations are half floats, which overflow at 65,504.
+HALF_PRECISIONS = (Precision.FLOAT16, Precision.Q4F16)
+
+
+#: The bits of weights of the blockwise precisions.
+BLOCK_BITS: Mapping[Precision, int] = {Precision.Q8: 8, Precision.Q4: 4, Precision.Q4F16: 4}
+
+
+class Recipe(StrEnum):
+    """A technique that reduces quantization error."""
+
+    #: Weights not yet rounded compensate for the error of those already rounded.
     GPTQ = "gptq"
-    #: The products that rounding moves farthest get more bits: 8 of Q4, float32 of 8-bit integers.
+    #: The products most sensitive to rounding get more bits: 8 in Q4, float32 in 8-bit precisions.
     MIXED = "mixed"
-    #: Each token's activations have a scale of their own.
+    #: One activation scale per token.
     TOKEN_SCALES = "token_scales"
-    #: Channels that are large everywhere are made smaller, and their weights larger.
+    #: Channels that are large for every token are scaled down, and their weights up.
     SMOOTH = "smooth"
-    #: Each row of the embedding table has a scale of its own.
+    #: One scale per row of the embedding table.
     ROW_TABLE = "row_table"
-    #: Biases make good how rounding shifts a product's mean result.
+    #: Biases compensate for the shift of a product's mean result by rounding.
     BIAS_CORRECTION = "bias_correction"
-    #: A weight's scale leaves its largest values out where that moves results less.
+    #: A weight's scale excludes its largest values if that reduces the error.
     CLIP = "clip"
-    #: The few channels that dwarf all others are multiplied apart, in float32.
+    #: The middle of each channel's range is subtracted, and given back in the bias.
+    SHIFT = "shift"
+    #: The few outlier channels are multiplied separately, in float32.
     SPLIT = "split"
 
 
@@ -60,24 +83,25 @@ _INTEGER_RECIPES = (
     Recipe.SMOOTH, Recipe.SPLIT, Recipe.CLIP, Recipe.GPTQ, Recipe.BIAS_CORRECTION,
     Recipe.ROW_TABLE, Recipe.MIXED,
 )  # fmt: skip
-_DYNAMIC_RECIPES = (Recipe.TOKEN_SCALES, *_INTEGER_RECIPES)
+_DYNAMIC_RECIPES = (Recipe.TOKEN_SCALES, Recipe.SHIFT, *_INTEGER_RECIPES)
 _DYNAMIC_DEFAULT = (
-    Recipe.TOKEN_SCALES, Recipe.SMOOTH, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE,
+    Recipe.TOKEN_SCALES, Recipe.SHIFT, Recipe.SMOOTH, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE,
 )  # fmt: skip
-#: What each precision knows.
-RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
-    {
-        Precision.Q8: (Recipe.SMOOTH, Recipe.SPLIT),
-        Precision.Q4: (Recipe.SMOOTH, Recipe.SPLIT, Recipe.GPTQ, Recipe.MIXED),
-        Precision.QINT8: _DYNAMIC_RECIPES,
-        Precision.QUINT8: _DYNAMIC_RECIPES,
-        Precision.QINT8_STATIC: _INTEGER_RECIPES,
-    }
-)
+_4_BIT_RECIPES = (Recipe.SMOOTH, Recipe.SPLIT, Recipe.GPTQ, Recipe.MIXED)
+_4_BIT_DEFAULT = (Recipe.SPLIT, Recipe.GPTQ, Recipe.MIXED)
+#: The recipes that each precision supports.
+RECIPES: Mapping[Precision, tuple[Recipe, ...]] = {
+    Precision.Q8: (Recipe.SMOOTH, Recipe.SPLIT),
+    Precision.Q4: _4_BIT_RECIPES,
+    Precision.Q4F16: _4_BIT_RECIPES,
+    Precision.QINT8: _DYNAMIC_RECIPES,
+    Precision.QUINT8: _DYNAMIC_RECIPES,
+    Precision.QINT8_STATIC: _INTEGER_RECIPES,
+}
 
 
 class CalibrationMethod(StrEnum):
-    """What range of values an activation of QInt8Static gets."""
+    """How the range of an activation of QInt8Static is determined."""
 
     MINMAX = "minmax"
     ENTROPY = "entropy"
@@ -85,42 +109,38 @@ class CalibrationMethod(StrEnum):
 
 
 class QuantFormat(StrEnum):
-    """How a QInt8Static graph says that it is quantized."""
+    """The ONNX format of a QInt8Static graph."""
 
-    #: Plain operators between QuantizeLinear and DequantizeLinear, for runtimes to fuse.
+    #: Standard operators between QuantizeLinear and DequantizeLinear, which runtimes fuse.
     QDQ = "QDQ"
-    #: Operators of integers.
+    #: Integer operators.
     QOPERATOR = "QOperator"
 
 
-#: What is on by default: what is worth its price, by docs/quality.md. GPTQ takes many times as
-#: long as the rest for a thousandth of cosine; split channels cost QInt8 a tenth of its speed, and
-#: QInt8Static, which gains most, little.
-DEFAULT_RECIPES: Mapping[Precision, tuple[Recipe, ...]] = MappingProxyType(
-    {
-        Precision.Q8: (Recipe.SMOOTH,),
-        Precision.Q4: (Recipe.SPLIT, Recipe.GPTQ, Recipe.MIXED),
-        Precision.QINT8: _DYNAMIC_DEFAULT,
-        Precision.QUINT8: _DYNAMIC_DEFAULT,
-        Precision.QINT8_STATIC: (
-            Recipe.SMOOTH, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE,
-        ),
-    }
-)  # fmt: skip
+#: The recommended set, measured in docs/quality.md. GPTQ takes many times as long as the rest for a
+#: thousandth of cosine; `split` costs QInt8 a tenth of its speed, and QInt8Static, which gains
+#: most, little.
+DEFAULT_RECIPES: Mapping[Precision, tuple[Recipe, ...]] = {
+    Precision.Q8: (Recipe.SMOOTH,),
+    Precision.Q4: _4_BIT_DEFAULT,
+    Precision.Q4F16: _4_BIT_DEFAULT,
+    Precision.QINT8: _DYNAMIC_DEFAULT,
+    Precision.QUINT8: _DYNAMIC_DEFAULT,
+    Precision.QINT8_STATIC: (
+        Recipe.SMOOTH, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeOptions:
-    """How one file is quantized, beside its precision.
+    """How one file is quantized, apart from its precision.
 
     Attributes:
-        per_channel: One weight scale a channel rather than one a tensor.
-        reduce_range: 7-bit weights: x86 without VNNI adds two products in 16 bits, which 8-bit
-            weights overflow.
-        recipes: What is on.
-        table_bits: Of the token table of a blockwise precision; None means the precision's own.
-        calibration_method: Of static quantization.
-        quant_format: Likewise.
+        per_channel: One weight scale per channel instead of per tensor.
+        reduce_range: Limit each pair of weights to what fits into 16 bits, in which x86 without
+            VNNI adds two products.
+        table_bits: Of the embedding table of a blockwise precision; None means the precision's own.
     """
 
     per_channel: bool = True
@@ -133,12 +153,12 @@ class QuantizeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MaxSize:
-    """The most that a file may take.
+    """A file size limit.
 
     Attributes:
         text: As the user wrote it.
-        size_bytes: In bytes; None when it is a share.
-        share: Of float32's size; None when it is in bytes.
+        size_bytes: None if it is a share.
+        share: Of the float32 size; None if it is in bytes.
     """
 
     text: str
@@ -146,7 +166,6 @@ class MaxSize:
     share: float | None = None
 
     def in_bytes(self, float32_bytes: int) -> int:
-        """Returns it in bytes."""
         return (
             int((self.share or 0) * float32_bytes) if self.size_bytes is None else self.size_bytes
         )
@@ -162,7 +181,7 @@ class OptimizationLevel(IntEnum):
 
 
 class PoolingMode(StrEnum):
-    """sentence-transformers' ways to make one vector of many token vectors."""
+    """How sentence-transformers pools token vectors."""
 
     MEAN = "mean"
     CLS = "cls"
@@ -173,7 +192,7 @@ class PoolingMode(StrEnum):
 
 
 class Layout(StrEnum):
-    """How the published folder looks; layouts.py has the rules of each."""
+    """The layout of the published folder; the rules are in `manifest/layouts.py`."""
 
     HUB = "hub"
     NIXIESEARCH = "nixiesearch"
@@ -181,44 +200,112 @@ class Layout(StrEnum):
     FASTEMBED = "fastembed"
     TEI = "tei"
     VESPA = "vespa"
+    LANGCHAIN4J = "langchain4j"
+    SPRINGAI = "springai"
+    OPENSEARCH = "opensearch"
+    SEMANTICKERNEL = "semantickernel"
+    CHROMA = "chroma"
+    MILVUS = "milvus"
     SINGLEFILE = "singlefile"
+    OPENVINO = "openvino"
+
+
+class Operators(StrEnum):
+    """The operators that published graphs may have."""
+
+    #: Also ONNX Runtime's own ones, which are faster.
+    ANY = "any"
+    #: Only those of ONNX itself.
+    STANDARD = "standard"
 
 
 class Output(StrEnum):
-    """What a graph gives."""
+    """The outputs of a graph; `models/kinds/` has those of each kind of model."""
 
-    #: last_hidden_state, then sentence_embedding.
+    #: Those that a kind usually has, such as last_hidden_state, then sentence_embedding.
     BOTH = "both"
     #: sentence_embedding alone.
     SENTENCE = "sentence"
+    #: The logits of each token, which programs pool themselves.
+    LOGITS = "logits"
 
 
-#: Opsets that the tracing exporter writes and that the pinned ONNX Runtime runs:
-#: LayerNormalization came with 17, torch's tracing exporter ends at 20.
+#: The input that some clients never send, and others always.
+TOKEN_TYPES = "token_type_ids"
+
+
+#: Where each text of a batch begins in the row of all tokens.
+OFFSETS = "offsets"
+
+
+class Inputs(StrEnum):
+    """The inputs that a client sends."""
+
+    IDS_AND_MASK = "input_ids,attention_mask"
+    WITH_TYPES = f"input_ids,attention_mask,{TOKEN_TYPES}"
+    #: All tokens of a batch in one row, and where each text begins, as model2vec's export has it.
+    IN_A_ROW = f"input_ids,{OFFSETS}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In order."""
+        return tuple(self.value.split(","))
+
+
+class OutputPrecision(StrEnum):
+    """The number format of embeddings; the values are sentence-transformers' (`precision`)."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+    UINT8 = "uint8"
+    #: Bits in bytes from -128 to 127.
+    BINARY = "binary"
+    #: Bits in bytes from 0 to 255.
+    UBINARY = "ubinary"
+
+    @property
+    def is_bits(self) -> bool:
+        return self in (OutputPrecision.BINARY, OutputPrecision.UBINARY)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it needs each component's range."""
+        return self in (OutputPrecision.INT8, OutputPrecision.UINT8)
+
+    @property
+    def dtype(self) -> str:
+        """Numpy's name of the integers."""
+        signed = self in (OutputPrecision.INT8, OutputPrecision.BINARY)
+        return "int8" if signed else "uint8"
+
+
+#: The lowest and the highest value of each component of an embedding.
+Ranges = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+#: Opsets that the tracing exporter writes: LayerNormalization was added in 17, and torch's tracing
+#: exporter supports at most 20.
 OPSETS = range(17, 21)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """What the user changes on a model's way from token vectors to an embedding.
-
-    Attributes:
-        pooling: In place of the model's own; None keeps it.
-        normalize: End in a Normalize module, whether or not the model has one.
-        dimensions: Cut embeddings after so many components and normalize them; None keeps all.
-    """
+    """What the user changes between token vectors and embedding; see `Request`."""
 
     pooling: PoolingMode | None = None
     normalize: bool = False
     dimensions: int | None = None
+    output: Output = Output.BOTH
+    output_precision: OutputPrecision = OutputPrecision.FLOAT32
+    output_ranges: Ranges | None = None
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Returns the known word that `word` most resembles, or None when none is close."""
+    """Returns the known word most similar to `word`, or None if none is close."""
     by_lowercase = {k.lower(): k for k in known}
     if word.lower() in by_lowercase:
         return by_lowercase[word.lower()]
-    # A short word is near a long one that contains it: int8 -> QInt8.
+    # A short word matches a long one that contains it: int8 -> QInt8.
     containing = [k for low, k in by_lowercase.items() if len(word) > 2 and word.lower() in low]
     if containing:
         return min(containing, key=len)
@@ -227,9 +314,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_value(what: str, value: str, known: Iterable[str]) -> UsageError:
-    """Returns the error for a value outside a closed set, with the nearest one suggested."""
+    """Returns the error for a value outside a closed set; its hint suggests the nearest one."""
     known = list(known)
     suggestion = nearest(value, known)
     choices = f"{what} can be {', '.join(known)}"
     hint = f"did you mean {suggestion}? {choices}" if suggestion else choices
-    return UsageError(f"{what} {value!r} is not known", hint)
+    return UsageError(f"{what} {value!r} is unknown", hint)

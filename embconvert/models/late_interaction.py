@@ -1,4 +1,4 @@
-"""How a late-interaction model reads queries and documents, and which token vectors count."""
+"""How a late-interaction model reads queries and documents, and which token vectors are scored."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,13 +10,14 @@ from embconvert.models.constraints import Count, Positive, Record, Text
 
 @dataclass(frozen=True, kw_only=True)
 class Expansion(Record):
-    """How short queries are filled up: ColBERT's trick, by which a model adds words of its own.
+    """How short queries are padded with tokens whose vectors are scored (ColBERT's expansion).
 
     Attributes:
-        length: Tokens that a query has at least.
-        token_id: What it is filled up with.
-        attend: Whether the transformer sees them (attention mask 1); their vectors count anyhow.
-        fixed: Whether longer queries are cut to the length.
+        length: Minimum number of tokens of a query.
+        token_id: The padding token.
+        attend: Whether the transformer attends to the padding (attention mask 1); it is scored in
+            any case.
+        fixed: Whether longer queries are truncated to the length.
     """
 
     length: Positive
@@ -27,16 +28,16 @@ class Expansion(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class LateInteraction(Record):
-    """What a program must do beside running the graph, for what sentence-transformers gives.
+    """What a program must do outside the graph to get sentence-transformers' result.
 
     Attributes:
-        query_prompt: Goes before a query's text.
-        document_prompt: Goes before a document's text.
-        query_length: Tokens after which a query is cut; None for the model's usual limit.
-        document_length: Likewise for a document.
-        expansion: How queries are filled up; None when they are not.
-        skipped_ids: Tokens whose vectors do not count.
-        skipped_in: In what they do not count: "query", "document" or both.
+        query_prompt: Prefix of a query's text.
+        document_prompt: Prefix of a document's text.
+        query_length: Maximum number of tokens of a query; None means the model's limit.
+        document_length: Maximum number of tokens of a document; None means the model's limit.
+        expansion: How queries are expanded; None if they are not.
+        skipped_ids: Tokens that are not scored.
+        skipped_in: Where they are not scored: "query", "document" or both.
     """
 
     query_prompt: Text
@@ -48,17 +49,12 @@ class LateInteraction(Record):
     skipped_in: Annotated[tuple[Literal["query", "document"], ...], MaxLen(2)]
 
     def prompt(self, *, query: bool) -> str:
-        """Returns what goes before a text."""
         return self.query_prompt if query else self.document_prompt
 
     def limit(self, usual: int | None, *, query: bool) -> int | None:
-        """Returns the tokens after which a text is cut.
+        """Returns the maximum number of tokens; `usual` is the model's limit.
 
         Source: sentence_transformers.base.modules.transformer.Transformer.preprocess (6.2).
-
-        Args:
-            usual: The model's limit.
-            query: Whether it is a query.
         """
         if not query:
             return self.document_length or usual

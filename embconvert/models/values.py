@@ -1,16 +1,19 @@
-"""The values that flow from one stage to the next; every stage returns a new one."""
+"""The values that flow between stages."""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-from annotated_types import MaxLen
+from annotated_types import MaxLen, MinLen
 
-from embconvert.models.architectures import Architecture
+from embconvert.models.adapters import AdapterChoice, LoraSettings
+from embconvert.models.architectures import Architecture, text_settings
 from embconvert.models.choices import OptimizationLevel, Precision
 from embconvert.models.constraints import (
+    Commit,
     Count,
     Identifier,
     Name,
@@ -21,20 +24,24 @@ from embconvert.models.constraints import (
     Size,
     Text,
 )
-from embconvert.models.kinds import Kind
+from embconvert.models.forms import FileForm, PaddingRecord
+from embconvert.models.kinds import HEAD_FILES, KINDS, Kind
+from embconvert.models.other_inputs import other_inputs
+from embconvert.models.reranker_templates import NextToken
+from embconvert.models.routes import RoutedChain
 
-#: Weights above this go to a file of their own; protobuf's limit is 2 GiB for the whole message.
+#: Larger weights go to a separate file; protobuf's limit is 2 GiB for the whole message.
 EXTERNAL_DATA_THRESHOLD_BYTES = 2**31 - 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord(Record):
-    """One file of the source or of the output.
+    """A file of the source or of the output.
 
     Attributes:
         path: Relative to its folder, with forward slashes.
-        sha256: Hex digest of the content.
-        size_bytes: Length of the content.
+        sha256: Of the content, in hex.
+        size_bytes: Of the content.
     """
 
     path: RelativePath
@@ -44,13 +51,13 @@ class FileRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCard(Record):
-    """What the source's model card says that goes with the model wherever it goes.
+    """The parts of the source's model card that are passed on.
 
     Attributes:
-        license: An identifier of the hub's, as "apache-2.0"; None when the card names none.
-        license_name: Of a licence that is "other".
-        license_link: Where that one can be read.
-        languages: As the card names them.
+        license: A license identifier of the hub, such as "apache-2.0"; None if the card has none.
+        license_name: If the license is "other".
+        license_link: If the license is "other".
+        languages: As in the card.
     """
 
     license: Name | None = None
@@ -60,24 +67,80 @@ class SourceCard(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdapterRecord(Record):
+    """An adapter that is merged, in the manifest.
+
+    Attributes:
+        adapter: A hub id; of a local folder, `./` and its name; or the name of a folder of the
+            model's own files.
+        revision: The hub's commit; None for a local folder, and for one of the model's own.
+        weight: Factor of what it adds.
+        is_model: Whether it was given as `--model_id`, and named the base model.
+        card: From its model card.
+        files: Its settings and tensors.
+    """
+
+    adapter: Text
+    revision: Commit | None
+    weight: float = 1.0
+    is_model: bool = False
+    card: SourceCard = SourceCard()
+    files: Annotated[tuple[FileRecord, ...], MaxLen(10), MinLen(1)]
+
+    @property
+    def choice(self) -> AdapterChoice:
+        """Returns it as a value of `--adapter`; one of the model's own by its folder's name."""
+        is_own = self.revision is None and not self.adapter.startswith("./")
+        name = self.adapter.rpartition("/")[2] if is_own else self.adapter
+        return AdapterChoice(name=name, revision=self.revision, weight=self.weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedAdapter:
+    """An adapter with its files on disk and checked."""
+
+    record: AdapterRecord
+    weights: Path
+    settings: LoraSettings
+
+
+#: The module of StaticForm.TOKEN_WEIGHTS.
+TOKEN_WEIGHTS = "SparseStaticEmbedding"
+
+
+class StaticForm(StrEnum):
+    """How a model of static embeddings, a table without a transformer, is stored."""
+
+    #: The module StaticEmbedding.
+    SENTENCE_TRANSFORMERS = "sentence-transformers"
+    #: That library's own format, such as potion's.
+    MODEL2VEC = "model2vec"
+    #: One weight per token instead of a vector.
+    TOKEN_WEIGHTS = "token weights"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResolvedModel:
-    """A source pinned to one revision, its files on disk and checked.
+    """A source pinned to one revision, with its files on disk and checked.
 
     Attributes:
         model_id: As the user gave it.
         revision: The hub's commit; None for a local folder.
-        folder: Where the files are.
         files: Every file that the conversion may read.
-        config: The model's config.json.
-        architecture: What the graph optimizer must know.
-        max_seq_length: Tokens after which sentence-transformers truncates; None when it doesn't.
-        has_modules: Whether the source says itself how it pools (modules.json).
-        parameters: How many numbers its weights are.
-        card: What its model card says; no part of the digest, for it changes no graph.
-        settings: What the libraries are given of each settings file, by its path; None for a model
-            that may run code of its own, whose files they read themselves.
-        unknown_settings: Keys of those files that were left out because nobody knows them.
-        kind: What it is converted as.
+        architecture: For the graph optimizer.
+        max_seq_length: sentence-transformers truncates texts to so many tokens; None if it does
+            not.
+        modules: Class names of the modules that its files define (modules.json).
+        parameters: Number of parameters, without those of parts that read no text.
+        card: Not part of the digest, because it changes no graph.
+        settings: The content of each settings file that the libraries get, by path; None for a
+            model that may run its own code, whose files they read themselves.
+        unknown_settings: Keys of those files that were dropped because they are unknown.
+        static: None for a model with a transformer.
+        routed: The chosen route of an asymmetric model; None for other models.
+        template: How a language model scores pairs, if its modules do not say so.
+        elsewhere: Where files are that are not in the folder, by path.
+        home: The base model's own folder, if `folder` is that of an adapter with modules.
     """
 
     model_id: str
@@ -87,48 +150,82 @@ class ResolvedModel:
     config: Mapping[str, Any]
     architecture: Architecture
     max_seq_length: int | None
-    has_modules: bool
+    modules: tuple[str, ...]
     parameters: int
     card: SourceCard = SourceCard()
     settings: Mapping[str, Any] | None = None
     unknown_settings: tuple[str, ...] = ()
     kind: Kind = Kind.EMBEDDING
+    static: StaticForm | None = None
+    routed: RoutedChain | None = None
+    adapters: tuple[ResolvedAdapter, ...] = ()
+    template: NextToken | None = None
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+    home: Path | None = None
+
+    def path(self, file: str) -> Path:
+        """Returns where one of its files is."""
+        return self.elsewhere.get(file, self.folder / file)
+
+    @property
+    def has_modules(self) -> bool:
+        """Whether the source defines its pooling."""
+        return bool(self.modules)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What it reads besides text, which no graph does; empty for a model of text."""
+        return other_inputs(self.config)
+
+    @property
+    def head_files(self) -> tuple[str, ...]:
+        """The files of its heads; they are converted only if its kind has heads."""
+        return tuple(file.path for file in self.files if file.path in HEAD_FILES)
+
+    @property
+    def public_id(self) -> str:
+        """The hub id, or `./` and a local folder's name, without its private path."""
+        name = (self.home or self.folder).name
+        return f"./{name}" if self.revision is None else self.model_id
 
     @property
     def flop_per_token(self) -> float:
-        """About what one token costs: a product and a sum for each weight outside of the table.
+        """Approximate FLOP per token: two for each weight outside the embedding table.
 
-        A sparse model multiplies with its table, too, for the words' logits.
+        A model with token logits multiplies by its embedding table, too.
 
         Source: https://arxiv.org/abs/2001.08361, section 2.1.
         """
-        if self.kind is Kind.SPARSE:
+        if KINDS[self.kind].has_token_logits:
             return 2.0 * self.parameters
-        rows = self.config.get("vocab_size")
+        if self.static:
+            return 2.0 * (self.architecture.hidden_size or 0)
+        rows = text_settings(self.config).get("vocab_size")
         table = rows * (self.architecture.hidden_size or 0) if isinstance(rows, int) else 0
         return 2.0 * max(self.parameters - table, 0)
 
     @property
     def wide_values(self) -> int:
-        """How many numbers its graph computes for each token where it is widest, if they are many.
-
-        That is a number for each word of the vocabulary, in a sparse model; else 0.
-        """
-        rows = self.config.get("vocab_size")
-        return rows if self.kind is Kind.SPARSE and isinstance(rows, int) else 0
+        """Values per token where the graph is widest: the vocabulary for token logits, or 0."""
+        rows = text_settings(self.config).get("vocab_size")
+        return rows if KINDS[self.kind].has_token_logits and isinstance(rows, int) else 0
 
     @property
     def digest(self) -> str:
-        """One sha256 over the names and contents of all files."""
+        """One sha256 over the names and contents of all files, and those of its adapters."""
         digest = hashlib.sha256()
         for file in sorted(self.files, key=lambda f: f.path):
             digest.update(f"{file.path}\0{file.sha256}\n".encode())
+        for adapter in self.adapters:
+            digest.update(f"adapter\0{adapter.record.weight}\n".encode())
+            for file in sorted(adapter.record.files, key=lambda f: f.path):
+                digest.update(f"{PurePosixPath(file.path).name}\0{file.sha256}\n".encode())
         return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo(Record):
-    """An input or output of a graph; a dynamic dimension is its name."""
+    """An input or output of a graph; a dynamic dimension is given by its name."""
 
     name: Text
     dtype: Identifier
@@ -140,15 +237,11 @@ class OnnxArtifact:
     """An ONNX file on disk.
 
     Attributes:
-        path: Where it is.
         sha256: Of the graph file.
         size_bytes: Of the graph file.
-        external_data: The file beside it that holds its weights, when it is over 2 GB.
-        opset: Of the default domain.
-        inputs: In order.
-        outputs: In order.
-        operators: Counts of operators, as `Domain.Name` outside ONNX's own domain.
-        min_onnxruntime: The oldest ONNX Runtime that runs it.
+        external_data: The file next to it with its weights, if they exceed 2 GB.
+        operators: Counts by operator, as `Domain.Name` outside ONNX's own domain.
+        forms: What it was derived to, one after the other; empty for a graph of another stage.
     """
 
     path: Path
@@ -160,33 +253,34 @@ class OnnxArtifact:
     outputs: tuple[TensorInfo, ...]
     operators: Mapping[str, int]
     min_onnxruntime: str
+    forms: tuple[FileForm, ...] = ()
 
     @property
     def digest(self) -> str:
-        """What identifies the model: of the graph, and of its external data where it has one."""
+        """Of the graph with its external data."""
         return self.sha256 + (self.external_data.sha256 if self.external_data else "")
 
     @property
     def total_size_bytes(self) -> int:
-        """Graph and external data together."""
+        """Of the graph and its external data."""
         return self.size_bytes + (self.external_data.size_bytes if self.external_data else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedModel:
-    """Plain ONNX, as traced."""
+    """The plain ONNX graph of the export."""
 
     artifact: OnnxArtifact
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fusion(Record):
-    """What became of one kind of operator, as attention.
+    """How many operators of one kind, such as attention, were fused.
 
     Attributes:
-        kind: Its name.
-        fused: How many are one operator.
-        left: How many are not, by the reason.
+        kind: Name of the kind.
+        fused: Number of fused operators.
+        left: Number of unfused operators, by reason.
     """
 
     kind: Name
@@ -195,20 +289,11 @@ class Fusion(Record):
 
     @property
     def found(self) -> int:
-        """How many there are."""
         return self.fused + sum(self.left.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizedModel:
-    """A fused graph.
-
-    Attributes:
-        artifact: The file.
-        level: Of the optimization.
-        fusions: What was fused and what was not, kind by kind.
-    """
-
     artifact: OnnxArtifact
     level: OptimizationLevel
     fusions: tuple[Fusion, ...] = ()
@@ -216,12 +301,10 @@ class OptimizedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptNode(Record):
-    """A node that a quantization left as it was, though it is of a kind that it changes.
+    """A node that a quantization left unchanged although it changes such operators.
 
     Attributes:
-        node: Its name.
-        operator: Its kind.
-        reason: In words.
+        operator: Its type.
     """
 
     node: Text
@@ -231,16 +314,22 @@ class KeptNode(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedModel:
-    """A graph with smaller weights.
-
-    Attributes:
-        artifact: The file.
-        level: Of the graph that it was made of.
-        precision: Of the weights.
-        kept: What was left as it was, in the graph's order.
-    """
-
     artifact: OnnxArtifact
     level: OptimizationLevel
     precision: Precision
     kept: tuple[KeptNode, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivedModel:
+    """A file derived from a graph.
+
+    Attributes:
+        beside: Further files in its folder that belong to it; paths are relative to it.
+        padding: How texts are padded to its shape; None if the shape is not fixed.
+    """
+
+    artifact: OnnxArtifact
+    beside: tuple[FileRecord, ...] = ()
+    padding: PaddingRecord | None = None
+    remarks: tuple[str, ...] = ()

@@ -1,1 +1,1 @@
-"""The source model: its files checked, then loaded in torch with its weights mapped."""
+"""The source model: its files are checked, then loaded in torch with memory-mapped weights."""

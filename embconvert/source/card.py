@@ -1,4 +1,4 @@
-"""The source's model card: its licence and its languages, which are kept."""
+"""Licence and languages from the source's model card."""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,7 @@ _MAX_LANGUAGES = 500
 def read_card(folder: Path) -> SourceCard:
     """Reads the front matter of a model's README.md.
 
-    A card that is missing or broken says nothing, and is no reason to stop: no graph depends on it.
-
-    Args:
-        folder: The model's.
+    A missing or broken card is ignored, because no graph depends on it.
     """
     metadata = _front_matter(folder / CARD_FILE)
     languages = metadata.get("language", ())
@@ -25,7 +22,7 @@ def read_card(folder: Path) -> SourceCard:
         languages = (languages,)
     if not isinstance(languages, list | tuple):
         languages = ()
-    # The hub takes a list too, of which a model with one licence has one.
+    # The hub also allows a list of licences.
     license_id = metadata.get("license")
     if isinstance(license_id, list) and len(license_id) == 1:
         license_id = license_id[0]
@@ -33,7 +30,7 @@ def read_card(folder: Path) -> SourceCard:
         license=_word(license_id),
         license_name=_word(metadata.get("license_name")),
         license_link=_word(metadata.get("license_link")),
-        # YAML takes the language `no`, Norwegian, for a boolean.
+        # YAML parses the language `no`, Norwegian, as a boolean.
         languages=tuple(
             word
             for value in languages[:_MAX_LANGUAGES]
@@ -43,14 +40,14 @@ def read_card(folder: Path) -> SourceCard:
 
 
 def _word(value: object) -> str | None:
-    """Returns a value that is one line of text, no other."""
+    """Returns a value if it is one line of text, otherwise None."""
     if not isinstance(value, str) or not value.strip() or len(value) > _MAX_WORD:
         return None
     return value.strip() if value.isprintable() else None
 
 
 def _front_matter(path: Path) -> dict[str, Any]:
-    """Returns the YAML between the first two lines of dashes; empty when there is none."""
+    """Returns the YAML between the first two lines of dashes, or {}."""
     import yaml
 
     try:

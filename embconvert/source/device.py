@@ -1,14 +1,10 @@
-"""Whether a torch device is there."""
+"""Checks for torch devices."""
 
 from embconvert.errors import UsageError
 
 
 def check_device(device: str) -> None:
-    """Refuses a torch device that this machine lacks.
-
-    Raises:
-        UsageError: It is not there.
-    """
+    """Raises UsageError if this machine does not have the torch device."""
     if device == "cpu":
         return
     import torch
@@ -20,6 +16,6 @@ def check_device(device: str) -> None:
         count = 1 if kind == "mps" else backend.device_count()
     if int(index or 0) >= count:
         raise UsageError(
-            f"--device {device} is not there: torch sees {count} {kind} devices",
+            f"--device {device} does not exist: torch finds {count} {kind} devices",
             "use --device cpu" if not count else f"use {kind}:0 to {kind}:{count - 1}",
         )

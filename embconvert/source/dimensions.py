@@ -1,4 +1,4 @@
-"""Whether a model's embeddings may be cut."""
+"""Whether a model's embeddings may be truncated."""
 
 from embconvert.errors import UsageError
 from embconvert.json_files import MAX_JSON_BYTES, read_json
@@ -7,9 +7,9 @@ from embconvert.request.records import Request
 
 
 def announces_dimensions(resolved: ResolvedModel) -> bool:
-    """Whether a model says that its embeddings may be cut, as one of Matryoshka training does.
+    """Whether a model declares support for truncation (Matryoshka training).
 
-    In its configuration (`matryoshka_dimensions`, `truncate_dim`), or on its model card.
+    It does so in its configuration (`matryoshka_dimensions`, `truncate_dim`) or on its model card.
     """
     settings = dict(resolved.config)
     for name in ("config_sentence_transformers.json", "README.md"):
@@ -24,19 +24,19 @@ def announces_dimensions(resolved: ResolvedModel) -> bool:
 
 
 def dimensions_problem(request: Request, resolved: ResolvedModel) -> str | None:
-    """Returns, in words, why a model's embeddings should not be cut; None when they may be.
+    """Returns why a model's embeddings should not be truncated; None if they may.
 
     Raises:
-        UsageError: They should not be, and --force_dimensions is not given.
+        UsageError: They should not, and --force_dimensions is not given.
     """
     if request.dimensions is None or announces_dimensions(resolved):
         return None
     problem = (
-        f"{request.model_id} does not say that its embeddings may be cut: neither its "
-        "configuration nor its model card speaks of Matryoshka"
+        f"{request.model_id} does not declare support for truncation: neither its configuration "
+        "nor its model card mentions Matryoshka"
     )
     if request.force_dimensions:
-        return f"{problem}; results will be worse"
+        return f"{problem}; results may be worse"
     raise UsageError(
-        problem, "leave --dimensions out; or add --force_dimensions, and expect worse results"
+        problem, "remove --dimensions; or add --force_dimensions and expect worse results"
     )

@@ -1,39 +1,54 @@
-"""The source model's files on disk: found, read and checked before anything heavy starts."""
+"""Finds, reads and checks the source's files before anything expensive starts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from embconvert.errors import SourceError, UnsupportedModelError
+from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.graph.streams import hash_file
-from embconvert.json_files import read_any_json, read_json
+from embconvert.json_files import read_json
 from embconvert.manifest import CARD_FILE
-from embconvert.models.architectures import read_architecture
-from embconvert.models.values import FileRecord, ResolvedModel
+from embconvert.models.architectures import Architecture, read_architecture, text_settings
+from embconvert.models.kinds import HEAD_FILES
+from embconvert.models.other_inputs import other_inputs
+from embconvert.models.routes import RoutedChain
+from embconvert.models.values import FileRecord, ResolvedModel, StaticForm
+from embconvert.source.adapters.files import refuse_adapter
 from embconvert.source.card import read_card
 from embconvert.source.distrust import (
     refuse_absurd_sizes,
-    refuse_adapter,
     refuse_escapes,
     refuse_foreign_code,
     refuse_special_files,
 )
 from embconvert.source.private_copy import TOKENIZER_DATA, TOKENIZER_FILES
 from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
-from embconvert.source.settings.module_list import ModuleEntry, check_modules, parse_modules
+from embconvert.source.settings.module_list import ModuleEntry, check_modules
+from embconvert.source.settings.routes import Router, SeveralRoutes, read_modules, read_router
+from embconvert.source.static_files import (
+    static_architecture,
+    static_form,
+    static_max_length,
+    table_rows,
+)
 from embconvert.source.tokenizer_file import check_tokenizer_file
-from embconvert.source.weights import PICKLE_SUFFIXES, count_parameters, pickle_error, weight_files
+from embconvert.source.untraceable import refuse_untraceable
+from embconvert.source.weights import count_parameters, is_weights, module_weights, weight_files
 
-#: What is read of the folder of the transformer, beside its weights.
+#: The files that are about all modules, which are in the model's own folder.
+WHOLE_MODEL_FILES = ("modules.json", "config_sentence_transformers.json")
+#: How other inputs than texts are processed.
+PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+#: The files that are read in the transformer's folder, apart from weights.
 CONFIGURATION_FILES = (
     *TOKENIZER_DATA, "config.json", "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "config_sentence_transformers.json", *TRANSFORMER_FILES,
-    "modules.json", "processor_config.json", "preprocessor_config.json",
+    "modules.json", *PROCESSORS,
     "artifact.metadata",
 )  # fmt: skip
 
-# tokenizer_config.json says "unlimited" with numbers such as 1e30.
+# tokenizer_config.json has numbers such as 1e30 for "unlimited".
 _UNLIMITED = 1_000_000
 
 
@@ -42,62 +57,69 @@ def resolve_folder(
     *,
     model_id: str,
     revision: str | None = None,
+    route: str | None = None,
     trust_remote_code: bool = False,
     sha256: Mapping[str, str] = MappingProxyType({}),
+    homes: Sequence[Path] = (),
 ) -> ResolvedModel:
     """Reads and checks a model's files.
 
     Args:
-        folder: The model's folder.
-        model_id: As the user gave it.
-        revision: The hub's commit.
-        trust_remote_code: Whether modules of foreign classes are allowed.
-        sha256: Of files whose content is known already, by name.
+        trust_remote_code: Whether module classes of other packages are allowed.
+        sha256: Of files whose content is already known, by name.
+        homes: Other folders to which its files may be links.
 
     Raises:
-        SourceError: A file is missing or broken, or the weights come only as a pickle.
-        UnsupportedModelError: The model needs remote code, or has no transformer.
+        SourceError: A file is missing or broken.
+        SeveralRoutes: The model is asymmetric, and no route is given.
+        UnsupportedModelError: The model needs remote code, has no transformer, or is an adapter.
+        UsageError: It has no such route.
     """
     refuse_special_files(folder)
-    modules: tuple[ModuleEntry, ...] = ()
-    if (folder / "modules.json").exists():
-        modules = parse_modules(read_any_json(folder / "modules.json"))
+    modules = read_modules(folder)
+    router = read_router(folder, modules)
+    routed = _routed(router, route, model_id, revision)
+    if router is not None and routed is not None:
+        modules = router.chains[routed.route.name]
+    if modules:
         check_modules(modules, trust_remote_code=trust_remote_code)
     root = folder / (modules[0].path if modules else "")
     for module in modules:
         if (folder / module.path).is_dir():
             refuse_special_files(folder / module.path)
-    if not (root / "config.json").is_file():
-        raise SourceError(
-            f"{folder} is no model: it has no config.json",
-            "give the folder that save_pretrained wrote, or a hub id such as intfloat/e5-small-v2",
-        )
-    config = read_json(root / "config.json")
-    try:
-        architecture = read_architecture(config)
-    except ValueError as error:
-        raise SourceError(str(error), "check that this is a transformers model") from error
-    _check_remote_code(config, trust_remote_code=trust_remote_code)
+    if not trust_remote_code:  # the model's own code may choose between adapters
+        refuse_adapter(root, model_id)
+    static = static_form(folder, root, modules)
+    config: Mapping[str, Any] = {}
+    if static is None or static is StaticForm.MODEL2VEC:
+        config = _read_config(folder, root)
+    if static is None:
+        architecture = _read_architecture(config)
+        _check_remote_code(config, trust_remote_code=trust_remote_code)
+    else:
+        architecture = static_architecture(static, root)
     if not any((root / name).is_file() for name in TOKENIZER_FILES):
         raise SourceError(
             f"{root} has no tokenizer",
-            f"put the model's tokenizer files beside config.json, as {TOKENIZER_FILES[0]}",
+            f"put the model's tokenizer files, such as {TOKENIZER_FILES[0]}, next to config.json",
         )
     settings = None
     if trust_remote_code:
         refuse_foreign_code(config, is_local=revision is None)
     else:
-        refuse_adapter(root)
-        settings = read_settings(folder, modules)
-        config = settings.files[(root / "config.json").relative_to(folder).as_posix()]
-    files = list(_model_files(folder, root, modules, trust_remote_code=trust_remote_code))
-    # Its card is read, too, though no graph depends on it.
-    refuse_escapes(folder, [*files, *([card] if (card := folder / CARD_FILE).is_file() else ())])
-    rows = config.get("vocab_size")
+        settings = read_settings(folder, modules, static)
+        config = settings.files.get((root / "config.json").relative_to(folder).as_posix(), {})
+    files = list(_model_files(folder, root, modules, router, trust_remote_code=trust_remote_code))
+    # The card is also read, though no graph depends on it.
+    refuse_escapes(
+        folder, [*files, *([card] if (card := folder / CARD_FILE).is_file() else ())], homes
+    )
+    rows = text_settings(config).get("vocab_size") if static is None else table_rows(root)
     if (root / "tokenizer.json").is_file():
         check_tokenizer_file(root / "tokenizer.json", rows if isinstance(rows, int) else None)
-    parameters = sum(count_parameters(f) for f in files if f.suffix == ".safetensors")
-    refuse_absurd_sizes(config, parameters)
+    weights = [f for f in files if is_weights(f.name)]
+    refuse_absurd_sizes(config, sum(map(count_parameters, weights)))
+    of_text = bool(other_inputs(config))
     return ResolvedModel(
         model_id=model_id,
         revision=revision,
@@ -112,60 +134,131 @@ def resolve_folder(
         ),
         config=config,
         architecture=architecture,
-        max_seq_length=_max_seq_length(root, architecture.max_positions),
-        has_modules=bool(modules),
-        parameters=parameters,
+        max_seq_length=(
+            _max_seq_length(root, architecture.max_positions)
+            if static is None or static is StaticForm.TOKEN_WEIGHTS
+            else static_max_length(static, config)
+        ),
+        modules=tuple(module.name for module in modules),
+        parameters=sum(count_parameters(f, of_text=of_text) for f in weights),
         card=read_card(folder),
         settings=settings.files if settings else None,
         unknown_settings=tuple(settings.unknown) if settings else (),
+        static=static,
+        routed=routed,
     )
 
 
+def _read_config(folder: Path, root: Path) -> Mapping[str, Any]:
+    if not (root / "config.json").is_file():
+        raise SourceError(
+            f"{folder} is not a model: it has no config.json",
+            "give a folder written by save_pretrained, or a hub id such as intfloat/e5-small-v2",
+        )
+    return read_json(root / "config.json")
+
+
+def _read_architecture(config: Mapping[str, Any]) -> Architecture:
+    try:
+        return read_architecture(config)
+    except ValueError as error:
+        raise SourceError(str(error), "check that this is a transformers model") from error
+
+
+def _routed(
+    router: Router | None, route: str | None, model_id: str, revision: str | None
+) -> RoutedChain | None:
+    """Returns the chosen route; None for a model without routes."""
+    if router is None:
+        if route is not None:
+            raise UsageError(
+                f"{model_id} has no routes: it embeds queries and documents in the same way",
+                "remove --route",
+            )
+        return None
+    if route is None:
+        raise SeveralRoutes(router.names, router.left_out, revision)
+    return router.chosen(route)
+
+
 def _check_remote_code(config: Mapping[str, Any], *, trust_remote_code: bool) -> None:
-    """Refuses a model that transformers knows only through code of its own.
-
-    An `auto_map` beside a native class is harmless: transformers takes the native one.
-
-    Raises:
-        UnsupportedModelError: The code would have to run.
-    """
-    if trust_remote_code or not config.get("auto_map"):
+    """Raises UnsupportedModelError for an architecture that needs remote code, or has no graph."""
+    names = config.get("auto_map")
+    if trust_remote_code:
+        return
+    refuse_untraceable(str(config.get("model_type")))
+    if not names:
         return
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    if config["model_type"] not in CONFIG_MAPPING_NAMES:
+    model_type = config["model_type"]
+    own = CONFIG_MAPPING_NAMES.get(model_type)
+    if own is None:
         raise UnsupportedModelError(
-            f"{config['model_type']} is remote code: transformers has no such architecture",
-            "read the model's Python files, and if you trust them add --trust_remote_code",
+            f"{model_type} needs remote code: transformers has no such architecture",
+            "read the model's Python files; if you trust them, add --trust_remote_code",
+        )
+    other = _other_class(names, own)
+    if other is not None:
+        raise UnsupportedModelError(
+            f"{model_type} needs remote code: config.json replaces transformers' own class by "
+            f"{other}",
+            "read the model's Python files; if you trust them, add --trust_remote_code; if "
+            "transformers' own class computes the same, remove auto_map from a copy of config.json",
         )
 
 
+def _other_class(names: Any, own: str) -> str | None:
+    """Returns the class of an `auto_map` that computes something else than transformers' own.
+
+    Code with a configuration of the same name is what transformers' class was made of, as for
+    nomic_bert. Code with another configuration (JinaBert), or with transformers' configuration and
+    another model (a bidirectional Qwen2), is there because it differs.
+    """
+    if not isinstance(names, Mapping):
+        return None
+    classes = {key: str(name).rpartition(".")[2] for key, name in names.items()}
+    if "AutoConfig" in classes:
+        return classes["AutoConfig"] if classes["AutoConfig"] != own else None
+    models = (name for key, name in classes.items() if key.startswith("AutoModel"))
+    return next(models, None)
+
+
 def _model_files(
-    folder: Path, root: Path, modules: tuple[ModuleEntry, ...], *, trust_remote_code: bool
+    folder: Path,
+    root: Path,
+    modules: tuple[ModuleEntry, ...],
+    router: Router | None,
+    *,
+    trust_remote_code: bool,
 ) -> Iterable[Path]:
-    """Yields the files that make up a model; others in its folder are not looked at."""
+    """Yields the files of a model, or of one route; others in its folder are ignored."""
     names = dict.fromkeys(CONFIGURATION_FILES)
-    found = [root / name for name in names] + [folder / name for name in names if root != folder]
-    yield from (file for file in found if file.is_file())
+    found = [root / name for name in names]
+    if router is not None:
+        found = [f for f in found if root == folder or f.name not in WHOLE_MODEL_FILES]
+        names = dict.fromkeys((*WHOLE_MODEL_FILES, router.file))
+    found += [folder / name for name in names]
+    yield from dict.fromkeys(file for file in found if file.is_file())
     yield from weight_files(root)
     for module in modules[1:]:
         module_folder = folder / module.path
         if not module.path or not module_folder.is_dir():
             continue
         inside = [f for f in module_folder.iterdir() if f.is_file()]
-        yield from (f for f in inside if f.suffix in (".json", ".safetensors", ".txt"))
-        pickles = [f.name for f in inside if f.suffix in PICKLE_SUFFIXES]
-        if pickles and not any(f.suffix == ".safetensors" for f in inside):
-            raise pickle_error(f"{module.path}/{pickles[0]}")
+        yield from (f for f in inside if f.suffix in (".json", ".txt"))
+        yield from module_weights(module_folder)
+    if router is None and (root / "config.json").is_file():
+        yield from (file for name in sorted(HEAD_FILES) if (file := folder / name).is_file())
     if trust_remote_code:
         yield from folder.glob("*.py")
 
 
 def _max_seq_length(root: Path, max_positions: int | None) -> int | None:
-    """Returns the length at which sentence-transformers truncates, by its own rule.
+    """Returns the length to which sentence-transformers truncates texts.
 
     Source: sentence_transformers.base.modules.transformer.Transformer.__init__ (6.2): the module's
-    configuration, else the tokenizer's limit capped by the model's positions.
+    configuration; otherwise the tokenizer's limit, but at most the number of positions.
     """
     for name in CONFIGURATION_FILES:
         if name in TRANSFORMER_FILES and (root / name).is_file():

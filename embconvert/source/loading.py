@@ -1,27 +1,34 @@
-"""Loading the source model through optimum and sentence-transformers, quickly and checked."""
+"""Loads the source model through optimum and sentence-transformers."""
 
 import contextlib
-import re
 import traceback
-import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embconvert.errors import ExportError, SourceError, UnsupportedModelError
+from embconvert.errors import (
+    MORE_MEMORY,
+    ExportError,
+    SourceError,
+    UnsupportedModelError,
+    first_line,
+)
 from embconvert.fidelity.tokenizer_errors import (
     broken_tokenizer,
     is_panic,
     tokenizer_errors,
     without_panic_messages,
 )
-from embconvert.models.kinds import KINDS, Kind
+from embconvert.models.kinds import KINDS
 from embconvert.models.values import ResolvedModel
 from embconvert.processes.light_imports import importing_what_is_used
+from embconvert.source.adapters.merging import merge_adapters
 from embconvert.source.private_copy import TOKENIZER_DATA
 from embconvert.source.size_limits import refusing_absurd_modules
+from embconvert.source.stand_ins import opening_stand_ins
 from embconvert.source.stored_weights import Casts, keeping_stored_precision, present_as_float32
+from embconvert.source.weights import mapped_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +36,9 @@ class LoadedModel:
     """A source model in torch.
 
     Attributes:
-        chain: Its modules, as the class of sentence-transformers that is for its kind.
-        made_up: Names of the weights that its files lack.
-        casts: Of the weights that are not stored in float32.
+        chain: Its modules, in the sentence-transformers class for its kind.
+        made_up: Names of weights that its files do not have.
+        casts: Of weights that are not stored in float32.
     """
 
     chain: Any
@@ -42,23 +49,15 @@ class LoadedModel:
 def load_model(
     resolved: ResolvedModel, folder: Path, *, device: str, trust_remote_code: bool
 ) -> LoadedModel:
-    """Loads the source by the class of sentence-transformers that is for its kind.
+    """Loads the source with the sentence-transformers class for its kind, from a private copy.
 
-    An embedding model goes through optimum's TasksManager, which knows that class only.
-
-    Weights are float32 whatever the checkpoint holds, so that the reference is exact. On the CPU
-    they stay in their files, mapped, and those in another precision are cast as they are used.
-
-    Args:
-        resolved: The files.
-        folder: Where the libraries find them; see private_copy.
-        device: A torch device.
-        trust_remote_code: Run Python code that comes with the model.
+    Weights are float32 whatever the checkpoint has, so that the reference is exact. On the CPU they
+    are memory-mapped, and those of another precision are cast when they are used.
 
     Raises:
         ExportError: There is not enough memory.
         SourceError: The weights don't fit the configuration.
-        UnsupportedModelError: transformers or sentence-transformers can't build the model.
+        UnsupportedModelError: transformers or sentence-transformers cannot build the model.
     """
     import torch
 
@@ -66,26 +65,30 @@ def load_model(
         import sentence_transformers
         from optimum.exporters.tasks import TasksManager
 
-    _hush_libraries()
-    # The tracer needs attention as plain operators.
+    hush_libraries()
+    rules = KINDS[resolved.kind]
+    # Tracing requires attention as plain operators.
     settings = {"torch_dtype": torch.float32, "attn_implementation": "eager"}
     made_up: set[str] = set()
-    mapped = keeping_stored_precision() if device == "cpu" else contextlib.nullcontext()
-    # Code that the user trusts may build whatever it wants.
+    mapped: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if device == "cpu":
+        mapped = keeping_stored_precision(mapped_files(resolved))
+    # Trusted code may build any modules.
     bounded = contextlib.nullcontext() if trust_remote_code else refusing_absurd_modules(resolved)
     try:
-        # The model's own modules are imported as they are looked up.
+        # The model's own modules are imported at their first use.
         with (
             without_panic_messages(),
             importing_what_is_used(),
-            compiling_patterns_when_used(),
             _noting_missing_weights(made_up),
+            opening_stand_ins(resolved, folder),
             mapped,
             bounded,
         ):
-            if resolved.kind is Kind.EMBEDDING:
+            # optimum refuses static embeddings.
+            if rules.optimum_task is not None and resolved.static is None:
                 model = TasksManager.get_model_from_task(
-                    "feature-extraction",
+                    rules.optimum_task,
                     str(folder),
                     framework="pt",
                     library_name="sentence_transformers",
@@ -94,7 +97,7 @@ def load_model(
                     **settings,
                 )
             else:
-                model = getattr(sentence_transformers, KINDS[resolved.kind].library_class)(
+                model = getattr(sentence_transformers, rules.library_class)(
                     str(folder),
                     device=device,
                     trust_remote_code=trust_remote_code,
@@ -102,14 +105,11 @@ def load_model(
                     model_kwargs=settings,
                 )
     except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ExportError(
-            "there is not enough memory for the source model",
-            "convert it on a machine with more memory, or raise the container's limit",
-        ) from error
+        raise ExportError("there is not enough memory for the source model", MORE_MEMORY) from error
     except SourceError:
         raise
     except Exception as error:
-        # sentence-transformers tries several classes and keeps what went wrong to itself.
+        # sentence-transformers tries several classes and hides their errors.
         if "Unrecognized processing class" in str(error) and not trust_remote_code:
             _try_tokenizer(folder)
         raise _load_error(resolved, folder, error) from error
@@ -117,17 +117,20 @@ def load_model(
         if not is_panic(error):
             raise
         raise broken_tokenizer("cannot be loaded", error) from None
-    casts = present_as_float32(model)
+    inner = getattr(model[0], "auto_model", None)
+    refuse_random(inner, made_up)
+    merged = merge_adapters(inner, resolved.adapters)
+    casts = present_as_float32(model, merged.weights)
     model.eval().requires_grad_(False)
-    return LoadedModel(chain=model, made_up=frozenset(made_up), casts=casts)
+    return LoadedModel(chain=model, made_up=frozenset(made_up - merged.replaced), casts=casts)
 
 
 @contextlib.contextmanager
 def _noting_missing_weights(missing: set[str]) -> Iterator[None]:
-    """Collects the names of the weights that transformers initializes at random.
+    """Collects the names of weights that transformers initializes randomly.
 
-    from_pretrained() tells them only to its direct caller (`output_loading_info`), and there are
-    two libraries in between; this hook is where 5.23 settles the list.
+    from_pretrained() reports them only to its direct caller (`output_loading_info`), which is
+    another library; transformers 5.24 completes the list in this hook.
     """
     from transformers import PreTrainedModel
 
@@ -144,36 +147,28 @@ def _noting_missing_weights(missing: set[str]) -> Iterator[None]:
         PreTrainedModel._adjust_missing_and_unexpected_keys = original
 
 
-@contextlib.contextmanager
-def compiling_patterns_when_used() -> Iterator[None]:
-    """Has transformers 5.23 compile only the patterns of the model's own weights.
+def refuse_random(model: Any, made_up: Set[str]) -> None:
+    """Refuses a model of which the files have no weight by the name that transformers looks for.
 
-    It knows the former names of all architectures' weights by a thousand regular expressions, and
-    takes a sixth of a second to compile them.
+    sentence-transformers 6.2 takes only the encoder of some encoder-decoders, such as MarianMT and
+    M2M100, whose weights have other names in the files of the whole model: its vectors are random.
     """
-    from transformers import core_model_loading
-
-    core_model_loading.re = types.SimpleNamespace(
-        compile=_PatternWhenUsed, search=re.search, sub=re.sub
+    names = {name for name, _ in model.named_parameters()} if model is not None else set()
+    if not names or not names <= made_up:
+        return
+    name = type(model).__name__
+    raise UnsupportedModelError(
+        f"sentence-transformers loads this model as {name}, and finds none of its weights in the "
+        "model's files: its own vectors are random",
+        "save the encoder alone with AutoModel.from_pretrained(MODEL).get_encoder()"
+        ".save_pretrained(FOLDER), add the tokenizer's files, and convert FOLDER"
+        if getattr(model.config, "is_encoder_decoder", False)
+        else "download the model again, or fix the architecture in config.json",
     )
-    try:
-        yield
-    finally:
-        core_model_loading.re = re
 
 
-class _PatternWhenUsed:
-    """A regular expression that is compiled when it is first asked for anything."""
-
-    def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(re.compile(self._pattern), name)
-
-
-def _hush_libraries() -> None:
-    """Keeps the libraries' progress bars and advice away; --debug leaves them on."""
+def hush_libraries() -> None:
+    """Turns off the libraries' progress bars and advice, except with --debug."""
     import logging
     import os
     import threading
@@ -181,7 +176,7 @@ def _hush_libraries() -> None:
 
     from tqdm import tqdm
 
-    # Its default lock is a semaphore of the system's, which outlives a worker that is ended.
+    # Its default lock is a system-wide semaphore, which outlives a killed worker.
     tqdm.set_lock(threading.RLock())
     if os.environ.get("EMBCONVERT_DEBUG"):
         return
@@ -195,11 +190,7 @@ def _hush_libraries() -> None:
 
 
 def _try_tokenizer(folder: Path) -> None:
-    """Says what is wrong with a tokenizer.
-
-    Raises:
-        SourceError: Something is.
-    """
+    """Raises SourceError with the reason if a tokenizer cannot be loaded."""
     from transformers import AutoTokenizer
 
     files = [path for path in folder.rglob("*") if path.name in TOKENIZER_DATA]
@@ -210,7 +201,7 @@ def _try_tokenizer(folder: Path) -> None:
 
 
 def _is_of_tokenizer(error: BaseException | None) -> bool:
-    """Whether it was raised where transformers makes a tokenizer."""
+    """Whether transformers raised an error while it created a tokenizer."""
     while error is not None:
         frames = traceback.extract_tb(error.__traceback__)
         if any("tokenization_" in Path(frame.filename).name for frame in frames):
@@ -223,7 +214,7 @@ def _load_error(
     resolved: ResolvedModel, folder: Path, error: Exception
 ) -> SourceError | UnsupportedModelError:
     said = str(error).strip().replace(str(folder), str(resolved.folder))
-    reason = (said or type(error).__name__).splitlines()[0]
+    reason = first_line(said or type(error).__name__)
     text = said.lower()
     model_type = resolved.architecture.model_type
     if "trust_remote_code" in text:
@@ -233,17 +224,22 @@ def _load_error(
         )
     if "does not recognize this architecture" in text or "unrecognized model in" in text:
         return UnsupportedModelError(
-            f"transformers does not know the architecture {model_type}",
-            "check config.json's model_type; a newer embconvert may know it",
+            f"transformers does not support the architecture {model_type}",
+            "check config.json's model_type; a newer embconvert may support it",
         )
     if _is_of_tokenizer(error) and not isinstance(error, ImportError):
         names = [name for name in TOKENIZER_DATA if (folder / name).exists()]
         return broken_tokenizer("cannot be loaded", error, ", ".join(names))
-    if isinstance(error, KeyError | ImportError | NotImplementedError | AttributeError):
+    if isinstance(error, ImportError):
+        return UnsupportedModelError(
+            f"{model_type} needs a library that embconvert does not have: {reason}",
+            "use a model that needs no further library; add --debug for the traceback",
+        )
+    if isinstance(error, KeyError | NotImplementedError | AttributeError):
         return UnsupportedModelError(
             f"{model_type} cannot be loaded: {type(error).__name__}: {reason}",
-            "add --debug for the traceback; the model may need another library",
+            "add --debug for the traceback, and please report the model",
         )
     return SourceError(
-        f"the model cannot be loaded: {reason}", "check its files; add --debug for the traceback"
+        f"the model cannot be loaded: {reason}", "check its files, or add --debug for the traceback"
     )

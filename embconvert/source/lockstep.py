@@ -1,12 +1,11 @@
-"""Running many batches through a model layer by layer.
+"""Runs many batches through a model layer by layer.
 
-Each batch runs in a thread of its own, one thread at a time; before each layer it waits until the
-others have come as far. So a layer's weights are read, and cast, once for all batches instead of
-once for each: with less memory than weights, each of those times would come from the disk.
+Each batch runs in its own thread, one thread at a time; before each layer it waits for the others.
+So a layer's weights are read, and cast, once for all batches instead of once per batch; if the
+weights exceed the memory, each read would come from the disk.
 
-Within a layer they wait for each other at each linear module, too, and go through it as the rows of
-one matrix: a product with few rows spends its time on the weights, not on the rows. What a batch
-gets is the same but for rounding.
+They also wait for each other at each linear module, which multiplies them as rows of one matrix: a
+product with few rows spends its time on the weights. The results differ only by rounding.
 """
 
 import contextlib
@@ -21,12 +20,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Product = Callable[["torch.Tensor"], "torch.Tensor"]
 
-# More rows at a time don't make a product quicker, and the batches that wait take memory.
+# More rows would not make a product faster, and waiting batches need memory.
 _ROWS = 1024
 
 
 def layers_of(model: "torch.nn.Module") -> "list[torch.nn.Module]":
-    """Returns the layers of a model: the members of its outermost lists of modules."""
+    """Returns the layers of a model: the members of its outermost module lists."""
     import torch
 
     found: list[torch.nn.Module] = []
@@ -39,23 +38,20 @@ def run_in_lockstep(
     calls: Sequence[Callable[[], T]],
     model: "torch.nn.Module",
     after_layer: Callable[[], None],
+    *,
+    enough_rows: int = _ROWS,
 ) -> list[T]:
-    """Makes calls that run a model, each waiting for the others before every layer.
+    """Runs calls that each run the model; each waits for the others before every layer.
 
-    Args:
-        calls: They must go through the same layers in the same order to profit.
-        model: Its layers and its linear modules are where they wait.
-        after_layer: Called when all have gone through a layer.
-
-    Returns:
-        Their results, in order.
+    To benefit, they must use the same layers in the same order. When all have passed a layer,
+    `after_layer` is called. After `enough_rows`, no more batches join in a product.
     """
     batches = [_Batch(call) for call in calls]
     try:
         with _waiting(model):
             while unfinished := [batch for batch in batches if batch.is_unfinished]:
                 while unfinished:
-                    _go_on_together(_few(unfinished))
+                    _go_on_together(_few(unfinished, enough_rows))
                 after_layer()
     finally:
         for batch in batches:
@@ -65,11 +61,11 @@ def run_in_lockstep(
 
 @contextlib.contextmanager
 def _waiting(model: "torch.nn.Module") -> Iterator[None]:
-    """Has batches wait before each layer of a model, and at its linear modules."""
+    """Makes batches wait before each layer of a model and at its linear modules."""
     import torch
 
     hooks = [layer.register_forward_pre_hook(_wait_for_others) for layer in layers_of(model)]
-    # Subclasses may do more than to multiply.
+    # Subclasses may do more than multiply.
     linear = [module for module in model.modules() if type(module) is torch.nn.Linear]
     for module in linear:
         module.forward = partial(_multiply_with_others, module.forward)
@@ -95,10 +91,10 @@ def _multiply_with_others(forward: Product, rows: "torch.Tensor") -> "torch.Tens
     return forward(rows)
 
 
-def _few(batches: "list[_Batch]") -> "list[_Batch]":
-    """Lets batches go on until some have enough rows for a product; takes them off the list."""
+def _few(batches: "list[_Batch]", enough_rows: int) -> "list[_Batch]":
+    """Resumes batches, taken off the list, until they have enough rows for a product."""
     few, rows = [], 0
-    while batches and rows < _ROWS:
+    while batches and rows < enough_rows:
         few.append(batches.pop(0))
         few[-1].go_on()
         rows += few[-1].rows
@@ -106,7 +102,7 @@ def _few(batches: "list[_Batch]") -> "list[_Batch]":
 
 
 def _go_on_together(batches: "Sequence[_Batch]") -> None:
-    """Lets batches go on until none waits for a product."""
+    """Resumes batches until none waits for a product."""
     while asking := [batch for batch in batches if batch.wants is not None]:
         by_product: dict[Product, list[_Batch]] = {}
         for batch in asking:
@@ -121,7 +117,7 @@ def _go_on_together(batches: "Sequence[_Batch]") -> None:
 
 
 def _multiply(product: Product, values: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
-    """Returns what a product makes of each of some values, (..., channels)."""
+    """Applies a product to several values, (..., channels), at once."""
     import torch
 
     rows = [value.flatten(0, -2) for value in values]
@@ -131,17 +127,15 @@ def _multiply(product: Product, values: "Sequence[torch.Tensor]") -> "list[torch
 
 
 class _Abandoned(BaseException):
-    """Ends a thread whose result nobody waits for any more."""
+    """Ends a thread whose result is no longer needed."""
 
 
 class _Batch(threading.Thread):
     """A call that can be run up to the next layer or product.
 
     Attributes:
-        wants: The product that it waits for; None when it waits for the next layer.
-        values: What is to be multiplied; then what came of it.
-        is_unfinished: Whether there is no result yet.
-        result: What the call returned.
+        wants: The product that it waits for; None if it waits for the next layer.
+        values: The factor, then the result.
     """
 
     def __init__(self, call: Callable[[], Any]) -> None:
@@ -158,15 +152,11 @@ class _Batch(threading.Thread):
 
     @property
     def rows(self) -> int:
-        """How many rows it waits to have multiplied."""
+        """Number of rows to multiply."""
         return 0 if self.wants is None else int(self.values.shape[:-1].numel())
 
     def go_on(self) -> None:
-        """Runs it up to the next layer or product, or to its end.
-
-        Raises:
-            BaseException: The call raised it.
-        """
+        """Runs up to the next layer or product, or to the end; raises what the call raised."""
         self.wants = None
         if self.ident is None:
             self.start()
@@ -176,7 +166,7 @@ class _Batch(threading.Thread):
             raise self._error
 
     def multiply(self, product: Product, values: "torch.Tensor") -> "torch.Tensor":
-        """Waits until the values have been sent through a product; called by the thread itself."""
+        """Waits for the result of a product; called by the thread itself."""
         self.wants, self.values = product, values
         self.pause()
         made: torch.Tensor = self.values
@@ -191,7 +181,7 @@ class _Batch(threading.Thread):
             raise _Abandoned
 
     def abandon(self) -> None:
-        """Ends it if it waits somewhere."""
+        """Ends the thread if it waits."""
         if self.ident is not None and self.is_unfinished:
             self._abandoned = True
             self._may_run.release()
@@ -203,7 +193,7 @@ class _Batch(threading.Thread):
             self.result = self._call()
         except _Abandoned:
             pass
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised again in go_on()
             self._error = error
         self.is_unfinished = False
         self._has_paused.release()

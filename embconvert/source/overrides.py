@@ -1,4 +1,4 @@
-"""What the user changes of a loaded embedding model: its pooling, normalization and dimensions."""
+"""The user's changes to a loaded embedding model: pooling, normalization, dimensions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from embconvert.models.choices import PoolingMode
 
 
 def normalize(chain: Any) -> None:
-    """Lets a chain of sentence-transformers' modules end in a normalization."""
+    """Appends a normalization to a chain of sentence-transformers' modules, if it has none."""
     from sentence_transformers.base.modules import Normalize
 
     if not isinstance(chain[-1], Normalize):
@@ -16,20 +16,11 @@ def normalize(chain: Any) -> None:
 
 
 def truncate(chain: Any, dimensions: int, *, full: int | None) -> None:
-    """Lets a chain give the first dimensions only.
-
-    Args:
-        chain: Of sentence-transformers' modules.
-        dimensions: How many.
-        full: What it gives now; None when that is not known.
-
-    Raises:
-        UsageError: It has fewer.
-    """
+    """Truncates embeddings to the first dimensions; raises UsageError if there are only `full`."""
     if full is not None and dimensions > full:
         raise UsageError(
             f"--dimensions {dimensions} is more than the model's {full}",
-            f"give a number below {full}, or leave --dimensions out",
+            f"give a number below {full}, or remove --dimensions",
         )
     chain.truncate_dim = dimensions
 
@@ -37,16 +28,9 @@ def truncate(chain: Any, dimensions: int, *, full: int | None) -> None:
 def set_pooling(
     chain: Any, mode: PoolingMode | None, *, has_modules: bool, warn: Callable[[str], None]
 ) -> None:
-    """Replaces a chain's pooling, or says what is assumed of a model that does not say.
+    """Replaces a chain's pooling, or warns about an assumed one, if `mode` is None.
 
-    Args:
-        chain: Of sentence-transformers' modules.
-        mode: What is asked for; None leaves it.
-        has_modules: Whether the model's files say what its modules are.
-        warn: Called with what the user should know.
-
-    Raises:
-        UsageError: There is no pooling, or what follows takes another's dimensions.
+    Raises UsageError if there is no pooling, or its dimensions do not fit the next module.
     """
     from sentence_transformers.sentence_transformer.modules import Pooling
 
@@ -55,19 +39,19 @@ def set_pooling(
         if mode is not None:
             raise UsageError(
                 "--pooling cannot be set: the model has no pooling module to replace",
-                "leave --pooling out",
+                "remove --pooling",
             )
         return
     own = chain[index]
     if mode is not None and mode != own.pooling_mode:
         if has_modules:
-            warn(f"pooling {mode} replaces the model's own, {own.pooling_mode}")
+            warn(f"--pooling {mode} replaces the model's own pooling, {own.pooling_mode}")
         replacement = Pooling(own.embedding_dimension, str(mode))
         if replacement.pooling_output_dimension != own.pooling_output_dimension:
             raise UsageError(
-                f"--pooling {mode} gives {replacement.pooling_output_dimension} dimensions "
-                f"where the model's next module takes {own.pooling_output_dimension}",
-                "leave --pooling out",
+                f"--pooling {mode} gives {replacement.pooling_output_dimension} dimensions, but "
+                f"the model's next module needs {own.pooling_output_dimension}",
+                "remove --pooling",
             )
         chain[index] = replacement
     elif mode is None and not has_modules:

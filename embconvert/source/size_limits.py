@@ -1,7 +1,7 @@
-"""A bound on what the libraries build of a model's settings, by what its files hold.
+"""Limits what the libraries build from a model's settings to the size of its files.
 
-Dozens of settings in a dozen files are sizes and counts, and each makes a library allocate before
-it looks at the weights. Whatever their names are, they end as modules and parameters.
+Dozens of settings are sizes and counts for which a library allocates memory before it reads
+weights. All of them result in modules and parameters, which are counted here.
 """
 
 import contextlib
@@ -10,47 +10,41 @@ from typing import Any
 
 from embconvert.errors import SourceError
 from embconvert.models.values import ResolvedModel
-from embconvert.source.weights import count_tensors
+from embconvert.source.weights import count_parameters, count_tensors, is_weights
 
-# A weight is registered as it is planned and as it is loaded, and once more where it is tied. What
-# the files lack and no graph needs, as a pooler or a head, comes on top.
+# A weight is registered when it is planned, when it is loaded, and again if it is tied. Weights
+# that are not in the files and not needed, such as a pooler or a head, are additional.
 _TIMES = 4
 _MORE_NUMBERS = 1 << 28
-# Modules without weights, as dropout, are a third of all.
+# A third of all modules have no weights, such as dropout.
 _TIMES_PARTS = 20
 _MORE_PARTS = 20_000
 
 
 @contextlib.contextmanager
 def refusing_absurd_modules(resolved: ResolvedModel) -> Iterator[None]:
-    """Ends the building of a model that grows far beyond its files.
-
-    Args:
-        resolved: The model.
-
-    Raises:
-        SourceError: It does.
-    """
+    """Raises SourceError if the model that is built becomes far larger than its files."""
     from torch.nn.modules import module as registry
 
-    weights = [f.path for f in resolved.files if f.path.endswith(".safetensors")]
-    tensors = sum(count_tensors(resolved.folder / path) for path in weights)
-    most_numbers = _TIMES * resolved.parameters + _MORE_NUMBERS
+    weights = [resolved.path(f.path) for f in resolved.files if is_weights(f.path)]
+    tensors = sum(map(count_tensors, weights))
+    parameters = sum(map(count_parameters, weights))
+    most_numbers = _TIMES * parameters + _MORE_NUMBERS
     most_parts = _TIMES_PARTS * tensors + _MORE_PARTS
     numbers, parts = 0, 0
 
     def too_much() -> SourceError | None:
         what = None
         if numbers > most_numbers:
-            what = f"of more than {numbers:.3g} numbers, and its weights are {resolved.parameters}"
+            what = f"with more than {numbers:.3g} numbers, but it has only {parameters} weights"
         elif parts > most_parts:
-            what = f"of more than {parts} parts, and its weights are {tensors}"
+            what = f"with more than {parts} parts, but it has only {tensors} tensors"
         if what is None:
             return None
         return SourceError(
             f"the model's settings ask for a network {what}",
-            "a size or a count in config.json, or in the config.json of a module's folder, is "
-            "damaged, or of another model; download it again",
+            "a size or a count in config.json (or in that of a module's folder) is damaged or "
+            "belongs to another model; download it again",
         )
 
     def count(_module: Any, _name: str, value: Any) -> None:
@@ -68,7 +62,7 @@ def refusing_absurd_modules(resolved: ResolvedModel) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # The libraries wrap what is raised in them, or try another way.
+        # The libraries wrap the error, or try another method.
         if not isinstance(error, SourceError) and (real := too_much()) is not None:
             raise real from error
         raise

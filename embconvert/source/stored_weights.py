@@ -1,27 +1,26 @@
-"""Weights of the source model as its files hold them: mapped, in the precision they are stored in.
+"""The source model's weights as in its files: memory-mapped, in their stored precision.
 
-transformers maps a safetensors file, and a weight that needs no cast stays a view of the mapping:
-the kernel may drop its pages and read them again. A weight that is stored in half precision would
-be cast to float32 as a whole, all of them at once. Here it stays as it is stored, in a tensor that
-claims to be float32 and is cast when something computes with it.
+A weight that needs no cast remains a view of the mapping of its file: the kernel may drop its pages
+and read them again. Half-precision weights would all be cast to float32 at once. Here they keep
+their precision, in a tensor that claims to be float32 and is cast when it is used.
 """
 
 import contextlib
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from embconvert.processes.mappings import advise
+from embconvert.source.merged_weight import MergedWeight
 
 if TYPE_CHECKING:
     import torch
 
-_SUFFIX = ".safetensors"
-
 
 @contextlib.contextmanager
-def keeping_stored_precision() -> Iterator[None]:
-    """Lets transformers load weights without casting them to the precision that it is asked for."""
+def keeping_stored_precision(files: Collection[str]) -> Iterator[None]:
+    """Makes transformers load files, by their real paths, without a cast of their weights."""
     from transformers import core_model_loading
 
     original = core_model_loading._materialize_copy
@@ -31,8 +30,9 @@ def keeping_stored_precision() -> Iterator[None]:
         del device, dtype
         if not advised:
             advised.append(True)
-            # It looks at a byte of each weight, for which the kernel would read megabytes ahead.
-            advise(_SUFFIX, mmap.MADV_RANDOM)
+            # transformers reads a byte of each weight, for which the kernel would read megabytes
+            # ahead.
+            advise(files, mmap.MADV_RANDOM)
         return original(tensor)
 
     core_model_loading._materialize_copy = materialize
@@ -40,17 +40,16 @@ def keeping_stored_precision() -> Iterator[None]:
         yield
     finally:
         core_model_loading._materialize_copy = original
-        advise(_SUFFIX, mmap.MADV_NORMAL)
+        advise(files, mmap.MADV_NORMAL)
 
 
-def present_as_float32(model: "torch.nn.Module") -> "Casts":
-    """Makes parameters in another precision appear as float32, in place, without casting them.
+def present_as_float32(
+    model: "torch.nn.Module", merged: Mapping[int, MergedWeight] = MappingProxyType({})
+) -> "Casts":
+    """Makes parameters of other precisions appear as float32, in place, without a cast.
 
-    Args:
-        model: On the CPU. Its buffers, which are small, are cast.
-
-    Returns:
-        The casts that are kept; empty for good where all is float32 already.
+    Buffers, which are small, are cast. `merged` are parameters with their adapters, by the
+    parameter's id(). Returns the cache of casts.
     """
     import torch
 
@@ -61,11 +60,11 @@ def present_as_float32(model: "torch.nn.Module") -> "Casts":
         for name, parameter in list(module._parameters.items()):
             if parameter is None or not parameter.is_floating_point():
                 continue
-            if parameter.dtype == torch.float32:
+            if parameter.dtype == torch.float32 and id(parameter) not in merged:
                 continue
-            # A tied weight is one object in several modules, and stays one.
+            # A tied weight is a single object in several modules, and must remain so.
             if id(parameter) not in replaced:
-                lazy = kind(parameter.detach(), casts)
+                lazy = kind(merged.get(id(parameter), parameter.detach()), casts)
                 replaced[id(parameter)] = torch.nn.Parameter(lazy, requires_grad=False)
             module._parameters[name] = replaced[id(parameter)]
         for name, buffer in list(module._buffers.items()):
@@ -75,18 +74,18 @@ def present_as_float32(model: "torch.nn.Module") -> "Casts":
     return casts
 
 
-def as_stored(tensor: "torch.Tensor") -> "torch.Tensor":
-    """Returns a weight as the files hold it, in their precision."""
-    stored: torch.Tensor = getattr(tensor, "stored", tensor)
+def as_stored(tensor: "torch.Tensor") -> "torch.Tensor | MergedWeight":
+    """Returns a weight in the precision of the files."""
+    stored: torch.Tensor | MergedWeight = getattr(tensor, "stored", tensor)
     return stored.detach()
 
 
 class Casts:
-    """Float32 copies of weights, kept until clear(): a layer's, while all batches go through it.
+    """A cache of float32 copies, for example of a layer while all batches pass it.
 
     Attributes:
-        are_needed: Whether the model has a weight that is not stored in float32.
-        are_kept: Whether copies stay after they are used.
+        are_needed: Whether any weight is not stored as it is used.
+        are_kept: Whether copies are cached until clear().
     """
 
     def __init__(self) -> None:
@@ -94,8 +93,7 @@ class Casts:
         self.are_kept = False
         self._kept: dict[int, torch.Tensor] = {}
 
-    def float32(self, stored: "torch.Tensor") -> "torch.Tensor":
-        """Returns a stored weight in float32."""
+    def float32(self, stored: "torch.Tensor | MergedWeight") -> "torch.Tensor":
         found = self._kept.get(id(stored))
         if found is None:
             found = stored.float()
@@ -104,7 +102,6 @@ class Casts:
         return found
 
     def clear(self) -> None:
-        """Gives the copies' memory back."""
         self._kept.clear()
 
 
@@ -117,11 +114,11 @@ def _as_float32_class() -> Any:
     class AsFloat32(torch.Tensor):  # type: ignore[misc]
         """Claims to be float32; see https://docs.pytorch.org/docs/stable/notes/extending.html."""
 
-        stored: torch.Tensor
+        stored: torch.Tensor | MergedWeight
         casts: Casts
 
         @staticmethod
-        def __new__(cls: Any, stored: torch.Tensor, casts: Casts) -> Any:
+        def __new__(cls: Any, stored: torch.Tensor | MergedWeight, casts: Casts) -> Any:
             made = torch.Tensor._make_wrapper_subclass(
                 cls, stored.shape, dtype=torch.float32, device=stored.device
             )
@@ -139,13 +136,16 @@ def _as_float32_class() -> Any:
             if func is torch.ops.aten.detach.default and not torch.is_inference_mode_enabled():
                 return cls(args[0].stored, args[0].casts)
             if func is embedding and isinstance(args[0], cls):
-                # Only the rows that are looked up are cast: the table is often half of the model.
-                return func(args[0].stored, *args[1:], **(kwargs or {})).float()
+                # Cast only the rows that are looked up: the table is often half of the model.
+                stored = args[0].stored
+                if isinstance(stored, MergedWeight):
+                    return stored.rows(func, *args[1:], **(kwargs or {}))
+                return func(stored, *args[1:], **(kwargs or {})).float()
 
             def cast(value: Any) -> Any:
                 return value.casts.float32(value.stored) if isinstance(value, cls) else value
 
-            # torch notes the result of a view as one of this tensor, which inference mode forbids.
+            # torch records the result as a view of this tensor, which inference mode forbids.
             mode = torch.inference_mode(torch.is_inference_mode_enabled() and not func.is_view)
             with mode:
                 return func(*tree_map(cast, args), **tree_map(cast, kwargs or {}))
@@ -155,12 +155,7 @@ def _as_float32_class() -> Any:
 
 @contextlib.contextmanager
 def swapped(module: "torch.nn.Module", weights: "dict[int, torch.Tensor]") -> Iterator[None]:
-    """Puts other tensors in the place of parameters, for a while.
-
-    Args:
-        module: Whose parameters, and those of all modules in it, are replaced.
-        weights: The replacement of each parameter, by the parameter's id.
-    """
+    """Replaces parameters, by their id(), by other tensors inside the block; others are kept."""
     import torch
 
     before = [
@@ -169,7 +164,7 @@ def swapped(module: "torch.nn.Module", weights: "dict[int, torch.Tensor]") -> It
         for name, parameter in part._parameters.items()
         if parameter is not None
     ]
-    # A tied weight stays one object: exporters know it by that.
+    # A tied weight must remain a single object, by which exporters recognize it.
     made = {key: torch.nn.Parameter(value, requires_grad=False) for key, value in weights.items()}
     for part, name, parameter in before:
         part._parameters[name] = made.get(id(parameter), parameter)
@@ -181,26 +176,24 @@ def swapped(module: "torch.nn.Module", weights: "dict[int, torch.Tensor]") -> It
 
 
 def placeholders(module: "torch.nn.Module") -> "dict[int, torch.Tensor]":
-    """Returns stand-ins for parameters that have their shape and take no memory; for swapped().
+    """Returns replacements for swapped() with the parameters' shapes that need no memory.
 
-    A stand-in is one number with strides of zero. Each has another number: torch's tracing
-    exporter merges weights of equal values.
+    A placeholder is one number with strides of zero. The numbers differ, because torch's tracing
+    exporter merges equal weights.
     """
     import torch
 
     return {
-        id(parameter): torch.full((1,), 2.0**-10 + number * 2.0**-20).expand(parameter.shape)
+        id(parameter): torch.tensor(2.0**-10 + number * 2.0**-20).expand(parameter.shape)
         for number, parameter in enumerate(module.parameters())
         if parameter.dtype == torch.float32
     }
 
 
 def float32_copies(module: "torch.nn.Module") -> "dict[int, torch.Tensor]":
-    """Returns float32 copies of the parameters that are stored otherwise; for swapped()."""
-    import torch
-
+    """Returns float32 copies of parameters that are stored otherwise, for swapped()."""
     return {
         id(parameter): as_stored(parameter).float()
         for parameter in module.parameters()
-        if parameter.is_floating_point() and as_stored(parameter).dtype != torch.float32
+        if hasattr(parameter, "stored")
     }

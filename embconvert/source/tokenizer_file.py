@@ -1,8 +1,8 @@
-"""What a tokenizer.json may say, before a library is given it.
+"""Validates tokenizer.json before a library reads it.
 
-The tokenizers library believes its file: it panics or aborts on some, makes a letter gigabytes
-long on others, and quietly gives tokens other ids than the file says. Programs that read the
-published file trust it as much.
+The tokenizers library trusts its file: some files make it panic or abort, or expand a character to
+gigabytes, or silently get other token ids than they declare. Consumers of the published file trust
+it, too.
 """
 
 import base64
@@ -17,21 +17,21 @@ from embconvert.errors import SourceError
 from embconvert.json_files import read_json
 
 _FILE = "tokenizer.json"
-# Gemma's, one of the largest, is 33 MB.
+# Gemma's file, one of the largest, has 33 MB.
 _MAX_BYTES = 1 << 27
-#: An id that no table of embeddings reaches; programs make lists that are as long as the largest.
+#: No embedding table has so many rows; programs create lists as long as the largest id.
 MAX_TOKEN_ID = (1 << 24) - 1
-# Padding that the file asks for, in tokens; the longest context of an embedding model is a quarter.
+# Limit of padding, in tokens; the longest context of an embedding model is a quarter of it.
 _MAX_LENGTH = 1 << 17
-# Special tokens around a text.
+# Limit of special tokens around a text.
 _MAX_SPECIAL = 1024
-# Letters that one letter becomes. Unicode's own longest (NFKC of U+FDFA) becomes 18.
+# Limit of characters that one character may become; Unicode's maximum is 18 (NFKC of U+FDFA).
 _MAX_GROWTH = 1000
 _MAX_MAPPED_BYTES = 256
 _MAX_DEPTH = 8
-# What in a regular expression stands for one letter.
+# Parts of a regular expression that match one character.
 _ONE_LETTER = re.compile(r"\\[pP]\{\^?\w+\}|\\[sSdDwWnrt]|\\\W")
-# WordPiece looks for every part of a word: its time grows with the square. BERT has 100.
+# WordPiece's time grows with the square of a word's length. BERT has 100.
 _MAX_WORD = 10_000
 
 _MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
@@ -50,7 +50,7 @@ _DECODERS = (
     "BPEDecoder", "ByteFallback", "ByteLevel", "CTC", "Fuse", "Metaspace", "Replace", "Sequence",
     "Strip", "WordPiece",
 )  # fmt: skip
-#: For each part of the file the types that it may have, and where a Sequence has its own.
+#: The types of each part of the file, and the field with the parts of a Sequence.
 _PARTS = {
     "normalizer": (_NORMALIZERS, "normalizers"),
     "pre_tokenizer": (_PRE_TOKENIZERS, "pretokenizers"),
@@ -60,18 +60,12 @@ _PARTS = {
 
 
 def check_tokenizer_file(path: Path, rows: int | None) -> None:
-    """Checks a tokenizer.json.
+    """Validates a tokenizer.json.
 
-    An id of the vocabulary may be beyond the model's table: some models have more tokens than rows,
-    and are right as long as no text has one. Ids that come with every text may not. Whether a
-    text's ids are in the table is looked at when texts are tokenized.
-
-    Args:
-        path: The file.
-        rows: Of the model's table of embeddings; None when config.json does not tell.
-
-    Raises:
-        SourceError: It asks for what no program should do, or what it says of ids is not so.
+    Ids of the vocabulary may exceed the model's table, as some models have more tokens than rows;
+    they are checked when texts are tokenized. Ids that are added to every text must be in the
+    table, if its size is known. Raises SourceError if the file is malformed, asks for absurd work,
+    or has wrong ids.
     """
     value = read_json(path, _MAX_BYTES)
     parts = {name: list(_nodes(value.get(name), name)) for name in _PARTS}
@@ -84,11 +78,15 @@ def check_tokenizer_file(path: Path, rows: int | None) -> None:
     _check_padding(value.get("padding"))
 
 
+def algorithm_of(path: Path) -> Any:
+    """Returns what a checked tokenizer.json names its algorithm; None if it has no name for it."""
+    return read_json(path, _MAX_BYTES)["model"].get("type")
+
+
 def _refused(where: str, what: str) -> SourceError:
     return SourceError(
         f"{_FILE}: {where} {what}",
-        "do not use this model; or if you trust it, correct that in a copy and save the tokenizer "
-        "again",
+        "do not use this model; or, if you trust it, fix it in a copy and save the tokenizer again",
     )
 
 
@@ -111,19 +109,18 @@ def _text(value: Any, where: str) -> str:
 
 
 def _count(value: Any, where: str, most: int) -> int:
-    # A bool is an int to Python.
+    # In Python, bool is a subclass of int.
     if type(value) is not int or value < 0:
         raise _refused(where, f"should be a number, not {str(value)[:50]!r}")
     if value > most:
-        raise _refused(where, f"is {value}, over {most}")
+        raise _refused(where, f"is {value}; the limit is {most}")
     return value
 
 
 def _nodes(value: Any, where: str, depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields the steps of a part, those of sequences one by one, each with its place.
+    """Yields the steps of a part with their paths, and those of sequences one by one.
 
-    Raises:
-        SourceError: One is of a type that its part does not have.
+    Raises SourceError for a step of an unknown type.
     """
     if value is None:
         return
@@ -141,16 +138,16 @@ def _nodes(value: Any, where: str, depth: int = 0) -> Iterator[tuple[str, Mappin
 
 
 def _checked_model(model: Mapping[str, Any]) -> Mapping[str, int]:
-    """Checks the model; returns the ids of its words."""
+    """Validates the model; returns the ids of its words."""
     vocabulary = model.get("vocab")
-    # Files of before 2020 do not name it.
+    # Files from before 2020 do not have it.
     kind = model.get("type", "Unigram" if isinstance(vocabulary, list) else "BPE")
     if kind not in _MODELS:
         names = ", ".join(_MODELS)
         raise _refused("model.type", f"is {str(kind)[:50]!r}, not one of {names}")
     if model.get("dropout") not in (None, 0):
         raise _refused(
-            "model.dropout", "asks for random tokens, with which no conversion can be verified"
+            "model.dropout", "makes tokens random, so that a conversion cannot be verified"
         )
     if "max_input_chars_per_word" in model:
         where = "model.max_input_chars_per_word"
@@ -159,7 +156,7 @@ def _checked_model(model: Mapping[str, Any]) -> Mapping[str, int]:
 
 
 def _word_list(vocabulary: Any) -> Mapping[str, int]:
-    """Returns the ids of a Unigram model's words: their places."""
+    """Returns the ids of a Unigram model's words, which are their indices."""
     words = _list(vocabulary, "model.vocab")
     for number, word in enumerate(words):
         if not (isinstance(word, list) and len(word) == 2 and isinstance(word[0], str)):
@@ -170,48 +167,44 @@ def _word_list(vocabulary: Any) -> Mapping[str, int]:
 def _word_ids(vocabulary: Any) -> Mapping[str, int]:
     """Returns the ids of other models' words."""
     ids: Mapping[str, int] = _object(vocabulary, "model.vocab")
-    taken: set[int] = set()
+    by_id: dict[int, str] = {}
     for word, number in ids.items():
         if type(number) is not int or not 0 <= number <= MAX_TOKEN_ID:
             _count(number, f"model.vocab.{word[:50]}", MAX_TOKEN_ID)
-        taken.add(number)
-    if len(taken) < len(ids):
-        by_id: dict[int, str] = {}
-        for word, number in ids.items():
-            other = by_id.setdefault(number, word)
-            if other != word:
-                raise _refused(
-                    f"model.vocab.{word[:50]}", f"is {number}, as {other[:50]!r} is already"
-                )
+        other = by_id.setdefault(number, word)
+        if other != word:
+            raise _refused(
+                f"model.vocab.{word[:50]}",
+                f"is {number}, which is already the id of {other[:50]!r}",
+            )
     return ids
 
 
 def _check_added_tokens(tokens: Any, vocabulary: Mapping[str, int]) -> None:
-    """Refuses added tokens with other ids than tokenizers gives them.
+    """Refuses added tokens whose ids differ from those that tokenizers assigns.
 
-    It gives a token that is no word the next number, and does not look at the file's. Programs that
-    do would read other tokens. Source: AddedVocabulary::add_tokens (0.23).
+    tokenizers assigns new tokens the next id and ignores that of the file, but other programs use
+    it. Source: AddedVocabulary::add_tokens (0.23).
     """
     given: dict[str, int] = {}
     for number, token in enumerate(_list(tokens, "added_tokens")):
         where = f"added_tokens[{number}]"
         content = _text(_object(token, where).get("content"), f"{where}.content")
         said = _count(token.get("id"), f"{where}.id", MAX_TOKEN_ID)
-        if not content:  # is passed over
+        if not content:  # is skipped
             continue
         got = given.get(content, vocabulary.get(content))
         if got is None:
             got = max(len(vocabulary), max(given.values(), default=-1) + 1)
         if got != said:
             raise _refused(
-                f"{where}.id",
-                f"says {said} of {content[:50]!r}, and tokenizers would give it {got}",
+                f"{where}.id", f"is {said} for {content[:50]!r}, but tokenizers assigns {got}"
             )
         given[content] = got
 
 
 def _check_growth(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    """Refuses normalizers that make much text of little."""
+    """Refuses normalizers that expand text too much."""
     for number, (where, step) in enumerate(steps):
         kind = step["type"]
         if kind == "Precompiled":
@@ -222,12 +215,12 @@ def _check_growth(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         elif kind == "Replace":
             _pattern(step, where)
             text = _text(step.get("content"), f"{where}.content")
-            # Twice, for what is found where two of them meet.
+            # Twice, for matches across two copies.
             _check_grown(text * 2, steps[number + 1 :], f"{where}.content")
 
 
 def _check_grown(text: str, steps: Sequence[tuple[str, Mapping[str, Any]]], where: str) -> None:
-    """Follows what a step gives through those behind it."""
+    """Checks the growth of a step's result by the steps after it."""
     longest = len(text)
     for place, step in steps:
         if step["type"] != "Replace" or longest > 2 * _MAX_GROWTH:
@@ -237,7 +230,8 @@ def _check_grown(text: str, steps: Sequence[tuple[str, Mapping[str, Any]]], wher
         if found is not None:
             times = text.count(found)
         else:
-            # A regular expression may find every letter, and some find what is between them, too.
+            # A regular expression may match every character, and some also match between
+            # characters.
             times = len(text)
             content += " " if content and _may_be_empty(step["pattern"]["Regex"]) else ""
         if not times or (found is None and len(content) <= 1):
@@ -247,11 +241,11 @@ def _check_grown(text: str, steps: Sequence[tuple[str, Mapping[str, Any]]], wher
             text = content * times if found is None else text.replace(found, content)
             longest = max(longest, len(text))
     if longest > 2 * _MAX_GROWTH:
-        raise _refused(where, f"makes more than {_MAX_GROWTH} letters of one")
+        raise _refused(where, f"expands one character to more than {_MAX_GROWTH}")
 
 
 def _may_be_empty(pattern: str) -> bool:
-    """Whether a regular expression may find a place where nothing is; yes if it is hard to tell."""
+    """Whether a regular expression may match the empty string; True if in doubt."""
     plain = _ONE_LETTER.sub("x", pattern[:_MAX_GROWTH]).replace("[^", "[x")
     if len(pattern) > _MAX_GROWTH or any(sign in plain for sign in ("(?", "\\", "^", "$")):
         return True
@@ -262,7 +256,7 @@ def _may_be_empty(pattern: str) -> bool:
 
 
 def _pattern(step: Mapping[str, Any], where: str) -> str | None:
-    """Returns the text that a step looks for; None for a regular expression."""
+    """Returns the text that a step replaces; None for a regular expression."""
     pattern = _object(step.get("pattern"), f"{where}.pattern")
     if set(pattern) == {"String"}:
         return _text(pattern["String"], f"{where}.pattern.String")
@@ -273,21 +267,21 @@ def _pattern(step: Mapping[str, Any], where: str) -> str | None:
 
 
 def _check_charsmap(value: Any, where: str) -> None:
-    """Checks SentencePiece's map: the size of a trie, the trie, and texts that each end in NUL."""
+    """Checks SentencePiece's map: size of a trie, trie, texts terminated by NUL."""
     try:
         content = base64.b64decode(_text(value, where), validate=True)
     except binascii.Error as error:
-        raise _refused(where, f"is no base64: {error}") from error
+        raise _refused(where, f"is not base64: {error}") from error
     size = struct.unpack_from("<I", content)[0] if len(content) >= 4 else 0
     if not 0 < size <= len(content) - 4 or size % 4:
-        raise _refused(where, f"has {len(content)} bytes, which don't fit the size that it says")
+        raise _refused(where, f"has {len(content)} bytes, which does not match its size field")
     texts = content[4 + size :]
     if max(map(len, texts.split(b"\0"))) > _MAX_MAPPED_BYTES:
-        raise _refused(where, f"makes more than {_MAX_MAPPED_BYTES} bytes of a letter")
+        raise _refused(where, f"expands one character to more than {_MAX_MAPPED_BYTES} bytes")
 
 
 def _check_post_processor(where: str, node: Mapping[str, Any], rows: int | None) -> None:
-    """Checks the ids that are put around each text."""
+    """Checks the ids that are added to each text."""
     most = MAX_TOKEN_ID if rows is None else rows - 1
     if node["type"] in ("BertProcessing", "RobertaProcessing"):
         for name in ("sep", "cls"):
@@ -321,16 +315,18 @@ def _check_template(value: Any, where: str, lengths: Mapping[str, int]) -> None:
         elif kind == "SpecialToken" and name in lengths and not others:
             special += lengths[name]
         else:
-            raise _refused(place, f"is {name[:50]!r}, no text and no token of special_tokens")
+            raise _refused(
+                place, f"is {name[:50]!r}, which is neither a text nor a token of special_tokens"
+            )
     if special > _MAX_SPECIAL:
-        raise _refused(where, f"puts {special} tokens around each text, over {_MAX_SPECIAL}")
-    # tokenizers cuts a text to what fits beside the special tokens, and does not count this.
+        raise _refused(where, f"adds {special} tokens to each text; the limit is {_MAX_SPECIAL}")
+    # Truncation by tokenizers accounts for special tokens, but not for repetitions.
     if max(repeats.values()) > 1:
         raise _refused(where, f"repeats each text {max(repeats.values())} times")
 
 
 def _check_padding(padding: Any) -> None:
-    """Refuses padding that takes all memory; what is within reason is the tokenizer's own."""
+    """Refuses padding that needs absurd memory."""
     if padding is None:
         return
     strategy = _object(padding, "padding").get("strategy")

@@ -1,51 +1,51 @@
-"""The source model in torch: what is traced, and what everything is compared with."""
+"""The source model in torch, which is traced and which computes the reference."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-
-from embconvert.errors import EmbconvertError, ExportError, SourceError, UnsupportedModelError
+from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings, FloatArray
-from embconvert.fidelity.texts import Item
+from embconvert.fidelity.texts import Item, Plain, joined, plain, prompt_of
 from embconvert.fidelity.tokenizer_errors import check_range, tokenizer_errors
-from embconvert.manifest import EmbeddingRecord, ModelRecord
-from embconvert.models.choices import Overrides, PoolingMode
-from embconvert.models.kinds import TOKENS_OUTPUT, Kind
+from embconvert.manifest import ModelRecord
+from embconvert.models.choices import Overrides
+from embconvert.models.kinds import KINDS, Kind, Value
+from embconvert.models.prompts import Prompts
 from embconvert.models.values import ResolvedModel
-from embconvert.processes.heap import keep_freed
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
-from embconvert.source.overrides import normalize, set_pooling, truncate
+from embconvert.source.model_errors import model_errors
+from embconvert.source.positions import positions_of
+from embconvert.source.prompt_pooling import beginnings_of, leaving_out_prompts
+from embconvert.source.prompts import prompts_of
+from embconvert.source.reading import SourceTokenizer
+from embconvert.source.routing import with_router
 from embconvert.source.stored_weights import as_stored
+from embconvert.source.weights import mapped_files
 
 if TYPE_CHECKING:
     import torch
 
-#: The order of a graph's inputs; others that a tokenizer makes follow.
+#: The order of a graph's inputs; other outputs of the tokenizer follow.
 INPUT_ORDER = ("input_ids", "attention_mask", "token_type_ids")
 
-# Two texts of different length, so that the trace sees padding: a batch of 1 or a full mask lets
-# the tracer take a shortcut for a fact of the model.
+# Two texts of different length, so that the trace has padding: with a batch of 1 or a full mask,
+# the tracer would record shortcuts of the model.
 _SAMPLE_TEXTS = ("A short text.", "Another text, which is quite a bit longer than the first one.")
 
 
 class SourceModel:
-    """A sentence-transformers model in float32, ready to trace and to encode.
+    """A sentence-transformers model in float32.
 
-    This one makes sentence embeddings; models of other kinds are subclasses.
-
-    Attributes:
-        kind: What it is.
-        overrides: What the user changed of it.
+    Each kind of model is a subclass; see `source/kinds/`.
     """
 
-    kind: ClassVar[Kind] = Kind.EMBEDDING
-    #: What it is traced on; see _SAMPLE_TEXTS.
-    _samples: ClassVar[Sequence[Item]] = _SAMPLE_TEXTS
+    kind: ClassVar[Kind]
+    #: Inputs of the trace; see _SAMPLE_TEXTS.
+    _samples: ClassVar[Sequence[Plain]] = _SAMPLE_TEXTS
 
     def __init__(
         self, loaded: LoadedModel, resolved: ResolvedModel, overrides: Overrides | None = None
@@ -55,6 +55,8 @@ class SourceModel:
         self._made_up = loaded.made_up
         self._casts = loaded.casts
         self.overrides = overrides or Overrides()
+        self._task = resolved.routed.route.task if resolved.routed else None
+        self.reading = SourceTokenizer(loaded.chain, self._samples, self._task)
 
     @classmethod
     def load(
@@ -66,96 +68,152 @@ class SourceModel:
         overrides: Overrides,
         trust_remote_code: bool,
         warn: Callable[[str], None],
-    ) -> "SourceModel":
-        """Loads the source; see load_model.
+    ) -> Self:
+        """Loads the source from a private copy; `warn` gets messages for the user.
 
-        Args:
-            resolved: The files.
-            folder: Where the libraries find them.
-            device: A torch device.
-            overrides: What the user changes of it.
-            trust_remote_code: Run Python code that comes with the model.
-            warn: Called with what the user should know.
-
-        Raises:
-            SourceError: The weights don't fit the configuration, or are not all there.
-            UnsupportedModelError: transformers or sentence-transformers can't build the model.
-            UsageError: An override doesn't fit the model.
+        Raises as load_model(), and UsageError if an override does not fit the model.
         """
-        loaded = load_model(resolved, folder, device=device, trust_remote_code=trust_remote_code)
+        loaded = cls._loaded(resolved, folder, device=device, trust_remote_code=trust_remote_code)
         source = cls(loaded, resolved, overrides)
         source._settle(warn)
+        source._refuse_what_reads_no_text()
         source._refuse_chat_template()
+        source.reading.refuse_missing_pad_token()
+        source._refuse_missing_pad_token_id()
         if not all(text["input_ids"] for text in source.checked_tokens(cls._samples)):
             raise SourceError(
-                "the tokenizer gives no token for an English text",
-                "its files are damaged, or of another model; download the model again",
+                "the tokenizer gives no tokens for an English text",
+                "its files are damaged or belong to another model; download the model again",
             )
+        source._cut_at_positions(warn)
+        source._tell_of_prompts(warn)
         return source
 
+    @classmethod
+    def _loaded(
+        cls, resolved: ResolvedModel, folder: Path, *, device: str, trust_remote_code: bool
+    ) -> LoadedModel:
+        return load_model(resolved, folder, device=device, trust_remote_code=trust_remote_code)
+
+    def _refuse_what_reads_no_text(self) -> None:
+        """Refuses a model of images or sound, to which sentence-transformers cannot give a text."""
+        ways = getattr(self._model[0], "modality_config", {"text": {}})
+        if not {"text", "message"} & {way for way in ways if isinstance(way, str)}:
+            raise UnsupportedModelError(
+                f"sentence-transformers cannot embed texts with the architecture "
+                f"{self._resolved.architecture.model_type}",
+                "if it is made of a text model, as dpr is of bert, save that part with "
+                "save_pretrained() and convert it",
+            )
+
     def _refuse_chat_template(self) -> None:
-        """Refuses a model whose texts go through a template.
+        """Raises UnsupportedModelError for a model with a chat template.
 
-        Such a template is a program of the model's; it is never run.
-
-        Raises:
-            UnsupportedModelError: They do.
+        Such a template is a program in the model's files, which is never run.
         """
         if "message" in getattr(self._model[0], "modality_config", {}):
             raise UnsupportedModelError(
-                "this model puts its texts into a chat template, which no tokenizer.json has",
-                "if it is meant to read texts as they are, remove its chat template "
-                "(chat_template.jinja, and chat_template in tokenizer_config.json) from a copy",
+                "this model applies a chat template to its texts, which tokenizer.json cannot "
+                "contain",
+                "if it should read plain texts, remove the chat template (chat_template.jinja, "
+                "and chat_template in tokenizer_config.json) from a copy",
             )
 
-    def _settle(self, warn: Callable[[str], None]) -> None:
-        """Makes the loaded modules what is asked for.
+    def _refuse_missing_pad_token_id(self) -> None:
+        """Refuses a model that reads batches only if its configuration knows the pad token."""
 
-        Args:
-            warn: Called with what the user should know.
+    def _cut_at_positions(self, warn: Callable[[str], None]) -> None:
+        """Cuts texts where the model's positions end, should its settings name a larger length.
 
-        Raises:
-            UnsupportedModelError: They are not what can be converted.
-            UsageError: An override doesn't fit the model.
+        Raises SourceError if the model cannot embed a text.
         """
-        has_modules = self._resolved.has_modules
-        set_pooling(self._model, self.overrides.pooling, has_modules=has_modules, warn=warn)
-        if self.overrides.normalize:
-            normalize(self._model)
-        if self.overrides.dimensions is not None:
-            truncate(self._model, self.overrides.dimensions, full=self.dimension)
+        with model_errors():
+            usable = positions_of(self.traced_module(), self.sample_features(), self.word_table)
+        length = self.max_seq_length
+        if usable is None or (length is not None and length <= usable):
+            return
+        self.reading.cut_at(usable)
+        named = f", and its settings cut texts after {length}" if length is not None else ""
+        warn(f"the model has positions for {usable} tokens{named}: texts are cut after {usable}")
+
+    def _tell_of_prompts(self, warn: Callable[[str], None]) -> None:
+        """Warns about prompts that the pooling leaves out."""
+        if self.prompts.pooled:
+            return
+        count = len([text for text in self.prompts.distinct if text])
+        warn(
+            "the pooling leaves prompts out (include_prompt: false): "
+            f"the graphs recognize those of the model's settings ({count}) at the beginning of a "
+            "text; any other text before the input is pooled"
+        )
+
+    def _settle(self, warn: Callable[[str], None]) -> None:
+        """Checks the loaded modules and applies the user's overrides.
+
+        Raises UnsupportedModelError for the former, UsageError for the latter.
+        """
+        raise NotImplementedError
+
+    @property
+    def _encoder(self) -> Any:
+        """Returns what computes the reference: for a route, the library's own router with it."""
+        routed = self._resolved.routed
+        return self._model if routed is None else with_router(self._model, routed)
 
     @property
     def record(self) -> ModelRecord:
-        """What a consumer of this kind of model must know."""
-        return EmbeddingRecord(
-            pooling=tuple(map(PoolingMode, self.pooling)), dimension=self.dimension
-        )
+        """The manifest's record of the loaded model."""
+        raise NotImplementedError
 
     @property
     def value_sizes(self) -> dict[str, int | None]:
-        """The last size of each traced value, by its name; None when it is not known."""
-        return {TOKENS_OUTPUT: self.token_dimension, "sentence_embedding": self.dimension}
+        """Last dimension of each traced value, by name; None if unknown.
+
+        A value of the kind that is not named here does not exist in this model.
+        """
+        raise NotImplementedError
 
     @property
-    def dimension(self) -> int | None:
-        """Length of a sentence embedding; None when it makes none."""
-        dimension: int | None = self._model.get_embedding_dimension()
-        return dimension
+    def values(self) -> tuple[Value, ...]:
+        """What is traced, in the order of the graph's outputs."""
+        return tuple(v for v in KINDS[self.kind].values if v.name in self.value_sizes)
+
+    def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
+        """Returns the values of its kind from the modules' outputs."""
+        raise NotImplementedError
+
+    def _encode(self, texts: Sequence[Item]) -> Embeddings:
+        """Encodes one batch as sentence-transformers does."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _asked(texts: Sequence[Item]) -> dict[str, Any]:
+        """Returns the arguments of encode() and predict() for a batch.
+
+        The library takes one prompt per batch, and puts it before each text; for a batch with
+        several prompts that is done here.
+        """
+        prompts = set(map(prompt_of, texts))
+        one = len(prompts) == 1
+        return {
+            "inputs": [plain(text) if one else joined(text) for text in texts],
+            "prompt": prompts.pop() if one else "",
+            "batch_size": len(texts),
+            "show_progress_bar": False,
+        }
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The names of the classes of its modules, in order."""
+        """Class names of its modules, in order."""
         return tuple(type(module).__name__ for module in self._model)
 
     @property
     def tokenizer(self) -> Any:
-        """Transformers' tokenizer."""
         return self._model.tokenizer
 
     @property
     def pooling(self) -> tuple[str, ...]:
-        """The pooling modes, as sentence-transformers names them; empty when there is none."""
+        """The pooling modes by sentence-transformers' names; empty if there are none."""
         for module in self._model:
             mode = getattr(module, "pooling_mode", None)
             if mode is not None:
@@ -164,55 +222,61 @@ class SourceModel:
 
     @property
     def token_dimension(self) -> int | None:
-        """Length of a token vector, as it is pooled; None without a pooling module."""
+        """Of a token vector before pooling; None without a pooling module."""
         dimensions = (getattr(m, "embedding_dimension", None) for m in self._model)
         return next((d for d in dimensions if d is not None), None)
 
+    @cached_property
+    def prompts(self) -> Prompts:
+        """Its prompts, after the user's changes; raises SourceError if they are absurd."""
+        return prompts_of(self._model)
+
     @property
     def max_seq_length(self) -> int | None:
-        """Tokens after which sentence-transformers truncates."""
-        length = self._model.max_seq_length
-        return int(length) if length is not None and length < 1_000_000 else None
+        """sentence-transformers truncates texts to so many tokens."""
+        return self.reading.max_seq_length
 
     def save_modules(self, folder: Path) -> None:
-        """Writes the module files of a source that has none, so that its class loads it again.
+        """Writes the module files of a source without any, so that its class can load it.
 
-        A source that transformers' files describe needs none.
+        Plain transformers models need none.
         """
 
+    def save_own_files(self, folder: Path) -> None:
+        """Writes files that a consumer may read instead of a graph; most models have none."""
+
+    @property
+    def weight_files(self) -> frozenset[str]:
+        """The paths of its weight files, with links resolved."""
+        return mapped_files(self._resolved)
+
     def weights(self) -> "dict[str, torch.Tensor]":
-        """Returns every parameter and buffer of traced_module() as it is stored, by name."""
+        """Returns traced_module()'s parameters and buffers as stored, by name."""
         state = self.traced_module().state_dict(keep_vars=True)
         return {name: as_stored(tensor) for name, tensor in state.items()}
 
     def refuse_made_up(self, used: Iterable[str]) -> None:
-        """Refuses a model whose graph needs weights that its files lack.
+        """Raises SourceError if the graph uses weights that are not in the model's files.
 
-        transformers fills missing weights with random ones and only logs it. Weights that the
-        graph doesn't use (a pooler, say) may be missing.
-
-        Args:
-            used: Names of weights, as weights() has them.
-
-        Raises:
-            SourceError: A used weight is made up.
+        transformers initializes missing weights randomly and only logs it. Weights that the graph
+        does not use, such as a pooler's, may be missing.
         """
         for name in used:
             # traced_module > SentenceTransformer > index > Transformer.model > the weight
             if name.split(".", 3)[-1] in self._made_up:
                 raise SourceError(
                     f"the weight {name.split('.', 3)[-1]} is not in the model's files",
-                    "the folder is incomplete, or config.json names another architecture",
+                    "download the model again, or fix the architecture in config.json",
                 )
 
     def sample_features(self) -> "dict[str, torch.Tensor]":
         """Returns the inputs of a trace: name to (2, seq) int64, in the graph's order."""
         import torch
 
-        with _model_errors():
-            features = self._model.preprocess(list(self._samples))
+        with model_errors():
+            features = self.reading.features(self._samples)
         shape = features["input_ids"].shape
-        # A prime length: a model that pads to a multiple of its window must be seen to do so.
+        # A prime length, so that the trace shows padding to a multiple of a window.
         length = _largest_prime(shape[1])
         named = {
             name: value[:, :length].to(self._model.device)
@@ -222,12 +286,16 @@ class SourceModel:
         first = {name: named.pop(name) for name in INPUT_ORDER if name in named}
         return first | named
 
+    def calibrate(self, texts: Sequence[Item], *, layer_by_layer: bool) -> None:
+        """Determines what its outputs need of calibration texts; most kinds need nothing."""
+
     def traced_module(self) -> "torch.nn.Module":
-        """Returns a module from the named inputs to the values of its kind; see kinds.KINDS."""
+        """Returns a module from the inputs to its `values`."""
         import torch
 
-        source, names = self._model, list(self.sample_features())
+        source, names = self._traced_chain(), list(self.sample_features())
         values, while_traced = self._values, self._while_traced
+        beginnings = () if self.prompts.pooled else beginnings_of(self.prompts, self.reading)
 
         class Traced(torch.nn.Module):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -235,37 +303,22 @@ class SourceModel:
                 self.source = source
 
             def forward(self, *inputs: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
-                with while_traced():
-                    return values(self.source(dict(zip(names, inputs, strict=True))))
+                named = dict(zip(names, inputs, strict=True))
+                with while_traced(), leaving_out_prompts(source, named, beginnings) as features:
+                    return values(self.source(features))
 
-        # The exporter restores the training flag that it finds; without eval() of the wrapper
-        # itself, dropout would be in what is encoded afterwards.
+        # The exporter restores the wrapper's training flag recursively; without eval(), dropout
+        # would be active afterwards.
         return Traced().eval()
 
+    def _traced_chain(self) -> "torch.nn.Module":
+        """Returns the modules that are traced, which take and return features by name."""
+        chain: torch.nn.Module = self._model
+        return chain
+
     def _while_traced(self) -> "contextlib.AbstractContextManager[None]":
-        """Returns the context that its modules run in while they are traced."""
+        """Returns the context for a trace of its modules."""
         return contextlib.nullcontext()
-
-    def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
-        """Returns the values of its kind, of what the modules give."""
-        return features["token_embeddings"], self._finish(features["sentence_embedding"])
-
-    def _finish(self, sentence: "torch.Tensor") -> "torch.Tensor":
-        """Does what encode() does outside of the modules.
-
-        It cuts to truncate_dim, and normalizes again where `normalize_embeddings` asks for it,
-        as --dimensions does.
-
-        Args:
-            sentence: (batch, dim) float32, as the modules give it.
-        """
-        import torch
-
-        if self._model.truncate_dim is not None:
-            sentence = sentence[:, : self._model.truncate_dim]
-        if self.overrides.dimensions is not None:
-            sentence = torch.nn.functional.normalize(sentence, p=2, dim=1)
-        return sentence
 
     def encode(
         self,
@@ -274,15 +327,11 @@ class SourceModel:
         *,
         layer_by_layer: bool = False,
     ) -> list[Embeddings]:
-        """Encodes groups of texts, each as one batch, with sentence-transformers' own encode.
+        """Encodes groups of texts, each as one batch, as sentence-transformers does.
 
-        No prompt is prepended: a graph is given the text as it is.
-
-        Args:
-            groups: The texts of each batch.
-            advance: Called with the share of the work that is done since the last call.
-            layer_by_layer: Let all groups go through a layer before the next is read, for weights
-                that don't fit into memory. Weights that have to be cast always go that way.
+        A group has one prompt if the pooling leaves prompts out. `advance` gets the share of work
+        since the last call. With `layer_by_layer`, for weights that exceed the memory, all groups
+        go through a layer before the next one is read; so they always do if weights must be cast.
         """
         if not (self._casts.are_needed or layer_by_layer):
             found = []
@@ -298,7 +347,6 @@ class SourceModel:
             advance(1 / (len(layers) + 1))
 
         self._casts.are_kept = True
-        keep_freed()
         try:
             return run_in_lockstep(
                 [partial(self._checked_encode, group) for group in groups], self._model, after_layer
@@ -307,103 +355,44 @@ class SourceModel:
             self._casts.are_kept = False
 
     def _checked_encode(self, texts: Sequence[Item]) -> Embeddings:
-        with _model_errors():
+        with model_errors():
             return self._encode(texts)
 
-    def _encode(self, texts: Sequence[Item]) -> Embeddings:
-        """Encodes one batch with sentence-transformers' own function."""
-        import torch
-
-        items = self._model.encode(
-            list(texts),
-            output_value=None,
-            batch_size=len(texts),
-            prompt="",
-            show_progress_bar=False,
-        )
-        # With output_value=None it cuts, and does not normalize.
-        sentence = self._finish(torch.stack([item["sentence_embedding"] for item in items]))
-        return Embeddings(
-            sentence=as_numpy(sentence),
-            token_mean=np.stack(
-                [
-                    _token_mean(as_numpy(i["token_embeddings"]), as_numpy(i["attention_mask"]))
-                    for i in items
-                ]
-            ),
-        )
+    @property
+    def word_table(self) -> "torch.Tensor | None":
+        """The token embedding table; None if there is none."""
+        model: Any = getattr(self._model[0], "auto_model", None)
+        try:
+            table: torch.Tensor = model.get_input_embeddings().weight
+        except (AttributeError, NotImplementedError):  # canine hashes its input
+            return None
+        return table
 
     @property
     def rows(self) -> int | None:
-        """Rows of its table of token embeddings; None when it has none."""
-        model: Any = getattr(self._model[0], "auto_model", None)
-        try:
-            shape = model.get_input_embeddings().weight.shape
-        except (AttributeError, NotImplementedError):  # canine hashes
-            return None
-        return int(shape[0])
+        """Rows of the token embedding table; None if there is none."""
+        return None if self.word_table is None else int(self.word_table.shape[0])
 
     def checked_tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
-        """Returns what tokens() does, if the model can read it.
-
-        Raises:
-            SourceError: The tokenizer fails, or gives ids that the model has no rows for.
-        """
+        """Returns tokens(); raises SourceError if the tokenizer fails or exceeds the table."""
         with tokenizer_errors("cannot read a text"):
             tokens = self.tokens(texts)
-        # deberta-v2 has no table of types, says 0, and is given types nevertheless.
+        # deberta-v2 has no table of types (0), but the tokenizer gives types.
         types = self._resolved.config.get("type_vocab_size") or None
         check_range(tokens, {"input_ids": self.rows, "token_type_ids": types})
         return tokens
 
     def tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
-        """Returns what the model reads of each text, by the names of its inputs."""
-        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_seq_length)
-        names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
-        return [{name: encoded[name][row] for name in names} for row in range(len(texts))]
-
-
-@contextlib.contextmanager
-def _model_errors() -> Iterator[None]:
-    """Turns what sentence-transformers raises on a text: the model's settings can ask for anything.
-
-    Raises:
-        ExportError: There is not enough memory.
-        SourceError: Anything else was raised.
-    """
-    import torch
-
-    try:
-        yield
-    except EmbconvertError:
-        raise
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ExportError(
-            "there is not enough memory for the source model",
-            "convert it on a machine with more memory, or raise the container's limit",
-        ) from error
-    except Exception as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise SourceError(
-            f"sentence-transformers cannot embed a text with this model: {said}",
-            "a setting in its JSON files is wrong; "
-            "download the model again, or add --debug for the traceback",
-        ) from error
+        """Returns the model's inputs for each text, by name."""
+        return self.reading.tokens(texts)
 
 
 def as_numpy(tensor: "torch.Tensor") -> FloatArray:
-    """Returns a tensor as a float32 array."""
     array: FloatArray = tensor.detach().float().cpu().numpy()
     return array
 
 
-def _token_mean(tokens: FloatArray, mask: FloatArray) -> FloatArray:
-    """Returns the mean of a text's token vectors, (hidden,) float32; zeros without tokens."""
-    total: FloatArray = (tokens * mask[:, None]).sum(axis=0, dtype=np.float32)
-    return total / np.float32(max(float(mask.sum()), 1.0))
-
-
 def _largest_prime(limit: int) -> int:
-    """Returns the largest prime up to limit, or limit when there is none."""
+    """Returns the largest prime up to limit, or limit if there is none."""
     primes = (n for n in range(limit, 1, -1) if all(n % d for d in range(2, int(n**0.5) + 1)))
     return next(primes, limit)

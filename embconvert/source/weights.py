@@ -1,97 +1,171 @@
-"""A model's weight files: found and counted, not read; pickles refused."""
+"""A model's weight files: which they are, and how many numbers they have."""
 
 import math
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from embconvert.errors import SourceError, UnsupportedModelError
+from embconvert.errors import SourceError
 from embconvert.json_files import read_json, unreadable
+from embconvert.models.other_inputs import reads_text
+from embconvert.models.values import ResolvedModel
+from embconvert.source.pickles.tensors import read_pickle
 
-# Of any file system.
+#: The names of a folder's weights and of the index of shards, in the libraries' order.
+WEIGHT_NAMES = (
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+#: The same of an adapter.
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+PICKLE_SUFFIX = ".bin"
+_WEIGHT_SUFFIXES = (".safetensors", PICKLE_SUFFIX)
+# Of pickles with other names, which no library loads.
+_OTHER_SUFFIXES = (PICKLE_SUFFIX, ".pt", ".pth", ".ckpt", ".pkl")
+# The limit of file systems.
 _MAX_NAME_BYTES = 255
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def is_weights(name: str) -> bool:
+    """Whether a model's file has weights, by its name."""
+    return PurePath(name).suffix in _WEIGHT_SUFFIXES
+
+
+def is_index(name: str) -> bool:
+    """Whether a model's file is the index of sharded weights, by its name."""
+    return name in (index for _, index in WEIGHT_NAMES)
 
 
 def weight_files(root: Path) -> list[Path]:
-    """Returns the transformer's weight files, with the index of sharded ones.
+    """Returns the transformer's weight files, and the index if they are sharded.
 
-    Raises:
-        SourceError: There are none, a shard is missing, or they are pickles.
+    Raises SourceError if there are none, or a shard is missing.
     """
-    single, index = root / "model.safetensors", root / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if index.is_file():
-        weight_map = read_json(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise SourceError(f"{index.name} has no weight_map", "download the model again")
-        shards = sorted({str(name) for name in weight_map.values()})
-        for name in shards:
-            if Path(name).name != name:
-                raise SourceError(
-                    f"{index.name} names {name!r}, outside the model's folder",
-                    "do not use this model; it reaches for files that are not its own",
-                )
-            if len(name.encode("utf-8", "replace")) > _MAX_NAME_BYTES or "\0" in name:
-                raise SourceError(
-                    f"{index.name} names {name[:50]!r}, which can be no file's name",
-                    "download the model again",
-                )
-            if not name.endswith(".safetensors"):
-                raise pickle_error(name)
-            if not (root / name).is_file():
-                raise SourceError(
-                    f"{name} is missing, one of {len(shards)} files of weights",
-                    "download the model again",
-                )
-        return [index, *(root / name for name in shards)]
-    if (root / "adapter_model.safetensors").is_file():
-        raise UnsupportedModelError(
-            "the folder has only an adapter (PEFT)", "merge it into its base model and save that"
-        )
-    pickles = sorted(f.name for f in root.iterdir() if f.suffix in PICKLE_SUFFIXES)
-    if pickles:
-        raise pickle_error(pickles[0])
+    for single, index in WEIGHT_NAMES:
+        if (root / single).is_file():
+            return [root / single]
+        if (root / index).is_file():
+            return [root / index, *_shards(root / index, PurePath(single).suffix)]
+    others = _other_pickles(root)
     raise SourceError(
-        f"{root} has no weights: model.safetensors is missing", "download the model again"
+        f"{root} has no weights: model.safetensors or pytorch_model.bin is missing"
+        + (f"; transformers does not load {others[0]}" if others else ""),
+        "download the model again",
     )
 
 
-def pickle_error(name: str) -> SourceError:
-    """Returns the error for weights in a pickle."""
-    return SourceError(
-        f"the weights come only as a pickle ({name}), which can run code when it is read",
-        "on a machine that may run it, load the model and call "
-        "save_pretrained(folder, safe_serialization=True); then convert that folder",
-    )
+def module_weights(folder: Path) -> list[Path]:
+    """Returns the weight files of a module after the transformer; many modules have none.
+
+    Raises SourceError if all have names that sentence-transformers does not load.
+    """
+    found = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
+    single, pickle = (folder / names[0] for names in WEIGHT_NAMES)
+    if not single.is_file() and pickle.is_file():
+        found.append(pickle)
+    others = _other_pickles(folder)
+    if others and not found:
+        raise SourceError(
+            f"the weights in {folder.name} are in {others[0]}, but sentence-transformers loads "
+            "only model.safetensors and pytorch_model.bin",
+            "download the model again",
+        )
+    return found
 
 
-def count_parameters(path: Path) -> int:
-    """Returns how many numbers a file of weights has.
+def _other_pickles(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix in _OTHER_SUFFIXES)
 
-    A file whose header and length disagree is refused; the library checks overlaps and bounds.
+
+def _shards(index: Path, suffix: str) -> list[Path]:
+    """Returns the files in an index.
 
     Raises:
-        SourceError: The file is truncated or corrupt.
+        SourceError: It has none, or a file is missing, of another format or in another folder.
     """
-    return sum(math.prod(shape) for shape in _shapes(path))
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise SourceError(f"{index.name} has no weight_map", "download the model again")
+    shards = sorted({str(name) for name in weight_map.values()})
+    for name in shards:
+        if Path(name).name != name:
+            raise SourceError(
+                f"{index.name} refers to {name!r}, outside the model's folder",
+                "do not use this model; it accesses files outside its folder",
+            )
+        if len(name.encode("utf-8", "replace")) > _MAX_NAME_BYTES or "\0" in name:
+            raise SourceError(
+                f"{index.name} refers to {name[:50]!r}, which is not a valid file name",
+                "download the model again",
+            )
+        if not name.endswith(suffix):
+            raise SourceError(
+                f"{index.name} refers to {name}, which is not a {suffix} file",
+                "download the model again; all its weight files must have the same format",
+            )
+        if not (index.parent / name).is_file():
+            raise SourceError(
+                f"{name} is missing, one of {len(shards)} weight files", "download the model again"
+            )
+    return [index.parent / name for name in shards]
+
+
+def mapped_files(resolved: ResolvedModel) -> frozenset[str]:
+    """Returns the paths of a model's weight files and its adapters', with links resolved."""
+    paths = [resolved.path(file.path) for file in resolved.files if is_weights(file.path)]
+    paths += [adapter.weights for adapter in resolved.adapters]
+    return frozenset(str(path.resolve()) for path in paths)
+
+
+def count_parameters(path: Path, *, of_text: bool = False) -> int:
+    """Returns the number of parameters in a weight file, or only in parts that read text.
+
+    For safetensors, the library checks the header against the file's length, overlaps and bounds.
+    Raises SourceError if the file is truncated or corrupt.
+    """
+    return sum(math.prod(shape) for shape in _shapes(path, of_text=of_text))
 
 
 def count_tensors(path: Path) -> int:
-    """Returns how many tensors a file of weights has; raises as count_parameters."""
+    """Returns the number of tensors in a weight file; raises like count_parameters."""
     return len(_shapes(path))
 
 
-def _shapes(path: Path) -> list[list[int]]:
+def _shapes(path: Path, *, of_text: bool = False) -> list[tuple[int, ...]]:
+    def counts(name: str) -> bool:
+        return not of_text or reads_text(name)
+
+    if path.suffix == PICKLE_SUFFIX:
+        refuse_unreadable(path)
+        # Tied weights have several names.
+        tensors = {tensor for name, tensor in read_pickle(path).items() if counts(name)}
+        return [tensor.shape for tensor in tensors]
+    return [shape for name, shape in tensor_shapes(path).items() if counts(name)]
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a safetensors file's tensors, by name; raises like count_parameters."""
     from safetensors import SafetensorError, safe_open
 
-    try:
-        path.open("rb").close()  # safetensors calls what it may not read absent
-    except OSError as error:
-        raise unreadable(path, error) from error
+    refuse_unreadable(path)
     try:
         with safe_open(path, framework="np") as weights:
-            return [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
+            names = weights.keys()
+            return {name: tuple(weights.get_slice(name).get_shape()) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise SourceError(
             f"{path.name} is truncated or corrupt: {error}", "download the model again"
         ) from error
+
+
+def refuse_unreadable(path: Path) -> None:
+    """Refuses files without read permission, which safetensors calls missing, and LFS pointers."""
+    try:
+        with path.open("rb") as stream:
+            beginning = stream.read(len(_LFS_POINTER))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if beginning == _LFS_POINTER:
+        raise SourceError(
+            f"{path.name} is a pointer of Git LFS; the weights themselves are missing",
+            "run `git lfs pull` in the model's folder, or download it by its hub id",
+        )

@@ -1,1 +1,1 @@
-"""The settings of a model that the libraries may have: `files` reads them, by tables."""
+"""The settings of a model that the libraries may read, defined by tables."""

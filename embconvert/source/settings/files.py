@@ -1,13 +1,16 @@
-"""The settings files of a model's folder, each filtered by its table."""
+"""Reads a model's settings files, each filtered by its table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embconvert.json_files import read_any_json, read_json
+from embconvert.json_files import read_json
+from embconvert.models.other_inputs import other_inputs
+from embconvert.models.values import TOKEN_WEIGHTS, StaticForm
 from embconvert.source.settings.module_list import ModuleEntry
 from embconvert.source.settings.modules import (
+    MODEL2VEC,
     MODULE_ENTRY,
     MODULES,
     STANFORD_COLBERT,
@@ -17,8 +20,8 @@ from embconvert.source.settings.rules import SettingsTable, filtered
 from embconvert.source.settings.tokenizer import ADDED_TOKENS, SPECIAL_TOKENS, TOKENIZER
 from embconvert.source.settings.transformer import CONFIG
 
-#: The names that the settings of a Transformer module have had; the first that says anything holds.
-#: Source: sentence_transformers.base.modules.transformer.Transformer.load_config (6.2).
+#: All names of a Transformer module's settings file; the first that is not empty is used. Source:
+#: sentence_transformers.base.modules.transformer.Transformer.load_config (6.2).
 TRANSFORMER_FILES = (
     "sentence_bert_config.json", "sentence_roberta_config.json",
     "sentence_distilbert_config.json", "sentence_camembert_config.json",
@@ -26,7 +29,7 @@ TRANSFORMER_FILES = (
     "sentence_xlnet_config.json",
 )  # fmt: skip
 
-#: The settings files beside a transformer's weights.
+#: The settings files in the transformer's folder.
 TABLES: Mapping[str, SettingsTable] = {
     "config.json": CONFIG,
     "tokenizer_config.json": TOKENIZER,
@@ -34,16 +37,31 @@ TABLES: Mapping[str, SettingsTable] = {
     "added_tokens.json": ADDED_TOKENS,
     "artifact.metadata": STANFORD_COLBERT,
 }
+#: Those of static embeddings, of which sentence-transformers reads tokenizer.json only.
+STATIC_TABLES: Mapping[StaticForm, Mapping[str, SettingsTable]] = {
+    StaticForm.SENTENCE_TRANSFORMERS: {},
+    StaticForm.MODEL2VEC: {"config.json": MODEL2VEC},
+    StaticForm.TOKEN_WEIGHTS: {
+        "config.json": MODULES[TOKEN_WEIGHTS].table,
+        "tokenizer_config.json": TOKENIZER,
+        "special_tokens_map.json": SPECIAL_TOKENS,
+        "added_tokens.json": ADDED_TOKENS,
+    },
+}
 WEIGHTS_INDEX = "model.safetensors.index.json"
+#: Names the class that processes inputs. That of a model of several inputs needs libraries for
+#: images, and is not needed for texts: they go through its tokenizer alone.
+_PROCESSOR = "processor_config.json"
+_OF_TEXTS = {"processor_class": "AutoTokenizer"}
 
 
 @dataclass(kw_only=True)
 class Settings:
-    """What the libraries are given of a model's settings.
+    """The settings that the libraries get.
 
     Attributes:
-        files: The JSON value of each file, by its path in the model's folder.
-        unknown: Keys that were left out because no table knows them, as `config.json: a.b`.
+        files: JSON value of each file, by path in the model's folder.
+        unknown: Keys that were dropped because no table has them, as `config.json: a.b`.
     """
 
     files: dict[str, Any] = field(default_factory=dict)
@@ -52,17 +70,9 @@ class Settings:
     def add(
         self, folder: Path, path: str, table: SettingsTable, *, name: str | None = None
     ) -> None:
-        """Adds a file if it is there.
+        """Adds a file if it exists; `name` is the path for the libraries, if it differs.
 
-        Args:
-            folder: The model's.
-            path: Of the file, in the folder.
-            table: Its keys.
-            name: The path that it is given by, when that is another one.
-
-        Raises:
-            SourceError: The file cannot be read, or a setting in it is refused.
-            UnsupportedModelError: A setting in it cannot be converted.
+        Raises as filtered(), and SourceError if the file cannot be read.
         """
         if (folder / path).is_file():
             found = filtered(read_json(folder / path), table, path)
@@ -70,21 +80,19 @@ class Settings:
             self.unknown += [f"{path}: {key}" for key in found.unknown]
 
 
-def read_settings(folder: Path, modules: Sequence[ModuleEntry]) -> Settings:
-    """Reads the settings of a model, and keeps what the libraries may have.
+def read_settings(
+    folder: Path, modules: Sequence[ModuleEntry], static: StaticForm | None = None
+) -> Settings:
+    """Reads a model's settings for the modules that the libraries get, filtered by the tables.
 
-    Args:
-        folder: The model's.
-        modules: As its modules.json lists them; empty without one.
-
-    Raises:
-        SourceError: A file cannot be read, or a setting is refused.
-        UnsupportedModelError: A setting asks for what cannot be converted.
+    Raises as filtered(), and SourceError if a file cannot be read.
     """
     settings = Settings()
     root = f"{modules[0].path}/" if modules and modules[0].path else ""
-    for name, table in TABLES.items():
+    for name, table in (TABLES if static is None else STATIC_TABLES[static]).items():
         settings.add(folder, root + name, table)
+    if static is None and other_inputs(settings.files.get(f"{root}config.json", {})):
+        settings.files[root + _PROCESSOR] = dict(_OF_TEXTS)
     settings.add(folder, "config_sentence_transformers.json", WHOLE_MODEL)
     if (folder / root / WEIGHTS_INDEX).is_file():
         index = read_json(folder / root / WEIGHTS_INDEX)
@@ -99,17 +107,15 @@ def read_settings(folder: Path, modules: Sequence[ModuleEntry]) -> Settings:
 
 def _add_modules(settings: Settings, folder: Path, modules: Sequence[ModuleEntry]) -> None:
     entries = []
-    for number, (module, entry) in enumerate(
-        zip(modules, read_any_json(folder / "modules.json"), strict=True)
-    ):
+    for number, module in enumerate(modules):
         rules = MODULES[module.name]
-        known = filtered(entry, MODULE_ENTRY, "modules.json").value
-        # Its name becomes a part of the names of its weights.
+        known = filtered(module.entry, MODULE_ENTRY, "modules.json").value
+        # The name becomes part of the names of its weights.
         ours = {"idx": number, "name": str(number), "path": module.path, "type": rules.path}
         entries.append(known | ours)
         place = f"{module.path}/" if module.path else ""
         if rules.file not in TRANSFORMER_FILES:
-            # A module without a folder of its own would take the transformer's settings for its.
+            # A module without its own folder would read the transformer's settings.
             if module.path or rules.file != "config.json":
                 settings.add(folder, place + rules.file, rules.table)
             continue

@@ -1,53 +1,61 @@
-"""The list of a model's sentence-transformers modules, modules.json."""
+"""Parses and checks modules.json, the list of sentence-transformers modules."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from embconvert.errors import SourceError, UnsupportedModelError
+from embconvert.models.values import TOKEN_WEIGHTS
 from embconvert.source.settings.modules import MODULES
 
-#: The modules that make something of tokens; MLMTransformer is what sparse models had before 5.4.
-_TRANSFORMERS = ("Transformer", "MLMTransformer")
-#: Names in the place of which sentence-transformers loads its own class; it imports none of them.
+#: The modules that read tokens; sparse models had MLMTransformer before 5.4.
+TRANSFORMERS = ("Transformer", "MLMTransformer", "CLIPModel")
+#: The module that looks up a vector of each token instead; TOKEN_WEIGHTS looks up one weight.
+STATIC = "StaticEmbedding"
+_READS_TEXT = (*TRANSFORMERS, STATIC, TOKEN_WEIGHTS)
+#: For these names sentence-transformers loads its own class and imports nothing.
 _TAKEN_FOR_OWN = ("pylate.models.Dense.Dense",)
 _MAX_MODULES = 100
-# Of a file's name, on every file system; no module's folder is deeper.
+# The limit of a file name; a module's folder is never deeper.
 _MAX_PATH_BYTES = 255
 _OWN = "sentence_transformers."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleEntry:
-    """One line of modules.json.
+    """An entry of modules.json.
 
     Attributes:
-        path: The module's folder, relative to the model's; empty for the model's own.
-        type: The import path of its class.
+        path: Folder of the module, relative to the model's; "" for the model's own.
     """
 
     path: str
     type: str
+    entry: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
-        """The class's name."""
         return self.type.rpartition(".")[2]
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the class is sentence-transformers' own."""
+        return self.type.startswith(_OWN)
 
-def parse_modules(entries: object) -> tuple[ModuleEntry, ...]:
-    """Checks the content of a modules.json.
 
-    Raises:
-        SourceError: It is not a list of modules, or a folder climbs out of the model's.
+def parse_modules(entries: object, file: str = "modules.json") -> tuple[ModuleEntry, ...]:
+    """Parses the content of modules.json, or of another file that is named in errors.
+
+    Raises SourceError if it is not a list of modules, or a folder is outside the model's.
     """
-    broken = SourceError("modules.json is no list of modules", "download the model again")
+    broken = SourceError(f"{file} is not a list of modules", "download the model again")
     if not isinstance(entries, list) or not entries:
         raise broken
     if len(entries) > _MAX_MODULES:
         raise SourceError(
-            f"modules.json names {len(entries)} modules, over {_MAX_MODULES}",
-            "it is damaged; download the model again",
+            f"{file} has {len(entries)} modules; the limit is {_MAX_MODULES}",
+            "the file is damaged; download the model again",
         )
     modules = []
     for entry in entries:
@@ -58,46 +66,48 @@ def parse_modules(entries: object) -> tuple[ModuleEntry, ...]:
             raise broken
         if len(path.encode("utf-8", "replace")) > _MAX_PATH_BYTES or "\0" in path:
             raise SourceError(
-                f"modules.json names the folder {path[:50]!r}, which can be no folder's name",
-                "it is damaged; download the model again",
+                f"{file} has the folder {path[:50]!r}, which is not a valid name",
+                "the file is damaged; download the model again",
             )
         if Path(path).is_absolute() or ".." in Path(path).parts:
             raise SourceError(
-                f"modules.json names the folder {path!r}, outside the model's",
-                "do not use this model; it reaches for files that are not its own",
+                f"{file} has the folder {path!r}, outside the model's folder",
+                "do not use this model; it accesses files outside its folder",
             )
         own = PurePosixPath(path).as_posix()  # ./1_Pooling/ is 1_Pooling
-        modules.append(ModuleEntry(path="" if own == "." else own, type=kind))
+        modules.append(ModuleEntry(path="" if own == "." else own, type=kind, entry=entry))
     return tuple(modules)
 
 
 def check_modules(modules: Iterable[ModuleEntry], *, trust_remote_code: bool) -> None:
-    """Refuses modules of classes that no table knows: their type is an import path.
-
-    Raises:
-        UnsupportedModelError: A module would run foreign code, or cannot be converted.
-    """
+    """Raises UnsupportedModelError for modules of unknown classes: their type is an import path."""
     modules = tuple(modules)
     if trust_remote_code:
         return
     for module in modules:
-        if not (module.type.startswith(_OWN) or module.type in _TAKEN_FOR_OWN):
+        if not (module.is_own or module.type in _TAKEN_FOR_OWN):
             raise UnsupportedModelError(
-                f"modules.json names the class {module.type}, which is remote code",
-                "read that code, and if you trust it add --trust_remote_code",
+                f"modules.json has the class {module.type}, which is remote code",
+                "read that code; if you trust it, add --trust_remote_code",
             )
-    if modules[0].name not in _TRANSFORMERS:
+    if modules[0].name not in _READS_TEXT:
         raise UnsupportedModelError(
-            f"the first module is a {modules[0].name}, which makes no token embeddings",
-            "models that start with a Transformer module can be converted",
+            f"the first module is {modules[0].name}, which does not compute token embeddings",
+            f"use a model whose first module is a Transformer, {STATIC} or {TOKEN_WEIGHTS}",
         )
+    for name in (module.name for module in modules[1:]):
+        if name in (STATIC, TOKEN_WEIGHTS):
+            raise UnsupportedModelError(
+                f"modules.json has {name} after another module, but it reads texts",
+                f"use a model whose first module is {name}",
+            )
     for module in modules:
-        why = "embconvert does not know it"
+        why = "it is unknown"
         if module.name in MODULES:
             why = MODULES[module.name].unsupported or ""
         if why:
             known = [name for name, rules in MODULES.items() if rules.unsupported is None]
             raise UnsupportedModelError(
-                f"modules.json names the class {module.type}, which cannot be converted: {why}",
-                f"models of the modules {', '.join(known)} can be converted",
+                f"modules.json has the class {module.type}, which cannot be converted: {why}",
+                f"use a model with these modules only: {', '.join(known)}",
             )

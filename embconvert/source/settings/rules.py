@@ -1,7 +1,7 @@
-"""How the settings files of a model are filtered: by tables of keys, each with what becomes of it.
+"""Filters a model's settings files by tables that say for each key how it is used.
 
-The libraries act on hundreds of keys; some of them name files, repositories, classes or functions.
-They are given copies of the files with the keys that a table allows, and no others.
+The libraries use hundreds of keys; some name files, repositories, classes or functions. They get
+copies of the files with only the keys that a table allows.
 """
 
 import re
@@ -15,7 +15,7 @@ from embconvert.source.settings.values import Plain, WrongValueError, checked
 
 
 class Use(StrEnum):
-    """What becomes of a key."""
+    """How a key is used."""
 
     READ = "read"
     IGNORED = "ignored"
@@ -24,15 +24,15 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What becomes of one key of a settings file.
+    """How one key of a settings file is used.
 
     Attributes:
-        use: Whether the libraries are given it.
-        kind: The type of its value, of `values`; None where it is not read.
-        why: What the libraries would do with it, for the table in the documentation.
-        nested: The keys of its value, when that is an object with settings of its own.
-        unsupported: What is wrong with it is no fault of the files: the model cannot be converted.
-        lenient: A value of another type is left out instead of refused.
+        use: Whether the libraries get it.
+        kind: Type of its value, from `values`; None if it is not read.
+        why: The effect in the libraries, for errors and docs/settings.md.
+        nested: Table of its value, if that is an object with its own settings.
+        unsupported: Whether a problem means that the model is not supported, rather than malformed.
+        lenient: Whether a value of another type is dropped instead of refused.
     """
 
     use: Use
@@ -44,23 +44,28 @@ class Setting:
 
 
 def read(kind: Any, why: str = "") -> Setting:
-    """A key that the libraries are given, if its value is of this type."""
+    """A key that the libraries get, if its value is of this type."""
     return Setting(use=Use.READ, kind=kind, why=why)
 
 
 def ignored(why: str) -> Setting:
-    """A key that is left out, which changes no embedding."""
+    """A key that is dropped because it changes no embedding."""
     return Setting(use=Use.IGNORED, why=why)
 
 
 def refused(why: str, *, unsupported: bool = False) -> Setting:
-    """A key that no model may have, unless its value is empty."""
+    """A key that is refused unless its value is empty."""
     return Setting(use=Use.REFUSED, why=why, unsupported=unsupported)
 
 
 def nested(table: "SettingsTable") -> Setting:
-    """A key whose value is an object with settings of its own."""
+    """A key whose value is an object with its own settings."""
     return Setting(use=Use.READ, nested=table)
+
+
+def each(setting: Setting, names: str) -> dict[str, Setting]:
+    """Returns the same use of several keys, which white space separates."""
+    return dict.fromkeys(names.split(), setting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +73,8 @@ class SettingsTable:
     """The keys of one kind of settings file.
 
     Attributes:
-        title: What the file is, for the documentation.
-        keys: Those that are known.
-        others: What becomes of a key that is not.
-        patterns: Known keys by a regular expression, looked at after `keys`.
+        others: How unknown keys are used.
+        patterns: Known keys by regular expression, used after `keys`.
     """
 
     title: str
@@ -80,27 +83,24 @@ class SettingsTable:
     patterns: Mapping[str, Setting] = field(default_factory=dict)
 
     def setting(self, key: str) -> Setting:
-        """Returns what becomes of a key."""
         if key in self.keys:
             return self.keys[key]
         return next((s for p, s in self.patterns.items() if re.fullmatch(p, key)), self.others)
 
     def knows(self, key: str) -> bool:
-        """Whether a key is in the table."""
         return key in self.keys or any(re.fullmatch(p, key) for p in self.patterns)
 
 
-#: Of an object whose unknown keys may be numbers and flags; text in them is left out.
+#: Unknown keys with numbers and flags are read; text is dropped.
 PLAIN_OTHERS = Setting(use=Use.READ, kind=Plain)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filtered:
-    """What is left of a settings file.
+    """A filtered settings file.
 
     Attributes:
-        value: The object that the libraries are given.
-        unknown: Keys that were left out because no table knows them, as `a.b`.
+        unknown: Keys that were dropped because no table has them, as `a.b`.
     """
 
     value: dict[str, Any]
@@ -108,16 +108,10 @@ class Filtered:
 
 
 def filtered(value: Mapping[str, Any], table: SettingsTable, file: str) -> Filtered:
-    """Returns the settings that the libraries may have.
+    """Returns the settings of a file, which has a path for errors, that the libraries may read.
 
-    Args:
-        value: The file's object.
-        table: Its keys.
-        file: Its path in the model's folder, for messages.
-
-    Raises:
-        SourceError: A key is refused, or the value of a known key is of another type.
-        UnsupportedModelError: The same, where the model is sound but cannot be converted.
+    Raises SourceError if a key is refused, or the value of a known key has another type; it is
+    UnsupportedModelError if the key is marked `unsupported`.
     """
     return _filtered(value, table, file, "")
 
@@ -164,13 +158,12 @@ def _refusal(file: str, where: str, setting: Setting) -> EmbconvertError:
 def _wrong(file: str, where: str, reason: str, setting: Setting) -> EmbconvertError:
     kind = UnsupportedModelError if setting.unsupported else SourceError
     return kind(
-        f"{file}: the setting {where} is not what embconvert lets a model say: {reason}",
-        _hint(file, where),
+        f"{file}: the setting {where} has an unexpected value: {reason}", _hint(file, where)
     )
 
 
 def _hint(file: str, where: str) -> str:
     return (
-        f"remove {where} from a copy of {file} if the model is right without it; or read the "
-        "model's files, and if you trust them add --trust_remote_code"
+        f"remove {where} from a copy of {file} if the model works without it; or read the model's "
+        "files and, if you trust them, add --trust_remote_code"
     )

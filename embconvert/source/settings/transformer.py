@@ -1,7 +1,7 @@
-"""What config.json may say: the figures of a transformer, and the names of its parts.
+"""The table of config.json: the figures of a transformer, and the names of its parts.
 
-A figure names nothing, so numbers and flags pass under any key. Text passes only under the keys
-below, as a bare word.
+Numbers and flags are allowed for any key, because they name nothing. Text is allowed only for the
+keys below, as a bare word.
 """
 
 from typing import Annotated, Literal
@@ -13,27 +13,20 @@ from embconvert.source.settings.rules import (
     Setting,
     SettingsTable,
     Use,
+    each,
     ignored,
     nested,
     read,
     refused,
 )
-from embconvert.source.settings.values import (
-    Flag,
-    Number,
-    Plain,
-    Text,
-    TokenizerClass,
-    Word,
-    Words,
-)
+from embconvert.source.settings.values import Flag, Number, Plain, Text, TokenizerClass, Word, Words
 
 _MAX_LABELS = 100_000
 _ELSEWHERE = "names a file or a repository elsewhere"
-_CODE = "names code that comes with a model, which is what --trust_remote_code is for"
-_IMAGES = "is for images or sound, which no text embedding needs"
+_CODE = "names code that comes with the model, which needs --trust_remote_code"
+_IMAGES = "is for images or audio"
 
-#: What transformers' ACT2FN knows is a word; anything with a dot would be imported.
+#: Names in transformers' ACT2FN are bare words; a name with a dot would be imported.
 _ACTIVATIONS = (
     "act_fn", "activation", "activation_fn", "activation_function", "adapter_act", "afn",
     "classifier_activation", "conv_activation", "conv_norm_activation", "csp_activation",
@@ -49,7 +42,7 @@ _ACTIVATIONS = (
     "summary_activation",
 )  # fmt: skip
 
-#: Names of one of several ways to compute something; all are looked up in a list of transformers'.
+#: Names of variants, which transformers looks up in its own lists.
 _CHOICES = (
     "aggregation_labels", "alpha_initializer", "alpha_type", "approx_mode",
     "attention_type", "attention_types", "attn_layers", "attn_type", "attractor_kind",
@@ -70,6 +63,7 @@ _CHOICES = (
     "output_gate_type", "pad_mode", "padding_mode", "patching_mode", "pooling", "pooling_type",
     "pos_att_type", "position_embedding_type", "position_embeddings_type",
     "positional_encoding_type", "qk_norm_type", "qkv_projection_method", "readout_type",
+    "recurrent_kv_cache_mode",
     "resi_connection", "scaling", "scoring_func", "second_expert_policy",
     "sequence_kernel", "shared_expert_combination_strategy", "sliding_window_pattern",
     "spatial_pool_mode", "stem_type", "step_kernel", "summary_type", "time_step_init_scheme",
@@ -79,7 +73,7 @@ _CHOICES = (
     "weight_mode",
 )  # fmt: skip
 
-#: Settings of a part of the model, which is a transformer of its own.
+#: Settings of parts of the model that are transformers themselves.
 _PARTS = (
     "acoustic_model_config", "acoustic_tokenizer_encoder_config", "adaptor_config", "asr_config",
     "atom_encoder", "attn_config", "audio_config", "audio_encoder", "audio_encoder_config",
@@ -101,7 +95,7 @@ _PARTS = (
     "vq_config", "word_timestamp_config",
 )  # fmt: skip
 
-#: The classes that sentence-transformers may make of an activation's import path.
+#: Allowed classes in an activation's import path.
 ACTIVATIONS = (
     "CELU", "ELU", "GELU", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU",
     "LogSigmoid", "Mish", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softplus",
@@ -113,16 +107,16 @@ _ACTIVATION_PATHS = ("torch.nn.", "torch.nn.modules.activation.", "torch.nn.modu
 def _activation(path: str) -> str:
     for prefix in _ACTIVATION_PATHS:
         if path.startswith(prefix) and path.removeprefix(prefix) in ACTIVATIONS:
-            # One path for each: not every class is in every module.
+            # A single path per class: not every class is in every module.
             return f"torch.nn.{path.removeprefix(prefix)}"
     raise ValueError(f"{path} is remote code; activations can be torch.nn.{', '.join(ACTIVATIONS)}")
 
 
-#: The import path of an activation.
+#: Import path of an activation.
 Activation = Annotated[str, StringConstraints(max_length=200), AfterValidator(_activation)]
-#: How many labels; transformers makes a name for each.
+#: Number of labels; transformers creates a name for each.
 LabelCount = Annotated[int, Field(ge=0, le=_MAX_LABELS)]
-#: transformers' own ways to compute attention; others are names of kernels on the hub.
+#: transformers' own attention implementations; other names are kernels on the hub.
 Attention = Literal[
     "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"
 ]  # fmt: skip
@@ -133,123 +127,89 @@ _BASE: dict[str, Setting] = {
     "id2label": read(dict[str, Text | Number]),
     "label2id": read(dict[str, Text | Number]),
     "problem_type": read(Word),
-    "is_encoder_decoder": read(Flag),
-    "output_hidden_states": read(Flag),
-    "return_dict": read(Flag),
+    **each(read(Flag), "is_encoder_decoder output_hidden_states return_dict"),
     "chunk_size_feed_forward": read(Number),
-    "rope_parameters": read(Words),
-    "rope_scaling": read(Words),
-    "relative_bias_args": read(Words),
+    **each(read(Words), """
+        rope_parameters rope_scaling relative_bias_args per_layer_config mtp_per_layer_config
+    """),
     "tokenizer_class": read(TokenizerClass),
     "base_model_name_or_path": refused(f"{_ELSEWHERE}; a model may only use its own files"),
     "_attn_implementation": read(Attention, "embconvert loads every model with `eager`"),
     "_attn_implementation_internal": read(Attention),
     "attn_implementation": read(Attention),
-    "experts_implementation": ignored("embconvert chooses how experts are computed"),
-    "_experts_implementation": ignored("embconvert chooses how experts are computed"),
-    "_experts_implementation_internal": ignored("embconvert chooses how experts are computed"),
+    **each(ignored("is chosen by embconvert"), """
+        experts_implementation _experts_implementation _experts_implementation_internal
+    """),
     "num_labels": read(LabelCount),
-    "per_layer_config": read(Words),
-    "mtp_per_layer_config": read(Words),
     **dict.fromkeys(
-        (
-            "autocast_kernel_dtype",
-            "inference_state_dtype",
-            "mamba_ssm_cache_dtype",
-            "router_dtype",
-        ),
-        # transformers looks it up among all that torch has.
+        ("autocast_kernel_dtype", "inference_state_dtype", "mamba_ssm_cache_dtype", "router_dtype"),
+        # transformers looks up the name in torch.
         read(Literal["float32", "float16", "bfloat16"]),
     ),
-    # A letter for each layer.
-    **dict.fromkeys(
-        ("hybrid_override_pattern", "mtp_hybrid_override_pattern", "index_topk_pattern"),
-        read(Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*|+-]{0,10000}$")]),
-    ),
+    # One letter per layer.
+    **each(read(Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*|+-]{0,10000}$")]), """
+        hybrid_override_pattern mtp_hybrid_override_pattern index_topk_pattern
+    """),
     "vocab_list": read(list[Text]),
-    "vocabulary_map": ignored(_IMAGES),
+    **each(ignored(_IMAGES), """
+        vocabulary_map speaker_id flow_type diffusion_module adapter_config _out_features
+        out_features backbone use_pretrained_backbone use_timm_backbone backbone_kwargs model_args
+        architecture pretrained_cfg image_processor_type feature_extractor_type bin_configurations
+        detectron2_config_args
+    """),
     "projector_patch_to_query_dict": read(Plain),
-    "speaker_id": ignored(_IMAGES),
-    "flow_type": ignored(_IMAGES),
-    "diffusion_module": ignored(_IMAGES),
-    "attribute_map": refused("gives settings other names, by which they could be hidden"),
-    "configuration_files": refused("names another file for the configuration"),
+    "attribute_map": refused("renames settings, which could hide them"),
+    "configuration_files": refused("names another configuration file"),
     "fusion_config": ignored("changes transformers itself"),
-    "kernel_config": ignored(_CODE),
-    "distributed_config": ignored("is for several machines"),
-    "generation_config": ignored("is for generating text"),
+    **each(ignored(_CODE), "kernel_config auto_map custom_pipelines"),
+    "distributed_config": ignored("is for distributed computation"),
+    **each(ignored("is for text generation"), "generation_config task_specific_params prefix"),
     "sbert_ce_default_activation_function": Setting(
         use=Use.READ, kind=Activation, unsupported=True
     ),
     "sentence_transformers": nested(
         SettingsTable(
-            title="What CrossEncoder reads",
+            title="Settings of CrossEncoder",
             keys={
                 "activation_fn": Setting(use=Use.READ, kind=Activation, unsupported=True),
-                "version": ignored("says who wrote it"),
+                "version": ignored("is the version of the writer"),
             },
         )
     ),
     "dtype": ignored("embconvert loads every model in float32"),
     "torch_dtype": ignored("embconvert loads every model in float32"),
-    "transformers_version": ignored("says who wrote it"),
-    "_name_or_path": ignored("says where it came from"),
-    "name_or_path": ignored("says where it came from"),
-    "_commit_hash": ignored("says where it came from"),
-    "auto_map": ignored(_CODE),
-    "custom_pipelines": ignored(_CODE),
-    "processor_class": ignored("names what prepares images or sound"),
-    "task_specific_params": ignored("is for generating text"),
-    "prefix": ignored("is for generating text"),
-    "finetuning_task": ignored("says how it was trained"),
+    "transformers_version": ignored("is the version of the writer"),
+    **each(ignored("is the origin of the files"), "_name_or_path name_or_path _commit_hash"),
+    "processor_class": ignored("names a processor of images or audio"),
+    "classifier_from_token": read(list[Text], "the words whose logits are a score, as for vLLM"),
+    "method": Setting(use=Use.READ, kind=Word, why="how they are one score", lenient=True),
+    "finetuning_task": ignored("is about training"),
     "transformers.js_config": ignored("is for another program"),
-    "adapter_config": ignored(_IMAGES),
-    "_out_features": ignored(_IMAGES),
-    "out_features": ignored(_IMAGES),
-    "backbone": ignored(_IMAGES),
-    "use_pretrained_backbone": ignored(_IMAGES),
-    "use_timm_backbone": ignored(_IMAGES),
-    "backbone_kwargs": ignored(_IMAGES),
-    "model_args": ignored(_IMAGES),
-    "architecture": ignored(_IMAGES),
-    "pretrained_cfg": ignored(_IMAGES),
-    "image_processor_type": ignored(_IMAGES),
-    "feature_extractor_type": ignored(_IMAGES),
-    "bin_configurations": ignored(_IMAGES),
-    "detectron2_config_args": ignored(_IMAGES),
     "image_size": read(Plain),
-    "tokenize_function": ignored("is for another kind of model"),
-    "dataset": ignored(_ELSEWHERE),
-    "dataset_revision": ignored(_ELSEWHERE),
-    "dataset_split": ignored(_ELSEWHERE),
-    "index_name": ignored(_ELSEWHERE),
-    "index_path": ignored(_ELSEWHERE),
-    "passages_path": ignored(_ELSEWHERE),
-    "doc_sep": ignored("is for another kind of model"),
-    "title_sep": ignored("is for another kind of model"),
-    "transformers_weights": refused("names the file of the weights, which may be a pickle"),
-    "gguf_file": refused("names the file of the weights"),
+    **each(ignored("is for another kind of model"), "tokenize_function doc_sep title_sep"),
+    **each(ignored(_ELSEWHERE), """
+        dataset dataset_revision dataset_split index_name index_path passages_path
+    """),
+    "transformers_weights": refused("names the weights file, which may be a pickle"),
+    "gguf_file": refused("names the weights file"),
     "quantization_config": refused(
-        "says that the weights are quantized already, by a library that embconvert does not have; "
-        "give the model that it was made of",
+        "declares weights that are already quantized, by a library that embconvert does not "
+        "have; use the original model",
         unsupported=True,
     ),
-    "compression_config": refused("says that the weights are compressed", unsupported=True),
-}
+    "compression_config": refused("declares compressed weights", unsupported=True),
+}  # fmt: skip
 
 
 def _config() -> SettingsTable:
     keys = dict(_BASE)
     patterns: dict[str, Setting] = {}
     table = SettingsTable(
-        title="The transformer's configuration",
-        keys=keys,
-        patterns=patterns,
-        others=PLAIN_OTHERS,
+        title="The transformer's configuration", keys=keys, patterns=patterns, others=PLAIN_OTHERS
     )
-    # As text_config_dict of CLIP, which is merged into text_config.
+    # For example text_config_dict of CLIP, which is merged into text_config.
     patterns["[a-z0-9_]+_config(_dict)?"] = nested(table)
-    # transformers sets what it does not know as attributes, and __dict__ would be all of them.
+    # transformers sets unknown keys as attributes, and __dict__ would replace all of them.
     patterns["(?s)__.*"] = ignored("is Python's own")
     for name in (*_ACTIVATIONS, *_CHOICES):
         keys.setdefault(name, read(Words))
@@ -258,5 +218,5 @@ def _config() -> SettingsTable:
     return table
 
 
-#: config.json of a transformer; a part's settings are of the same form.
+#: config.json of a transformer; the settings of parts have the same table.
 CONFIG: SettingsTable = _config()

@@ -1,6 +1,6 @@
-"""What the value of a setting may be: types that pydantic checks, strictly.
+"""The types of settings' values, which pydantic checks strictly.
 
-None of them can hold a path, an address, the name of a repository or of something to import.
+None of them allows a path, a URL, a repository or an import path.
 """
 
 import re
@@ -13,17 +13,17 @@ _MAX_TEXT = 100_000
 Flag = bool
 Number = int | float
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
-#: How often something is built or done, where a list is made of it first.
+#: A number of repetitions, for which the libraries create a list.
 Times = Annotated[int, Field(ge=0, le=10_000)]
-#: A length in tokens that texts may be filled up to; no embedding model reads longer ones.
+#: A length in tokens to which texts may be padded; no embedding model reads longer texts.
 PaddedLength = Annotated[int, Field(ge=0, le=1 << 17)]
-#: Text that is tokenized or compared, never looked up.
+#: Text that is tokenized or compared, but never looked up.
 Text = Annotated[str, StringConstraints(max_length=_MAX_TEXT)]
 
 
-# With | as deberta's p2c|c2p has it.
+# With | for deberta's p2c|c2p.
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+|-]{0,99}")
-# transformers would take any of its classes and functions.
+# transformers would accept any of its classes and functions.
 _TOKENIZER = re.compile(r"[A-Za-z0-9]{1,60}(Tokenizer(Fast)?|Backend)")
 
 
@@ -39,7 +39,8 @@ def _plain(value: Any) -> Any:
 
 def _words(value: Any) -> Any:
     if isinstance(value, str):
-        if not _WORD.fullmatch(value):
+        # transformers writes an empty model_type for parts without one, such as mpt's attn_config.
+        if value and not _WORD.fullmatch(value):
             raise ValueError(f"{value[:100]!r} is not one bare word")
         return value
     if isinstance(value, list):
@@ -55,22 +56,21 @@ def _tokenizer_class(value: str) -> str:
     return value
 
 
-#: The name of a class of transformers' that is a tokenizer, as BertTokenizerFast.
+#: The name of a tokenizer class of transformers, such as BertTokenizerFast.
 TokenizerClass = Annotated[str, AfterValidator(_tokenizer_class)]
-#: A bare word, as gelu_new or full_attention: no slash, dot or colon.
+#: A bare word, such as gelu_new or full_attention: no slash, dot or colon.
 Word = Annotated[str, AfterValidator(_words)]
-#: Numbers, flags and nulls, however they are nested: they name nothing.
+#: Numbers, flags and nulls, nested at any depth.
 Plain = Annotated[Any, AfterValidator(_plain)]
-#: The same with bare words.
+#: The same, with bare words.
 Words = Annotated[Any, AfterValidator(_words)]
 
 
 class WrongValueError(ValueError):
-    """A value that is not of a setting's type.
+    """A value that does not have the type of its setting.
 
     Attributes:
-        place: Where in the value, as `.text.method`; empty for the value itself.
-        reason: In words.
+        place: Path inside the value, as `.text.method`; "" for the value itself.
     """
 
     def __init__(self, place: str, reason: str) -> None:
@@ -80,7 +80,7 @@ class WrongValueError(ValueError):
 
 
 def _is_type_name(part: object) -> bool:
-    """Whether a part of pydantic's place is the alternative of a union, not a key."""
+    """Whether a part of pydantic's location is a member of a union instead of a key."""
     return isinstance(part, str) and (
         part in ("bool", "int", "float", "str", "constrained-str", "constrained-int")
         or re.match(r"[a-z-]+\[", part) is not None
@@ -88,19 +88,11 @@ def _is_type_name(part: object) -> bool:
 
 
 def checked(value: Any, kind: Any) -> Any:
-    """Returns a value of a setting, if it is of the setting's type.
-
-    Args:
-        value: As JSON gave it.
-        kind: A type of this module, or one made of them.
-
-    Raises:
-        WrongValueError: It is not.
-    """
+    """Returns a value if it has the setting's type; raises WrongValueError."""
     try:
         return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
-        # Of a union, the last alternative is the widest one.
+        # The last member of a union is the most general one.
         first = error.errors(include_url=False, include_context=False, include_input=False)[-1]
         place = "".join(f".{part}" for part in first["loc"] if not _is_type_name(part))
         raise WrongValueError(place, first["msg"].removeprefix("Value error, ")) from error

@@ -1,4 +1,4 @@
-"""Late-interaction models (ColBERT and the like) in torch: a vector for each token."""
+"""Late-interaction models (such as ColBERT) in torch: one vector per token."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -6,42 +6,38 @@ from typing import TYPE_CHECKING, ClassVar
 from embconvert.errors import UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item, Query
-from embconvert.manifest import LateInteractionRecord
+from embconvert.manifest.kinds.late_interaction import LateInteractionRecord
 from embconvert.models.kinds import Kind
 from embconvert.models.late_interaction import Expansion, LateInteraction
+from embconvert.source.retriever import settle_retriever
 from embconvert.source.torch_model import SourceModel, as_numpy
 
 if TYPE_CHECKING:
     import torch
 
-#: What may stand between the transformer and the vectors; what pools tokens may not.
+#: Supported modules; modules that merge tokens are not.
 _MODULES = {"Transformer", "Dense", "MultiVectorMask", "Normalize", "Dropout", "LayerNorm"}
 
 
 class LateInteractionModel(SourceModel):
-    """A MultiVectorEncoder: token vectors, projected and mostly of length 1."""
+    """A MultiVectorEncoder: projected token vectors, usually normalized."""
 
     kind: ClassVar[Kind] = Kind.LATE_INTERACTION
 
     def _settle(self, warn: Callable[[str], None]) -> None:
-        """Refuses what does not give a vector for each token of a text.
-
-        Raises:
-            UnsupportedModelError: It merges tokens or reads images.
-        """
-        del warn
+        """Raises UnsupportedModelError for models that merge tokens or read only images."""
         others = [name for name in self.modules if name not in _MODULES]
         if others:
             raise UnsupportedModelError(
-                f"this late-interaction model has the module {others[0]}, which cannot be in a "
-                "graph that gives a vector for each token",
-                f"models of {', '.join(sorted(_MODULES))} can be converted",
+                f"this late-interaction model has the unsupported module {others[0]}",
+                f"use a model with these modules only: {', '.join(sorted(_MODULES))}",
             )
         transformer = self._model[0]
-        reads_images = any(getattr(m, "keep_only_token_ids", None) for m in self._model)
-        if reads_images or transformer.transformer_task == "retrieval":
+        if transformer.transformer_task == "retrieval":
+            settle_retriever(self._model, self._resolved.folder, warn)
+        if any(getattr(m, "keep_only_token_ids", None) for m in self._model):
             raise UnsupportedModelError(
-                "this late-interaction model is for images", "models of texts can be converted"
+                "this late-interaction model is for images", "use a model for text"
             )
 
     @property
@@ -49,7 +45,7 @@ class LateInteractionModel(SourceModel):
         transformer, prompts = self._model[0], self._model.prompts
         masks = [m for m in self._model if type(m).__name__ == "MultiVectorMask"]
         skipped = [m._skiplist_ids for m in masks if m._skiplist_ids is not None]
-        # encode_document() takes the first of these that the model has.
+        # encode_document() uses the first of these prompts that exists.
         named = next((n for n in ("document", "passage", "corpus") if n in prompts), "")
         return LateInteraction(
             query_prompt=prompts.get("query") or "",
@@ -62,7 +58,7 @@ class LateInteractionModel(SourceModel):
         )
 
     def _expansion(self) -> Expansion | None:
-        """Returns how queries are filled up, by Transformer.preprocess's rule for the token."""
+        """Returns the query expansion; the token is chosen as in Transformer.preprocess."""
         asked = self._model[0].query_expansion
         if asked is None:
             return None
@@ -83,7 +79,6 @@ class LateInteractionModel(SourceModel):
 
     @property
     def record(self) -> LateInteractionRecord:
-        """How queries and documents are read, which vectors count, and how they are compared."""
         return LateInteractionRecord(
             dimension=self.dimension,
             similarity=str(self._model.similarity_fn_name),
@@ -92,12 +87,10 @@ class LateInteractionModel(SourceModel):
 
     @property
     def dimension(self) -> int | None:
-        """Length of a token's vector."""
         return int(self._model.get_embedding_dimension())
 
     @property
     def value_sizes(self) -> dict[str, int | None]:
-        """The last size of each traced value."""
         return {"token_embeddings": self.dimension}
 
     def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
@@ -114,7 +107,7 @@ class LateInteractionModel(SourceModel):
         )
 
     def tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
-        """Returns what the model reads of each text, by the names of its inputs."""
+        """Returns the model's inputs for each text, by name."""
         rules = self._rules
         read = []
         for text in texts:
@@ -131,3 +124,6 @@ class LateInteractionModel(SourceModel):
             names = ("input_ids", "token_type_ids", "attention_mask")
             read.append({n: features[n][0][kept].tolist() for n in names if n in features})
         return read
+
+
+SOURCE = LateInteractionModel

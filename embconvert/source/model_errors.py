@@ -1,0 +1,54 @@
+"""What the libraries raise because of a model, as an error of the model."""
+
+import contextlib
+from collections.abc import Iterator
+
+from embconvert.errors import (
+    MORE_MEMORY,
+    EmbconvertError,
+    ExportError,
+    SourceError,
+    UnsupportedModelError,
+    reason_of,
+)
+
+
+@contextlib.contextmanager
+def model_errors() -> Iterator[None]:
+    """Turns exceptions that sentence-transformers raises for a text into errors of the source.
+
+    The model's settings can ask for anything. Without enough memory, it is an ExportError.
+    """
+    import torch
+
+    try:
+        yield
+    except EmbconvertError:
+        raise
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ExportError("there is not enough memory for the source model", MORE_MEMORY) from error
+    except Exception as error:
+        raise SourceError(
+            f"sentence-transformers cannot embed a text with this model: {reason_of(error)}",
+            "a setting in its JSON files may be wrong; download the model again, or add --debug "
+            "for the traceback",
+        ) from error
+
+
+@contextlib.contextmanager
+def unexpected_model_errors(model_type: str) -> Iterator[None]:
+    """Turns unexpected exceptions of the libraries, except OSError, into errors about the model."""
+    import torch
+
+    try:
+        yield
+    except (EmbconvertError, OSError):
+        raise
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ExportError("there is not enough memory for the source model", MORE_MEMORY) from error
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"a model of the architecture {model_type} cannot be converted: "
+            f"{type(error).__name__}: {reason_of(error)}",
+            "add --debug for the traceback, and please report the model",
+        ) from error

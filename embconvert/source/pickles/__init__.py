@@ -1,0 +1,1 @@
+"""Weights in pickles, read without unpickling."""

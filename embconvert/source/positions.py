@@ -1,0 +1,127 @@
+"""How many tokens a model has positions for, measured: configurations do not tell it.
+
+A table of 514 positions holds 512 tokens in xlm-roberta, which numbers them from 2, another
+architecture numbers them from 0 or from anywhere. So one short text goes through the model, and
+what is looked up in its tables tells where the numbering starts.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+# Enough to tell positions from anything else, and few enough for any model.
+_FEW_TOKENS = 4
+
+
+def positions_of(
+    module: "torch.nn.Module", features: "Mapping[str, torch.Tensor]", words: "torch.Tensor | None"
+) -> int | None:
+    """Returns how many tokens a text may have; None when no table limits it.
+
+    Args:
+        module: From inputs, in the order of the features, to anything.
+        features: Of a batch of texts, (texts, tokens) each, with `input_ids`, `attention_mask`.
+        words: The table of token embeddings, which is one of no positions.
+    """
+    tables = _tables(module, words)
+    if not tables:  # as in most decoders, whose positions are angles: no need to read all weights
+        return None
+    real = features["attention_mask"][-1].bool()
+    inputs = [_one_token_again(values[-1][real]) for values in features.values()]
+    return usable_positions(lambda: module(*inputs), tables, tokens=inputs[0].shape[1])
+
+
+def _one_token_again(values: "torch.Tensor") -> "torch.Tensor":
+    """Returns an input of a short text that repeats a token from the middle of another."""
+    import torch
+
+    count = len(values)
+    value = int(values[count // 2])
+    return torch.full((1, min(count, _FEW_TOKENS)), value, device=values.device)
+
+
+def _tables(module: "torch.nn.Module", words: "torch.Tensor | None") -> "list[torch.Tensor]":
+    """Returns the tables that may be of positions: no matrices of products, no words."""
+    import torch
+
+    return [
+        table
+        for part in module.modules()
+        if not isinstance(part, torch.nn.Linear)
+        for table in (*part.parameters(recurse=False), *part.buffers(recurse=False))
+        if table.dim() == 2 and table.shape[0] > 1 and table is not words
+    ]
+
+
+def usable_positions(
+    run: Callable[[], object], tables: "Iterable[torch.Tensor]", *, tokens: int
+) -> int | None:
+    """Returns how many tokens a text may have; None when no table limits it.
+
+    Args:
+        run: Runs the model on one text that repeats a single token, without padding: then nothing
+            but its position tells a token from the one before.
+        tables: The weights and buffers that may be tables of positions. Caches that grow with the
+            text, such as rotations, are not among them.
+        tokens: How many the text has.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    known = {id(table): table for table in tables}  # kept, so that no id is given again
+    limits: list[int] = []
+
+    class LookUps(TorchDispatchMode):  # type: ignore[misc]
+        """Notes what is looked up where."""
+
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            del types
+            table, rows = _look_up(func, args)
+            if table is not None and rows is not None and id(table) in known:
+                limit = _limit(rows, table.shape[0], tokens)
+                limits.extend(() if limit is None else (limit,))
+            return func(*args, **(kwargs or {}))
+
+    with torch.no_grad(), LookUps():
+        run()
+    return min(limits, default=None)
+
+
+def _look_up(func: Any, args: Any) -> "tuple[torch.Tensor | None, torch.Tensor | None]":
+    """Returns a table and which of its rows an operator takes."""
+    import torch
+
+    aten = torch.ops.aten
+    if func is aten.embedding.default:
+        return args[0], args[1]
+    if func is aten.index_select.default and args[1] == 0:
+        return args[0], args[2]
+    if func is aten.index.Tensor and len(args[1]) == 1:
+        return args[0], args[1][0]
+    return None, None
+
+
+def _limit(rows: "torch.Tensor", size: int, tokens: int) -> int | None:
+    """Returns how many tokens a table of a size holds, from the rows that a few tokens took.
+
+    Rows are (..., tokens or more): those of each token, and of what a model fills a text up with
+    itself, as longformer does; or (..., tokens, tokens): those of each distance. None where they
+    are no positions: they don't go up by one from token to token.
+    """
+    if rows.dim() == 0 or rows.dtype.is_floating_point or tokens < 2 or rows.shape[-1] < tokens:
+        return None
+    if rows.shape[-2:] == (tokens, tokens):
+        # As bert's `relative_key` has it: the same distances up and down from the middle.
+        middle = int(rows.flatten()[0])
+        places = rows.new_tensor(range(tokens))
+        distances = places[:, None] - places
+        if bool((rows == middle + distances).all()) or bool((rows == middle - distances).all()):
+            return min(size - middle, middle + 1)
+    first = rows[..., :tokens]
+    if not bool((first[..., 1:] - first[..., :-1] == 1).all()):
+        return None
+    return size - int(first.min())

@@ -1,0 +1,117 @@
+"""How the source's library reads texts: what its tokenizer does, and the settings of its calls."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from embconvert.errors import SourceError
+from embconvert.fidelity.texts import Item, Plain, plain, prompt_of
+from embconvert.fidelity.tokenizer_errors import tokenizer_errors
+
+if TYPE_CHECKING:
+    import torch
+
+# Texts of a batch of the tokenizer.
+_AT_ONCE = 32
+# transformers says "unlimited" with numbers such as 1e30.
+_UNLIMITED = 1_000_000
+
+
+class SourceTokenizer:
+    """Reads texts as sentence-transformers does; `task` is that of the chosen route, if any."""
+
+    def __init__(self, model: Any, samples: Sequence[Plain], task: str | None = None) -> None:
+        self._model = model
+        self._samples = samples
+        self._task = task
+
+    @property
+    def tokenizer(self) -> Any:
+        return self._model.tokenizer
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Tokens after which a text is cut; None when it is not."""
+        length = self._model.max_seq_length
+        for call in self._calls():
+            length = call.get("max_length") or length
+        if self._task in ("query", "document"):
+            length = getattr(self._model[0], f"{self._task}_length", None) or length
+        return int(length) if length is not None and length < _UNLIMITED else None
+
+    @property
+    def adds_special_tokens(self) -> bool:
+        """Whether special tokens are put around texts."""
+        return all(call.get("add_special_tokens", True) for call in self._calls())
+
+    def _calls(self) -> list[dict[str, Any]]:
+        """Returns what the model's settings say of each call of the tokenizer."""
+        said = self._model[0].processing_kwargs
+        return [said[name] for name in ("common", "text") if said.get(name)]
+
+    def cut_at(self, length: int) -> None:
+        """Truncates each text to `length` tokens.
+
+        Raises:
+            SourceError: Queries are filled up to more.
+        """
+        transformer = self._model[0]
+        expansion = transformer.query_expansion
+        if expansion is not None and expansion["length"] > length:
+            raise SourceError(
+                f"queries are filled up to {expansion['length']} tokens, and the model has "
+                f"positions for {length}",
+                "correct query_expansion in a copy of sentence_bert_config.json",
+            )
+        self._model.max_seq_length = length
+        for call in self._calls():
+            call.update({"max_length": length} if "max_length" in call else {})
+            call.update({"truncation": True} if "truncation" in call else {})
+        for name in ("query_length", "document_length"):
+            if (getattr(transformer, name) or 0) > length:
+                setattr(transformer, name, length)
+
+    def refuse_missing_pad_token(self) -> None:
+        """Raises SourceError without a pad token: sentence-transformers pads every batch."""
+        if self.tokenizer.pad_token_id is not None:
+            return
+        usual = self.tokenizer.eos_token or self.tokenizer.unk_token
+        raise SourceError(
+            "the tokenizer has no pad token, and sentence-transformers fills batches up with it",
+            "set pad_token in a copy of tokenizer_config.json"
+            + (f'; models without one mostly take "{usual}"' if usual else ""),
+        )
+
+    def features(self, texts: Sequence[Plain], prompt: str = "") -> "dict[str, torch.Tensor]":
+        """Returns what sentence-transformers makes of a batch for the model, by name."""
+        named = {} if self._task is None else {"task": self._task}
+        features: dict[str, torch.Tensor] = self._model.preprocess(
+            list(texts), prompt=prompt or None, **named
+        )
+        return features
+
+    def prompt_length(self, prompt: str) -> int:
+        """Returns how many tokens of a text with this prompt are the prompt's."""
+        return int(self._model.preprocess(["a"], prompt=prompt)["prompt_length"])
+
+    def tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
+        """Returns what the model reads of each text, by the names of its inputs."""
+        read: list[dict[str, list[int]]] = [{} for _ in texts]
+        for prompt in dict.fromkeys(map(prompt_of, texts)):
+            places = [place for place, text in enumerate(texts) if prompt_of(text) == prompt]
+            for start in range(0, len(places), _AT_ONCE):
+                batch = places[start : start + _AT_ONCE]
+                features = self.features([plain(texts[place]) for place in batch], prompt)
+                given = [name for name in ("input_ids", "token_type_ids") if name in features]
+                kept = features["attention_mask"].bool()
+                for row, place in enumerate(batch):
+                    read[place] = {n: features[n][row][kept[row]].tolist() for n in given}
+        return read
+
+    def backend(self) -> Any:
+        """Returns the tokenizers.Tokenizer as it truncates and pads texts; None for one in Python.
+
+        transformers sets both anew with every call.
+        """
+        with tokenizer_errors("cannot read a text"):
+            self.features(self._samples)
+        return self.tokenizer.backend_tokenizer if self.tokenizer.is_fast else None
