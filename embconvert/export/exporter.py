@@ -1,13 +1,12 @@
-"""Tracing the source model into plain ONNX.
+"""Traces the source model to plain ONNX.
 
-Two exporters of torch are tried in turn. The tracing one takes a second and writes graphs that
-ONNX Runtime's optimizer knows; it bakes in what Python computes from shapes. The one built on
-torch.export takes ten times as long and keeps such sizes symbolic. Verification on unseen shapes
-decides which graph is right.
+There are two exporters. The tracing one takes a second, but bakes in values that Python computes
+from shapes. The fallback, built on torch.export, takes ten times as long and keeps such sizes
+symbolic. Verification on other shapes decides which graph is right.
 
-Neither writes weights. The tracing exporter sees stand-ins that take no memory, and has the weights
-as inputs of the graph; they are bound afterwards as tensors that still lie in the source's files,
-and are read, cast to float32 and transposed one at a time, when the graph is written.
+Neither writes weights. The tracing exporter gets placeholders without memory, as inputs of the
+graph. Afterwards they are bound to tensors in the source's files, which are read, cast to float32
+and transposed one at a time when the graph is written.
 """
 
 import io
@@ -16,22 +15,29 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embconvert.errors import ExportError, UnsupportedModelError
+from embconvert.errors import (
+    MORE_MEMORY,
+    EmbconvertError,
+    ExportError,
+    UnsupportedModelError,
+    reason_of,
+)
+from embconvert.export.constant_casts import fold_float64_constants
+from embconvert.export.data_sizes import traced_minimum
+from embconvert.export.experts import one_expert_at_a_time
+from embconvert.export.inputs import settle_inputs
+from embconvert.export.operators import traceable_operators
+from embconvert.export.recurrences import expand_recurrences, recurrences_as_nodes
 from embconvert.export.traced_weights import (
     bind_weights,
     drop_renamed_weights,
     fold_transposed_weights,
 )
-from embconvert.export.tracing import (
-    shapes_without_weights,
-    traceable_operators,
-    without_products,
-)
+from embconvert.export.tracing import shapes_without_weights, without_products
 from embconvert.graph.onnx_file import write_model
-from embconvert.models.choices import Output
-from embconvert.models.kinds import KINDS, TOKENS_OUTPUT, Value
+from embconvert.models.choices import Inputs, Output
+from embconvert.models.kinds import KINDS, Value
 from embconvert.models.values import ExportedModel
-from embconvert.processes.heap import without_holes
 from embconvert.source.stored_weights import float32_copies, placeholders, swapped
 
 if TYPE_CHECKING:
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class Exporter(StrEnum):
-    """How torch turns a model into a graph."""
+    """torch's methods of exporting a model."""
 
     TRACE = "trace"
     TORCH_EXPORT = "torch.export"
@@ -55,49 +61,40 @@ def export(
     opset: int,
     exporter: Exporter,
     output: Output = Output.BOTH,
+    inputs: Inputs | None = None,
     keep_weights_apart: bool = False,
 ) -> ExportedModel:
-    """Writes a model's graph.
-
-    Args:
-        source: The model.
-        path: The file to write.
-        opset: As of trace().
-        exporter: Likewise.
-        output: Likewise.
-        keep_weights_apart: Leave the weights in the source's files; see source_tensors.
-
-    Raises:
-        UnsupportedModelError: As of trace().
-        ExportError: Likewise.
-        SourceError: Likewise; or a weight is not finite.
-        OSError: The file cannot be written.
-    """
-    model = trace(source, opset=opset, exporter=exporter, output=output)
+    """Writes a model's graph; arguments and errors as for trace(), and those of write_model()."""
+    model = trace(source, opset=opset, exporter=exporter, output=output, inputs=inputs)
     return ExportedModel(artifact=write_model(model, path, keep_weights_apart=keep_weights_apart))
 
 
 def trace(
-    source: "SourceModel", *, opset: int, exporter: Exporter, output: Output = Output.BOTH
+    source: "SourceModel",
+    *,
+    opset: int,
+    exporter: Exporter,
+    output: Output = Output.BOTH,
+    inputs: Inputs | None = None,
 ) -> "ir.Model":
-    """Returns a model's graph; its weights are read when it is written.
+    """Returns a model's graph, whose weights are read when it is written.
 
-    Its outputs are those of the model's kind. Of an embedding model, output 0 is
-    `last_hidden_state`, (batch, seq, hidden) float32; output 1 is `sentence_embedding`,
-    (batch, dim) float32, pooled by the model's own modules. Of a reranker there is one, `logits`,
-    (batch, labels) float32, before any activation; of a sparse model `sentence_embedding`,
-    (batch, vocabulary) float32. Batch and sequence are dynamic.
+    The outputs depend on the kind. Embedding model: `last_hidden_state`, (batch, seq, hidden), and
+    `sentence_embedding`, (batch, dim), pooled by the model's own modules. Reranker: `logits`,
+    (batch, labels), before any activation. Sparse model: `sentence_embedding`, (batch, vocabulary),
+    or `logits`, (batch, seq, vocabulary). Hybrid model: those of an embedding model;
+    `token_weights`, (batch, seq); `colbert_embeddings`, (batch, seq, dim). All are float32, with
+    dynamic batch and sequence dimensions.
 
     Args:
-        source: The model.
-        opset: The ONNX operator set.
-        exporter: Which of torch's exporters traces.
-        output: SENTENCE leaves `last_hidden_state` out.
+        output: Which of these outputs the graph has.
+        inputs: Those of the client; None means the model's own.
 
     Raises:
-        UnsupportedModelError: torch can't express the model in ONNX.
+        UnsupportedModelError: torch cannot express the model in ONNX.
         ExportError: There is not enough memory.
         SourceError: A weight that the graph uses is not in the model's files.
+        UsageError: The model cannot do with these inputs.
     """
     import torch
 
@@ -105,26 +102,28 @@ def trace(
     tracer: Callable[..., ir.Model] = _trace
     stand_ins = placeholders
     if exporter is Exporter.TORCH_EXPORT:
-        # It folds constants, for which it needs the real weights.
+        # It folds constants, which requires the real weights.
         tracer, stand_ins = _torch_export, float32_copies
     try:
-        with torch.no_grad(), without_holes(), swapped(module, stand_ins(module)):
-            model = tracer(module, source.sample_features(), opset, KINDS[source.kind].values)
+        with torch.no_grad(), one_expert_at_a_time(module), swapped(module, stand_ins(module)):
+            features = source.sample_features()
+            model = tracer(module, features, opset, source.values)
+        source.refuse_made_up(bind_weights(model, source.weights(), source.weight_files))
+        _tidy(model)
+        _settle_outputs(model, source, output)
+        settle_inputs(model, features, inputs)
+    except EmbconvertError:
+        raise
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ExportError(
             "there is not enough memory to trace the model",
-            "convert it on a machine with more memory, or raise the container's limit",
+            MORE_MEMORY,
         ) from error
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnsupportedModelError(
-            f"torch's {exporter} exporter cannot express this model in ONNX: {reason}",
-            "add --debug for the traceback; a higher --opset may know the operator",
+            f"torch's {exporter} exporter cannot express this model in ONNX: {reason_of(error)}",
+            "try a higher --opset, which may have the operator; add --debug for the traceback",
         ) from error
-    weights = source.weights()
-    source.refuse_made_up(bind_weights(model, weights))
-    _tidy(model)
-    _settle_outputs(model, source, output)
     return model
 
 
@@ -134,7 +133,7 @@ def _trace(
     opset: int,
     values: Sequence[Value],
 ) -> "ir.Model":
-    """Traces with torch's TorchScript exporter, weights left as graph inputs."""
+    """Traces with torch's TorchScript exporter; weights become graph inputs."""
     import onnx
     import onnx_ir as ir
     import torch
@@ -143,7 +142,13 @@ def _trace(
     axes = dict.fromkeys(features, per_token)
     axes |= {value.name: per_token if value.per_token else per_text for value in values}
     buffer = io.BytesIO()
-    with traceable_operators(), without_products(), shapes_without_weights():
+    with (
+        traceable_operators(),
+        traced_minimum(module),
+        recurrences_as_nodes(module),
+        without_products(),
+        shapes_without_weights(),
+    ):
         torch.onnx.export(
             module,
             tuple(features.values()),
@@ -154,10 +159,12 @@ def _trace(
             output_names=[value.name for value in values],
             dynamic_axes=axes,
             export_params=False,
-            # Folding would bake weights into constants; _tidy folds lazily instead.
+            # Folding would copy weights to constants; _tidy folds lazily instead.
             do_constant_folding=False,
         )
-    return ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
+    model = ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
+    expand_recurrences(model)
+    return model
 
 
 def _torch_export(
@@ -166,8 +173,9 @@ def _torch_export(
     opset: int,
     values: Sequence[Value],
 ) -> "ir.Model":
-    """Traces with torch.export, whose sizes stay symbolic."""
+    """Traces with torch.export, which keeps sizes symbolic."""
     import torch
+    from onnx import helper
 
     dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     program = torch.onnx.export(
@@ -181,29 +189,33 @@ def _torch_export(
         verbose=False,
     )
     assert program is not None
-    return program.model
+    model = program.model
+    # torch's choice is newer than the opset needs, and older ONNX Runtimes refuse it.
+    model.ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", opset)])
+    return model
 
 
 def _settle_outputs(model: "ir.Model", source: "SourceModel", output: Output) -> None:
-    """Leaves the outputs that are wanted, their last size a number where the tracer lost it."""
+    """Removes unwanted outputs, and restores last dimensions that the tracer lost."""
     import onnx_ir as ir
+    import onnx_ir.passes.common as passes
 
     for value in model.graph.outputs:
         size = source.value_sizes[str(value.name)]
         if value.shape is not None and size is not None:
             value.shape = ir.Shape([*value.shape[:-1], size])
-    inner = {value.name for value in KINDS[source.kind].values if not value.is_output}
-    if output is Output.SENTENCE:
-        inner |= {TOKENS_OUTPUT}
-    for value in [value for value in model.graph.outputs if value.name in inner]:
+    named = KINDS[source.kind].named_outputs(output)
+    for value in [value for value in model.graph.outputs if value.name not in named]:
         model.graph.outputs.remove(value)
+    passes.RemoveUnusedNodesPass()(model)
 
 
 def _tidy(model: "ir.Model") -> None:
-    """Drops what the tracer leaves behind, without touching a weight's bytes."""
+    """Removes leftovers of the tracer without reading weights."""
     import onnx_ir.passes.common as passes
 
     passes.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=256)(model)
+    fold_float64_constants(model)
     drop_renamed_weights(model)
     fold_transposed_weights(model)
     for step in (

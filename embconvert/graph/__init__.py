@@ -1,1 +1,1 @@
-"""ONNX graphs on disk and in ONNX Runtime, without more of their weights in memory than needed."""
+"""ONNX graphs on disk and in ONNX Runtime, with few weights in memory."""

@@ -1,21 +1,21 @@
-"""Where to cut a graph into pieces that run one after the other: where few values cross."""
+"""Divides a graph into pieces that run in sequence, with few values between them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: Weights below this are not worth a piece.
+#: Smaller weights do not need a separate piece.
 _NEXT_TO_NOTHING = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A part of a graph.
+    """A piece of a graph.
 
     Attributes:
-        start: Its first node.
-        end: The node behind its last.
-        inputs: Names of the values that come from before, in order of their use.
-        outputs: Names of the values that are used behind it.
+        start: Index of its first node.
+        end: Index after its last node.
+        inputs: Names of values from earlier pieces, in order of use.
+        outputs: Names of values that are used later.
     """
 
     start: int
@@ -31,23 +31,19 @@ def cut(
     *,
     largest_bytes: int,
 ) -> list[Piece]:
-    """Cuts a graph into pieces.
+    """Divides a graph into pieces; returns those with used outputs.
 
     Args:
-        nodes: What each reads and makes, in an order in which they can run. Weights are left out.
-        outputs: Of the graph.
-        node_bytes: How much memory each node's weights take.
-        largest_bytes: Most of a piece, unless one node alone needs more.
-
-    Returns:
-        Those that make something that is used.
+        nodes: The values that each reads and computes, without weights, in topological order.
+        node_bytes: Size of each node's weights in memory.
+        largest_bytes: Maximum size of a piece, unless a single node is larger.
     """
     last_use: dict[str, int] = {}
     for index, (reads, _) in reversed(list(enumerate(nodes))):
         for name in reads:
             last_use.setdefault(name, index)
     alive: set[str] = set()
-    crossing = []  # how many values cross behind each node
+    crossing = []  # number of values that cross after each node
     for index, (reads, makes) in enumerate(nodes):
         alive.difference_update(name for name in reads if last_use[name] == index)
         alive.update(name for name in makes if name in last_use)
@@ -57,8 +53,8 @@ def cut(
     start = 0
     while start < len(nodes):
         size, end = node_bytes[start], start + 1
-        # Behind a node that alone is too large, what has next to no weights may follow: what the
-        # product with a vocabulary makes is larger than its weights, and must not cross.
+        # A single node that is too large may be followed by nodes with few weights: the result of a
+        # product with a vocabulary is larger than its weights, and must not cross.
         while end < len(nodes) and (
             size + node_bytes[end] <= largest_bytes
             or (node_bytes[start] > largest_bytes and node_bytes[end] < _NEXT_TO_NOTHING)
@@ -66,7 +62,7 @@ def cut(
             size += node_bytes[end]
             end += 1
         if end < len(nodes):
-            # In the second half of what would fit, where the fewest values cross.
+            # Cut in the second half of the possible range, where the fewest values cross.
             middle = start + (end - start) // 2
             end = 1 + min(range(middle, end), key=lambda i: (crossing[i], -i))
         ends.append(end)

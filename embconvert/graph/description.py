@@ -1,4 +1,4 @@
-"""What is told of a graph file: its inputs, outputs and operators, and what runs it."""
+"""Describes a graph file: inputs, outputs, operators, and the oldest ONNX Runtime."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def describe(
+def artifact_of(
     model: "ir.Model", path: Path, sha256: str, external_data: FileRecord | None
 ) -> OnnxArtifact:
-    """Returns the artifact of a model on disk."""
     import onnx_ir as ir
 
     operators: Counter[str] = Counter()
@@ -24,7 +23,7 @@ def describe(
         name = f"{domain}.{node.op_type}" if domain else node.op_type
         operators[name] += 1
         integers = (a for a in node.attributes.values() if a.type is ir.AttributeType.INT)
-        variants.add(variant(name, {a.name: a.as_int() for a in integers}))
+        variants.add(variant(name, {a.name: a.as_int() for a in integers}, len(node.inputs)))
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
     return OnnxArtifact(
         path=path,

@@ -1,13 +1,14 @@
-"""Casting weights to half precision as onnxconverter-common does, at the speed of the memory."""
+"""Casts weights to half precision at memory speed."""
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embconvert.graph.layout import contiguous
 from embconvert.graph.runtime import open_session, session_options
-from embconvert.graph.streams import rows_of
+from embconvert.graph.streams import row_reader
 from embconvert.processes.threads import on_rows
 
 if TYPE_CHECKING:
@@ -15,59 +16,84 @@ if TYPE_CHECKING:
 
 #: The largest number of half precision.
 HALF_RANGE = 65504.0
-# What convert_np_to_float16 clips to.
-_HALF_LARGEST = np.float32(1e4)
-# Half-precision numbers without their sign, which grow as their bits do: what it rounds smaller
-# numbers up to, 1e-7, and what it clips larger ones to.
-_TINIEST, _LARGEST = np.array([1e-7, 1e4], np.float16).view(np.uint16)
+#: The largest relative error of a number that half precision rounds, above SMALLEST_NORMAL.
+HALF_STEP = 2.0**-11
+#: Smaller numbers lose digits.
+SMALLEST_NORMAL = 2.0**-14
+# Largest power of two by which a weight is divided: with a larger one, its ordinary numbers, which
+# are about 0.01, would lose digits.
+_LARGEST_EXPONENT = 7
+# Bits of half-precision numbers without sign, which have the order of the numbers: the one to which
+# smaller numbers are rounded up, so that an epsilon does not become 0, and infinity.
+_TINIEST, _INFINITE = np.array([1e-7, np.inf], np.float16).view(np.uint16)
+# Rows read at a time to find a weight's largest number.
+_ROWS = 4096
 
 
-class TooLargeForHalf(Exception):  # noqa: N818 - who casts it keeps it float32
-    """A weight has numbers beyond half precision's range.
-
-    Attributes:
-        weight: Its name.
-    """
+class TooLargeForHalf(Exception):  # noqa: N818 - handled by keeping its readers float32
+    """A weight has numbers beyond half precision's range; found when it is written."""
 
     def __init__(self, weight: str) -> None:
-        super().__init__(f"{weight} leaves half precision's range")
+        super().__init__(f"{weight} exceeds the range of half precision")
         self.weight = weight
 
 
-def half_weight(name: str, weight: "ir.TensorProtocol") -> "ir.TensorProtocol":
-    """Returns a weight that is cast to float16 when it is looked at; TooLargeForHalf then."""
+def half_weight(name: str, weight: "ir.TensorProtocol", exponent: int = 0) -> "ir.TensorProtocol":
+    """Returns a weight that is cast to float16 when it is used; may raise TooLargeForHalf then.
+
+    Args:
+        name: For TooLargeForHalf.
+        weight: Float32, of any shape except ().
+        exponent: The weight is divided by this power of two.
+    """
     import onnx_ir as ir
 
     from embconvert.graph.rows_tensor import RowsTensor
 
+    factor = np.float32(2.0**-exponent)
+
     def cast(values: Any) -> Any:
         try:
-            return to_half(values, HALF_RANGE)
+            return to_half(values * factor if exponent else values)
         except OverflowError as error:
             raise TooLargeForHalf(name) from error
 
     kind, shape = ir.DataType.FLOAT16, ir.Shape(weight.shape)
-    rows = rows_of(weight)
+    rows = row_reader(weight)
     if rows is None:
         return ir.LazyTensor(lambda: ir.Tensor(cast(weight.numpy())), kind, shape=shape, name=name)
     return RowsTensor(lambda which: cast(rows(which)), kind, shape=shape, name=name)
 
 
-def to_half(values: Any, largest: float = np.inf) -> Any:
-    """Casts a float32 array to float16 as onnxconverter-common's convert_np_to_float16 does.
+def fitting_exponent(weight: "ir.TensorProtocol") -> int | None:
+    """Returns the power of two by which a weight must be divided to fit into half precision.
 
-    Finite numbers stay finite, and those that are not zero stay so. The library's takes some
-    forty times as long on two CPUs, and ten times the array's memory.
+    None means that its other numbers would lose too many digits. Reads a few rows at a time.
+    """
+    rows = row_reader(weight) or weight.numpy().__getitem__
+    count = weight.shape[0]
+    parts = (np.abs(rows(slice(n, n + _ROWS))) for n in range(0, count, _ROWS))
+    largest = max((float(part.max(initial=0)) for part in parts), default=0.0)
+    if not math.isfinite(largest):
+        return None
+    exponent = max(0, math.ceil(math.log2(largest / HALF_RANGE))) if largest else 0
+    return exponent if exponent <= _LARGEST_EXPONENT else None
+
+
+def to_half(values: Any) -> Any:
+    """Casts a float32 array to float16; nonzero numbers stay nonzero.
+
+    onnxconverter-common's convert_np_to_float16 takes some forty times as long on two CPUs, and ten
+    times the array's memory. It also clips numbers beyond 10,000.
 
     Args:
-        values: Of any shape but ().
-        largest: No absolute value may be larger.
+        values: Of any shape except ().
 
     Raises:
-        OverflowError: One is.
+        OverflowError: A finite number exceeds the range of half precision.
     """
     if values.ndim == 2 and values.T.flags.c_contiguous and not values.flags.c_contiguous:
-        return contiguous(to_half(values.T, largest).T)  # read in the order in which it lies
+        return contiguous(to_half(values.T).T)  # read in memory order
     half = np.empty(values.shape, np.float16)
 
     def cast(rows: slice) -> None:
@@ -78,20 +104,15 @@ def to_half(values: Any, largest: float = np.inf) -> Any:
         tiny = np.flatnonzero(sizes < _TINIEST)
         tiny = tiny[given[tiny] != 0]
         bits[tiny] = bits[tiny] & 0x8000 | _TINIEST
-        large = np.flatnonzero(sizes > _LARGEST)
-        if large.size:
-            found = given[large]
-            if np.abs(found).max() > largest:
-                raise OverflowError
-            clipped = np.clip(found, -_HALF_LARGEST, _HALF_LARGEST)
-            made[large] = np.where(np.isinf(found), found, clipped)
+        if np.isfinite(given[sizes == _INFINITE]).any():
+            raise OverflowError
 
     on_rows(cast, values.shape)
     return half
 
 
 def _cast(given: Any, made: Any) -> None:
-    """Casts one contiguous array into another; numpy does it a number at a time."""
+    """Casts one contiguous array to another; numpy would cast one number at a time."""
     if not given.size:
         return
     session = _casting_session()
@@ -103,7 +124,7 @@ def _cast(given: Any, made: Any) -> None:
 
 @functools.cache
 def _casting_session() -> Any:
-    """Returns an ONNX Runtime session that casts on the thread that runs it."""
+    """Returns an ONNX Runtime session that casts on the calling thread."""
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(

@@ -1,34 +1,31 @@
-"""Working on a graph without its weights.
+"""Graphs without their weights ("hollow").
 
-The libraries that rewrite graphs take an onnx.ModelProto and copy it freely. A hollow one has
-placeholders for large weights, so that copies cost nothing; whoever looks at a weight gets it
-from the file, and at the end the weights are put back as tensors that are read when written.
+The libraries that rewrite graphs often copy an onnx.ModelProto. A hollow one has placeholders for
+large weights, so that copies are cheap. Weights are read from the file when needed, and in the end
+are inserted again as lazy tensors.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from embconvert.graph.half_precision import half_weight
-
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-#: The weights that were taken out of a graph, by name.
+#: The weights removed from a graph, by name.
 Weights = Mapping[str, "ir.TensorProtocol"]
 
-#: Smaller weights stay: shapes, scalars and small biases.
+#: Smaller weights stay in the graph: shapes, scalars and small biases.
 HOLLOW_BYTES = 4096
 
 
 def hollow_out(model: "ir.Model") -> tuple[Any, "dict[str, ir.TensorProtocol]"]:
-    """Takes the large weights out of a model.
+    """Removes the large weights of a model.
 
     Args:
-        model: As onnx_file.read_model gives it; not to be used afterwards.
+        model: From onnx_file.read_model; not usable afterwards.
 
     Returns:
-        An onnx.ModelProto with placeholders (name, type and shape, no data), and the weights by
-        name.
+        An onnx.ModelProto with placeholders (name, type and shape, but no data), and the weights.
     """
     import onnx
     import onnx_ir as ir
@@ -52,28 +49,18 @@ def hollow_out(model: "ir.Model") -> tuple[Any, "dict[str, ir.TensorProtocol]"]:
 
 
 def fill(proto: Any, weights: "Mapping[str, ir.TensorProtocol]") -> "ir.Model":
-    """Puts the weights back, lazily.
-
-    Args:
-        proto: An onnx.ModelProto; placeholders may have gone, and new weights may have come. A
-            float32 placeholder that became float16 gets its weight cast.
-        weights: From hollow_out.
-    """
+    """Inserts the weights as lazy tensors into an onnx.ModelProto, which may have new ones."""
     import onnx_ir as ir
 
     model = ir.from_proto(proto)
     for tensor in proto.graph.initializer:
         if tensor.name in weights and not tensor.raw_data:
-            kind = ir.DataType(tensor.data_type)
-            weight = weights[tensor.name]
-            model.graph.initializers[tensor.name].const_value = (
-                weight if kind == weight.dtype else half_weight(tensor.name, weight)
-            )
+            model.graph.initializers[tensor.name].const_value = weights[tensor.name]
     return model
 
 
 def reads_of(node: Any) -> Iterator[str]:
-    """Yields the names that a node reads, those that its subgraphs take from outside included."""
+    """Yields the names that a node reads, including those read by its subgraphs."""
     yield from filter(None, node.input)
     for attribute in node.attribute:
         for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):

@@ -1,4 +1,4 @@
-"""Arrays in the order in which files and kernels want them."""
+"""Memory layouts of arrays, for files and kernels."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from embconvert.processes.threads import on_all_cpus
 
-# Rows and columns of a transposed matrix that are copied at once: what numpy copies whole misses
-# the processor's cache at every element.
+# Tile of a transposed matrix that is copied at once: numpy's copy would miss the cache at every
+# element.
 _ROWS, _COLUMNS = 1024, 64
-# Where a matrix's width is a power of two, as it often is, a column's elements compete for the same
-# few places in the cache (https://en.algorithmica.org/hpc/cpu-cache/associativity/). So the tile is
-# set aside first, in lines that are this much longer.
+# If a matrix's width is a power of two, a column's elements compete for the same few cache lines
+# (https://en.algorithmica.org/hpc/cpu-cache/associativity/). So the tile is copied to a buffer
+# whose lines are this much longer.
 _LINE_BYTES = 64
 
 
 def contiguous(array: Any) -> Any:
-    """Returns an array with its last axis contiguous in memory; a copy only where it is not so."""
+    """Returns an array with contiguous last axis, copied only if necessary."""
     if array.ndim != 2 or array.flags.c_contiguous:
         return np.ascontiguousarray(array)
     copy = np.empty(array.shape, array.dtype)
@@ -30,12 +30,7 @@ def contiguous(array: Any) -> Any:
 
 
 def copy_transposed(source: Any, target: Any) -> None:
-    """Copies a matrix into another that has its axes exchanged, on the thread that asks.
-
-    Args:
-        source: (m, n), its rows contiguous in memory.
-        target: (n, m), likewise.
-    """
+    """Copies (m, n) to (n, m), both with contiguous rows, on the calling thread."""
     padding = _LINE_BYTES // source.itemsize
     lines = np.empty((_COLUMNS, min(_ROWS, source.shape[1]) + padding), source.dtype)
     for row in range(0, source.shape[0], _COLUMNS):

@@ -1,8 +1,8 @@
-"""Tensors that lie in a file, all of which share one mapping of it.
+"""Tensors in a file that share a single memory mapping.
 
-onnx_ir's own map the whole file once for each tensor. When memory runs short, the kernel looks at
-every mapping of a page before it takes the page back (rmap_walk), and with hundreds of them that
-took a tenth of the processor time of a conversion under a limit.
+onnx_ir's tensors map the whole file once per tensor. If memory is short, the kernel checks every
+mapping of a page before it reclaims the page (rmap_walk), and hundreds of mappings took a tenth of
+the CPU time of a conversion under a limit.
 """
 
 import mmap
@@ -13,34 +13,26 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir  # noqa: TID253 - only functions import this module
 
-#: Narrower elements share a byte, which onnx_ir takes apart.
+#: onnx_ir unpacks narrower elements.
 _BYTE_BITS = 8
 
 
 class MappedFile:
-    """A file that is mapped when somebody first looks; it must not change from then on."""
+    """A file that is mapped at the first access; it must not change. `name` is the graph's."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str | None = None) -> None:
         self.path = path.absolute()
+        self.name = name or path.name
 
     @cached_property
     def content(self) -> mmap.mmap:
-        """All of it, read only."""
+        """The whole file, read only."""
         with self.path.open("rb") as stream:
             return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 class MappedTensor(ir.ExternalTensor):  # type: ignore[misc]
-    """A tensor in such a file.
-
-    Args:
-        file: The file.
-        offset: In bytes.
-        length: In bytes.
-        dtype: Of its elements.
-        shape: Its shape.
-        name: Its name.
-    """
+    """A tensor in such a file; offset and length are in bytes."""
 
     def __init__(
         self,
@@ -52,12 +44,17 @@ class MappedTensor(ir.ExternalTensor):  # type: ignore[misc]
         shape: ir.Shape,
         name: str,
     ) -> None:
-        # No base folder: containment is for locations that a file names itself.
+        # No base folder: the location does not come from the file.
         super().__init__(str(file.path), offset, length, dtype, shape=shape, name=name)
         self._file = file
 
+    @property
+    def file_name(self) -> str:
+        """What the graph calls the file."""
+        return self._file.name
+
     def numpy(self) -> Any:
-        """Returns the tensor as an array that is mapped."""
+        """Returns the tensor as a mapped array."""
         if self.dtype.bitwidth < _BYTE_BITS:
             return super().numpy()
         kind = np.dtype(self.dtype.numpy()).newbyteorder("<")
@@ -67,13 +64,12 @@ class MappedTensor(ir.ExternalTensor):  # type: ignore[misc]
         return np.frombuffer(self._file.content, kind, self.size, self.offset).reshape(shape)
 
     def rows(self, which: slice) -> Any:
-        """Returns some of its rows; only those are read."""
+        """Returns some rows; only those are read."""
         return self.numpy()[which]
 
     def __array__(self, dtype: Any = None) -> Any:
-        """Returns numpy() in a type."""
         return self.numpy().__array__(dtype)
 
     def tobytes(self) -> bytes:
-        """Returns its bytes as they lie in the file."""
+        """Returns the bytes as in the file."""
         return bytes(memoryview(self._file.content)[self.offset :][: self.nbytes])

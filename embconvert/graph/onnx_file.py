@@ -1,33 +1,30 @@
-"""Reading and writing ONNX files without holding their weights in memory.
+"""Reads and writes ONNX files without all weights in memory.
 
-The protobuf library serializes a whole model in memory, several copies of every weight at once.
-Here the small graph is serialized alone and the weights are streamed behind it, one at a time,
-as more entries of the same GraphProto; the result is ordinary ONNX. A model over protobuf's 2 GB
-gets its weights in one file beside it, `<name>.onnx_data`.
+The protobuf library serializes a model in memory, with several copies of every weight. Here the
+small graph is serialized, then the weights are appended one at a time, as entries of the same
+GraphProto; the result is standard ONNX. If a model exceeds protobuf's 2 GB, its weights go to a
+separate file, `<name>.onnx_data`.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embconvert.graph.description import describe
-from embconvert.graph.lazy_onnx import read_lazily
+from embconvert.graph.description import artifact_of
+from embconvert.graph.external_data import file_beside
+from embconvert.graph.lazy_onnx import read_lazily, varint
 from embconvert.graph.source_tensors import marked, places_file, read_places, write_places
 from embconvert.graph.streams import HashingFile, bytes_ahead, hash_file
 from embconvert.graph.tensor_checks import MalformedGraphError, UnsupportedGraphError, shown
-from embconvert.graph.uncached import open_to_write
-from embconvert.models.values import (
-    EXTERNAL_DATA_THRESHOLD_BYTES,
-    FileRecord,
-    OnnxArtifact,
-)
+from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, FileRecord, OnnxArtifact
+from embconvert.processes.bounds import lowered
 from embconvert.user_files import UnreadableFileError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Tensors below this stay in the graph file even when it has external data: shapes and scalars,
-# which runtimes read while they load the graph.
+# Smaller tensors stay in the graph file even if it has external data: runtimes read shapes and
+# scalars while they load the graph.
 _INLINE_BYTES = 1024
 # Page-aligned tensors can be memory-mapped.
 _ALIGNMENT_BYTES = 4096
@@ -36,15 +33,6 @@ _ALIGNMENT_BYTES = 4096
 _MODEL_GRAPH = b"\x3a"
 _GRAPH_INITIALIZER = b"\x2a"
 _TENSOR_RAW_DATA = b"\x4a"
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def _tensor_header(name: str, tensor: "ir.TensorProtocol") -> Any:
@@ -57,26 +45,28 @@ def write_model(
     model: "ir.Model",
     path: Path,
     *,
-    external_data_threshold_bytes: int = EXTERNAL_DATA_THRESHOLD_BYTES,
+    external_data_threshold_bytes: int | None = None,
     keep_weights_apart: bool = False,
 ) -> OnnxArtifact:
     """Writes a model, streaming its weights.
 
     Args:
-        model: Its initializers may be lazy or external tensors; each is materialized once.
-        path: The file to write; must not be a file that the model's weights are mapped from.
-        external_data_threshold_bytes: Weights above this go to `<path>_data`.
-        keep_weights_apart: Do not write weights that lie in the source's files; only read_model
-            reads the result.
-
-    Returns:
-        The file written.
+        model: Its initializers may be lazy or external; each is materialized once.
+        path: Must not be a file from which the model's weights are mapped.
+        external_data_threshold_bytes: Larger weights go to `<path>_data`; None means protobuf's
+            limit, which EMBCONVERT_EXTERNAL_DATA_BYTES lowers.
+        keep_weights_apart: Do not write weights that are in the source's files; the result can be
+            read only by read_model.
 
     Raises:
         OSError: It cannot be written.
     """
     import onnx_ir as ir
 
+    if external_data_threshold_bytes is None:
+        external_data_threshold_bytes = lowered(
+            "EXTERNAL_DATA_BYTES", EXTERNAL_DATA_THRESHOLD_BYTES
+        )
     initializers = dict(model.graph.initializers)
     tensors = {
         name: value.const_value
@@ -108,30 +98,29 @@ def write_model(
     lengths: dict[str, int] = {}
     for name, header in entries.items():
         size = inline[name].nbytes if name in inline else None
-        raw = 0 if size is None else len(_TENSOR_RAW_DATA) + len(_varint(size)) + size
+        raw = 0 if size is None else len(_TENSOR_RAW_DATA) + len(varint(size)) + size
         lengths[name] = len(header) + raw
-    body = sum(len(_GRAPH_INITIALIZER) + len(_varint(n)) + n for n in lengths.values())
-    with open_to_write(path, len(graph) + body) as stream:
+    body = sum(len(_GRAPH_INITIALIZER) + len(varint(n)) + n for n in lengths.values())
+    with path.open("wb") as stream:
         file = HashingFile(stream)
         file.write(proto.SerializeToString(deterministic=True))
-        file.write(_MODEL_GRAPH + _varint(len(graph) + body) + graph)
+        file.write(_MODEL_GRAPH + varint(len(graph) + body) + graph)
         data = bytes_ahead(inline.values())
         for name, header in entries.items():
-            file.write(_GRAPH_INITIALIZER + _varint(lengths[name]) + header)
+            file.write(_GRAPH_INITIALIZER + varint(lengths[name]) + header)
             if name in inline:
-                file.write(_TENSOR_RAW_DATA + _varint(inline[name].nbytes))
+                file.write(_TENSOR_RAW_DATA + varint(inline[name].nbytes))
                 file.write_next(data, inline[name].nbytes)
-    return describe(model, path, file.sha256, external)
+    return artifact_of(model, path, file.sha256, external)
 
 
 def _write_external_data(
     tensors: "dict[str, ir.TensorProtocol]", headers: dict[str, Any], path: Path
 ) -> FileRecord:
-    """Streams tensors to one file and notes their places in their headers."""
+    """Writes tensors to one file, and their positions to their headers."""
     import onnx
 
-    size = sum(tensor.nbytes for tensor in tensors.values())
-    with open_to_write(path, size) as stream:
+    with path.open("wb") as stream:
         file = HashingFile(stream)
         data = bytes_ahead(tensors.values())
         for name, tensor in tensors.items():
@@ -146,16 +135,15 @@ def _write_external_data(
 
 
 def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
-    """Reads a model; its large weights stay memory-mapped on disk.
+    """Reads a model; its large weights are memory-mapped.
 
     Args:
-        path: The file.
-        refuse_links: Whether its external data may be no hard link; staging's is one.
+        refuse_links: Whether external data must not be a hard link, as it is in staging folders.
 
     Raises:
-        UnsupportedGraphError: It has what is not converted, a sparse weight say.
-        ValueError: It is no ONNX, contradicts itself, or its external data points out of its folder
-            or is missing.
+        UnsupportedGraphError: It has unsupported features, such as sparse weights.
+        ValueError: It is not ONNX, inconsistent, or its external data is missing or outside its
+            folder.
     """
     import onnx_ir as ir
 
@@ -171,9 +159,9 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
     except (MalformedGraphError, UnsupportedGraphError) as error:
         raise type(error)(f"{path.name} cannot be converted: {error}") from error
     except Exception as error:
-        raise ValueError(f"{path.name} is no ONNX file: {error}") from error
+        raise ValueError(f"{path.name} is not an ONNX file: {error}") from error
     if not model.graph.outputs or not model.graph.inputs:
-        raise ValueError(f"{path.name} is no ONNX file: it has no inputs or no outputs")
+        raise ValueError(f"{path.name} is not an ONNX file: it has no inputs or no outputs")
     _refuse_hidden_references(model, path)
     for name, elsewhere in places.items():
         model.graph.initializers[name].const_value = elsewhere
@@ -183,16 +171,18 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
         if not isinstance(tensor, ir.ExternalTensor) or tensor.location == str(path.absolute()):
             continue
         location = Path(tensor.location)
-        file = path.parent / location
-        if location.name != str(location) or file.is_symlink() or not file.is_file():
-            raise ValueError(f"{path.name} needs {location}, which is not a file beside it")
+        file = file_beside(path, location)
         if refuse_links and file.stat().st_nlink > 1:
-            raise ValueError(f"{location} is a hard link; copy the file itself beside {path.name}")
+            raise ValueError(
+                f"{location} is a hard link; copy the file itself to the folder of {path.name}"
+            )
         end = (tensor.offset or 0) + tensor.nbytes
         if end > file.stat().st_size or (tensor.length or tensor.nbytes) != tensor.nbytes:
-            raise ValueError(f"the tensor {shown(tensor.name or '')} is not all in {location}")
+            raise ValueError(
+                f"{location} does not have the whole tensor {shown(tensor.name or '')}"
+            )
         value.const_value = MappedTensor(
-            files.setdefault(file.name, MappedFile(file)),
+            files.setdefault(location.name, MappedFile(file, location.name)),
             offset=tensor.offset or 0,
             length=tensor.length,
             dtype=tensor.dtype,
@@ -203,11 +193,7 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
 
 
 def _refuse_hidden_references(model: "ir.Model", path: Path) -> None:
-    """Refuses references to files where no weights belong: in subgraphs, attributes, functions.
-
-    Raises:
-        ValueError: There are some.
-    """
+    """Raises ValueError for external data in subgraphs, attributes or functions."""
     import onnx_ir as ir
 
     graphs = [model.graph, *model.functions.values()]
@@ -216,28 +202,29 @@ def _refuse_hidden_references(model: "ir.Model", path: Path) -> None:
         if isinstance(node.graph, ir.Graph) and node.graph is not model.graph:
             tensors += [value.const_value for value in node.graph.initializers.values()]
         if any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors):
-            raise ValueError(f"{path.name} refers to another file from inside of a node")
+            raise ValueError(f"a node of {path.name} refers to another file")
 
 
 def reference_weights(
     proto: Any, weights: "Mapping[str, ir.TensorProtocol]", folder: Path
 ) -> list[str]:
-    """Turns a hollow graph's placeholders into external data in the files that read_model mapped.
+    """Turns a hollow graph's placeholders into external data, in files of its weights.
 
-    A graph file with its weights inside is such a file, too.
+    This includes a graph file that contains its weights.
 
     Args:
-        proto: An onnx.ModelProto; it is changed, and must be written into the folder.
-        weights: As read_model gives them, by name.
-        folder: Where the files lie.
+        proto: An onnx.ModelProto, which is changed and must be written to the folder.
+        weights: From read_model, by name.
+        folder: Of the files.
 
     Returns:
-        The names of the weights that lie elsewhere.
+        The names of weights outside the folder.
     """
     import onnx
     import onnx_ir as ir
 
     elsewhere = []
+    folder = folder.absolute()  # as the locations are
     for tensor in proto.graph.initializer:
         weight = weights.get(tensor.name)
         if weight is None or tensor.raw_data:
@@ -253,23 +240,19 @@ def reference_weights(
     return elsewhere
 
 
-def weight_files(path: Path) -> tuple[str, ...]:
-    """Returns the names of the files beside a graph that have its weights.
-
-    Raises:
-        ValueError: As read_model; or it is an intermediate file, whose weights are anywhere.
-    """
+def external_data_files(path: Path) -> tuple[str, ...]:
+    """Returns the names of a graph's external data files; raises ValueError as read_model()."""
     _refuse_intermediate(path)
     return tuple(sorted(_locations(read_model(path), path)))
 
 
 def _locations(model: "ir.Model", path: Path) -> set[str]:
-    import onnx_ir as ir
+    from embconvert.graph.mapped_tensors import MappedTensor
 
     return {
-        Path(value.const_value.location).name
+        value.const_value.file_name
         for value in model.graph.initializers.values()
-        if isinstance(value.const_value, ir.ExternalTensor)
+        if isinstance(value.const_value, MappedTensor)
     } - {path.name}
 
 
@@ -279,18 +262,16 @@ def _refuse_intermediate(path: Path) -> None:
 
 
 def read_artifact(path: Path) -> OnnxArtifact:
-    """Reads and describes a file of the user's; its external data may be no link of any kind.
-
-    Raises:
-        ValueError: As read_model.
-    """
+    """Reads and describes a user's file, which may have no links; raises ValueError."""
     _refuse_intermediate(path)
     model = read_model(path, refuse_links=True)
     locations = _locations(model, path)
     if len(locations) > 1:
-        raise ValueError(f"{path.name} has its weights in {len(locations)} files; one is supported")
+        raise ValueError(
+            f"{path.name} has weights in {len(locations)} files; only one is supported"
+        )
     external = None
     for location in locations:
         file = path.parent / location
         external = FileRecord(path=location, sha256=hash_file(file), size_bytes=file.stat().st_size)
-    return describe(model, path, hash_file(path), external)
+    return artifact_of(model, path, hash_file(path), external)

@@ -1,7 +1,6 @@
-"""Tensors that are computed a few rows at a time, where whole they would take much memory.
+"""Tensors that are computed a few rows at a time, to save memory.
 
-The table of a large vocabulary is a half of many models, and larger than all else together that a
-stage holds at a time.
+The table of a large vocabulary is half of many models, and would be the largest object in memory.
 """
 
 from collections.abc import Callable
@@ -11,14 +10,7 @@ import onnx_ir as ir  # noqa: TID253 - only functions import this module
 
 
 class RowsTensor(ir.LazyTensor):  # type: ignore[misc]
-    """A tensor that is computed when it is looked at, as much of it as is looked at.
-
-    Args:
-        rows: Returns some rows as an array.
-        dtype: Of its elements.
-        shape: Its shape, one axis at least.
-        name: Its name.
-    """
+    """A tensor of at least one axis, whose rows are computed when they are used."""
 
     def __init__(
         self, rows: Callable[[slice], Any], dtype: ir.DataType, *, shape: ir.Shape, name: str

@@ -1,11 +1,10 @@
-"""Running a graph piece by piece: all batches through one piece before the next is read.
+"""Runs a graph piece by piece: all batches pass one piece before the next one is read.
 
-ONNX Runtime loads a graph whole, and constants that it computes of weights (float32 ones of
-Float16, say) stay as long as its session. With less memory than that, a graph is cut where few
-values cross. Each piece is a session of its own, whose weights ONNX Runtime maps from the graph's
-own files, and three are open at most; what crosses is kept for every batch. Weights that lie
-elsewhere, as those of a graph whose float32 file is never written, are read into memory, three
-pieces' at most.
+ONNX Runtime loads whole graphs, and keeps constants computed from weights (such as float32 copies
+of Float16). To save memory, the graph is cut where few values cross. Each piece has its own
+session, whose weights ONNX Runtime maps from the graph's files; at most three are open. The
+crossing values of all batches are kept. Weights in other files, if a float32 graph is never
+written, are read into memory, for at most three pieces.
 """
 
 import tempfile
@@ -13,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -22,32 +20,31 @@ from embconvert.graph.cutting import Piece, cut
 from embconvert.graph.hollow import Weights, reads_of
 from embconvert.graph.layout import contiguous
 from embconvert.graph.onnx_file import reference_weights
-from embconvert.graph.read_ahead import read_ahead
 from embconvert.graph.runtime import NO_SPINNING, open_session, session_options
 from embconvert.graph.value_types import ValueType, value_types
-from embconvert.processes.heap import keep_freed
 from embconvert.processes.resources import cpus
-from embconvert.processes.stops import measured
 
-# A piece is a few layers of a large model, or one of a very large one.
+# A piece has a few layers of a large model, or one layer of a very large one.
 _PIECES = 12
 _SMALLEST_PIECE_BYTES, _LARGEST_PIECE_BYTES = 1 << 24, 1 << 29
-#: So many pieces are opened at a time, perhaps while another runs.
+#: Number of pieces that are opened at a time, possibly while another one runs.
 _AT_A_TIME = 2
-#: Operators that read some rows of their first input only.
+#: Ends the names of temporary graphs, which lie beside the weights that they refer to.
+MAPPED_SUFFIX = ".mapped"
+#: Operators that read only some rows of their first input.
 _ROW_READERS = {"Gather", "GatherBlockQuantized"}
 
 
 def _read_whole(node: Any) -> list[str]:
-    """Returns the names of the values that a node reads as a whole."""
+    """Returns the names of the values that a node reads completely."""
     names = list(reads_of(node))
     return names[1:] if node.op_type in _ROW_READERS else names
 
 
 def _node_bytes(node: Any, weights: Weights) -> int:
-    """Returns what the weights that a node reads as a whole take in memory, as ONNX Runtime has it.
+    """Returns the memory of a node's weights that are read completely, in ONNX Runtime.
 
-    On the CPU it makes float32 ones of half-precision ones.
+    On the CPU it casts half-precision weights to float32.
     """
     import onnx_ir as ir
 
@@ -59,18 +56,17 @@ class PiecewiseGraph:
     """A graph that runs piece by piece.
 
     Attributes:
-        inputs: Names of the graph's inputs.
-        outputs: Names of the values that are handed out.
+        outputs: Names of the returned values.
 
     Args:
-        proto: A hollow onnx.ModelProto; it is changed by nothing here, nor may others change it.
-        weights: What was taken out of it.
-        folder: Gets temporary files; weights that lie in it are mapped.
-        piece_bytes: Most memory that the weights of one piece should take; None means that of a
-            few layers of a large model, which the model alone decides.
-        options: Makes those of a session, as session_options().
-        wanted: Names of the values that are handed out; None means the graph's outputs.
-        types: As value_types() tells; None means that nobody has asked yet.
+        proto: A hollow onnx.ModelProto, which must not change.
+        weights: The weights removed from it.
+        folder: For temporary files; weights in it are mapped.
+        piece_bytes: Maximum memory of a piece's weights; None means a few layers of a large model,
+            independent of the machine.
+        options: Returns the options of a session, like session_options().
+        wanted: Names of the values to return; None means the graph's outputs.
+        types: From value_types(), if already known.
     """
 
     def __init__(
@@ -91,7 +87,7 @@ class PiecewiseGraph:
         graph = proto.graph
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self.inputs = [value.name for value in graph.input]
-        self.outputs = list(wanted or [value.name for value in graph.output])
+        self.outputs = [value.name for value in graph.output] if wanted is None else list(wanted)
         nodes = [
             ([n for n in reads_of(node) if n not in self._constants], [n for n in node.output if n])
             for node in graph.node
@@ -105,81 +101,46 @@ class PiecewiseGraph:
         self._types = types
 
     def __len__(self) -> int:
-        """Number of pieces."""
         return len(self._pieces)
 
-    def pieces(
-        self, feeds: Sequence[Mapping[str, Any]], *, timed: int = 0
-    ) -> Iterator[tuple[int, dict[str, Any], float]]:
-        """Runs batches; yields the index of one, what a piece made of it, and the seconds.
-
-        Args:
-            feeds: The graph's inputs of each batch.
-            timed: So many of them, the first ones, run with nothing beside, but that the weights of
-                the next pieces are read; while the others do, those are opened.
-        """
-        keep_freed()
+    def pieces(self, feeds: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Runs batches of inputs; yields a batch's index and a piece's outputs for it."""
         values = [dict(feed) for feed in feeds]
         wanted = set(self.outputs)
         types = dict(self._types)
         types |= {name: ValueType.of(value) for name, value in values[0].items()}
-        with ThreadPoolExecutor(cpus()) as threads, ThreadPoolExecutor(1) as reader:
-
-            def open_next(start: int) -> deque[Future[Any]]:
-                opening = self._open_next(start, types, threads)
-                if timed:
-                    reader.submit(self._read_ahead, start + len(opening))
-                return opening
-
-            coming = open_next(0)
+        with ThreadPoolExecutor(cpus()) as threads:
+            coming = self._open_next(0, types, threads)
             for number, piece in enumerate(self._pieces):
                 needed = {name for later in self._pieces[number + 1 :] for name in later.inputs}
-                coming = coming or open_next(number)
+                coming = coming or self._open_next(number, types, threads)
                 wait(coming)
                 session = coming.popleft().result()
                 for index, known in enumerate(values):
-                    if index == timed and not coming:
-                        coming = open_next(number + 1)
+                    if not coming:
+                        coming = self._open_next(number + 1, types, threads)
                     feed = {name: known[name] for name in piece.inputs}
-                    made, duration = measured(partial(session.run, piece.outputs, feed))
+                    made = session.run(piece.outputs, feed)
                     known |= dict(zip(piece.outputs, made, strict=True))
                     types |= {name: ValueType.of(known[name]) for name in piece.outputs}
                     values[index] = {name: known[name] for name in known if name in needed}
-                    yield index, {n: known[n] for n in piece.outputs if n in wanted}, duration
+                    yield index, {n: known[n] for n in piece.outputs if n in wanted}
                 del session
 
     def _open_next(
         self, start: int, types: Mapping[str, ValueType], threads: Executor
     ) -> "deque[Future[Any]]":
-        """Opens the piece at `start`, and those behind it that can be opened now.
+        """Opens the piece at `start` and later ones that can be opened now.
 
-        One CPU packs a session's weights; two are opened at a time.
+        Packing a session's weights uses one CPU, so two are opened at a time.
         """
         pieces = self._pieces[start : start + _AT_A_TIME]
         ready = list(takewhile(lambda piece: types.keys() >= set(piece.inputs), pieces))
-        known = dict(types)  # more come to be known while they are opened
+        known = dict(types)  # types are added while the pieces are opened
         return deque(threads.submit(self._open, piece, known) for piece in ready)
 
-    def _read_ahead(self, start: int) -> None:
-        """Reads float32 weights of the next pieces, without tables of which few rows are needed.
-
-        Narrower ones are read in less time than it takes to make float32 of them, or to use them.
-        """
-        import onnx_ir as ir
-
-        for piece in self._pieces[start : start + _AT_A_TIME]:
-            nodes = self._proto.graph.node[piece.start : piece.end]
-            names = dict.fromkeys(name for node in nodes for name in _read_whole(node))
-            found = (self._weights[name] for name in names if name in self._weights)
-            read_ahead(weight for weight in found if weight.dtype == ir.DataType.FLOAT)
-
     def _open(self, piece: Piece, types: Mapping[str, ValueType]) -> Any:
-        """Returns a session of a piece.
-
-        Args:
-            piece: The piece.
-            types: Of its inputs, among others.
-        """
+        """Returns a session of a piece; `types` includes those of its inputs."""
         import onnx
 
         proto = onnx.ModelProto()
@@ -196,7 +157,7 @@ class PiecewiseGraph:
             shape = [None] * kind.axes
             graph.input.append(onnx.helper.make_tensor_value_info(name, kind.element, shape))
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in piece.outputs)
-        # Between their runs threads would keep the CPUs from opening the next pieces.
+        # Spinning threads would slow down the opening of the next pieces.
         options = self._options(**NO_SPINNING)
         with mapped(proto, self._weights, self._folder, options) as path:
             return open_session(path, options)
@@ -204,23 +165,23 @@ class PiecewiseGraph:
 
 @contextmanager
 def mapped(proto: Any, weights: Weights, folder: Path, options: Any) -> Iterator[Path]:
-    """Yields a temporary graph file whose weights lie in the files of another graph.
+    """Yields a temporary graph file that refers to weights in another graph's files.
 
-    ONNX Runtime maps them from there; it takes them from the graph's own folder only. Others are
-    read, and handed to the session.
+    ONNX Runtime maps weights only from the graph's folder. Others are read and passed to the
+    session.
 
     Args:
         proto: A hollow onnx.ModelProto; its placeholders are filled in.
         weights: From hollow_out of the other graph.
-        folder: Where the other graph lies.
-        options: Of the session that is to read the file.
+        folder: Of the other graph.
+        options: Of the session that will read the file.
     """
     from onnxruntime import OrtValue
 
     elsewhere = reference_weights(proto, weights, folder)
     arrays = [contiguous(weights[name].numpy()) for name in elsewhere]
     options.add_external_initializers(elsewhere, list(map(OrtValue.ortvalue_from_numpy, arrays)))
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".mapped") as stream:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=MAPPED_SUFFIX) as stream:
         stream.write(proto.SerializeToString())
         stream.flush()
         yield Path(stream.name)

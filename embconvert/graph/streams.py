@@ -1,4 +1,4 @@
-"""Writing large tensors: nothing waits for the disk that could be done meanwhile."""
+"""Writes large tensors, overlapping computation with disk access."""
 
 import hashlib
 import threading
@@ -16,14 +16,14 @@ from embconvert.graph.layout import contiguous
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# What is sooner hashed than a thread is started.
+# Hashing less is faster than starting a thread.
 _SHORT_BYTES = 1 << 20
-# Of a tensor that is made in parts; what glibc takes from the memory that was freed before.
+# Size of parts of a tensor; glibc reuses freed memory for it.
 _PART_BYTES = 1 << 24
 
 
 class HashingFile:
-    """A file being written whose sha256 is computed on the way."""
+    """A file whose sha256 is computed while it is written."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -31,7 +31,7 @@ class HashingFile:
         self.size_bytes = 0
 
     def write(self, data: Any) -> None:
-        """Writes bytes or any contiguous buffer; a large one is hashed while the disk takes it."""
+        """Writes bytes or a contiguous buffer; a large one is hashed during the write."""
         self.size_bytes += len(data)
         if len(data) < _SHORT_BYTES:
             self._digest.update(data)
@@ -45,35 +45,36 @@ class HashingFile:
             hashing.join()
 
     def write_next(self, parts: Iterator[memoryview], size_bytes: int) -> None:
-        """Writes so many bytes of what bytes_ahead() yields: those of the next tensor."""
+        """Writes so many bytes from bytes_ahead(), which are those of the next tensor."""
         end = self.size_bytes + size_bytes
         while self.size_bytes < end:
             self.write(next(parts))
 
     @property
     def sha256(self) -> str:
-        """Hex digest of what was written so far."""
+        """Of the bytes written so far, in hex."""
         return self._digest.hexdigest()
 
 
 def hash_file(path: Path) -> str:
-    """Returns the hex sha256 of a file, read in chunks."""
+    """Returns the sha256 of a file, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def rows_of(tensor: "ir.TensorProtocol") -> Callable[[slice], Any] | None:
-    """Returns what gives some rows of a tensor without the others; None where nothing does."""
+def row_reader(tensor: "ir.TensorProtocol") -> Callable[[slice], Any] | None:
+    """Returns a function that reads only some rows of a tensor, or None."""
     in_whole_bytes = len(tensor.shape) > 0 and tensor.dtype.bitwidth >= 8
     return getattr(tensor, "rows", None) if in_whole_bytes else None
 
 
 def _bytes_of(tensor: "ir.TensorProtocol") -> memoryview:
-    """Returns a tensor's little-endian bytes; materializes it."""
-    array = tensor.numpy()
-    if array.dtype.kind in "fiub" and array.dtype.byteorder in "=|<":
-        return _flat(array)
-    # bfloat16, float8 and packed types, which numpy has no native type for
+    """Returns a tensor's little-endian bytes; materializes it, once."""
+    # Not bfloat16, float8 and packed types, which numpy does not have.
+    if tensor.dtype.numpy().kind in "fiub":
+        array = tensor.numpy()
+        if array.dtype.byteorder in "=|<":
+            return _flat(array)
     return memoryview(tensor.tobytes())
 
 
@@ -82,14 +83,14 @@ def _flat(array: Any) -> memoryview:
     return flat
 
 
-def _parts_of(tensor: "ir.TensorProtocol") -> Iterator[Callable[[], memoryview]]:
-    """Yields what makes a tensor's bytes, a part after the other."""
-    rows = rows_of(tensor)
-    if rows is None or tensor.nbytes <= _PART_BYTES:
+def _parts_of(tensor: "ir.TensorProtocol", part_bytes: int) -> Iterator[Callable[[], memoryview]]:
+    """Yields functions that return a tensor's bytes, part by part."""
+    rows = row_reader(tensor)
+    if rows is None or tensor.nbytes <= part_bytes:
         yield lambda: _bytes_of(tensor)
         return
     count = int(tensor.shape.numpy()[0])
-    step = max(1, count * _PART_BYTES // tensor.nbytes)
+    step = max(1, count * part_bytes // tensor.nbytes)
     for start in range(0, count, step):
         yield partial(_bytes_of_rows, rows, slice(start, start + step))
 
@@ -98,14 +99,16 @@ def _bytes_of_rows(rows: Callable[[slice], Any], which: slice) -> memoryview:
     return _flat(rows(which))
 
 
-def bytes_ahead(tensors: "Iterable[ir.TensorProtocol]") -> Iterator[memoryview]:
-    """Yields tensors' little-endian bytes, those of large ones in parts.
+def bytes_ahead(
+    tensors: "Iterable[ir.TensorProtocol]", part_bytes: int = _PART_BYTES
+) -> Iterator[memoryview]:
+    """Yields tensors' little-endian bytes; tensors larger than a part in whole rows.
 
-    Each is made while the one before is written.
+    Each part is computed while the previous one is written.
     """
     with ThreadPoolExecutor(1) as thread:
         coming: deque[Future[memoryview]] = deque()
-        for make in (make for tensor in tensors for make in _parts_of(tensor)):
+        for make in (make for tensor in tensors for make in _parts_of(tensor, part_bytes)):
             coming.append(thread.submit(make))
             if len(coming) > 1:
                 yield coming.popleft().result()

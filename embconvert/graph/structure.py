@@ -1,22 +1,22 @@
-"""What a graph must be before anything works on it: whole, in order, and of a bounded size.
+"""Checks that a graph is well-formed, in order and of bounded size, before anything works on it.
 
-A file of a few kilobytes can stand for 2^30 nodes, by functions that call functions, or for
-a computation without an end. Both are told from the file alone, without inlining or running it.
+A file of a few kilobytes can describe 2^30 nodes (functions that call functions) or an endless
+loop. Both are detected from the file alone, without inlining or running it.
 """
 
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from embconvert.graph.tensor_checks import MalformedGraphError, UnsupportedGraphError, shown
 
-#: Nodes after all functions are inlined. Exports of the largest models have some ten thousand.
+#: Nodes after all functions are inlined. Exports of the largest models have about ten thousand.
 MOST_NODES = 250_000
-#: Nodes that one run executes, as far as trip counts are written in the file.
+#: Nodes that one run executes, as far as the file contains the loops' trip counts.
 MOST_EXECUTIONS = 10**8
 # ONNX Runtime inlines one level of calls after the other, and copies the graph for each.
 _MOST_LEVELS = 100
-#: Where operators are ONNX Runtime's, and a function must not take the place of one.
+#: Domains of ONNX's and ONNX Runtime's operators: a function must not replace one of them.
 _OPERATOR_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
 _RUNTIME_DOMAINS = ("com.microsoft", "com.ms.internal.nhwc", "com.microsoft.nchwc")
 
@@ -29,18 +29,21 @@ def check_structure(model: Any) -> None:
     """Checks the names, the order, the functions and the size of an onnx.ModelProto.
 
     Raises:
-        MalformedGraphError: It breaks a rule of ONNX, or would run without an end or too long.
-        UnsupportedGraphError: A function of its own has the name of an operator.
+        MalformedGraphError: It breaks a rule of ONNX, or would run endlessly or too long.
+        UnsupportedGraphError: One of its functions has the name of an operator.
     """
     _check_opsets(model.opset_import)
     if not any(opset.domain in ("", "ai.onnx") for opset in model.opset_import):
-        raise MalformedGraphError("it names no operator set of ONNX")
+        raise MalformedGraphError("it imports no operator set of ONNX")
     functions = _functions_by_key(model.functions)
     for function in model.functions:
         _check_opsets(function.opset_import)
         _refuse_repeated(function.input, "inputs")
         _refuse_repeated(function.output, "outputs")
+        parameters = {*function.attribute, *(each.name for each in function.attribute_proto)}
+        _check_references(function.node, parameters)
         _check_order(function.node, set(function.input), function.output)
+    _check_references(model.graph.node, set())
     _check_graph(model.graph, ())
     costs: dict[_FunctionKey, _Cost] = {}
     for key in _in_order_of_calls(functions):
@@ -48,13 +51,13 @@ def check_structure(model: Any) -> None:
     nodes, executions = _Costs(model.graph.node, ChainMap(), costs, model.graph).total
     if nodes > MOST_NODES:
         raise MalformedGraphError(
-            f"with its functions inlined it has more than {MOST_NODES:,} nodes, the most that is "
-            "converted"
+            f"with its functions inlined it has more than {MOST_NODES:,} nodes, the most that "
+            "embconvert converts"
         )
     if executions > MOST_EXECUTIONS:
         raise MalformedGraphError(
-            f"its loops would run more than {MOST_EXECUTIONS:,} nodes for each batch, the most "
-            "that is converted"
+            f"its loops would run more than {MOST_EXECUTIONS:,} nodes per batch, the most that "
+            "embconvert converts"
         )
 
 
@@ -63,10 +66,11 @@ def _check_opsets(opsets: Iterable[Any]) -> None:
     for opset in opsets:
         domain = "" if opset.domain == "ai.onnx" else opset.domain
         if domain in found:
-            raise MalformedGraphError(f"it names two operator sets of the domain {shown(domain)}")
+            raise MalformedGraphError(f"it imports two operator sets of the domain {shown(domain)}")
         if not 0 < opset.version < 1 << 31:
             raise MalformedGraphError(
-                f"it needs operator set {opset.version} of the domain {shown(domain)}"
+                f"it imports operator set {opset.version} of the domain {shown(domain)}, "
+                "which does not exist"
             )
         found.add(domain)
 
@@ -79,13 +83,27 @@ def _refuse_repeated(names: Iterable[str], what: str) -> None:
         found.add(name)
 
 
-def _check_graph(graph: Any, outside: Sequence[set[str]]) -> None:
-    """Checks a graph and its subgraphs.
+def _check_references(nodes: Iterable[Any], parameters: Collection[str]) -> None:
+    """Checks the attributes whose values are parameters of the function around them.
 
-    Args:
-        graph: An onnx.GraphProto.
-        outside: Names of values that it may read beside its own, of each graph around it.
+    onnx_ir fails on a reference to a graph, and nobody writes them.
     """
+    for node in nodes:
+        for attribute in filter(lambda each: each.ref_attr_name, node.attribute):
+            name = attribute.ref_attr_name
+            if name not in parameters:
+                raise MalformedGraphError(
+                    f"a {shown(node.op_type)} refers to {shown(name)}, "
+                    "which is not a parameter of a function around it"
+                )
+            if attribute.type in (attribute.GRAPH, attribute.GRAPHS):
+                raise UnsupportedGraphError(f"its functions take a graph as {shown(name)}")
+        for graph in _subgraphs(node):
+            _check_references(graph.node, parameters)
+
+
+def _check_graph(graph: Any, outside: Sequence[set[str]]) -> None:
+    """Checks a GraphProto and its subgraphs, which may read values of the graphs around it, too."""
     _refuse_repeated((value.name for value in graph.input), "inputs")
     _refuse_repeated((tensor.name for tensor in graph.initializer), "weights")
     _refuse_repeated((value.name for value in graph.output), "outputs")
@@ -94,12 +112,9 @@ def _check_graph(graph: Any, outside: Sequence[set[str]]) -> None:
 
 
 def _check_order(
-    nodes: Iterable[Any],
-    own: set[str],
-    outputs: Iterable[str],
-    outside: Sequence[set[str]] = (),
+    nodes: Iterable[Any], own: set[str], outputs: Iterable[str], outside: Sequence[set[str]] = ()
 ) -> None:
-    """Checks that each node reads only what was there before it, and that no name is made twice."""
+    """Checks that each node reads only existing values, and that no value is computed twice."""
     scopes = (own, *outside)
 
     def is_known(name: str) -> bool:
@@ -109,17 +124,17 @@ def _check_order(
         missing = next((name for name in node.input if name and not is_known(name)), None)
         if missing is not None:
             raise MalformedGraphError(
-                f"a {shown(node.op_type)} reads {shown(missing)}, which nothing before it makes"
+                f"a {shown(node.op_type)} reads {shown(missing)}, which no node before it computes"
             )
         for graph in _subgraphs(node):
             _check_graph(graph, scopes)
         for name in filter(None, node.output):
             if name in own:
-                raise MalformedGraphError(f"the value {shown(name)} is made twice")
+                raise MalformedGraphError(f"the value {shown(name)} is computed twice")
             own.add(name)
     for name in outputs:
         if not is_known(name):
-            raise MalformedGraphError(f"nothing makes its output {shown(name)}")
+            raise MalformedGraphError(f"no node computes its output {shown(name)}")
 
 
 def _subgraphs(node: Any) -> Iterator[Any]:
@@ -135,8 +150,8 @@ def _functions_by_key(functions: Iterable[Any]) -> dict[_FunctionKey, Any]:
         key = (function.domain, function.name, function.overload)
         if function.domain in (*_OPERATOR_DOMAINS, *_RUNTIME_DOMAINS):
             raise UnsupportedGraphError(
-                f"a function of its own has the name of an operator: "
-                f"{shown(function.name)} of the domain {shown(function.domain)}"
+                f"its function {shown(function.name)} of the domain {shown(function.domain)} has "
+                "the name of an operator"
             )
         if key in found:
             raise MalformedGraphError(f"it has two functions with the name {shown(function.name)}")
@@ -145,11 +160,7 @@ def _functions_by_key(functions: Iterable[Any]) -> dict[_FunctionKey, Any]:
 
 
 def _in_order_of_calls(functions: Mapping[_FunctionKey, Any]) -> list[_FunctionKey]:
-    """Returns functions, those that are called first.
-
-    Raises:
-        MalformedGraphError: One calls itself, by whatever way, or calls go too deep.
-    """
+    """Returns functions, called ones before their callers; refuses recursion and deep nesting."""
     calls = {
         key: {called for called in _calls_of(function.node) if called in functions}
         for key, function in functions.items()
@@ -178,16 +189,11 @@ def _calls_of(nodes: Iterable[Any]) -> Iterator[_FunctionKey]:
 
 
 class _Costs:
-    """Counts what nodes stand for.
-
-    Attributes:
-        total: Nodes after inlining, and how many of them run.
+    """Counts the nodes of a graph or function, with those of the functions that it calls.
 
     Args:
-        nodes: In order.
-        constants: TensorProtos that are known outside, by name.
-        costs: Of functions.
-        graph: Where the nodes are, which tells sizes of its values.
+        constants: TensorProtos known in the graphs around it, by name.
+        graph: The graph of the nodes, which has the shapes of its values.
     """
 
     def __init__(
@@ -211,7 +217,7 @@ class _Costs:
         count = executions = 0
         for node in nodes:
             more, runs = self._of_node(node)
-            # Beyond the bounds the numbers would only grow longer.
+            # Capped: uncapped numbers could grow to millions of digits.
             count = min(count + more, MOST_NODES + 1)
             executions = min(executions + runs, MOST_EXECUTIONS + 1)
             if node.domain not in ("", "ai.onnx"):
@@ -238,11 +244,7 @@ class _Costs:
         )
 
     def _trips(self, node: Any, inner: "list[_Costs]") -> int:
-        """Returns how often a node's body runs; 1 where that cannot be told.
-
-        Raises:
-            MalformedGraphError: It never ends.
-        """
+        """Returns how often a node's body runs, 1 where that is unknown; refuses endless loops."""
         if node.op_type == "Loop" and inner:
             (body, *_) = _subgraphs(node)
             if not inner[0].goes_on(body):
@@ -270,7 +272,7 @@ class _Costs:
         return 1
 
     def goes_on(self, body: Any) -> bool:
-        """Whether a Loop's body never makes its condition false, as far as its nodes tell."""
+        """Whether a Loop's condition stays true, as far as its body's nodes show."""
         if not body.output:
             return False
         made = {name: node for node in body.node for name in node.output}
@@ -280,7 +282,7 @@ class _Costs:
         return name == first or bool(self._number(name))
 
     def _number(self, name: str) -> int | None:
-        """Returns a constant's one value."""
+        """Returns the single value of a constant, None if it has several or is unknown."""
         from onnx import numpy_helper
 
         tensor = self._constants.get(name)

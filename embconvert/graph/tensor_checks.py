@@ -1,8 +1,8 @@
-"""What a tensor of a file says of itself must be what it holds.
+"""Checks that the shape and type of each tensor match its data.
 
-Libraries believe one of the two, each another one: they read beyond the data, or leave some out.
+Some libraries trust the shape, others the data: they would read beyond the data, or skip some.
 
-Source of the fields and of what is packed: TensorProto of onnx.proto (ONNX 1.23).
+Source of the fields and of the packed types: TensorProto of onnx.proto (ONNX 1.23).
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-#: Where the elements of each type lie, if not in raw_data: the field, and entries for each element.
+#: Where the elements of each type are, if not in raw_data: the field, and entries per element.
 _FIELDS: dict[str, tuple[str, int]] = {
     "FLOAT": ("float_data", 1),
     "COMPLEX64": ("float_data", 2),
@@ -35,24 +35,20 @@ _MOST_BITS = 1 << 62
 
 
 class MalformedGraphError(ValueError):
-    """A file contradicts itself, or the rules of ONNX."""
+    """A file contradicts itself, or breaks a rule of ONNX."""
 
 
 class UnsupportedGraphError(ValueError):
-    """A file is as ONNX wants it, and has what is not converted."""
+    """A file is valid ONNX, but uses something that embconvert does not convert."""
 
 
 def shown(name: str) -> str:
-    """Returns a stranger's name as it can be shown: short, and without control characters."""
+    """Returns an untrusted name for a message: shortened, control characters escaped."""
     return repr(name if len(name) <= 60 else name[:60] + "...")
 
 
 def tensors_in_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
-    """Yields every TensorProto inside of NodeProtos, at any depth.
-
-    Raises:
-        UnsupportedGraphError: There is a sparse one.
-    """
+    """Yields every TensorProto in NodeProtos, at any depth; refuses sparse ones."""
     for node in nodes:
         yield from _tensors_in_attributes(node.attribute)
 
@@ -82,14 +78,13 @@ def check_tensors(
     """Checks all tensors of an onnx.ModelProto.
 
     Args:
-        model: The model.
-        elsewhere: Of initializers of the main graph whose raw data was not parsed, its length in
-            bytes, by name.
+        elsewhere: Length in bytes of raw data that was not parsed, by name of the main graph's
+            initializer.
         placeholders: Names of initializers of the main graph that have no data.
 
     Raises:
-        MalformedGraphError: The shape, the type and the data of one do not fit together.
-        UnsupportedGraphError: One is sparse, or holds strings.
+        MalformedGraphError: The shape, type and data of one do not match.
+        UnsupportedGraphError: One is sparse, or has strings.
     """
     _refuse_sparse_weights(model.graph)
     for tensor in model.graph.initializer:
@@ -98,7 +93,7 @@ def check_tensors(
     for tensor in tensors_in_nodes(model.graph.node):
         _check(tensor)
     for function in model.functions:
-        # The defaults of its own attributes, too.
+        # The defaults of the function's attributes.
         for tensor in _tensors_in_attributes(function.attribute_proto):
             _check(tensor)
         for tensor in tensors_in_nodes(function.node):
@@ -106,17 +101,12 @@ def check_tensors(
 
 
 def _check(tensor: Any, apart: int | None = None) -> None:
-    """Checks a tensor.
-
-    Args:
-        tensor: An onnx.TensorProto.
-        apart: The length of its raw data, where that was not parsed.
-    """
+    """Checks a TensorProto; `apart` is the length of its raw data, if that was not parsed."""
     kind = _types().get(tensor.data_type, "")
     if kind == "STRING":
-        raise UnsupportedGraphError(f"the tensor {shown(tensor.name)} holds strings")
+        raise UnsupportedGraphError(f"the tensor {shown(tensor.name)} has strings")
     raw = len(tensor.raw_data) if apart is None else apart
-    # The later ones rely on what the earlier ones have seen.
+    # The later checks rely on the earlier ones.
     for problem in (*_of_shape(tensor, kind), *_of_places(tensor, kind, raw)):
         raise MalformedGraphError(f"the tensor {shown(tensor.name)} {problem}")
     if tensor.data_location != tensor.EXTERNAL:
@@ -138,7 +128,7 @@ def _bits(tensor: Any) -> int:
 
 
 def _of_shape(tensor: Any, kind: str) -> Iterator[str]:
-    """Yields what is wrong with type and shape, each the end of a sentence."""
+    """Yields problems of type and shape, each as the end of a sentence."""
     if kind not in _FIELDS:
         yield f"has the unknown data type {tensor.data_type}"
         return
@@ -146,52 +136,54 @@ def _of_shape(tensor: Any, kind: str) -> Iterator[str]:
         yield f"has {len(tensor.dims)} axes"
     if any(size < 0 for size in tensor.dims):
         yield "has a negative size"
-    # Without its zeros: a library may multiply those last.
+    # Without zeros: a library may multiply those last, after an overflow.
     if math.prod(size for size in tensor.dims if size) * _bits(tensor) > _MOST_BITS:
-        yield "is said to be larger than any memory"
+        yield "has a shape larger than any memory"
 
 
 def _of_places(tensor: Any, kind: str, raw: int) -> Iterator[str]:
-    """Yields what is wrong with where the data is: in one place, and in that of its type."""
+    """Yields problems of where the data is: in more than one field, or in another type's."""
     given = [name for name in _ALL_FIELDS if len(getattr(tensor, name))]
-    places = ["raw_data"] * bool(raw) + given
+    # onnx_ir reads raw data that is there, even if it is empty; others read the other field then.
+    has_raw = raw > 0 or (bool(given) and tensor.HasField("raw_data"))
+    places = ["raw_data"] * has_raw + given
     if tensor.HasField("segment"):
         yield "is one segment of a tensor"
     if tensor.data_location == tensor.EXTERNAL:
         if places:
-            yield "has its data both inside and outside of the file"
+            yield "has data both in this file and in another one"
         return
     if tensor.external_data:
-        yield "names external data, and is not said to have any"
+        yield "names external data, but is not marked as external"
     if len(places) > 1 or (given and given != [_FIELDS[kind][0]]):
         yield f"has its data in {', '.join(places)}"
 
 
 def _of_data(tensor: Any, kind: str, raw: int) -> Iterator[str]:
-    """Yields what is wrong with the data, which is in one place of the file."""
+    """Yields problems of the data, which is in one field of this file."""
     field, entries = _FIELDS[kind]
     bits, elements = _bits(tensor), math.prod(tensor.dims)
     packed = (elements * bits + 7) // 8
     found = getattr(tensor, field)
     if raw or not found:
         if raw != packed:
-            yield f"has {raw} bytes of data where its shape needs {packed}"
+            yield f"has {raw} bytes of data, but its shape needs {packed}"
         return
     wanted = elements * entries if bits >= 8 else packed
     if len(found) != wanted:
-        yield f"has {len(found)} values in {field} where its shape needs {wanted}"
+        yield f"has {len(found)} values in {field}, but its shape needs {wanted}"
     low, high = _range(kind, bits)
     if field in ("int32_data", "uint64_data") and any(not low <= value <= high for value in found):
-        yield f"has numbers in {field} that are no {kind.lower()}"
+        yield f"has numbers in {field} that are outside of the range of {kind.lower()}"
 
 
 def _range(kind: str, bits: int) -> tuple[int, int]:
-    """Returns the least and the largest number that stands for an element in a wider field."""
+    """Returns the smallest and largest number that an element may have in a wider field."""
     if kind == "BOOL":
         return 0, 1
     bits = max(bits, 8)
     if kind in ("INT8", "INT16", "INT32"):
         return -(1 << bits - 1), (1 << bits - 1) - 1
-    # Bit patterns (of packed numbers, of floats) are bytes of either sign, by the tool.
+    # Tools write bit patterns (of packed numbers, of floats) as signed or unsigned bytes.
     low = 0 if (kind.startswith("UINT") and bits > 8) or kind == "UINT8" else -(1 << bits - 1)
     return low, (1 << bits) - 1

@@ -1,8 +1,8 @@
-"""What the values of a graph are, told by ONNX Runtime without running it."""
+"""Types of a graph's values, inferred by ONNX Runtime without running the graph."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from embconvert.graph.hollow import Weights
@@ -13,33 +13,34 @@ _TENSOR = re.compile(r"tensor\((\w+)\)")
 
 @dataclass(frozen=True)
 class ValueType:
-    """What a tensor is.
+    """Type of a tensor.
 
     Attributes:
         element: A TensorProto.DataType.
-        axes: How many it has.
+        axes: Number of axes.
+        sizes: Of the axes; a number is a fixed one.
     """
 
     element: int
     axes: int
+    sizes: tuple[int | str | None, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, array: Any) -> "ValueType":
-        """Returns what an array is."""
         import onnx
 
         return cls(onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.ndim)
 
 
 def value_types(proto: Any, weights: Weights) -> Mapping[str, ValueType]:
-    """Returns what the values that nodes make are, by name, as far as that can be told.
+    """Returns the types of the values that nodes compute, by name, as far as they are known.
 
-    ONNX Runtime infers it, as onnx's own shape inference knows none of its fused operators. Weights
-    are inputs of the graph meanwhile, so none is read.
+    ONNX Runtime infers them: onnx's own shape inference does not know its fused operators. Weights
+    become graph inputs for it, so that none is read.
 
     Args:
-        proto: A hollow onnx.ModelProto; it is not changed.
-        weights: What was taken out of it.
+        proto: Hollow onnx.ModelProto; not changed.
+        weights: The weights that were removed from it.
     """
     import onnx
 
@@ -58,10 +59,12 @@ def value_types(proto: Any, weights: Weights) -> Mapping[str, ValueType]:
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in made if name not in outputs)
     try:
         session = open_session(model.SerializeToString(), plain_options())
-    except Exception:  # noqa: BLE001 - an operator may want its weight as a constant
+    except Exception:  # noqa: BLE001 - an operator may need a constant weight
         return {}
     return {
-        value.name: ValueType(onnx.TensorProto.DataType.Value(found[1].upper()), len(value.shape))
+        value.name: ValueType(
+            onnx.TensorProto.DataType.Value(found[1].upper()), len(value.shape), tuple(value.shape)
+        )
         for value in session.get_outputs()
         # No axes may mean a scalar, or that their number is unknown.
         if value.shape and (found := _TENSOR.fullmatch(value.type))

@@ -1,8 +1,7 @@
-"""Rewriting a plain graph into one that ONNX Runtime runs faster: one rule a file, in one order.
+"""Rewrites a graph so that ONNX Runtime runs it faster: one rule per file, in this order.
 
-Every rule looks at the graph, replaces what it knows by what gives the same numbers, and says
-whether it changed anything. They run in turn until none does. A rule reads a constant only when
-it is small; weights stay on disk.
+Each rule replaces patterns by equivalent ones, and returns whether it changed anything. The rules
+run in turn until none does. They read only small constants; weights stay on disk.
 """
 
 from collections.abc import Callable
@@ -16,13 +15,14 @@ from embconvert.rewrite.gelu import fuse_gelu
 from embconvert.rewrite.masks import shrink_masks
 from embconvert.rewrite.packed_products import unpack_products
 from embconvert.rewrite.padding_column import move_padding_into_heads
+from embconvert.rewrite.pointwise import multiply_pointwise
 from embconvert.rewrite.residual import keep_residual_apart
 from embconvert.rewrite.rms_norm import fuse_rms_norm
 from embconvert.rewrite.rotary import fuse_rotary_embedding
 from embconvert.rewrite.same_row import look_up_rows_once
 from embconvert.rewrite.silu import fuse_silu
 from embconvert.rewrite.tidying import drop_needless_nodes
-from embconvert.rewrite.transposes import multiply_untransposed
+from embconvert.rewrite.transposes import compute_untransposed, multiply_untransposed
 from embconvert.rewrite.windows import fuse_windowed_attention
 
 if TYPE_CHECKING:
@@ -30,48 +30,44 @@ if TYPE_CHECKING:
 
 Rule = Callable[[Editor], bool]
 
-#: What leaves operators as they are.
+#: Rules that fuse nothing.
 TIDYING: tuple[Rule, ...] = (
-    fold_constants, drop_needless_nodes, multiply_untransposed, look_up_rows_once, shrink_masks,
+    fold_constants, drop_needless_nodes, multiply_pointwise, multiply_untransposed,
+    compute_untransposed, look_up_rows_once, shrink_masks,
 )  # fmt: skip
-#: What makes one operator of several.
+#: Rules that fuse operators.
 FUSIONS: tuple[Rule, ...] = (
     unpack_products, fuse_gelu, fuse_silu, fuse_rms_norm, fuse_rotary_embedding, fuse_attention,
     fuse_windowed_attention, keep_residual_apart,
 )  # fmt: skip
-#: What pays on the CPU provider alone.
+#: Rules that help only on the CPU provider.
 FOR_CPU: tuple[Rule, ...] = (move_padding_into_heads,)
 
 
 def rules_for(level: OptimizationLevel, *, fuse: bool) -> tuple[Rule, ...]:
-    """Returns the rules of an optimization level, in their order.
-
-    Args:
-        level: 1 keeps to operators that ONNX Runtime's other providers have as well.
-        fuse: Also those that fuse.
-    """
+    """Returns the rules of a level, in order; level 1 uses only what all providers have."""
     if not fuse:
         return TIDYING
     return TIDYING + FUSIONS + (FOR_CPU if level > OptimizationLevel.BASIC else ())
 
 
-# More rounds than any graph needs; a rule that never rests is a bug.
+# More rounds than any graph needs; rules that never finish are a bug.
 _ROUNDS = 20
 
 
 def rewrite(model: "ir.Model", rules: tuple[Rule, ...], *, infer_sizes: bool = True) -> Editor:
-    """Rewrites a model in place, by rules in turn until none of them changes anything.
+    """Applies rules in turn, in place, until none of them changes anything.
 
     Args:
         model: Its constants become initializers.
-        rules: In order; none runs on a graph of an operator set that they don't know.
-        infer_sizes: Follow sizes through the graph; without, few rules find what they need.
+        rules: In order; none is applied to a graph with too old an opset.
+        infer_sizes: Infer symbolic sizes; without them, few rules apply.
 
     Returns:
-        The editor, for questions about what was left.
+        The editor, for questions about the result.
 
     Raises:
-        RuntimeError: The rules come to no rest.
+        RuntimeError: The rules do not terminate.
     """
     from onnx_ir.passes import common
 
@@ -89,4 +85,4 @@ def rewrite(model: "ir.Model", rules: tuple[Rule, ...], *, infer_sizes: bool = T
                 editor.forget()
         if not changed:
             return editor
-    raise RuntimeError("the rewrite rules come to no rest")
+    raise RuntimeError("the rewrite rules do not terminate")

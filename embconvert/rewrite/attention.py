@@ -1,14 +1,15 @@
-"""Attention, whatever it adds to its scores, becomes one operator.
+"""Fuses attention, with any additions to its scores, into one operator.
 
-Needs: Softmax over the last axis of `scale * Q @ K^T` with anything added to it or filled in by
-masks, and its product with V; Q, K and V as (batch, heads, seq, size), heads and size known.
-Guarantees: The same function. What was added to the scores is the operator's bias, computed once
-for all layers that add the same; a row with no key that it may see attends to all alike, as
+Needs: Softmax over the last axis of `scale * Q @ K^T`, with anything added to it or filled in by
+masks, and its product with V; Q, K and V are (batch, heads, seq, size) with known heads and size.
+Guarantees: The same function. Additions to the scores become the operator's bias, computed once for
+all layers with the same additions; a row that may see no key attends to all keys equally, as
 before.
 
-`MultiHeadAttention` takes everything but capped scores. `GroupQueryAttention` takes causal
-attention: with heads that share keys and values, which MultiHeadAttention would need copied, and
-with capped scores (`tanh(x / cap) * cap`).
+`MultiHeadAttention` supports everything except capped scores and sinks. `GroupQueryAttention`
+supports causal attention: with heads that share keys and values, which would have to be copied for
+MultiHeadAttention, with capped scores (`tanh(x / cap) * cap`), and with a sink for each head: a
+score of its own, as of a key without a value.
 """
 
 import contextlib
@@ -19,28 +20,32 @@ import numpy as np
 
 from embconvert.rewrite.editing import MICROSOFT, Editor, Unreadable, only_user, producer
 from embconvert.rewrite.masks import is_causal
+from embconvert.rewrite.score_bias import bias_of
 from embconvert.rewrite.scores import (
     PASSED,
     Scores,
     Unknown,
     changes_type,
+    cuts_off_sinks,
     is_head_merge,
     parse_scores,
+    parse_sinks,
 )
 from embconvert.rewrite.sizes import Size
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# GroupQueryAttention takes heads of a multiple of this size only.
+# GroupQueryAttention supports only multiples of this head size.
 _GROUPED_SIZES = 8
 
 
 @dataclass(frozen=True)
 class _Attention:
-    """One attention, as found."""
+    """An attention pattern in a graph; sinks are (1, heads, 1, 1), or None."""
 
     scores: Scores
+    sinks: "ir.Value | None"
     value: "ir.Value"
     product: "ir.Node"
     heads: int
@@ -49,7 +54,7 @@ class _Attention:
 
 
 def fuse_attention(editor: Editor) -> bool:
-    """Replaces every attention that it knows; returns whether there was one."""
+    """Fuses all supported attention patterns; returns whether there was one."""
     changed = False
     for softmax in editor.nodes("Softmax"):
         with contextlib.suppress(Unknown, Unreadable):
@@ -62,48 +67,58 @@ def fuse_attention(editor: Editor) -> bool:
 
 
 def why_left(editor: Editor, softmax: "ir.Node") -> str:
-    """Returns why a Softmax is no attention that the rule fuses."""
+    """Returns why the rule does not fuse a Softmax."""
     try:
         with editor.trial(keep=False):
             _build(editor, _find(editor, softmax), softmax)
     except (Unknown, Unreadable) as reason:
         return str(reason)
-    return "a rule made it possible only now"
+    return "another rule made it possible only now"
 
 
 def _find(editor: Editor, softmax: "ir.Node") -> _Attention:
     facts = editor.facts
     rank = facts.rank(softmax.outputs[0])
     if rank is None:
-        raise Unknown("the sizes of its scores are not known")
+        raise Unknown("the sizes of its scores are unknown")
     if softmax.attributes.get_int("axis", -1) not in (-1, rank - 1):
-        raise Unknown("its Softmax is not over a last axis")
-    product, value = _product_with_values(editor, softmax)
-    scores = parse_scores(editor, softmax.inputs[0])
+        raise Unknown("its Softmax is not over the last axis")
+    before, sinks = parse_sinks(editor, softmax.inputs[0])
+    product, value = _product_with_values(editor, softmax, has_sinks=sinks is not None)
+    scores = parse_scores(editor, before)
     if scores is None:
-        raise Unknown("its scores are no product of queries and keys")
+        raise Unknown("its scores are not a product of queries and keys")
     query, key = (_heads_apart(editor, v) for v in (scores.query, scores.key))
     scores.query, scores.key = query, key
     value = _heads_apart(editor, value)
     shapes = [facts.shape(v) for v in (query, key, value)]
     if any(shape is None or len(shape) != 4 for shape in shapes):
-        raise Unknown("its heads cannot be told")
+        raise Unknown("its heads are unknown")
     (b, n, s, d), (kb, kn, t, kd), (vb, vn, vt, vd) = shapes  # type: ignore[misc]
-    if not (b == kb == vb and n == kn == vn and t == vt and d == kd):
-        raise Unknown("its queries, keys and values differ in their heads")
+    # One head of keys and values may be broadcast to all of the queries.
+    if not (b == kb == vb and kn == vn and kn in (n, Size.of(1)) and t == vt and d == kd):
+        raise Unknown("its queries, keys and values have different heads")
     if n.number is None or d.number is None or vd.number is None:
         raise Unknown("the number or the size of its heads is not fixed")
     del s
-    return _Attention(scores, value, product, n.number, d.number, vd.number)
+    if sinks is not None and editor.facts.shape(sinks) != (Size.of(1), n, Size.of(1), Size.of(1)):
+        raise Unknown("its sinks are not one number for each head")
+    return _Attention(scores, sinks, value, product, n.number, d.number, vd.number)
 
 
-def _product_with_values(editor: Editor, softmax: "ir.Node") -> "tuple[ir.Node, ir.Value]":
-    """Returns the product with V, and V."""
+def _product_with_values(
+    editor: Editor, softmax: "ir.Node", *, has_sinks: bool
+) -> "tuple[ir.Node, ir.Value]":
     value = softmax.outputs[0]
     while True:
         user = only_user(value)
         if user is None:
             raise Unknown("its probabilities are used more than once")
+        if has_sinks:
+            if not cuts_off_sinks(editor, user):
+                raise Unknown("its sinks are not cut off")
+            has_sinks, value = False, user.outputs[0]
+            continue
         if user.op_type == "MatMul" and user.inputs[0] is value and user.inputs[1] is not None:
             return user, user.inputs[1]
         merges = user.op_type == "Reshape" and is_head_merge(editor, user)
@@ -113,7 +128,7 @@ def _product_with_values(editor: Editor, softmax: "ir.Node") -> "tuple[ir.Node, 
 
 
 def _heads_apart(editor: Editor, value: "ir.Value") -> "ir.Value":
-    """Returns (batch, heads, a, b) for what may be (batch * heads, a, b)."""
+    """Returns (batch, heads, a, b) for a value that may be (batch * heads, a, b)."""
     if editor.facts.rank(value) == 4:
         return value
     reshape = producer(value, "Reshape")
@@ -123,31 +138,37 @@ def _heads_apart(editor: Editor, value: "ir.Value") -> "ir.Value":
 
 
 def _build(editor: Editor, attention: _Attention, softmax: "ir.Node") -> "ir.Value":
-    """Inserts the operator; returns (batch, heads, seq, size) in place of the product with V."""
+    """Inserts the operator; returns (batch, heads, seq, size), the product with V."""
     scores, product = attention.scores, attention.product
-    bias = _bias(editor, attention, softmax)
+    bias = bias_of(editor, scores, attention.heads, softmax)
     causal = bias is not None and is_causal(editor, bias)
-    key, groups = _ungrouped(editor, scores.key)
-    value, same = _ungrouped(editor, attention.value)
+    key, groups = _ungrouped(editor, scores.key, attention.heads)
+    value, same = _ungrouped(editor, attention.value, attention.heads)
     attributes: dict[str, Any] = {"num_heads": attention.heads, "scale": scores.scale}
     query = _heads_last(editor, scores.query, product)
     grouped = causal and groups == same and attention.size % _GROUPED_SIZES == 0
-    if grouped and (groups > 1 or scores.cap is not None):
+    if grouped and (groups > 1 or scores.cap is not None or attention.sinks is not None):
         if attention.size != attention.value_size:
-            raise Unknown("its values are of another size than its keys")
+            raise Unknown("the size of its values differs from that of its keys")
         key, value = (_heads_last(editor, v, product) for v in (key, value))
         attributes["kv_num_heads"] = attention.heads // groups
         if scores.cap is not None:
             attributes["softcap"] = scores.cap
         batch, length = _lengths(editor, attention, product)
         inputs = [query, key, value, None, None, batch, length, None, None, None, bias]
+        if attention.sinks is not None:
+            flat = editor.constant(np.array([attention.heads]), "sinks")
+            inputs.append(editor.add("Reshape", [attention.sinks, flat], product))
         output = _grouped(editor, inputs, product, attributes)
     else:
-        if scores.cap is not None:
-            raise Unknown("its scores are capped, and it is not causal, or of an odd head size")
+        if scores.cap is not None or attention.sinks is not None:
+            has = "its scores are capped" if attention.sinks is None else "it has sinks"
+            raise Unknown(f"{has}, but it is not causal or has an unsupported head size")
         if groups == same == 1:
             key, value = (_heads_last(editor, v, product) for v in (key, value))
-        else:  # the operator takes copied heads as they are
+        elif key is scores.key:
+            raise Unknown("its heads share keys and values, but it is not causal")
+        else:  # the operator accepts repeated heads
             key, value = scores.key, attention.value
         inputs = [query, key, value, *([None, None, bias] if bias is not None else [])]
         output = editor.add("MultiHeadAttention", inputs, product, domain=MICROSOFT, **attributes)
@@ -163,7 +184,7 @@ def _build(editor: Editor, attention: _Attention, softmax: "ir.Node") -> "ir.Val
 
 
 def _heads_last(editor: Editor, value: "ir.Value", before: "ir.Node") -> "ir.Value":
-    """Returns (batch, seq, heads * size) of (batch, heads, seq, size)."""
+    """Returns (batch, seq, heads * size) for (batch, heads, seq, size)."""
     shape = editor.facts.shape(value)
     assert shape is not None
     swapped = editor.add("Transpose", [value], before, perm=(0, 2, 1, 3))
@@ -173,8 +194,11 @@ def _heads_last(editor: Editor, value: "ir.Value", before: "ir.Node") -> "ir.Val
     )
 
 
-def _ungrouped(editor: Editor, value: "ir.Value") -> "tuple[ir.Value, int]":
-    """Returns (batch, groups of heads, seq, size) and how often each is repeated."""
+def _ungrouped(editor: Editor, value: "ir.Value", heads: int) -> "tuple[ir.Value, int]":
+    """Returns (batch, groups of heads, seq, size) and the number of repetitions."""
+    shape = editor.facts.shape(value)
+    if shape is not None and shape[1].number == 1:
+        return value, heads
     reshape = producer(value, "Reshape")
     expand = producer(reshape.inputs[0], "Expand") if reshape is not None else None
     unsqueeze = producer(expand.inputs[0], "Unsqueeze", "Reshape") if expand is not None else None
@@ -194,7 +218,7 @@ def _ungrouped(editor: Editor, value: "ir.Value") -> "tuple[ir.Value, int]":
 def _grouped(
     editor: Editor, inputs: "list[ir.Value | None]", before: "ir.Node", attributes: dict[str, Any]
 ) -> "ir.Value":
-    """Adds a GroupQueryAttention, which has to tell its keys and values too."""
+    """Adds a GroupQueryAttention, which must also output keys and values."""
     output = editor.add("GroupQueryAttention", inputs, before, domain=MICROSOFT, **attributes)
     node = output.producer()
     assert node is not None
@@ -209,7 +233,7 @@ def _lengths(
 ) -> "tuple[ir.Value, ir.Value]":
     """Returns the index of each row's last key, (batch) int32, and their number, () int32.
 
-    Padding is in the bias, so every row is of full length.
+    Padding is in the bias, so every row has full length.
     """
     import onnx_ir as ir
 
@@ -224,46 +248,3 @@ def _lengths(
         editor.add("Expand", [last, batch], before),
         editor.add("Reshape", [total, scalar], before),
     )
-
-
-def _bias(editor: Editor, attention: _Attention, softmax: "ir.Node") -> "ir.Value | None":
-    """Returns what is added to the scores, (batch or 1, heads or 1, seq, keys), or None."""
-    bias: ir.Value | None = None
-    for kind, *arguments in attention.scores.steps:
-        if kind == "add":
-            addend = arguments[0]
-            bias = addend if bias is None else editor.add("Add", [bias, addend], softmax)
-        elif kind == "scale":
-            factor = editor.constant(np.float32(arguments[0]), "scale")
-            bias = editor.add("Mul", [bias, factor], softmax)
-        elif kind == "where":
-            condition, fill, kept = arguments
-            filled = editor.constant(np.float32(fill), "fill")
-            other = bias if bias is not None else editor.constant(np.float32(0), "zero")
-            branches = [other, filled] if kept else [filled, other]
-            bias = editor.add("Where", [condition, *branches], softmax)
-        elif bias is not None:
-            bias = editor.add("Reshape", [bias, arguments[0]], softmax)
-    if bias is None:
-        return None
-    return _of_four_axes(editor, attention, bias, softmax)
-
-
-def _of_four_axes(
-    editor: Editor, attention: _Attention, bias: "ir.Value", before: "ir.Node"
-) -> "ir.Value":
-    query, key = (editor.facts.shape(v) for v in (attention.scores.query, attention.scores.key))
-    shape = editor.facts.shape(bias)
-    if shape is None or query is None or key is None or len(shape) > 4:
-        raise Unknown("the sizes of what it adds to its scores are not known")
-    if len(shape) < 4:
-        axes = editor.constant(np.arange(4 - len(shape)), "axes")
-        bias = editor.add("Unsqueeze", [bias, axes], before)
-        shape = (*[Size.of(1)] * (4 - len(shape)), *shape)
-    one = Size.of(1)
-    wanted = (query[0], Size.of(attention.heads), query[2], key[2])
-    if any(size not in (one, full) for size, full in zip(shape, wanted, strict=True)):
-        raise Unknown("what it adds to its scores is of another size")
-    if shape[2:] != wanted[2:]:
-        bias = editor.add("Expand", [bias, editor.sizes((one, one, *wanted[2:]), before)], before)
-    return bias

@@ -1,7 +1,6 @@
-"""What depends on no input is computed now.
+"""Folds expressions that depend on no input.
 
-Needs: Nothing.
-Guarantees: The same numbers. Large weights are not touched, nor computed with.
+Needs: Nothing. Guarantees: The same numbers. Large weights are neither changed nor used.
 """
 
 import math
@@ -16,7 +15,7 @@ from embconvert.rewrite.sizes import Size
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-#: Bytes of the largest constant that is read or made: vectors, no matrices of weights.
+#: Maximum bytes of constants that are read or created: vectors, but not weight matrices.
 LIMIT_BYTES = 1 << 16
 
 
@@ -40,7 +39,7 @@ def _counted(arrays: Sequence[Any]) -> int:
 
 def _multiplied(arrays: Sequence[Any]) -> int:
     first, second = arrays
-    # One for each row of the one and column of the other, of every pair of matrices at most.
+    # At most one element for each row of the first and column of the second operand.
     rows, columns = (first.size // max(1, first.shape[-1])), second.size // second.shape[-2:][0]
     return int(rows * columns)
 
@@ -58,8 +57,8 @@ def _tiled(arrays: Sequence[Any]) -> int:
     return int(arrays[0].size) * math.prod(map(int, arrays[1]))
 
 
-# What is computed now, and the most elements that it can have. All else stays in the graph: a Loop
-# may have no end, and an Einsum of small tensors take hours.
+# The foldable operators, and an upper limit of their output's elements. Others stay in the graph: a
+# Loop may not terminate, and an Einsum of small tensors may take hours.
 _MOST_ELEMENTS: Mapping[str, Callable[[Sequence[Any]], int]] = {
     **dict.fromkeys(
         (
@@ -85,7 +84,7 @@ _MOST_ELEMENTS: Mapping[str, Callable[[Sequence[Any]], int]] = {
 
 
 def fold_constants(editor: Editor) -> bool:
-    """Replaces what is computed of constants, and of sizes that are fixed, by constants."""
+    """Replaces values computed from constants or fixed sizes by constants."""
     changed = False
     for node in list(editor.graph):
         changed |= _fold_known(editor, node) or _fold_computed(editor, node)
@@ -93,7 +92,7 @@ def fold_constants(editor: Editor) -> bool:
 
 
 def _fold_known(editor: Editor, node: "ir.Node") -> bool:
-    """Replaces a value that the analysis of sizes has found out."""
+    """Replaces a value that size inference has determined."""
     import onnx_ir as ir
 
     if len(node.outputs) != 1 or node.outputs[0].is_graph_output():
@@ -111,7 +110,7 @@ def _fold_known(editor: Editor, node: "ir.Node") -> bool:
 
 
 def _fold_computed(editor: Editor, node: "ir.Node") -> bool:
-    """Runs a node whose inputs are all constants."""
+    """Evaluates a node whose inputs are all constants."""
     inputs = [value for value in node.inputs if value is not None]
     if len(node.outputs) != 1 or node.domain or not node.outputs[0].uses():
         return False
@@ -128,7 +127,7 @@ def _fold_computed(editor: Editor, node: "ir.Node") -> bool:
 
 
 def _is_small(node: "ir.Node", arrays: Sequence[Any]) -> bool:
-    """Whether a node is known, and makes no more than what may be folded."""
+    """Whether a node is foldable and its output small."""
     try:
         return _MOST_ELEMENTS[node.op_type](arrays) <= LIMIT_BYTES
     except (KeyError, ValueError, TypeError, IndexError, ArithmeticError):
@@ -140,7 +139,7 @@ def _name(node: "ir.Node") -> str:
 
 
 def _run(editor: Editor, node: "ir.Node") -> Any:
-    """Runs one node with ONNX's reference implementation; None when it has none."""
+    """Evaluates a node with ONNX's reference implementation; None if it has none."""
     import onnx
     import onnx_ir as ir
     from onnx.reference import ReferenceEvaluator
@@ -160,6 +159,6 @@ def _run(editor: Editor, node: "ir.Node") -> Any:
         (result,) = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(
             None, feed
         )
-    except Exception:  # noqa: BLE001 - whatever it can't run stays in the graph
+    except Exception:  # noqa: BLE001 - a node that it cannot run stays in the graph
         return None
     return np.asarray(result)

@@ -1,4 +1,4 @@
-"""What small tensors of numbers and sizes hold, from what the inputs of their operators do."""
+"""Infers the contents of small tensors of numbers and sizes."""
 
 import math
 from collections.abc import Callable
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from embconvert.rewrite.known import Known
 
-#: Elements of the largest tensor whose content is followed.
+#: Maximum elements of a tensor whose content is inferred.
 SMALL = 64
-# What Slice's ends stand for "to the end" with.
+# Slice's ends from here on mean "to the end".
 _FAR = 2**31 - 1
 
 
 def as_sizes(array: Any) -> Any:
-    """Returns whole numbers as sizes."""
+    """Returns integers as sizes."""
     sizes = np.empty(array.shape, dtype=object)
     for place, number in np.ndenumerate(array):
         sizes[place] = Size.of(int(number))
@@ -28,7 +28,7 @@ def as_sizes(array: Any) -> Any:
 
 
 def shape_content(facts: "Known", node: "ir.Node") -> Any:
-    """Returns what a Shape holds, or None."""
+    """Returns the output of a Shape, or None."""
     shape = facts.shape(node.inputs[0])
     if shape is None:
         return None
@@ -40,7 +40,7 @@ def shape_content(facts: "Known", node: "ir.Node") -> Any:
 
 
 def constant_content(facts: "Known", node: "ir.Node") -> Any:
-    """Returns what a Constant holds, or None when that is large."""
+    """Returns the content of a Constant, or None if it is large."""
     del facts
     for name, attribute in node.attributes.items():
         if name == "value":
@@ -60,16 +60,12 @@ def constant_content(facts: "Known", node: "ir.Node") -> Any:
 def _contents_of(facts: "Known", node: "ir.Node", *indices: int) -> list[Any]:
     contents = [facts.content(node.inputs[i]) for i in indices]
     if any(content is None for content in contents):
-        raise ValueError("not known")
+        raise ValueError("unknown")
     return contents
 
 
 def _numbers(array: Any) -> Any:
-    """Returns sizes as int64, for use as indices.
-
-    Raises:
-        ValueError: One depends on an axis.
-    """
+    """Returns sizes as int64, to use as indices; raises ValueError for symbolic ones."""
     numbers = [item.number if isinstance(item, Size) else None for item in array.flat]
     if None in numbers:
         raise ValueError("depends on an axis")
@@ -92,11 +88,7 @@ def _cast_content(facts: "Known", node: "ir.Node") -> Any:
 
 
 def _plain(content: Any) -> Any:
-    """Returns content as plain numbers.
-
-    Raises:
-        ValueError: One depends on an axis.
-    """
+    """Returns content as plain numbers; raises ValueError for symbolic sizes."""
     if all(isinstance(item, Size) for item in content.flat):
         return _numbers(content)
     return np.array(content.tolist())
@@ -122,7 +114,7 @@ def _equal(a: Size, b: Size) -> bool:
         return difference.number == 0
     if difference.positive or (-difference).positive:
         return False
-    raise ValueError("not known")
+    raise ValueError("unknown")
 
 
 def _where_content(facts: "Known", node: "ir.Node") -> Any:
@@ -164,7 +156,7 @@ def _reshaped_content(facts: "Known", node: "ir.Node") -> Any:
     (content,) = _contents_of(facts, node, 0)
     shape = facts.shape(node.outputs[0])
     if shape is None or any(size.number is None for size in shape):
-        raise ValueError("not known")
+        raise ValueError("unknown")
     return content.reshape([size.number for size in shape])
 
 

@@ -1,4 +1,4 @@
-"""What rules share: looking at a graph and changing it."""
+"""Access to a graph for rewrite rules: queries and changes."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -13,22 +13,16 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 MICROSOFT = "com.microsoft"
-#: Older operator sets have axes elsewhere, and another Softmax.
+#: Older opsets define axes and Softmax differently.
 OLDEST_OPSET = 13
 
 
 class Unreadable(Exception):  # noqa: N818 - names what the size is
-    """A size that no input of the graph tells."""
+    """A size cannot be read from the graph's inputs."""
 
 
 class Editor:
-    """A graph that is being rewritten.
-
-    Attributes:
-        model: The model; its constants are initializers.
-        graph: Its main graph.
-        opset: Of ONNX's own domain.
-    """
+    """A graph during rewriting, whose constants are initializers, and its ONNX opset."""
 
     def __init__(self, model: "ir.Model", *, infer_sizes: bool = True) -> None:
         import onnx_ir as ir
@@ -41,7 +35,7 @@ class Editor:
         self._constants: dict[tuple[Any, ...], ir.Value] = {}
         self._added: list[ir.Node] = []
         self._unnamed: set[ir.Value] = set()
-        # Those inside of subgraphs, too: a name may be made in one graph around another only.
+        # Includes subgraphs: a name must be unique over nested graphs.
         graphs = {id(node.graph): node.graph for node in model.graph.all_nodes()}
         self._names = {str(v.name) for node in model.graph.all_nodes() for v in node.outputs}
         self._names |= {str(node.name) for node in model.graph.all_nodes()}
@@ -52,17 +46,17 @@ class Editor:
 
     @property
     def facts(self) -> Facts:
-        """What is known of the tensors."""
+        """Inferred sizes, contents and types of tensors."""
         if self._facts is None:
             self._facts = Facts(self.graph, infer_sizes=self._infer_sizes)
         return self._facts
 
     def forget(self) -> None:
-        """Makes facts be learned anew: sizes have changed."""
+        """Discards the inferred facts, because sizes have changed."""
         self._facts = None
 
     def nodes(self, *kinds: str) -> "Iterator[ir.Node]":
-        """Yields the main graph's nodes of these kinds; the graph may be changed meanwhile."""
+        """Yields the main graph's nodes of these kinds; the graph may change during iteration."""
         for node in [node for node in self.graph if node.op_type in kinds]:
             if node.graph is self.graph:
                 yield node
@@ -81,10 +75,10 @@ class Editor:
         return value
 
     def weight(self, tensor: "ir.TensorProtocol") -> "ir.Value":
-        """Returns a new initializer, named as the tensor or similarly."""
+        """Returns a new initializer with a unique name derived from the tensor's."""
         import onnx_ir as ir
 
-        tensor.name = self._unused(str(tensor.name))
+        tensor.name = self.unused(str(tensor.name))
         value = ir.Value(
             name=tensor.name,
             shape=ir.Shape(tensor.shape),
@@ -103,11 +97,11 @@ class Editor:
         domain: str = "",
         **attributes: Any,
     ) -> "ir.Value":
-        """Inserts a node of one output; returns that."""
+        """Inserts a node with one output; returns the output."""
         import onnx_ir as ir
 
         node = ir.node(kind, inputs, attributes=attributes, domain=domain)
-        node.outputs[0].name = self._unused(f"{_scope(before)}/{kind}")
+        node.outputs[0].name = self.unused(f"{_scope(before)}/{kind}")
         node.name = node.outputs[0].name
         self.graph.insert_before(before, node)
         if domain:
@@ -119,11 +113,7 @@ class Editor:
         return node.outputs[0]
 
     def sizes(self, sizes: "Sequence[Size]", before: "ir.Node") -> "ir.Value":
-        """Returns sizes as a vector of int64: a constant, or read off the graph's inputs.
-
-        Raises:
-            Unreadable: One is no axis of an input.
-        """
+        """Returns sizes as an int64 vector; raises Unreadable for one that is no input's axis."""
         numbers = [size.number for size in sizes]
         if None not in numbers:
             return self.constant(np.array(numbers, np.int64), "sizes")
@@ -139,7 +129,7 @@ class Editor:
         return parts[0] if len(parts) == 1 else self.add("Concat", parts, before, axis=0)
 
     def is_readable(self, value: "ir.Value | None") -> bool:
-        """Whether a vector of sizes is what sizes() makes."""
+        """Whether a vector of sizes has the form that sizes() creates."""
         if value is None or value.const_value is not None:
             return True
         node = value.producer()
@@ -158,11 +148,11 @@ class Editor:
             for axis, found in enumerate(self.facts.shape(value) or ()):
                 if found == size:
                     return value, axis
-        raise Unreadable(f"{size} is no size of an input")
+        raise Unreadable(f"{size} is not a size of an input")
 
     @contextlib.contextmanager
     def trial(self, *, keep: bool = True) -> Iterator[None]:
-        """Takes back what is added inside when it ends in an exception, or is not to be kept."""
+        """Removes nodes added in the block if it raises, or if `keep` is False."""
         before, constants = len(self._added), set(self.graph.initializers)
         kept = False
         try:
@@ -176,8 +166,8 @@ class Editor:
                 for name in set(self.graph.initializers) - constants:
                     del self.graph.initializers[name]
 
-    def _unused(self, name: str) -> str:
-        """Returns the name, numbered where it is taken."""
+    def unused(self, name: str) -> str:
+        """Returns the name, with a number if it is taken, and reserves it."""
         unused, number = name, 1
         while unused in self._names:
             number += 1
@@ -186,32 +176,32 @@ class Editor:
         return unused
 
     def replace(self, old: "ir.Value", new: "ir.Value") -> None:
-        """Makes all that reads one value read another, which is equal.
+        """Replaces all uses of a value by an equal one.
 
-        A value that was added takes over the name: a tensor is called the same before and after.
+        A value that was added takes over the name, so that tensors keep their names.
         """
         if old.is_graph_output() and (new not in self._unnamed or new.is_graph_output()):
             new = self.add("Identity", [new], old.producer())
         if new in self._unnamed:
             self._unnamed.discard(new)
-            new.name, old.name = old.name, self._unused(f"{old.name}/replaced")
+            new.name, old.name = old.name, self.unused(f"{old.name}/replaced")
             new.shape, new.type = old.shape, old.type
         old.replace_all_uses_with(new, replace_graph_outputs=True)
 
 
 def _scope(node: "ir.Node") -> str:
-    """Returns the part of the model that a node belongs to, as exporters name it."""
+    """Returns the part of the model that a node belongs to, from the exporter's names."""
     return str(node.outputs[0].name).rpartition("/")[0]
 
 
 def producer(value: "ir.Value | None", *kinds: str) -> "ir.Node | None":
-    """Returns the node that makes a value, if it is of one of these kinds."""
+    """Returns the node that computes a value, if it is of one of these kinds."""
     node = value.producer() if value is not None else None
     return node if node is not None and node.op_type in kinds else None
 
 
 def only_user(value: "ir.Value", *kinds: str) -> "ir.Node | None":
-    """Returns the one node that reads a value, if it is of one of these kinds."""
+    """Returns the only node that reads a value, if it is of one of these kinds."""
     uses = value.uses()
     if len(uses) != 1 or value.is_graph_output():
         return None
@@ -220,20 +210,20 @@ def only_user(value: "ir.Value", *kinds: str) -> "ir.Node | None":
 
 
 def number(value: "ir.Value | None") -> float | None:
-    """Returns the number that a constant of one element holds."""
+    """Returns the value of a constant with one element."""
     if value is None or value.const_value is None or value.const_value.size != 1:
         return None
     return float(value.const_value.numpy().item())
 
 
 def is_close(value: "ir.Value | None", wanted: float, tolerance: float = 1e-6) -> bool:
-    """Whether a constant of one element is this number, to float32's precision."""
+    """Whether a constant with one element equals this number, in float32's precision."""
     found = number(value)
     return found is not None and abs(found - wanted) <= tolerance * max(1.0, abs(wanted))
 
 
 def is_vector(value: "ir.Value", shape: "tuple[Size, ...] | None") -> bool:
-    """Whether a value is a constant vector, one number for each place of a tensor's last axis."""
+    """Whether a value is a constant vector with the size of a tensor's last axis."""
     tensor = value.const_value
     if tensor is None or len(tensor.shape) != 1 or not shape:
         return False
@@ -241,6 +231,6 @@ def is_vector(value: "ir.Value", shape: "tuple[Size, ...] | None") -> bool:
 
 
 def operands(node: "ir.Node") -> "tuple[tuple[ir.Value, ir.Value], tuple[ir.Value, ir.Value]]":
-    """Returns the inputs of a node that commutes, in both orders."""
+    """Returns the inputs of a commutative node, in both orders."""
     a, b = node.inputs
     return (a, b), (b, a)

@@ -1,10 +1,10 @@
-"""What is known of a graph's tensors before it runs: their sizes, and what small ones hold.
+"""Infers sizes of a graph's tensors, and contents of small ones, symbolically.
 
-Exporters compute shapes in the graph, node by node. Here that arithmetic is done on symbols
-(sizes.Size), so that a rule can ask whether a Reshape splits heads, or an Expand does nothing.
+Exporters compute shapes in the graph, node by node. Here this arithmetic is done on symbols
+(sizes.Size), so that a rule can check whether a Reshape splits heads, or an Expand is a no-op.
 
-One assumption is made: a Slice whose end was computed from sizes is within the tensor, as
-`positions[:, :seq]` is for a text that the model can read.
+There is one assumption: a Slice whose end is computed from sizes is within the tensor, such as
+`positions[:, :seq]` for a text that the model can read.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Facts:
-    """Sizes and small contents of all values of a graph; of one state of the graph only."""
+    """Sizes, small contents and types of all values, for one state of a graph."""
 
     def __init__(self, graph: "ir.Graph", *, infer_sizes: bool = True) -> None:
         self._infer_sizes = infer_sizes
@@ -35,7 +35,7 @@ class Facts:
             self.visit(node)
 
     def shape(self, value: "ir.Value | None") -> Shape | None:
-        """Returns a tensor's sizes, or None when not even its rank is known."""
+        """Returns a tensor's sizes, or None if its rank is unknown."""
         if value is None:
             return None
         if value not in self._shapes:
@@ -43,12 +43,11 @@ class Facts:
         return self._shapes[value]
 
     def rank(self, value: "ir.Value | None") -> int | None:
-        """Returns a tensor's number of axes, or None."""
         shape = self.shape(value)
         return None if shape is None else len(shape)
 
     def content(self, value: "ir.Value | None") -> Any:
-        """Returns a small tensor's numbers, some of them sizes: an array of objects, or None."""
+        """Returns a small tensor's numbers and sizes, as an array of objects, or None."""
         if value is None:
             return None
         if value not in self._contents and value.const_value is not None:
@@ -60,7 +59,7 @@ class Facts:
         return self._contents.get(value)
 
     def dtype(self, value: "ir.Value | None") -> "ir.DataType | None":
-        """Returns a tensor's element type, or None when unknown."""
+        """Returns a tensor's element type, or None."""
         if value is None:
             return None
         if value.const_value is not None:
@@ -68,18 +67,18 @@ class Facts:
         return self._dtypes.get(value, value.dtype)
 
     def nonnegative(self, value: "ir.Value") -> bool:
-        """Whether no element of a tensor of indices is below zero."""
+        """Whether no element of an index tensor is negative."""
         if value in self._nonnegative:
             return True
         content = self.content(value)
         return content is not None and all(_at_least_zero(item) for item in content.flat)
 
     def visit(self, node: "ir.Node") -> None:
-        """Learns of a node; its inputs must be known."""
+        """Infers the outputs of a node, from its inputs."""
         kind = node.op_type if node.domain in ("", "ai.onnx", "com.microsoft") else ""
         try:
             shapes = SHAPES.get(kind, unknown)(self, node) if self._infer_sizes else None
-        except (ValueError, TypeError, IndexError, KeyError):  # a malformed node; others tell
+        except (ValueError, TypeError, IndexError, KeyError):  # reported elsewhere
             shapes = None
         shapes = shapes if isinstance(shapes, list) else [shapes]
         for index, output in enumerate(node.outputs):
@@ -94,8 +93,10 @@ class Facts:
                 self._contents[node.outputs[0]] = content
         if _yields_nonnegative(self, node):
             self._nonnegative.update(node.outputs)
-        for output in node.outputs:
-            self._dtypes[output] = output.dtype or _dtype(self, node, kind)
+        for index, output in enumerate(node.outputs):
+            is_like_first = index == 0 or kind == "Split"
+            dtype = _dtype(self, node, kind) if is_like_first else None
+            self._dtypes[output] = output.dtype or dtype
 
 
 def _declared(value: "ir.Value") -> Shape | None:
@@ -103,7 +104,7 @@ def _declared(value: "ir.Value") -> Shape | None:
         return tuple(Size.of(int(d)) for d in value.const_value.shape.numpy())
     if value.shape is None:
         return None
-    # An axis without a name is unlike any other.
+    # An axis without a name differs from all others.
     return tuple(
         Size.of(d if isinstance(d, int) else (d.value or f"{value.name}[{axis}]"))
         for axis, d in enumerate(value.shape)
@@ -134,20 +135,28 @@ def _yields_nonnegative(facts: Facts, node: "ir.Node") -> bool:
 
 
 _INT64 = ("Shape", "Size", "NonZero", "ArgMax", "ArgMin")
+_INT32 = ("MatMulInteger", "ConvInteger")
 _BOOL = ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor", "Not",
          "IsNaN", "IsInf")  # fmt: skip
+# The input that has the type of the output, if it is not the first.
+_TYPED_BY = {"Where": 1, "OneHot": 2, "QuantizeLinear": 2, "DequantizeLinear": 1,
+             "MatMulIntegerToFloat": 2, "GatherBlockQuantized": 2}  # fmt: skip
 
 
 def _dtype(facts: Facts, node: "ir.Node", kind: str) -> "ir.DataType | None":
-    """Returns the type of a node's first output; nearly always that of its first input."""
+    """Returns the type of a node's first output, usually that of its first input."""
     import onnx_ir as ir
 
     if kind == "Cast":
         return ir.DataType(node.attributes.get_int("to", 0))
     if kind in _INT64:
         return ir.DataType.INT64
+    if kind in _INT32:
+        return ir.DataType.INT32
     if kind in _BOOL:
         return ir.DataType.BOOL
+    if kind == "DynamicQuantizeLinear" or (kind == "QuantizeLinear" and len(node.inputs) < 3):
+        return ir.DataType.UINT8
     value = node.attributes.get("value")
     if value is not None and value.type == ir.AttributeType.TENSOR:
         return value.as_tensor().dtype
@@ -155,4 +164,4 @@ def _dtype(facts: Facts, node: "ir.Node", kind: str) -> "ir.DataType | None":
         return ir.DataType.FLOAT
     if not kind or not node.inputs:
         return None
-    return facts.dtype(node.inputs[{"Where": 1, "OneHot": 2}.get(kind, 0)])
+    return facts.dtype(node.inputs[_TYPED_BY.get(kind, 0)])

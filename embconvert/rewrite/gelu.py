@@ -1,8 +1,8 @@
-"""GELU, exact or by tanh, becomes one operator, with the bias before it.
+"""Fuses GELU (exact or by tanh), with a preceding bias, into one operator.
 
 Needs: `x * 0.5 * (1 + erf(x / sqrt(2)))`, or `0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 *
-x^3)))`, in any order.
-Guarantees: The same function: `Gelu` and `BiasGelu` for the first, `FastGelu` for the second.
+x^3)))`, in any order. Guarantees: The same function: `Gelu` or `BiasGelu` for the first, `FastGelu`
+for the second.
 
 Source of the formulas: https://arxiv.org/abs/1606.08415
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def fuse_gelu(editor: Editor) -> bool:
-    """Replaces every GELU; returns whether there was one."""
+    """Fuses every GELU; returns whether there was one."""
     changed = False
     for node in editor.nodes("Erf", "Tanh"):
         inner = node.inputs[0]
@@ -42,6 +42,27 @@ def fuse_gelu(editor: Editor) -> bool:
         editor.replace(output, fused)
         changed = True
     return changed
+
+
+def is_gelu(value: "ir.Value | None") -> bool:
+    """Whether a value is a GELU in other operators: `x * 0.5 * (1 + gate)`, in any order."""
+    factors: list[ir.Value | None] = []
+    waiting: list[ir.Value | None] = [value]
+    while waiting:
+        factor = waiting.pop()
+        product = producer(factor, "Mul")
+        if product is not None and len(factors) + len(waiting) < 3:
+            waiting += product.inputs
+        else:
+            factors.append(factor)
+    for add in (producer(factor, "Add") for factor in factors):
+        for gate, by in operands(add) if add is not None else ():
+            node = producer(gate, "Erf", "Tanh")
+            if node is None or not is_close(by, 1.0):
+                continue
+            x = _of_erf(node.inputs[0]) if node.op_type == "Erf" else _of_tanh(node.inputs[0])
+            return x in factors and any(is_close(factor, 0.5) for factor in factors)
+    return False
 
 
 def _of_erf(value: "ir.Value | None") -> "ir.Value | None":
@@ -116,7 +137,7 @@ def _half_of(value: "ir.Value", x: "ir.Value") -> "ir.Value | None":
 
 
 def _biased(editor: Editor, x: "ir.Value") -> "list[ir.Value] | None":
-    """Returns what a bias is added to and the bias, where that gives x alone."""
+    """Returns the two terms of x, if it is the sum of a value and a bias."""
     add = producer(x, "Add")
     if add is None or x.is_graph_output() or len({use.node for use in x.uses()}) > 2:
         return None

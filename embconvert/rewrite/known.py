@@ -1,4 +1,4 @@
-"""What rules for shapes and contents ask of `facts.Facts`, which is made of these rules."""
+"""The protocol of `facts.Facts` for the inference rules that it consists of."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,10 +11,10 @@ Shape = tuple[Size, ...]
 
 
 class Known(Protocol):
-    """What is known of a graph's tensors."""
+    """Inferred facts about a graph's tensors."""
 
     def shape(self, value: "ir.Value | None") -> Shape | None:
-        """Returns a tensor's sizes, or None when not even its rank is known."""
+        """Returns a tensor's sizes, or None if its rank is unknown."""
 
     def content(self, value: "ir.Value | None") -> Any:
-        """Returns a small tensor's numbers: an array of objects, or None."""
+        """Returns a small tensor's numbers as an array of objects, or None."""

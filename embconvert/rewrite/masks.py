@@ -1,8 +1,8 @@
-"""Masks: computed as small as they are, once for all layers.
+"""Masks: computed once for all layers, before they are expanded.
 
-Needs: Masks that are made of comparisons, `And`, `Where` and `Expand`.
-Guarantees: The same masks, wherever they are added to scores. What is true whatever the input is
-goes; an Expand moves behind what it feeds and goes where broadcasting does the same.
+Needs: Masks made of comparisons, `And`, `Where` and `Expand`. Guarantees: The same masks after
+broadcasting. Conditions that are always true are removed; an Expand moves behind its users, and is
+removed if broadcasting has the same effect.
 """
 
 from typing import TYPE_CHECKING
@@ -16,13 +16,15 @@ from embconvert.rewrite.sizes import Size
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+#: A score of at most so much hides a key.
+HIDDEN = -1e4
 _ONES = (Size.of(1), Size.of(1))
 _VIEWS = ("Cast", "Expand", "Unsqueeze", "Reshape", "Identity")
 _ELEMENTWISE = ("And", "Or", "Where", "Add", "Mul", "Sub", "Div", "Not", "Cast", "Equal")
 
 
 def shrink_masks(editor: Editor) -> bool:
-    """Drops what is always true, and Expands that broadcasting makes needless."""
+    """Removes conditions that are always true, and unnecessary Expands."""
     changed = False
     for node in editor.nodes("And"):
         changed |= _drop_truths(editor, node)
@@ -73,7 +75,7 @@ def _always_true(editor: Editor, value: "ir.Value | None") -> bool:
 
 
 def _sink(editor: Editor, expand: "ir.Node") -> bool:
-    """Moves an Expand behind the nodes that it feeds."""
+    """Moves an Expand behind its users."""
     facts = editor.facts
     source, target = expand.inputs
     small, large = facts.shape(source), facts.shape(expand.outputs[0])
@@ -104,7 +106,7 @@ def _sink(editor: Editor, expand: "ir.Node") -> bool:
 
 
 def _read_straight(editor: Editor, gather: "ir.Node") -> bool:
-    """Replaces a mask that is gathered, flat, by `key + text * seq` by the mask itself."""
+    """Replaces a Gather from a flat mask by `key + text * seq` by the mask itself."""
     flat = producer(gather.inputs[0], "Flatten", "Reshape")
     mask = flat.inputs[0] if flat is not None else None
     shape, result = editor.facts.shape(mask), editor.facts.shape(gather.outputs[0])
@@ -135,27 +137,22 @@ def _is_place(editor: Editor, value: "ir.Value | None", width: Size) -> bool:
 
 
 def is_causal(editor: Editor, bias: "ir.Value") -> bool:
-    """Whether a bias of scores hides every key that comes after its query.
-
-    Args:
-        editor: The graph.
-        bias: (batch or 1, heads or 1, seq, keys).
-    """
+    """Whether a bias of scores, (batch or 1, heads or 1, seq, keys), hides later keys."""
     node = bias.producer()
     if node is None:
         return False
-    if node.op_type == "Add":  # one of them hides, the other cannot show again
+    if node.op_type == "Add":  # hidden keys stay hidden after an addition
         return any(v is not None and is_causal(editor, v) for v in node.inputs)
     if node.op_type in ("Expand", "Identity", "Unsqueeze", "Reshape"):
         return node.inputs[0] is not None and is_causal(editor, node.inputs[0])
     if node.op_type != "Where":
         return False
     fill = number(node.inputs[2])
-    return fill is not None and fill <= -1e4 and _implies_order(editor, node.inputs[0])
+    return fill is not None and fill <= HIDDEN and _implies_order(editor, node.inputs[0])
 
 
 def _implies_order(editor: Editor, condition: "ir.Value | None") -> bool:
-    """Whether a condition over (.., queries, keys) holds for keys up to the query only."""
+    """Whether a condition over (.., queries, keys) is false for keys after the query."""
     node = producer(condition, "And", "LessOrEqual", "GreaterOrEqual", *_VIEWS)
     if node is None:
         return False
@@ -168,7 +165,7 @@ def _implies_order(editor: Editor, condition: "ir.Value | None") -> bool:
 
 
 def _counts_along(editor: Editor, value: "ir.Value | None", axis: int) -> bool:
-    """Whether a tensor holds 0, 1, 2... along an axis, the only one longer than 1."""
+    """Whether a tensor is 0, 1, 2... along an axis, and has size 1 along others."""
     shape = editor.facts.shape(value)
     if shape is None or len(shape) < -axis:
         return False

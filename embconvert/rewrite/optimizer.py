@@ -1,37 +1,40 @@
-"""Making a graph faster: the rules of rewrite/, and for level 99 ONNX Runtime's own passes.
+"""Optimizes a graph by the rewrite rules, and for level 99 by ONNX Runtime's passes.
 
-The rules work on a graph whose weights stay on disk. ONNX Runtime runs its passes whenever it
-loads a graph, so that baking them into the file only saves time at loading; level 99 does it,
-with layouts that are right for this machine alone.
+The rules work on a graph whose weights stay on disk. ONNX Runtime runs its own passes whenever it
+loads a graph, so storing their result only saves time during loading. Level 99 does so, with
+layouts for this machine only.
 """
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embconvert.errors import OptimizeError
+from embconvert.errors import OptimizeError, reason_of
 from embconvert.graph.hollow import HOLLOW_BYTES
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
 from embconvert.models.choices import OptimizationLevel
-from embconvert.models.values import ExportedModel, OptimizedModel
-from embconvert.rewrite import rewrite, rules_for
+from embconvert.models.values import ExportedModel, Fusion, OptimizedModel
+from embconvert.rewrite import Rule, rewrite, rules_for
 from embconvert.rewrite.outcome import describe_fusions
+from embconvert.rewrite.standard import write_in_standard_operators
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
 class Optimizer(StrEnum):
-    """How a graph is optimized."""
+    """The method of optimizing a graph."""
 
     #: All rules.
     FUSION = "fusion"
-    #: Only those that fuse nothing, for a graph that a fusion gets wrong.
+    #: Only rules that fuse nothing, if a fusion fails or gives wrong results.
     TIDYING = "tidying"
+    #: No rule and no pass, if those fail, too.
+    COPYING = "copying"
 
 
 def optimize(
@@ -43,20 +46,21 @@ def optimize(
     skip_shape_inference: bool,
     work: Path,
     keep_weights_apart: bool = False,
+    rules: tuple[Rule, ...] | None = None,
+    replaced: Collection[str] = (),
 ) -> OptimizedModel:
-    """Writes a faster graph.
+    """Writes an optimized graph.
 
     Args:
-        source: The exported graph; it is not changed.
-        path: The file to write.
-        level: Which rules may be used.
-        optimizer: Which of them are.
-        skip_shape_inference: Rely on the sizes that the file declares alone.
+        source: It is not changed.
+        skip_shape_inference: Use only the sizes that the file declares.
         work: A folder for temporary files on the output's file system.
-        keep_weights_apart: As write_model.
+        keep_weights_apart: As for write_model.
+        rules: Which ones are used; None means those of the level and the optimizer.
+        replaced: Operators that are written in standard ones in the end.
 
     Raises:
-        OptimizeError: A rule or ONNX Runtime fails on the graph.
+        OptimizeError: A rule or ONNX Runtime fails.
         OSError: The file cannot be written.
     """
     from onnx_ir.passes.common import RemoveUnusedOpsetsPass
@@ -64,17 +68,22 @@ def optimize(
     try:
         with _temporary_files_in(work):
             model = read_model(source.artifact.path)
-            rules = rules_for(level, fuse=optimizer is Optimizer.FUSION)
-            editor = rewrite(model, rules, infer_sizes=not skip_shape_inference)
-            fusions = describe_fusions(editor)
-            if level is OptimizationLevel.ALL:
-                model = _run_passes(model, work)
+            fusions: tuple[Fusion, ...] = ()
+            if optimizer is not Optimizer.COPYING:
+                if rules is None:
+                    rules = rules_for(level, fuse=optimizer is Optimizer.FUSION)
+                editor = rewrite(model, rules, infer_sizes=not skip_shape_inference)
+                fusions = describe_fusions(editor)
+                if level is OptimizationLevel.ALL:
+                    model = _run_passes(model, work)
+            model = write_in_standard_operators(
+                model, replaced, infer_sizes=not skip_shape_inference
+            )
     except OSError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise OptimizeError(
-            f"the optimizer fails on this graph: {reason}",
+            f"the optimizer fails for this graph: {reason_of(error)}",
             "use --optimize 0, or try --skip_shape_inference",
         ) from error
     RemoveUnusedOpsetsPass()(model)
@@ -102,11 +111,7 @@ def _run_passes(model: "ir.Model", work: Path) -> "ir.Model":
 
 
 def _check_interface(model: "ir.Model", source: ExportedModel) -> None:
-    """Refuses a graph whose inputs or outputs the optimizer has renamed or dropped.
-
-    Raises:
-        OptimizeError: They are others than the source's.
-    """
+    """Raises OptimizeError if the optimizer renamed or removed inputs or outputs."""
     wanted = [t.name for t in (*source.artifact.inputs, *source.artifact.outputs)]
     found = [value.name for value in (*model.graph.inputs, *model.graph.outputs)]
     if wanted != found:
@@ -118,7 +123,7 @@ def _check_interface(model: "ir.Model", source: ExportedModel) -> None:
 
 @contextlib.contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Makes libraries put temporary files here: a container's /tmp may be small or read-only."""
+    """Redirects temporary files: a container's /tmp may be small or read-only."""
     before = tempfile.tempdir
     tempfile.tempdir = str(folder)
     try:

@@ -1,4 +1,4 @@
-"""What a rewritten graph is made of: of each kind of operator, how many are fused or left."""
+"""Counts fused and unfused operators of a rewritten graph."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,9 +12,9 @@ from embconvert.rewrite.editing import OLDEST_OPSET, Editor, only_user, producer
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_OTHER_FORM = "it is of a form that no rule knows"
+_OTHER_FORM = "no rule supports its form"
 
-#: The operators of each kind; names without their domain.
+#: The fused operators of each kind, without domains.
 _FUSED = {
     "attention": tuple(name.rpartition(".")[2] for name in FUSED_ATTENTION),
     "rotary embedding": ("RotaryEmbedding",),
@@ -26,9 +26,9 @@ _FUSED = {
 
 
 def describe_fusions(editor: Editor) -> tuple[Fusion, ...]:
-    """Counts what is fused and what is left, the kinds that the graph has."""
+    """Counts fused and unfused operators of each kind in the graph."""
     too_old = editor.opset < OLDEST_OPSET
-    reason = f"the rules need opset {OLDEST_OPSET}, and the graph is of {editor.opset}"
+    reason = f"the rules need opset {OLDEST_OPSET}, but the graph has opset {editor.opset}"
     operators = Counter(node.op_type for node in editor.graph)
     fusions = []
     for kind, names in _FUSED.items():
@@ -43,8 +43,9 @@ def _attentions(editor: Editor) -> Iterator[str]:
     for node in list(editor.nodes("Softmax")):
         rank = editor.facts.rank(node.outputs[0])
         axis = node.attributes.get_int("axis", -1)
-        # Over another axis it is no attention: convbert's convolution kernels.
-        if rank is None or axis in (-1, rank - 1):
+        # Not attention: a Softmax over another axis, as in convbert's convolution kernels, and one
+        # over (tokens, experts), as in the routers of a mixture of experts.
+        if rank is None or (rank > 2 and axis in (-1, rank - 1)):
             yield why_left(editor, node)
 
 
@@ -82,7 +83,7 @@ def _silus(editor: Editor) -> Iterator[str]:
 
 
 def producer_input(node: "ir.Node", *kinds: str) -> "ir.Value | None":
-    """Returns the first input of the node that makes a node's first input, of these kinds."""
+    """Returns the first input of the node before a node, if it is of these kinds."""
     before = producer(node.inputs[0], *kinds)
     return None if before is None else before.inputs[0]
 

@@ -1,12 +1,11 @@
-"""A product that is cut in pieces afterwards becomes one product for each piece.
+"""Splits a product whose result is split into one product for each piece.
 
-Needs: `MatMul` with a weight, all of whose output goes to Split or Slices along the last axis, or
-to a Reshape and a Split that part it as those would: queries, keys and values, or a gate and what
-it gates, in one matrix.
-Guarantees: The same numbers; the weights are cut when they are written.
+Needs: `MatMul` with a weight, whose output is split completely by Split or Slices along the last
+axis, or by an equivalent Reshape and Split: queries, keys and values, or a gate and its operand, in
+one matrix. Guarantees: The same numbers; the weights are split when they are written.
 
-Copying the pieces costs more than one large product saves: a tenth of the projection of queries,
-keys and values (benchmarks/README.md).
+Copying the pieces costs more than a single large product saves: a tenth of the projection of
+queries, keys and values (benchmarks/README.md).
 """
 
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Part:
-    """A piece of a product: columns [start, end), and its sizes where they are others."""
+    """A piece of a product: columns [start, end), and its sizes if they differ."""
 
     output: "ir.Value"
     start: int
@@ -31,7 +30,7 @@ class _Part:
 
 
 def unpack_products(editor: Editor) -> bool:
-    """Takes apart every such product; returns whether there was one."""
+    """Splits every such product; returns whether there was one."""
     changed = False
     for node in editor.nodes("MatMul"):
         weight = node.inputs[1]
@@ -51,7 +50,7 @@ def unpack_products(editor: Editor) -> bool:
 
 
 def _parts(editor: Editor, node: "ir.Node", width: int) -> list[_Part]:
-    """Returns the pieces that a product is cut in; none when it is used otherwise."""
+    """Returns the pieces into which a product is split; none if it is used otherwise."""
     output = node.outputs[0]
     rank = editor.facts.rank(output)
     if rank is None or output.is_graph_output():
@@ -80,7 +79,7 @@ def _split_parts(editor: Editor, split: "ir.Node") -> list[_Part]:
 def _reshaped_parts(
     editor: Editor, output: "ir.Value", reshape: "ir.Node", width: int
 ) -> list[_Part]:
-    """Of (.., width) as (.., pieces, ...), split along the axis of the pieces."""
+    """Returns the pieces of (.., width) reshaped to (.., pieces, ...) and split."""
     whole, apart = editor.facts.shape(output), editor.facts.shape(reshape.outputs[0])
     split = only_user(reshape.outputs[0], "Split")
     if split is None or whole is None or apart is None or whole[:-1] != apart[: len(whole) - 1]:
@@ -98,7 +97,7 @@ def _reshaped_parts(
 
 
 def _sliced_parts(editor: Editor, output: "ir.Value", rank: int, width: int) -> list[_Part]:
-    """Of Slices that take every column once."""
+    """Returns the pieces of Slices that together cover every column once."""
     parts = []
     for use in output.uses():
         cut = use.node
@@ -121,7 +120,7 @@ def _sliced_parts(editor: Editor, output: "ir.Value", rank: int, width: int) -> 
 
 
 def _columns(editor: Editor, weight: "ir.Value", part: _Part, number: int) -> "ir.Value":
-    """Returns some columns of a weight, cut when they are looked at."""
+    """Returns some columns of a weight, extracted when they are used."""
     import onnx_ir as ir
 
     tensor = weight.const_value

@@ -1,15 +1,14 @@
-"""A padding mask becomes one more place of every query and key, so that attention runs in blocks.
+"""Moves a padding mask into an additional component of queries and keys.
 
-Needs: `MultiHeadAttention` whose bias is nothing but a mask of keys: 0 or a very low number, the
-same for all heads and queries.
-Guarantees: The same function. A query's new place holds 1 and a key's the mask, so that their
-product adds the mask to the score. Every key of a row that is all padding gets the same lowest
-score, and such a row attends to all alike, as before.
+Needs: `MultiHeadAttention` whose bias is only a mask of keys: 0 or a very low number, the same for
+all heads and queries. Guarantees: The same function. The new component is 1 for queries and the
+mask for keys, so that their product adds the mask to the score. A row of only padding attends to
+all keys equally, as before.
 
-ONNX Runtime's CPU kernel keeps the scores in the cache, block by block ("flash attention",
-https://arxiv.org/abs/2205.14135), where nothing is added to them, and writes and reads them all
-where something is. Other providers have fast kernels for biases, and none for keys and values of
-different sizes: the rule is for the CPU.
+Without a bias, ONNX Runtime's CPU kernel keeps the scores in the cache, block by block ("flash
+attention", https://arxiv.org/abs/2205.14135); with a bias, it writes and reads all of them. Other
+providers have fast kernels for biases, but not for keys and values of different sizes, so the rule
+is for the CPU.
 """
 
 from typing import TYPE_CHECKING
@@ -21,13 +20,13 @@ from embconvert.rewrite.editing import MICROSOFT, Editor, number, producer
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# The scale makes the mask weaker: it must stay beyond any score.
+# The scale reduces the mask, which must remain below any score.
 _LOWEST = -1e30
 _BIAS = 5
 
 
 def move_padding_into_heads(editor: Editor) -> bool:
-    """Rewrites every attention whose bias masks padding; returns whether there was one."""
+    """Rewrites every attention whose bias is a padding mask; returns whether there was one."""
     changed = False
     for node in editor.nodes("MultiHeadAttention"):
         mask = _mask(editor, node)
@@ -39,7 +38,7 @@ def move_padding_into_heads(editor: Editor) -> bool:
 
 
 def _mask(editor: Editor, node: "ir.Node") -> "ir.Value | None":
-    """Returns the bias as (batch, 1, 1, keys), or None when it is another one."""
+    """Returns the bias as (batch, 1, 1, keys), or None if it is not a mask."""
     inputs = node.inputs
     if len(inputs) != _BIAS + 1 or any(value is not None for value in inputs[3:_BIAS]):
         return None

@@ -1,8 +1,8 @@
-"""A part of a graph, found backwards from one of its values, and run by itself.
+"""Subgraphs that compute a value, and their execution.
 
-What exporters make of strides and indexing has no form that could be told by looking. A rule that
-knows what such a part should compute runs it and its replacement on the same random numbers
-instead, and keeps the replacement only if they agree.
+Exporters' code for strides and indexing has no recognizable form. A rule that knows what such a
+part should compute runs it and its replacement on the same random numbers, and keeps the
+replacement only if the results agree.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from embconvert.errors import reason_of
 from embconvert.graph.runtime import session_options
 from embconvert.rewrite.editing import Editor
 from embconvert.rewrite.products import product_of
@@ -22,21 +23,21 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.generic]
 
-#: Constants of more elements are weights.
+#: Larger constants are weights.
 _LARGEST_CONSTANT = 1 << 20
-#: What no part contains: it begins behind them.
+#: A part does not include these operators; it begins after them.
 _OTHER_WORK = ("LayerNormalization", "SimplifiedLayerNormalization", "If", "Loop", "Scan")
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a value is computed by, from the products of token vectors with weights on.
+    """The nodes that compute a value from products of token vectors with weights.
 
     Attributes:
         nodes: In the graph's order.
-        products: Products with weights, their bias included, that it begins with.
-        inputs: The graph's inputs whose contents it reads.
-        sized: Values outside of which it reads the sizes, and nothing else.
+        products: The products with weights, including biases, that it starts from.
+        inputs: The graph's inputs that it reads.
+        sized: Values outside the part of which it uses only the sizes.
     """
 
     nodes: "tuple[ir.Node, ...]"
@@ -45,7 +46,7 @@ class Part:
     sized: "tuple[ir.Value, ...]"
 
     def computed_of(self, start: "ir.Value") -> "dict[ir.Value, None]":
-        """Returns those of its values that depend on a value, in the graph's order."""
+        """Returns its values that depend on a value, in the graph's order."""
         found = {start: None}
         for node in self.nodes:
             if not found.keys().isdisjoint(node.inputs) and node.op_type != "Shape":
@@ -54,11 +55,7 @@ class Part:
 
 
 def part_before(editor: Editor, output: "ir.Value") -> Part:
-    """Returns the part that computes a value.
-
-    Raises:
-        Unknown: It reaches further back than to products with weights and the graph's inputs.
-    """
+    """Returns the part that computes a value; raises Unknown if it needs anything else."""
     values, shapes = _reach(output)
     products = tuple(value for value in values if product_of(value) is not None)
     sized: dict[ir.Value, None] = {}
@@ -87,7 +84,7 @@ def part_before(editor: Editor, output: "ir.Value") -> Part:
 
 
 def _reach(start: "ir.Value") -> "tuple[dict[ir.Value, None], list[ir.Value]]":
-    """Returns the values that one is computed of, itself included, and those whose sizes are."""
+    """Returns the values on which one depends, with itself, and those whose sizes it uses."""
     values: dict[ir.Value, None] = {}
     shapes: list[ir.Value] = []
     waiting = [start]
@@ -97,12 +94,12 @@ def _reach(start: "ir.Value") -> "tuple[dict[ir.Value, None], list[ir.Value]]":
             continue
         values[value] = None
         if value.const_value is not None and value.const_value.size > _LARGEST_CONSTANT:
-            raise Unknown("it holds weights")
+            raise Unknown("it contains weights")
         node = value.producer()
         if node is None or product_of(value) is not None:
             continue
         if node.op_type in _OTHER_WORK:
-            raise Unknown(f"it reaches back to {node.op_type}")
+            raise Unknown(f"it depends on {node.op_type}")
         inputs = [v for v in node.inputs if v is not None]
         (shapes if node.op_type == "Shape" else waiting).extend(inputs)
     return values, shapes
@@ -111,19 +108,7 @@ def _reach(start: "ir.Value") -> "tuple[dict[ir.Value, None], list[ir.Value]]":
 def run_part(
     editor: Editor, trials: "Sequence[Mapping[ir.Value, Array]]", outputs: "Sequence[ir.Value]"
 ) -> list[list[Array]]:
-    """Computes values of the graph from others.
-
-    Args:
-        editor: The graph.
-        trials: For each of them, what the values are that the others are computed of.
-        outputs: Which ones to compute.
-
-    Returns:
-        For each trial, the outputs.
-
-    Raises:
-        Unknown: ONNX Runtime does not run it.
-    """
+    """Computes values of the graph from others, for each trial; raises Unknown if that fails."""
     import onnx_ir as ir
     import onnxruntime
     from onnx_ir.convenience import extract
@@ -134,7 +119,7 @@ def run_part(
             value.dtype = ir.DataType.from_numpy(array.dtype)
             value.shape = ir.Shape([None] * array.ndim)
         for value in graph.initializers.values():
-            if value.const_value is not None:  # it may lie in the model's own folder
+            if value.const_value is not None:  # it may be a file in the model's folder
                 value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
         for value in graph.outputs:
             value.shape = None
@@ -150,5 +135,4 @@ def run_part(
             for feeds in trials
         ]
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Unknown(f"what it computes cannot be tried: {reason[:200]}") from error
+        raise Unknown(f"it cannot be run for a comparison: {reason_of(error)}") from error

@@ -1,4 +1,4 @@
-"""Products of token vectors with weights, and their biases."""
+"""Products of token vectors with weights."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,14 +10,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Product:
-    """Token vectors times weights, and a bias or none.
-
-    Attributes:
-        data: The token vectors, (..., width of the data).
-        weights: (width of the data, width).
-        bias: (width); None for none.
-    """
+class WeightProduct:
+    """Token vectors (..., in), weights (in, out) of their product, and a bias (out), or None."""
 
     data: "ir.Value"
     weights: "ir.Value"
@@ -29,8 +23,8 @@ class Product:
         return _shape(self.weights)[1]
 
 
-def product_of(value: "ir.Value") -> Product | None:
-    """Returns what product, with its bias, makes a value, or None."""
+def product_of(value: "ir.Value") -> WeightProduct | None:
+    """Returns the product, with its bias, that computes a value, or None."""
     node = producer(value, "MatMul", "Add")
     bias = None
     if node is not None and node.op_type == "Add":
@@ -44,9 +38,9 @@ def product_of(value: "ir.Value") -> Product | None:
     data, weights = node.inputs
     if data is None or weights is None or len(_shape(weights)) != 2:
         return None
-    return Product(data, weights, bias)
+    return WeightProduct(data, weights, bias)
 
 
 def _shape(value: "ir.Value") -> tuple[int, ...]:
-    """Returns a constant's sizes, none of anything else."""
+    """Returns a constant's sizes, or () for other values."""
     return tuple(value.const_value.shape.numpy()) if value.const_value is not None else ()

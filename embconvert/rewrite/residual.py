@@ -1,9 +1,8 @@
-"""A residual is added by `Sum`, so that ONNX Runtime does not make it part of LayerNormalization.
+"""Adds residuals by `Sum`, which ONNX Runtime does not fuse with LayerNormalization.
 
-Needs: `LayerNormalization(a + b)`.
-Guarantees: The same numbers. ONNX Runtime would fuse the two into `SkipLayerNormalization` as it
-loads the graph; on its CPU provider (1.32) that kernel takes 2.5 to 4.5 times as long as the two
-apart (benchmarks/README.md), and it knows no fusion of `Sum`.
+Needs: `LayerNormalization(a + b)`. Guarantees: The same numbers. ONNX Runtime would fuse the two
+into `SkipLayerNormalization` when it loads the graph; on its CPU provider (1.32) that kernel takes
+2.5 to 4.5 times as long as the two operators (benchmarks/README.md). It does not fuse `Sum`.
 """
 
 from embconvert.rewrite.editing import Editor, producer

@@ -1,14 +1,17 @@
-"""RMSNorm becomes one operator.
+"""Fuses RMSNorm into one operator.
 
-Needs: `w * x / sqrt(mean(x^2) + epsilon)`, as a product with a reciprocal or a quotient, over the
-last axis, `w` a constant vector.
-Guarantees: The same function, `SimplifiedLayerNormalization`.
+Needs: `w * x / sqrt(mean(x^2) + epsilon)`, as a quotient or a product with a reciprocal, over the
+last axis; `w` is a constant vector, or there is none. Guarantees: The same function,
+`SimplifiedLayerNormalization`.
 
-`SkipSimplifiedLayerNormalization`, which adds a residual first, takes 1.2 to 1.7 times as long on
-ONNX Runtime 1.32's CPU provider as an Add before this one (benchmarks/README.md): it is not used.
+`SkipSimplifiedLayerNormalization`, which includes a residual, is not used: it takes 1.2 to 1.7
+times as long on ONNX Runtime 1.32's CPU provider as an Add before this operator
+(benchmarks/README.md).
 """
 
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from embconvert.rewrite.editing import (
     Editor,
@@ -24,9 +27,12 @@ from embconvert.rewrite.shapes import axes_of
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+# A vector of ones is stored in the graph.
+_WIDEST = 1 << 14
+
 
 def fuse_rms_norm(editor: Editor) -> bool:
-    """Replaces every RMSNorm; returns whether there was one."""
+    """Fuses every RMSNorm; returns whether there was one."""
     changed = False
     for mean in editor.nodes("ReduceMean"):
         x = _squared(mean.inputs[0])
@@ -37,7 +43,7 @@ def fuse_rms_norm(editor: Editor) -> bool:
         if found is None:
             continue
         output, epsilon = found
-        scaled = _scaled(editor, output, x)
+        scaled = _scaled(editor, output, x) or _unscaled(editor, output, x)
         if scaled is None:
             continue
         last = scaled[0].producer()
@@ -97,3 +103,16 @@ def _scaled(editor: Editor, value: "ir.Value", x: "ir.Value") -> "tuple[ir.Value
         if normalized is value and is_vector(weight, shape):
             return user.outputs[0], weight
     return None
+
+
+def _unscaled(
+    editor: Editor, value: "ir.Value", x: "ir.Value"
+) -> "tuple[ir.Value, ir.Value] | None":
+    """Returns the value and a vector of ones, of a norm without weights."""
+    import onnx_ir as ir
+
+    shape = editor.facts.shape(x)
+    width = shape[-1].number if shape else None
+    if width is None or width > _WIDEST or editor.facts.dtype(x) is not ir.DataType.FLOAT:
+        return None
+    return value, editor.constant(np.ones(width, np.float32), "ones")

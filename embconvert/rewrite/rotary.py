@@ -1,9 +1,9 @@
-"""Rotary position embedding becomes one operator.
+"""Fuses rotary position embedding into one operator.
 
-Needs: `x * cos + rotate_half(x) * sin`, x (batch, heads, seq, size) or (batch, seq, heads, size),
-the two halves of cos and of sin the same angles.
-Guarantees: The same function, `RotaryEmbedding`; its tables of cos and sin are computed once for
-all layers, of half the width.
+Needs: `x * cos + rotate_half(x) * sin`; x is (batch, heads, seq, size) or (batch, seq, heads,
+size), and the two halves of cos and sin have the same angles. Guarantees: The same function,
+`RotaryEmbedding`; its tables of cos and sin have half the width and are computed once for all
+layers.
 
 Source of the formula: https://arxiv.org/abs/2104.09864, in the layout of GPT-NeoX.
 """
@@ -37,7 +37,7 @@ class _Unknown(Exception):  # noqa: N818 - names what the factors are
 
 @dataclass(frozen=True)
 class _Rotation:
-    """What is rotated, and the factors of its halves."""
+    """A rotated value, and the factors of its halves."""
 
     x: "ir.Value"
     cos: "ir.Value"
@@ -45,7 +45,7 @@ class _Rotation:
 
 
 def fuse_rotary_embedding(editor: Editor) -> bool:
-    """Replaces every rotary embedding; returns whether there was one."""
+    """Fuses every rotary embedding; returns whether there was one."""
     changed = False
     for add in editor.nodes("Add"):
         rotation = _find(editor, add)
@@ -91,7 +91,7 @@ def _rotated_half(editor: Editor, value: "ir.Value") -> "ir.Value | None":
 
 
 def _part(editor: Editor, value: "ir.Value | None", start: int, end: int) -> "ir.Value | None":
-    """Returns what a value is `[..., start:end]` of."""
+    """Returns the value of which another is `[..., start:end]`."""
     node = producer(value, "Slice", "Split")
     rank = editor.facts.rank(value)
     if node is None or rank is None or node.inputs[0] is None:
@@ -104,7 +104,7 @@ def _part(editor: Editor, value: "ir.Value | None", start: int, end: int) -> "ir
         size = editor.facts.shape(value)
         right = halves and size is not None and size[-1].number == end - start
         return node.inputs[0] if right and last and node.outputs[index] is value else None
-    # Where it ends, its size tells.
+    # The size determines the end.
     starts, axes = (editor.facts.content(node.inputs[i]) for i in (1, 3))
     if any(c is None or c.size != 1 for c in (starts, axes)):
         return None
@@ -116,11 +116,7 @@ def _part(editor: Editor, value: "ir.Value | None", start: int, end: int) -> "ir
 
 
 def _build(editor: Editor, rotation: _Rotation, add: "ir.Node") -> "ir.Value":
-    """Inserts the operator.
-
-    Raises:
-        _Unknown: The factors are not one for each position, the same for all heads.
-    """
+    """Inserts the operator; raises _Unknown unless factors are per position and equal for heads."""
     facts, x = editor.facts, rotation.x
     shape, factor = facts.shape(x), facts.shape(rotation.cos)
     if shape is None or factor is None or len(shape) != 4 or len(factor) != 4:
@@ -153,11 +149,7 @@ def _sizes(editor: Editor, *sizes: int) -> "ir.Value":
 
 
 def _table(editor: Editor, factor: "ir.Value", half: int, before: "ir.Node") -> "ir.Value":
-    """Returns (positions, half) of a factor whose two halves are the same.
-
-    Raises:
-        _Unknown: They may differ.
-    """
+    """Returns (positions, half) of a factor; raises _Unknown if its halves may differ."""
     narrow = _half(editor, factor, before)
     if narrow is None:
         raise _Unknown
@@ -196,9 +188,9 @@ def _half(editor: Editor, value: "ir.Value | None", before: "ir.Node") -> "ir.Va
 
 
 def _positions(editor: Editor, rows: Size, length: Size, before: "ir.Node") -> "ir.Value":
-    """Returns which row of the tables each token takes.
+    """Returns each token's row in the tables.
 
-    Where all texts share the positions, the first row's number: (1); else (batch, seq).
+    If all texts share the positions, it is the index of the first row, (1); otherwise (batch, seq).
     """
     if rows.number == 1:
         return editor.constant(np.array([0], np.int64), "first_position")

@@ -1,8 +1,7 @@
-"""A lookup that finds the same row for every token is done once.
+"""Performs a lookup with equal indices for all tokens once.
 
-Needs: `Gather` of rows by indices that are all the same number, as token types that the model
-makes up itself, or of a table with one row.
-Guarantees: The same numbers; what they are added to broadcasts the row.
+Needs: `Gather` of rows by equal indices, such as token types that the model creates itself, or from
+a table with one row. Guarantees: The same numbers after broadcasting.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from embconvert.rewrite.sizes import Size
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Their output has no other elements than their first input.
+# Their output only has elements of their first input.
 _PICKS = ("Expand", "GatherElements", "Slice", "Reshape", "Unsqueeze", "Squeeze", "Gather",
           "Transpose", "Cast", "Identity")  # fmt: skip
 
@@ -28,7 +27,7 @@ def look_up_rows_once(editor: Editor) -> bool:
         table, indices = editor.facts.shape(node.inputs[0]), editor.facts.shape(node.inputs[1])
         if table is None or len(table) != 2 or indices is None or len(indices) != 2:
             continue
-        # One index, as this rule writes it, or few: nothing to save.
+        # A single index, as this rule writes it, or few: nothing to save.
         if node.attributes.get_int("axis", 0) != 0 or all(s.number is not None for s in indices):
             continue
         row = 0 if table[0].number == 1 else _only_number(node.inputs[1])
@@ -46,7 +45,7 @@ def look_up_rows_once(editor: Editor) -> bool:
 
 
 def _only_number(value: "ir.Value | None") -> int | None:
-    """Returns the number that all elements of a tensor are, or None when they may differ."""
+    """Returns the value of all elements of a tensor, or None if they may differ."""
     if value is None:
         return None
     tensor = value.const_value

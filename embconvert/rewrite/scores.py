@@ -1,33 +1,35 @@
-"""How the scores of an attention are made: the product of queries and keys, and what follows."""
+"""Parses attention scores: the product of queries and keys, and later steps."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from embconvert.rewrite.editing import Editor, number, producer
+from embconvert.rewrite.editing import Editor, number, operands, producer
+from embconvert.rewrite.masks import HIDDEN
 from embconvert.rewrite.shapes import permutation
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-#: Operators that hand their first input on, a Cast where it changes no type.
+#: Operators that return their first input; a Cast only if the type does not change.
 PASSED = ("Cast", "Identity", "Dropout")
 
 
 class Unknown(Exception):  # noqa: N818 - names what the graph is
-    """An attention that the rule does not know; the message says why."""
+    """An attention that the rule does not support; the message says why."""
 
 
 @dataclass
 class Scores:
-    """What a Softmax is taken of.
+    """The input of a Softmax.
 
     Attributes:
-        query: (batch, heads, seq, size), or heads merged into batch.
-        key: (batch, heads, seq, size), likewise.
+        query: (batch, heads, seq, size), or with heads merged into batch.
+        key: (batch, heads, seq, size), or with heads merged into batch.
         scale: Of their product.
-        cap: Of the scaled product; None for none.
-        steps: What is done to it afterwards, in order: ("add", value), ("scale", factor),
-            ("where", condition, fill, kept when) and ("reshape", target).
+        cap: Of the scaled product, or None.
+        steps: Later steps in order: ("add", value, rank), ("scale", factor), ("floor", least) and
+            ("where", condition, rank, fill, kept when). The rank is that of the scores: with 3, the
+            value has heads merged into batch, too.
     """
 
     query: "ir.Value"
@@ -37,7 +39,7 @@ class Scores:
     steps: list[tuple[Any, ...]] = field(default_factory=list)
 
     def scale_by(self, factor: float) -> None:
-        """Multiplies all so far."""
+        """Multiplies the current scores."""
         if self.cap is not None:
             raise Unknown("its capped scores are scaled")
         self.scale *= factor
@@ -45,8 +47,45 @@ class Scores:
             self.steps.append(("scale", factor))
 
 
+def parse_sinks(
+    editor: Editor, value: "ir.Value | None"
+) -> "tuple[ir.Value | None, ir.Value | None]":
+    """Returns the input of a Softmax without sinks, and the sinks, or None if there are none.
+
+    Sinks are a last column of scores, the same for each query. The largest score may be
+    subtracted, which changes nothing.
+    """
+    difference = producer(value, "Sub")
+    if difference is not None:
+        largest = producer(difference.inputs[1], "ReduceMax")
+        if largest is not None and largest.inputs[0] is difference.inputs[0]:
+            value = difference.inputs[0]
+    concat = producer(value, "Concat")
+    rank = editor.facts.rank(value)
+    if concat is None or rank is None or len(concat.inputs) != 2:
+        return value, None
+    if concat.attributes.get_int("axis", 0) not in (-1, rank - 1):
+        return value, None
+    scores, sinks = concat.inputs
+    expand = producer(sinks, "Expand")
+    return scores, sinks if expand is None else expand.inputs[0]
+
+
+def cuts_off_sinks(editor: Editor, node: "ir.Node") -> bool:
+    """Whether a node leaves only the last column out."""
+    if node.op_type != "Slice":
+        return False
+    rank = editor.facts.rank(node.inputs[0])
+    found = [editor.facts.content(value) for value in node.inputs[1:]]
+    numbers = [
+        item.flat[0].number if item is not None and item.size == 1 else None for item in found
+    ]
+    steps = numbers.pop() if len(numbers) > 3 else 1
+    return rank is not None and steps == 1 and numbers in ([0, -1, -1], [0, -1, rank - 1])
+
+
 def parse_scores(editor: Editor, value: "ir.Value | None") -> Scores | None:
-    """Returns how scores are made, or None when no product of queries and keys is in them."""
+    """Returns the structure of scores, or None if there is no product of queries and keys."""
     node = value.producer() if value is not None else None
     if node is None:
         return None
@@ -62,24 +101,35 @@ def parse_scores(editor: Editor, value: "ir.Value | None") -> Scores | None:
         if not known:
             return None
         total, index = known[0]
-        total.steps.append(("add", node.inputs[1 - index]))
+        total.steps.append(("add", node.inputs[1 - index], editor.facts.rank(node.outputs[0])))
         return total
     if node.op_type == "Where":
         for index, kept in ((1, True), (2, False)):
             fill = number(node.inputs[3 - index])
             masked = parse_scores(editor, node.inputs[index]) if fill is not None else None
             if masked is not None:
-                masked.steps.append(("where", node.inputs[0], fill, kept))
+                rank = editor.facts.rank(node.outputs[0])
+                masked.steps.append(("where", node.inputs[0], rank, fill, kept))
                 return masked
         return None
+    if node.op_type == "Max" and len(node.inputs) == 2:
+        return _parse_floored(editor, node)
     passed = node.op_type in PASSED and not changes_type(editor, node)
     merged = node.op_type == "Reshape" and is_head_merge(editor, node)
     if not passed and not merged:
         return None
-    scores = parse_scores(editor, node.inputs[0])
-    if scores is not None and merged and scores.steps:
-        scores.steps.append(("reshape", node.inputs[1]))
-    return scores
+    return parse_scores(editor, node.inputs[0])
+
+
+def _parse_floored(editor: Editor, node: "ir.Node") -> Scores | None:
+    for value, least in operands(node):
+        floor = number(least)
+        if floor is not None and floor <= HIDDEN:
+            scores = parse_scores(editor, value)
+            if scores is not None:
+                scores.steps.append(("floor", floor))
+            return scores
+    return None
 
 
 def _parse_product(editor: Editor, node: "ir.Node") -> Scores | None:
@@ -102,7 +152,7 @@ def _parse_product(editor: Editor, node: "ir.Node") -> Scores | None:
 
 
 def _unscaled(value: "ir.Value") -> "tuple[ir.Value, float]":
-    """Returns what a value is a multiple of, and the factor."""
+    """Returns the value of which another is a multiple, and the factor."""
     factor = 1.0
     while True:
         node = producer(value, "Mul", "Div")
@@ -139,7 +189,6 @@ def _parse_scaled(editor: Editor, node: "ir.Node") -> Scores | None:
 
 
 def changes_type(editor: Editor, node: "ir.Node") -> bool:
-    """Whether a Cast is to another type."""
     types = editor.facts.dtype(node.inputs[0]), editor.facts.dtype(node.outputs[0])
     return node.op_type == "Cast" and (None in types or types[0] != types[1])
 

@@ -1,23 +1,33 @@
-"""The sizes of each operator's outputs, from those of its inputs."""
+"""Infers the sizes of each operator's outputs from those of its inputs."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from embconvert.rewrite.contents import constant_content, shape_content
 from embconvert.rewrite.known import Known, Shape
+from embconvert.rewrite.shapes_by_attribute import (
+    block_lookup,
+    block_product,
+    convolution,
+    gemm,
+    non_zero,
+    pad,
+    pooling,
+    top_k,
+)
 from embconvert.rewrite.sizes import Size, product
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-# What Slice's ends stand for "to the end" with.
+# Slice's ends from here on mean "to the end".
 _FAR = 2**31 - 1
 _Result = Shape | None | list[Shape | None]
 
 
 def broadcast(*shapes: Shape | None) -> Shape | None:
-    """Returns the sizes of tensors combined element by element, or None when unknown."""
+    """Returns the broadcast sizes of tensors, or None if unknown."""
     known = [shape for shape in shapes if shape is not None]
     if not known or len(known) < len(shapes):
         return None
@@ -26,7 +36,7 @@ def broadcast(*shapes: Shape | None) -> Shape | None:
         size = Size.of(1)
         for shape in known:
             here = shape[axis] if -axis <= len(shape) else Size.of(1)
-            # Of two different names one would have to be 1 at run time: the first is kept.
+            # Of two different names, one would have to be 1 at run time: keep the first.
             if here.number != 1 and (size.number == 1 or here.number is not None):
                 size = here
         result.append(size)
@@ -34,7 +44,7 @@ def broadcast(*shapes: Shape | None) -> Shape | None:
 
 
 def unknown(facts: "Known", node: "ir.Node") -> _Result:
-    """Returns None: nothing is known of the operator."""
+    """Returns None, for operators without a rule."""
     del facts, node
     return None
 
@@ -63,18 +73,26 @@ def _shape_of_shape(facts: "Known", node: "ir.Node") -> _Result:
 def _from_content(index: int) -> Callable[["Known", "ir.Node"], _Result]:
     def shape(facts: "Known", node: "ir.Node") -> _Result:
         content = facts.content(node.inputs[index])
-        return None if content is None else tuple(content.tolist())
+        if content is not None:
+            return tuple(content.tolist())
+        rank = facts.shape(node.inputs[index])
+        return None if rank is None else _all_unknown(node, rank[0].number)
 
     return shape
+
+
+def _all_unknown(node: "ir.Node", rank: int | None) -> Shape | None:
+    """Returns a name for each axis of a node's output."""
+    if rank is None:
+        return None
+    return tuple(Size.of(f"{node.outputs[0].name}[{axis}]") for axis in range(rank))
 
 
 def _reshape(facts: "Known", node: "ir.Node") -> _Result:
     source, target = facts.shape(node.inputs[0]), facts.content(node.inputs[1])
     if target is None:
         length = facts.shape(node.inputs[1])
-        if length is None or length[0].number is None:
-            return None
-        return tuple(Size.of(f"{node.outputs[0].name}[{i}]") for i in range(length[0].number))
+        return None if length is None else _all_unknown(node, length[0].number)
     sizes = list(target)
     for axis, size in enumerate(sizes):
         if size.number == 0 and not node.attributes.get_int("allowzero", 0):
@@ -97,7 +115,7 @@ def _expand(facts: "Known", node: "ir.Node") -> _Result:
 
 
 def axes_of(facts: "Known", node: "ir.Node", index: int = 1) -> list[int] | None:
-    """Returns the axes that a node names by input or, in older opsets, by attribute."""
+    """Returns the axes of a node, given by an input or, in older opsets, by an attribute."""
     if len(node.inputs) > index and node.inputs[index] is not None:
         content = facts.content(node.inputs[index])
         numbers = None if content is None else [item.number for item in content.flat]
@@ -137,7 +155,7 @@ def _transpose(facts: "Known", node: "ir.Node") -> _Result:
 
 
 def permutation(node: "ir.Node", rank: int) -> tuple[int, ...]:
-    """Returns a Transpose's permutation, reversal by default."""
+    """Returns a Transpose's permutation; the default is reversal."""
     return tuple(node.attributes.get_ints("perm", tuple(range(rank))[::-1]))
 
 
@@ -214,7 +232,7 @@ def _slice(facts: "Known", node: "ir.Node") -> _Result:
 
 
 def _bound(bound: Size, size: Size) -> Size | None:
-    """Returns where a slice's start or end lies in an axis."""
+    """Returns the absolute start or end of a slice."""
     number = bound.number
     if number is None:
         return bound if bound.positive else size + bound if (-bound).positive else None
@@ -286,6 +304,8 @@ _LIKE_FIRST = (
     "Dropout", "CumSum", "Trilu", "ScatterND", "ScatterElements", "Gelu", "BiasGelu", "FastGelu",
     "QuickGelu", "SimplifiedLayerNormalization", "SkipLayerNormalization", "RotaryEmbedding",
     "RMSNormalization", "Round", "IsNaN", "IsInf", "LogSoftmax", "SkipSimplifiedLayerNormalization",
+    "Softplus", "Elu", "Selu", "LeakyRelu", "HardSigmoid", "HardSwish", "EyeLike",
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
 )  # fmt: skip
 SHAPES: dict[str, Callable[["Known", "ir.Node"], _Result]] = {
     **dict.fromkeys(_ELEMENTWISE, _broadcast_all),
@@ -295,9 +315,12 @@ SHAPES: dict[str, Callable[["Known", "ir.Node"], _Result]] = {
         _reduce,
     ),
     **dict.fromkeys(("MultiHeadAttention", "GroupQueryAttention"), _attention),
-    "MatMul": _matmul, "Shape": _shape_of_shape, "ConstantOfShape": _from_content(0),
+    **dict.fromkeys(("MatMul", "MatMulInteger", "MatMulIntegerToFloat"), _matmul),
+    "MatMulNBits": block_product, "GatherBlockQuantized": block_lookup,
+    "Shape": _shape_of_shape, "ConstantOfShape": _from_content(0),
     "Reshape": _reshape, "Expand": _expand, "Unsqueeze": _unsqueeze, "Squeeze": _squeeze,
     "Transpose": _transpose, "Concat": _concat, "Gather": _gather, "GatherElements": _second,
     "Range": _range, "Slice": _slice, "Split": _split, "Flatten": _flatten, "Tile": _tile,
-    "Constant": _constant_shape,
+    "Constant": _constant_shape, "Conv": convolution, "MaxPool": pooling, "AveragePool": pooling,
+    "Gemm": gemm, "Pad": pad, "TopK": top_k, "NonZero": non_zero,
 }  # fmt: skip

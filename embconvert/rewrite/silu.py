@@ -1,14 +1,13 @@
-"""x * sigmoid(a * x), the gate of SwiGLU and the quick GELU, becomes one operator.
+"""Fuses x * sigmoid(a * x), the gate of SwiGLU and the quick GELU, into one operator.
 
-Needs: That product; `a` is a number, 1 for SiLU.
-Guarantees: The same function, `QuickGelu`.
+Needs: This product; `a` is a number, 1 for SiLU. Guarantees: The same function, `QuickGelu`.
 """
 
 from embconvert.rewrite.editing import MICROSOFT, Editor, number, operands, producer
 
 
 def fuse_silu(editor: Editor) -> bool:
-    """Replaces every SiLU; returns whether there was one."""
+    """Fuses every SiLU; returns whether there was one."""
     changed = False
     for node in editor.nodes("Mul"):
         for x, gate in operands(node):

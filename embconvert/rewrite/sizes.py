@@ -1,8 +1,8 @@
 """Sizes of tensors as polynomials over the graph's dynamic axes.
 
-A size is a whole number, or a polynomial of the names of axes: `batch`, `2*seq`, `batch*seq`. What
-is no polynomial (a half of an odd size, a maximum) becomes a name of its own, which is equal to
-itself only. All names stand for sizes of at least 1.
+A size is an integer, or a polynomial of axis names: `batch`, `2*seq`, `batch*seq`. Other
+expressions (half of an odd size, a maximum) become new names, equal only to themselves. All names
+stand for sizes of at least 1.
 """
 
 from collections.abc import Iterable
@@ -11,20 +11,20 @@ from dataclasses import dataclass
 _Terms = tuple[tuple[tuple[str, ...], int], ...]
 
 
-# Offsets of minus infinity and ends of slices are whole numbers of 64 bits.
+# Offsets such as minus infinity, and ends of slices, are 64-bit integers.
 _LARGEST = 1 << 64
 _MOST_TERMS, _MOST_NAMES, _LONGEST_NAME = 64, 16, 10_000
 
 
 @dataclass(frozen=True)
 class Size:
-    """A polynomial with whole coefficients; immutable, equal when its terms are."""
+    """A polynomial with integer coefficients; immutable; equal if the terms are equal."""
 
     terms: _Terms
 
     @staticmethod
     def of(value: "int | str | Size") -> "Size":
-        """Returns a number or a named axis as a size."""
+        """Returns a number or an axis name as a size."""
         if isinstance(value, Size):
             return value
         if isinstance(value, str):
@@ -33,7 +33,7 @@ class Size:
 
     @property
     def number(self) -> int | None:
-        """The value, when it depends on no axis."""
+        """The value, if it depends on no axis."""
         if not self.terms:
             return 0
         if len(self.terms) == 1 and self.terms[0][0] == ():
@@ -42,7 +42,7 @@ class Size:
 
     @property
     def positive(self) -> bool:
-        """Whether it is above zero whatever the axes are."""
+        """Whether it is above zero for all axes."""
         return bool(self.terms) and all(factor > 0 for _, factor in self.terms)
 
     def __add__(self, other: "int | Size") -> "Size":
@@ -84,11 +84,11 @@ class Size:
             return Size.of(a // b)
         name = f"({self})//({divisor})"
         if len(name) > _LONGEST_NAME:
-            raise ValueError("no exporter divides so often")
+            raise ValueError("the expression of a size is too long")
         return Size.of(name)
 
     def divided_by(self, divisor: "Size") -> "Size | None":
-        """Returns the quotient when the division leaves no rest and is by a single term."""
+        """Returns the quotient for a division by a single term without remainder."""
         if len(divisor.terms) != 1:
             return Size.of(1) if self == divisor and self.terms else None
         by_names, by = divisor.terms[0]
@@ -110,22 +110,17 @@ class Size:
 
 
 def _size(terms: dict[tuple[str, ...], int]) -> Size:
-    """Returns the polynomial.
-
-    Raises:
-        ValueError: It is like nothing that counts elements: a graph that multiplies a number with
-            itself a hundred times would fill the memory with its digits.
-    """
+    """Returns the polynomial; raises ValueError for one that could fill the memory with digits."""
     if len(terms) > _MOST_TERMS or any(
         len(names) > _MOST_NAMES or not -_LARGEST <= factor <= _LARGEST
         for names, factor in terms.items()
     ):
-        raise ValueError("no tensor has such a size")
+        raise ValueError("a size is too large")
     return Size(tuple(sorted((names, factor) for names, factor in terms.items() if factor)))
 
 
 def product(sizes: "Iterable[Size]") -> Size:
-    """Returns the product; 1 of none."""
+    """Returns the product; 1 if there are no sizes."""
     total = Size.of(1)
     for size in sizes:
         total = total * size

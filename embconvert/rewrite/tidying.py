@@ -1,7 +1,6 @@
-"""Nodes that change nothing go; Reshapes and Transposes in a row become one.
+"""Removes no-op nodes, and merges consecutive Reshapes and Transposes.
 
-Needs: Sizes that are known, where a node does nothing for its sizes only.
-Guarantees: The same values.
+Needs: Known sizes, for nodes that are no-ops only for these sizes. Guarantees: The same values.
 """
 
 from typing import TYPE_CHECKING
@@ -13,13 +12,13 @@ from embconvert.rewrite.sizes import Size
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# What an operator with this number does nothing with, and the input that it may be.
+# The neutral element of each operator, and the inputs at which it may be.
 _NEUTRAL = {"Add": (0.0, (0, 1)), "Sub": (0.0, (1,)), "Mul": (1.0, (0, 1)), "Div": (1.0, (1,)),
             "Pow": (1.0, (1,))}  # fmt: skip
 
 
 def drop_needless_nodes(editor: Editor) -> bool:
-    """Replaces what does nothing by its input."""
+    """Replaces no-op nodes by their input; returns whether there was one."""
     changed = False
     for node in list(editor.graph):
         if node.graph is not editor.graph or node.domain or len(node.outputs) != 1:
@@ -35,7 +34,7 @@ def drop_needless_nodes(editor: Editor) -> bool:
 
 
 def _same_as(editor: Editor, node: "ir.Node") -> "ir.Value | None":
-    """Returns a value that is equal to a node's output, or None."""
+    """Returns a value equal to a node's output, or None."""
     kind, source, facts = node.op_type, node.inputs[0], editor.facts
     if source is None:
         return None
@@ -68,7 +67,7 @@ def _same_as(editor: Editor, node: "ir.Node") -> "ir.Value | None":
 
 
 def _joined(editor: Editor, node: "ir.Node") -> "ir.Value | None":
-    """Returns a Concat without its empty parts."""
+    """Returns a Concat without its empty inputs."""
     axis = node.attributes.get_int("axis", 0)
     shapes = [editor.facts.shape(value) for value in node.inputs]
     parts = [
@@ -84,7 +83,7 @@ def _joined(editor: Editor, node: "ir.Node") -> "ir.Value | None":
 
 
 def _forward(editor: Editor, node: "ir.Node") -> bool:
-    """Whether a Slice doesn't reverse an axis."""
+    """Whether a Slice does not reverse an axis."""
     steps = editor.facts.content(node.inputs[4]) if len(node.inputs) > 4 else None
     return len(node.inputs) <= 4 or (steps is not None and all(s.positive for s in steps.flat))
 
@@ -115,7 +114,7 @@ def _transposed(editor: Editor, node: "ir.Node") -> "ir.Value | None":
 
 
 def _normalized(editor: Editor, node: "ir.Node") -> "ir.Value | None":
-    """Moves a Transpose behind a norm over the last axis, where it meets another."""
+    """Moves a Transpose behind a norm over the last axis, where it may be merged."""
     before, rank = producer(node.inputs[0], "Transpose"), editor.facts.rank(node.inputs[0])
     if before is None or rank is None or node.attributes.get_int("axis", -1) not in (-1, rank - 1):
         return None
@@ -155,16 +154,16 @@ def _reshaped(editor: Editor, node: "ir.Node") -> "ir.Value | None":
 def _target(
     editor: Editor, source: "tuple[Size, ...] | None", shape: "tuple[Size, ...]"
 ) -> list[Size]:
-    """Returns what makes a Reshape give these sizes, constant where it can be.
+    """Returns the target of a Reshape for these sizes, constant if possible.
 
-    0 takes an axis over, -1 stands for one size that follows from the others.
+    0 keeps an axis, -1 infers one size from the others.
     """
     sizes = list(shape)
     for axis, size in enumerate(shape):
         if size.number is None and source is not None and source[axis : axis + 1] == (size,):
             sizes[axis] = Size.of(0)
     open_axes = [axis for axis, size in enumerate(sizes) if size.number is None]
-    # The one that no input tells; else any.
+    # Prefer a size that no input has.
     hardest = next(
         (axis for axis in open_axes if not editor.tells(sizes[axis])),
         open_axes[0] if open_axes else None,

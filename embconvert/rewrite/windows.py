@@ -1,16 +1,15 @@
-"""Attention in windows that slide in chunks becomes one operator over blocks of tokens.
+"""Fuses chunked sliding-window attention into one operator over blocks of tokens.
 
-Needs: A Softmax over the `2w + 1` scores that a token has with the w tokens on either side of it,
-as longformer computes them: queries, keys and values are three products with weights, the mask of
-padding is an input of the graph, and texts are padded to a multiple of the window.
-Guarantees: The same function. Each block of w queries attends to its own keys and the w on either
-side, `MultiHeadAttention` with a bias that hides what is outside of a token's window, of the text,
-or padding; tokens that are padding get zeros, as before. Memory and time grow with the length of
-the text, not with its square.
+Needs: A Softmax over the `2w + 1` scores of a token with the w tokens on either side, as in
+longformer: queries, keys and values are three products with weights, the padding mask is an input
+of the graph, and texts are padded to a multiple of the window. Guarantees: The same function. Each
+block of w queries attends to its own keys and the w on either side by `MultiHeadAttention`, with a
+bias that hides padding and tokens outside the window or the text; padding gets zeros, as before.
+Memory and time are linear in the length of the text.
 
-Exporters spell the sliding out in hundreds of nodes that differ from one version to the next. The
-rule finds out by running what the nodes compute (part.py): at several lengths and masks, on random
-queries, keys and values, the operator must give the same numbers.
+Exporters write the sliding as hundreds of nodes that differ between versions. The rule runs the
+nodes (part.py): for several lengths and masks, and random queries, keys and values, the operator
+must give the same numbers.
 """
 
 import contextlib
@@ -29,10 +28,10 @@ from embconvert.rewrite.shapes import permutation
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-#: (batch, tokens) of the trials: a multiple of every window that models are made with.
+#: (batch, tokens) of the trials: multiples of all usual windows.
 _FIRST_TRIAL, *_TRIALS = (2, 1024), (3, 512), (1, 1536)
 _TOLERANCE = 1e-4
-# Random scores must be far from alike, or a key more or less would not show.
+# Random scores must differ enough that a missing key changes the result.
 _SPREAD = 2.0
 _LOWEST = float(np.finfo(np.float32).min)
 _TOKENS_FIRST = (1, 0, 2)
@@ -40,18 +39,15 @@ _TOKENS_FIRST = (1, 0, 2)
 
 @dataclass(frozen=True)
 class _Windows:
-    """One attention, as found.
+    """A windowed attention pattern in a graph.
 
     Attributes:
-        part: What computes it.
-        output: Its result, (batch, seq, width) or tokens first.
-        softmax: Its probabilities, (batch, seq, heads, 2 * reach + 1).
-        query: Like key and value (batch, seq, width) or tokens first.
-        key: Likewise.
-        value: Likewise.
+        output: The result, (batch, seq, width) or tokens first.
+        softmax: The probabilities, (batch, seq, heads, 2 * reach + 1).
+        query: (batch, seq, width) or tokens first, as are key and value.
         width: Of queries and keys.
         value_width: Of values.
-        tokens_first: Whether these three are (seq, batch, width).
+        tokens_first: Whether query, key and value are (seq, batch, width).
     """
 
     part: Part
@@ -67,12 +63,11 @@ class _Windows:
 
 @dataclass(frozen=True)
 class _Form:
-    """What the first trial told of it.
+    """Properties found by the first trial.
 
     Attributes:
-        mask: (batch, seq), not zero where there is a token; a value that all layers share.
-        heads: Their number.
-        reach: Tokens that one sees on either side.
+        mask: (batch, seq), nonzero for tokens; a value that all layers share.
+        reach: Number of visible tokens on either side.
         output_tokens_first: Whether the result is (seq, batch, width).
     """
 
@@ -83,7 +78,7 @@ class _Form:
 
 
 def fuse_windowed_attention(editor: Editor) -> bool:
-    """Replaces every attention in windows that it knows; returns whether there was one."""
+    """Fuses all supported windowed attention; returns whether there was one."""
     changed = False
     for softmax in editor.nodes("Softmax"):
         with contextlib.suppress(Unknown):
@@ -92,17 +87,19 @@ def fuse_windowed_attention(editor: Editor) -> bool:
 
 
 def _find(editor: Editor, softmax: "ir.Node") -> "Iterator[_Windows]":
-    """Yields what an attention may be: queries and keys cannot be told apart by looking."""
+    """Yields candidates for a pattern: queries and keys are indistinguishable."""
     probabilities = softmax.outputs[0]
     output = _read_by_product(probabilities)
     part = part_before(editor, output)
     if len(part.products) != 3 or sum(n.op_type == "Softmax" for n in part.nodes) != 1:
-        raise Unknown("it is no attention of one product each for queries, keys and values")
+        raise Unknown("it has not exactly one product each for queries, keys and values")
     products = {v: p for v in part.products if (p := product_of(v)) is not None}
     scored = [v for v in products if probabilities in part.computed_of(v)]
-    (value,) = [v for v in products if v not in scored] or [None]
-    if value is None or len({products[v].width for v in scored}) != 1 or len(part.inputs) != 1:
-        raise Unknown("its scores are of something else than queries, keys and a mask")
+    others = [v for v in products if v not in scored]
+    widths = {products[v].width for v in scored}
+    if (len(scored), len(others), len(widths), len(part.inputs)) != (2, 1, 1, 1):
+        raise Unknown("its scores depend on other values than queries, keys and a mask")
+    (value,) = others
     width, value_width = products[scored[0]].width, products[value].width
     tokens_first = _swaps_batch_and_tokens(products[value].data)
     for key, query in (scored, scored[::-1]):
@@ -112,7 +109,7 @@ def _find(editor: Editor, softmax: "ir.Node") -> "Iterator[_Windows]":
 
 
 def _read_by_product(start: "ir.Value") -> "ir.Value":
-    """Returns what is computed of a value alone, up to a product with weights."""
+    """Returns the last value computed only from a value, before a product with weights."""
     seen, waiting = {start}, [start]
     while waiting:
         value = waiting.pop(0)
@@ -124,7 +121,7 @@ def _read_by_product(start: "ir.Value") -> "ir.Value":
                 if output not in seen:
                     seen.add(output)
                     waiting.append(output)
-    raise Unknown("what it computes goes to no product with weights")
+    raise Unknown("its result is not used by a product with weights")
 
 
 def _swaps_batch_and_tokens(value: "ir.Value") -> bool:
@@ -133,7 +130,7 @@ def _swaps_batch_and_tokens(value: "ir.Value") -> bool:
 
 
 def _replace(editor: Editor, found: _Windows) -> bool:
-    """Tries the operator in the place of the nodes; returns whether it computes the same."""
+    """Tries to replace the nodes by the operator; returns whether the results agree."""
     random = np.random.default_rng(0)
     form = _form(editor, found, random)
     consumer = found.output.uses()[0].node
@@ -150,14 +147,14 @@ def _replace(editor: Editor, found: _Windows) -> bool:
     return False
 
 
-class _Differs(Exception):  # noqa: N818 - what is tried may well differ
-    """The operator computes something else."""
+class _Differs(Exception):  # noqa: N818 - not an error
+    """The operator gives other results."""
 
 
 def _feeds(
     editor: Editor, found: _Windows, random: np.random.Generator, batch: int, tokens: int
 ) -> "dict[ir.Value, Array]":
-    """Returns random numbers for what the part is computed of."""
+    """Returns random inputs of the part."""
 
     def laid_out(array: Array, *, tokens_first: bool) -> Array:
         return array.transpose(_TOKENS_FIRST) if tokens_first else array
@@ -168,12 +165,12 @@ def _feeds(
         numbers = random.normal(0, _SPREAD, (batch, tokens, width)).astype(np.float32)
         feeds[value] = laid_out(numbers, tokens_first=found.tokens_first)
     (mask,) = found.part.inputs
-    # One token short of a multiple: the model pads it.
+    # One token less than a multiple, so that the model pads.
     present = random.random((batch, tokens - 1)) < 0.8
     present[-1, : tokens // 3] = False
     present[0, -tokens // 3 :] = False
     if batch > 2:
-        present[1] = False  # a row of nothing but padding
+        present[1] = False  # a row of only padding
     feeds[mask] = present.astype(_numpy_type(editor, mask))
     for value in found.part.sized:
         if value.is_graph_input():
@@ -187,12 +184,12 @@ def _feeds(
 def _numpy_type(editor: Editor, value: "ir.Value") -> Any:
     dtype = editor.facts.dtype(value)
     if dtype is None:
-        raise Unknown("the type of an input is not known")
+        raise Unknown("the type of an input is unknown")
     return dtype.numpy()
 
 
 def _form(editor: Editor, found: _Windows, random: np.random.Generator) -> _Form:
-    """Runs what is there, to see its sizes and where it knows the mask."""
+    """Runs the existing nodes, to determine sizes and the value of the mask."""
     import onnx_ir as ir
 
     batch, tokens = _FIRST_TRIAL
@@ -221,15 +218,15 @@ def _form(editor: Editor, found: _Windows, random: np.random.Generator) -> _Form
         or found.value_width % heads
         or tokens % reach
     ):
-        raise Unknown("the number or the size of its heads cannot be told")
+        raise Unknown("the number or the size of its heads is unknown")
     tokens_first = output.shape == (tokens, batch, sizes[2])
     if output.shape != sizes and not tokens_first:
-        raise Unknown("its result is not one vector for each token")
+        raise Unknown("its result is not one vector per token")
     return _Form(shared, heads, reach, tokens_first)
 
 
 def _build(editor: Editor, found: _Windows, form: _Form, before: "ir.Node") -> "ir.Value":
-    """Inserts the operator; returns what takes the place of the result."""
+    """Inserts the operator; returns the new result."""
     import onnx_ir as ir
 
     reach = form.reach
@@ -243,7 +240,7 @@ def _build(editor: Editor, found: _Windows, form: _Form, before: "ir.Node") -> "
         )
 
     def around(value: "ir.Value", width: int) -> "ir.Value":
-        """Returns (blocks, 3 * reach, width) of (batch, seq, width): each block and its sides."""
+        """Returns (blocks, 3 * reach, width) for (batch, seq, width): blocks with neighbours."""
         padded = editor.add("Pad", [value, ints(0, reach, 0, 0, reach, 0)], before)
         sides = []
         for side in range(3):
