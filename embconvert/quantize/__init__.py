@@ -1,4 +1,4 @@
-"""Smaller weights: one recipe a file, chosen by precision from one table."""
+"""Quantization: one method per file, chosen by precision."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from embconvert.errors import QuantizeError, UnsupportedModelError
+from embconvert.errors import QuantizeError, UnsupportedModelError, reason_of
 from embconvert.graph.half_precision import TooLargeForHalf
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.models.choices import OptimizationLevel, Precision
@@ -18,22 +18,25 @@ from embconvert.models.values import (
     QuantizedModel,
 )
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8
+from embconvert.quantize.blockwise_float16 import blockwise_4_float16
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
 from embconvert.quantize.float8 import float8
 from embconvert.quantize.float16 import float16
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.static import static_int8
+from embconvert.rewrite.standard import write_in_standard_operators
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-#: From a graph on disk to the quantized one, its weights still lazy where they can be.
+#: From a graph on disk to the quantized graph, with lazy weights if possible.
 Quantizer = Callable[[Path, QuantizeSettings], "ir.Model"]
 
 QUANTIZERS: Mapping[Precision, Quantizer] = MappingProxyType(
     {
         Precision.Q8: blockwise_8,
         Precision.Q4: blockwise_4,
+        Precision.Q4F16: blockwise_4_float16,
         Precision.QINT8: dynamic_int8,
         Precision.QUINT8: dynamic_uint8,
         Precision.FLOAT16: float16,
@@ -59,14 +62,11 @@ def quantize(
     """Writes a quantized graph.
 
     Args:
-        source: The graph; it is not changed.
-        path: The file to write.
-        precision: Chooses the recipe.
-        settings: For the recipe.
+        source: It is not changed.
 
     Raises:
-        QuantizeError: The recipe fails, or finds nothing to quantize.
-        UnsupportedModelError: The graph is quantized already.
+        QuantizeError: The quantization fails, or finds no weights.
+        UnsupportedModelError: The graph is already quantized.
         OSError: The file cannot be written.
     """
     _refuse_quantized(source.artifact)
@@ -77,8 +77,8 @@ def quantize(
         try:
             artifact = _write(source.artifact, path, precision, noting)
             break
-        except TooLargeForHalf as found:  # rare, and seen only when it is written
-            assert found.weight not in settings.wide, "it was to stay float32"
+        except TooLargeForHalf as found:  # rare, and detected only during writing
+            assert found.weight not in settings.wide, "the weight should have stayed float32"
             settings = replace(settings, wide=settings.wide | {found.weight})
     for message in said:
         settings.warn(message)
@@ -93,14 +93,15 @@ def _write(
 
     try:
         model = QUANTIZERS[precision](source.path, settings)
+        model = write_in_standard_operators(model, settings.replaced)
         RemoveUnusedOpsetsPass()(model)
     except (OSError, QuantizeError):
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise QuantizeError(
-            f"{precision} fails on this graph: {reason}",
-            "try another precision, or --optimize 0; --debug shows the traceback",
+            f"{precision} fails for this graph: {reason_of(error)}",
+            "try another precision, or the exported graph (embconvert all --optimize 0); --debug "
+            "shows the traceback",
         ) from error
     if not any(_is_quantized_weight(value) for value in model.graph.initializers.values()):
         raise QuantizeError(
@@ -111,7 +112,7 @@ def _write(
 
 
 def _is_quantized_weight(value: Any) -> bool:
-    """Whether an initializer is a matrix of 8 or 16 bits."""
+    """Whether an initializer is a matrix with 16 or fewer bits."""
     tensor = value.const_value
     return tensor is not None and len(tensor.shape) >= 2 and tensor.dtype.bitwidth <= 16
 
@@ -121,15 +122,15 @@ def _refuse_quantized(artifact: OnnxArtifact) -> None:
     found += [f"{name} weights" for name in _narrow_weights(artifact.path)]
     if found:
         raise UnsupportedModelError(
-            f"{artifact.path.name} is quantized already: it has {found[0]}",
-            "quantize the exported or the optimized graph, whose weights are float32",
+            f"{artifact.path.name} is already quantized: it has {found[0]}",
+            "quantize the exported or the optimized graph, which has float32 weights",
         )
 
 
 def _narrow_weights(path: Path) -> list[str]:
-    """Returns the types under 32 bits that matrices of a graph have, where they stand for floats.
+    """Returns the types with fewer than 32 bits of a graph's quantized matrices.
 
-    Integers do where they are cast to floats, or read by an operator of ONNX Runtime's own.
+    Integers count if they are cast to floats or read by an operator of ONNX Runtime.
     """
     graph = read_model(path).graph
     found = set()
@@ -145,7 +146,7 @@ def _narrow_weights(path: Path) -> list[str]:
 
 
 def _constant(value: "ir.Value") -> "ir.TensorProtocol | None":
-    """Returns what an initializer or a Constant holds."""
+    """Returns the content of an initializer or a Constant."""
     if value.const_value is not None:
         return value.const_value
     node = value.producer()

@@ -1,10 +1,11 @@
-"""What a graph's activations look like on the calibration texts."""
+"""Runs the calibration texts and returns a graph's activations."""
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ from embconvert.quantize.products import Product, sharing
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.surgery import Surgery
 
-# Channels further apart than this count as uncorrelated, so that the matrix of a wide activation
-# stays small.
+# Channels further apart are treated as uncorrelated, so that the matrix of a wide activation
+# remains small.
 _WINDOW = 1024
-# Tokens of one run: every activation that is looked at is in memory for them.
+# Tokens per run: all requested activations of a run are in memory.
 _RUN_TOKENS = 512
-# What looking may cost a large model, and what it sees in any case: Q8 and QInt8 of MiniLM are as
-# near the source with 128 tokens as with 1,024 (mean cosines 0.9997 and 0.997).
+# Limit of the cost for large models, and the minimum of tokens: Q8 and QInt8 of MiniLM are as
+# accurate with 128 tokens as with 1,024 (mean cosines 0.9997 and 0.997).
 _FLOP = 2e11
 _FEWEST_TOKENS = 256
 
@@ -32,8 +33,8 @@ class Moments:
     """Second moments of an activation's channels over all tokens.
 
     Attributes:
-        windows: For each run of at most _WINDOW channels, E[x_i x_j], (channels, channels)
-            float32, mapped from a file.
+        windows: For each run of at most _WINDOW channels, E[x_i x_j], (channels, channels) float32,
+            mapped from a file.
     """
 
     windows: tuple[npt.NDArray[np.float32], ...]
@@ -49,22 +50,24 @@ class Moments:
 
 
 def affordable_tokens(weight_bytes: int) -> int:
-    """Returns how many tokens a model of float32 weights may read to be looked at.
-
-    Args:
-        weight_bytes: Of what it multiplies with.
-    """
-    # A weight of four bytes costs two operations a token.
+    """Returns the number of calibration tokens for float32 weights of this size."""
+    # A weight of four bytes costs two operations per token.
     return max(_FEWEST_TOKENS, int(_FLOP / max(1.0, weight_bytes / 2)))
 
 
 def second_moments(
-    surgery: Surgery, products: Sequence[Product], settings: QuantizeSettings
+    surgery: Surgery,
+    products: Sequence[Product],
+    settings: QuantizeSettings,
+    offsets: Mapping[str, FloatArray] = MappingProxyType({}),
 ) -> dict[str, Moments]:
-    """Returns the second moments, on the calibration texts, of what products multiply, by name.
+    """Returns the second moments of the products' activations on the calibration texts, by name.
 
-    Rows of padding do not count, tied activations are averaged. The moments lie in the settings'
-    folder for temporary files.
+    Padding is excluded, and tied activations are averaged. The moments are in the settings' folder
+    for temporary files.
+
+    Args:
+        offsets: Subtracted from some activations, (channels,) float32.
     """
     widths = {product.activation: product.matrix.shape[1] for product in products}
     moments = {
@@ -80,8 +83,9 @@ def second_moments(
     for rows in activations(surgery, products, settings):
         for name, values in rows.items():
             seen[name] += len(values)
+            moved = values - offsets[name] if name in offsets else values
             for index, window in enumerate(moments[name].windows):
-                piece = values[:, index * _WINDOW :][:, : len(window)]
+                piece = moved[:, index * _WINDOW :][:, : len(window)]
                 np.add(window, piece.T @ piece, out=window)
     for name, moment in moments.items():
         for window in moment.windows:
@@ -95,7 +99,7 @@ def second_moments(
 
 
 def _zeros_on_disk(size: int, folder: Path) -> npt.NDArray[np.float32]:
-    """Returns a square matrix in a file without a name, which goes with the matrix."""
+    """Returns a square matrix in an unnamed temporary file."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, np.float32, "w+", shape=(size, size))
 
@@ -106,11 +110,11 @@ def activations(
     settings: QuantizeSettings,
     tokens: int | None = None,
 ) -> Iterator[dict[str, FloatArray]]:
-    """Looks at what products multiply on the calibration texts; see calibration_values.
+    """Yields the products' activations on the calibration texts; see calibration_values.
 
     Yields:
-        For some texts some of what products multiply, by name, each (tokens, channels) float32
-        without rows of padding; each activation of each text once.
+        Some activations of some texts, by name, each (tokens, channels) float32 without padding;
+        each activation of each text once.
     """
     widths = {product.activation: product.matrix.shape[1] for product in products}
     graph = PiecewiseGraph(
@@ -120,17 +124,17 @@ def activations(
         wanted=sorted(widths),
     )
     for made, mask in calibration_values(graph, settings, tokens):
-        yield {name: rows_of(values, mask, widths[name]) for name, values in made.items()}
+        yield {name: token_rows(values, mask, widths[name]) for name, values in made.items()}
 
 
 def calibration_values(
     graph: PiecewiseGraph, settings: QuantizeSettings, tokens: int | None
 ) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.bool_]]]:
-    """Runs the calibration texts, or about so many tokens of them, through a piece after another.
+    """Runs the calibration texts, or about so many tokens of them, piece by piece.
 
     Yields:
-        For some texts some of the values that the graph hands out, by name, and where the texts'
-        tokens are, (texts, seq); each value of each text once.
+        Some of the requested values of some texts, by name, and the mask of their tokens, (texts,
+        seq); each value of each text once.
     """
     inputs = list(dict.fromkeys([*graph.inputs, "attention_mask"]))
     parts = [part for feed in settings.calibration(inputs, tokens) for part in _parts_of(feed)]
@@ -139,20 +143,20 @@ def calibration_values(
     if given:
         for mask, part in zip(masks, parts, strict=True):
             yield {name: part[name] for name in given}, mask
-    for index, made, _ in graph.pieces(parts):
+    for index, made in graph.pieces(parts):
         if made:
             yield made, masks[index]
 
 
-def rows_of(values: Any, mask: npt.NDArray[np.bool_], width: int) -> FloatArray:
-    """Returns an activation of a batch as (rows, width) float32, without rows of padding."""
+def token_rows(values: Any, mask: npt.NDArray[np.bool_], width: int) -> FloatArray:
+    """Returns an activation of a batch as (rows, width) float32, without padding."""
     kept = values[mask] if values.shape[:2] == mask.shape else values
     rows: FloatArray = kept.reshape(-1, width)
     return rows
 
 
 def _parts_of(feed: Feed) -> Iterator[Feed]:
-    """Cuts a batch into runs of few tokens."""
+    """Splits a batch into runs with few tokens."""
     rows, *length = next(iter(feed.values())).shape
     step = max(1, _RUN_TOKENS // math.prod(length))
     for start in range(0, rows, step):

@@ -1,17 +1,17 @@
-"""Fused attention, taken apart where its weights would escape quantization."""
+"""Splits fused attention, so that its weights can be quantized."""
 
 from typing import Any
 
 
 def expose_attention_weights(model: Any) -> None:
-    """Splits each fused Attention into its projection and a MultiHeadAttention, in place.
+    """Splits each Attention into a projection and a MultiHeadAttention, in place.
 
-    Neither ONNX Runtime's static quantizer nor MatMulNBits knows an Attention: its weights, a
-    quarter of a transformer layer's, would stay float32.
+    Neither ONNX Runtime's static quantizer nor MatMulNBits supports Attention, whose weights, a
+    quarter of a transformer layer, would stay float32.
 
     Args:
-        model: An onnx.ModelProto. Attentions with other inputs than weights, bias and a raw
-            padding mask are left alone.
+        model: An onnx.ModelProto. Attentions with inputs other than weights, bias and a raw padding
+            mask are not changed.
     """
     from onnx import helper
 

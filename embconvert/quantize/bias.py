@@ -1,8 +1,8 @@
-"""Bias correction: what rounding a matrix adds to the mean of its results leaves by the bias.
+"""Bias correction: the bias compensates for the mean error of a product's rounded matrix.
 
 Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019),
-https://arxiv.org/abs/1906.04721, section 4.2, with the means of the calibration texts. Where a
-product has no bias there is no correction: it would cost a pass over the results.
+https://arxiv.org/abs/1906.04721, section 4.2, with the means of the calibration texts. A product
+without a bias gets none, which would cost a pass over the results.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def foldable_biases(products: Sequence[Product]) -> "dict[str, ir.Value]":
-    """Returns the constant bias of each matrix that has one and always the same, by its name."""
+    """Returns the constant bias of each matrix that always has the same one, by matrix."""
     found: dict[str, set[ir.Value | None]] = {}
     for product in products:
         found.setdefault(product.matrix.name, set()).add(bias_of(product))
@@ -33,7 +33,7 @@ def foldable_biases(products: Sequence[Product]) -> "dict[str, ir.Value]":
 
 
 def bias_of(product: Product) -> "ir.Value | None":
-    """Returns the constant vector that is added to a product's results, (rows,) float32."""
+    """Returns the constant that is added to a product's results, (rows,) float32, or None."""
     place = _place(product)
     value = product.bias if place is None else place[0].inputs[place[1]]
     tensor = None if value is None or not value.is_initializer() else value.const_value
@@ -43,7 +43,7 @@ def bias_of(product: Product) -> "ir.Value | None":
 
 
 def replace_bias(product: Product, bias: "ir.Value") -> None:
-    """Makes what adds a product's bias add another one."""
+    """Replaces the bias that is added to a product's results."""
     place = _place(product)
     assert place is not None
     node, index = place
@@ -53,11 +53,11 @@ def replace_bias(product: Product, bias: "ir.Value") -> None:
 def correction(
     weights: FloatArray, integers: npt.NDArray[np.int8], scales: FloatArray, mean: FloatArray
 ) -> FloatArray:
-    """Returns what is missing of a product's mean result, (rows,) float32.
+    """Returns the mean error of a product's results, (rows,) float32.
 
     Args:
         weights: (rows, inner) float32.
-        integers: What they became, of the same shape.
+        integers: The rounded weights, of the same shape.
         scales: (rows,) float32.
         mean: Of the activation, (inner,) float32.
     """
@@ -66,7 +66,7 @@ def correction(
 
 
 def _place(product: Product) -> "tuple[ir.Node, int] | None":
-    """Returns the node after a product that adds its bias, and the input that is the bias."""
+    """Returns the node that adds a product's bias, and the index of that input."""
     if product.bias is not None:
         return None
     result = product.node.outputs[0]

@@ -1,10 +1,11 @@
-"""Blockwise integers: every run of `block_size` weights along the inner dimension has one scale.
+"""Blockwise integers: each block of `block_size` weights along the inner dimension has a scale.
 
 The layout is that of ONNX Runtime's MatMulNBits and GatherBlockQuantized
-(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md). An 8-bit scale is
-that of its own tool (mlas/lib/q4_dq.cpp, symmetric): the block's extreme value over the lowest
-integer, so that the extreme is exact. With 4 bits, a smaller or larger one is often better: of
-several, the one with the least squared error is taken, as llama.cpp's k-quants do.
+(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md). 8-bit scales are
+those of ONNX Runtime's tool (mlas/lib/q4_dq.cpp, symmetric): the block's extreme value divided by
+the lowest integer, so that the extreme is exact, up to the digits of the scale. With 4 bits,
+another scale is often better: of several, the one with the least squared error is used, as in
+llama.cpp's k-quants.
 """
 
 from dataclasses import dataclass
@@ -15,43 +16,47 @@ import numpy.typing as npt
 
 from embconvert.graph.layout import copy_transposed
 from embconvert.processes.threads import CHUNK, on_rows
+from embconvert.quantize.half_scales import Scales, in_half_steps
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
 
-# What 4-bit scales are tried, in parts of the one that makes the extreme exact.
+# Candidates for 4-bit scales, relative to the scale that makes the extreme exact.
 _SHARES = (1.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockFormat:
-    """How a matrix is cut and rounded.
+    """How weights are stored in blocks.
 
     Attributes:
-        bits: Of an integer, 4 or 8.
-        block_size: Weights that share a scale; a power of two, 16 at least.
+        bits: Per integer, 4 or 8.
+        block_size: Weights per scale: a power of two, at least 16.
+        scales: How the scales are stored.
     """
 
     bits: int
     block_size: int
+    scales: Scales = Scales.FLOAT32
 
     @property
     def zero_point(self) -> int:
-        """What stands for zero; the operators' default."""
+        """The operators' default."""
         return 1 << (self.bits - 1)
 
     @property
     def block_bytes(self) -> int:
-        """Bytes of a block's integers."""
+        """Bytes of the integers in a block."""
         return self.block_size * self.bits // 8
 
     def blocks(self, inner: int) -> int:
-        """Returns how many blocks a row of `inner` weights has; the last may be padded."""
+        """Returns the number of blocks of `inner` weights; the last may be padded."""
         return -(-inner // self.block_size)
 
     def nbytes(self, rows: int, inner: int) -> int:
         """Returns the size of a quantized matrix with its scales."""
-        return rows * self.blocks(inner) * (self.block_bytes + 4)
+        of_scale = 4 if self.scales is Scales.FLOAT32 else 2
+        return rows * self.blocks(inner) * (self.block_bytes + of_scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +64,8 @@ class Blocks:
     """A quantized matrix.
 
     Attributes:
-        packed: (rows, blocks, block_bytes) uint8; of two integers of 4 bits, the first is in the
-            low half of their byte.
+        packed: (rows, blocks, block_bytes) uint8; of two 4-bit integers, the first is in the low
+            half.
         scales: (rows, blocks) float32; may be negative.
     """
 
@@ -69,14 +74,14 @@ class Blocks:
 
 
 class Rows(Protocol):
-    """A matrix of which some rows can be had: an array, or what reads them when they are asked."""
+    """A matrix that is read row by row: an array, or a lazy reader."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows, and numbers of a row."""
+        pass
 
     def __getitem__(self, which: slice, /) -> FloatArray:
-        """Returns some rows."""
+        pass
 
 
 def quantize_blocks(
@@ -85,14 +90,15 @@ def quantize_blocks(
     *,
     transposed: bool = False,
     factors: FloatArray | None = None,
+    chunk: int = CHUNK,
 ) -> Blocks:
-    """Rounds a matrix to the nearest integers; it is read a few rows at a time, each once.
+    """Rounds a matrix to the nearest integers; reads a few rows at a time, each once.
 
     Args:
-        weights: (rows, inner) float32; blocks run along the rows.
-        form: The format.
-        transposed: The weights are given as (inner, rows).
-        factors: What they are multiplied with before, (inner,) float32.
+        weights: (rows, inner) float32; blocks are along the rows.
+        transposed: Whether the weights are (inner, rows).
+        factors: Multiplied with the weights before, (inner,) float32.
+        chunk: Approximate number of weights to round at a time.
     """
     inner, rows = weights.shape if transposed else weights.shape[::-1]
     blocks, size = form.blocks(inner), form.block_size
@@ -100,7 +106,7 @@ def quantize_blocks(
     scales = np.empty((rows, blocks), np.float32)
 
     def round_part(which_rows: slice, which_blocks: slice, given: FloatArray) -> None:
-        """Rounds weights as (inner, rows): those of whole blocks, or up to the last."""
+        """Rounds weights, (inner, rows), of whole blocks or up to the last block."""
         start = which_blocks.start * size
         if factors is not None:
             given = given * factors[start : start + len(given), None]
@@ -122,20 +128,20 @@ def quantize_blocks(
 
     def round_runs(which: slice) -> None:
         given = weights[slice(which.start * size, which.stop * size)]
-        step = max(1, CHUNK // size)  # of a large vocabulary, one run has many
+        step = max(1, chunk // size)  # for a large vocabulary, a run has many rows
         for start in range(0, rows, step):
             part = slice(start, start + step)
             round_part(part, which, given[:, part])
 
     if transposed:
-        on_rows(round_runs, (blocks, size, rows))
+        on_rows(round_runs, (blocks, size, rows), chunk)
     else:
-        on_rows(round_rows, (rows, inner))
+        on_rows(round_rows, (rows, inner), chunk)
     return Blocks(packed=packed.reshape(rows, blocks, -1), scales=scales)
 
 
 def dequantize_blocks(blocks: Blocks, form: BlockFormat, inner: int) -> FloatArray:
-    """Returns the weights that a quantized matrix stands for, (rows, inner) float32."""
+    """Returns the values of a quantized matrix, (rows, inner) float32."""
     integers = blocks.packed
     if form.bits == 4:
         halves = np.stack([integers & 15, integers >> 4], axis=-1)
@@ -151,21 +157,18 @@ def block_scales(
     """Returns the scales of blocks, (blocks, rows) float32.
 
     Args:
-        cut: The weights, (blocks, block_size, rows) float32: rows last, for that is how a product's
-            weights lie in its file.
-        form: The format.
-        importance: What a squared error of each weight counts, of a shape that broadcasts to
-            `cut`; None counts all alike.
+        cut: The weights, (blocks, block_size, rows) float32: rows last, as in a product's file.
+        importance: Weight of each squared error, broadcastable to `cut`; None means equal.
     """
     lowest, highest = cut.min(axis=1), cut.max(axis=1)
     extreme: FloatArray = np.where(-lowest > highest, lowest, highest)
     extreme /= np.float32(-form.zero_point)
     if form.bits == 8:
-        return extreme
+        return _stored(extreme, form)
     best: FloatArray = extreme
     least = np.full(extreme.shape, np.inf, np.float32)
     for share in _SHARES:
-        scales = extreme * np.float32(share)
+        scales = _stored(extreme * np.float32(share), form)
         error = round_blocks(cut, scales, form).astype(np.float32)
         error -= np.float32(form.zero_point)
         error *= scales[:, None]
@@ -179,10 +182,23 @@ def block_scales(
     return best
 
 
+def _stored(scales: FloatArray, form: BlockFormat) -> FloatArray:
+    return scales if form.scales is Scales.FLOAT32 else in_half_steps(scales)
+
+
+def reciprocals(scales: FloatArray) -> FloatArray:
+    """Returns 1 / scales; 0 for scales of zero or nearly zero, whose reciprocal is no float32.
+
+    Rows of units that training no longer uses have such scales.
+    """
+    usual = np.abs(scales) >= np.finfo(np.float32).tiny
+    found: FloatArray = np.divide(1, scales, out=np.zeros_like(scales), where=usual)
+    return found
+
+
 def round_blocks(cut: FloatArray, scales: FloatArray, form: BlockFormat) -> ByteArray:
     """Returns the nearest integers, (blocks, block_size, rows) uint8; see block_scales."""
-    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
-    scaled = cut * inverse[:, None]
+    scaled = cut * reciprocals(scales)[:, None]
     np.rint(scaled, out=scaled)
     scaled += np.float32(form.zero_point)
     np.clip(scaled, 0, (1 << form.bits) - 1, out=scaled)

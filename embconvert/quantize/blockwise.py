@@ -1,15 +1,19 @@
-"""Blockwise weights: MatMulNBits for matrix products, GatherBlockQuantized for tables.
+"""Blockwise quantization: MatMulNBits for products, GatherBlockQuantized for tables.
 
-Nothing of a graph changes but the nodes that read a weight. Both operators are of the domain
-`com.microsoft` and need no newer opset, so none is declared. A product's activations are
-quantized too, each run of `block_size` of a token by itself (accuracy level 4), so a vector does
-not depend on its batch. Batched constants, as deberta's projected relative positions, and a
-product's constant left operand stay as they are.
+Only the nodes that read a weight change. Both operators are in the domain `com.microsoft`, so the
+opset does not change. A product's activations are quantized, too, in blocks of a token (accuracy
+level 4), so a vector does not depend on its batch. Batched constants, such as deberta's projected
+relative positions, and constant left operands are not changed.
+
+The scales of tables are stored as halves. Those of products are not: without graph optimizations,
+ONNX Runtime packs the weights with scales that it has not computed yet, and gives wrong results.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from embconvert.models.choices import Recipe
 from embconvert.quantize.activations import Moments, second_moments
@@ -17,10 +21,11 @@ from embconvert.quantize.blocks import BlockFormat, ByteArray, FloatArray, quant
 from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.divided import DividedActivations
 from embconvert.quantize.gptq import gptq_blocks
-from embconvert.quantize.mixed import SHARE, most_moved, relative_error
+from embconvert.quantize.half_scales import Scales, halves
+from embconvert.quantize.mixed import affordable_share, most_moved, relative_error
 from embconvert.quantize.products import Lookup, Product
 from embconvert.quantize.settings import QuantizeSettings
-from embconvert.quantize.surgery import Surgery
+from embconvert.quantize.surgery import Part, Surgery
 from embconvert.quantize.treatments import (
     DIVIDING,
     Treatment,
@@ -36,24 +41,30 @@ if TYPE_CHECKING:
 
 _8_BITS = BlockFormat(bits=8, block_size=32)
 _4_BITS = BlockFormat(bits=4, block_size=32)
-# Activations become int8; at the operator's default they stay float32, which is slower.
+_LOOKUP = "GatherBlockQuantized"
+# Quantizes activations to int8; the operator's default, float32, is slower.
 _ACCURACY_LEVEL = 4
 
 
 def blockwise_8(path: Path, settings: QuantizeSettings) -> "ir.Model":
-    """Q8: 8-bit matrices and tables; by its recipes, see `smooth` and `split`."""
+    """Q8: 8-bit matrices and tables; for its recipes see `smooth` and `split`."""
     surgery = Surgery(path)
     products = surgery.products()
     activations = _activations(surgery, products, settings, {})
     for product in products:
         _replace_product(surgery, product, _8_BITS, activations)
-    _replace_lookups(surgery, settings.options.table_bits or 8)
+    scales = _possible(Scales.HALVES, settings)
+    _replace_lookups(surgery, settings.options.table_bits or 8, scales)
     return surgery.finished()
 
 
-def blockwise_4(path: Path, settings: QuantizeSettings) -> "ir.Model":
-    """Q4: 4-bit matrices and token table; by its recipes, see `gptq` and `mixed` as well."""
+def blockwise_4(
+    path: Path, settings: QuantizeSettings, *, table_scales: Scales = Scales.HALVES
+) -> "ir.Model":
+    """Q4: 4-bit matrices and token table; for its recipes see also `gptq` and `mixed`."""
+    table_scales = _possible(table_scales, settings)
     recipes = settings.options.recipes
+    token_bits = settings.options.table_bits or 4
     surgery = Surgery(path)
     products = surgery.products()
     moments: dict[str, Moments] = {}
@@ -68,18 +79,39 @@ def blockwise_4(path: Path, settings: QuantizeSettings) -> "ir.Model":
                 for product in products
             },
             {product.matrix.name: product.matrix.tensor.size for product in products},
-            SHARE,
+            _share_with_8_bits(products, surgery.lookups(), token_bits, table_scales),
         )
     for product in products:
         more = product.matrix.name in with_8_bits
         gptq = Recipe.GPTQ in recipes and not more
         _replace_product(surgery, product, _8_BITS if more else _4_BITS, activations, gptq=gptq)
-    _replace_lookups(surgery, settings.options.table_bits or 4)
+    _replace_lookups(surgery, token_bits, table_scales)
     return surgery.finished()
 
 
+def _possible(scales: Scales, settings: QuantizeSettings) -> Scales:
+    """Returns how a table's scales are stored; the standard form needs constant ones."""
+    replaced = f"{MICROSOFT}.{_LOOKUP}" in settings.replaced
+    return Scales.FLOAT32 if replaced else scales
+
+
+def _share_with_8_bits(
+    products: Sequence[Product], lookups: Sequence[Lookup], token_bits: int, scales: Scales
+) -> float:
+    matrices = {product.matrix.name: product.matrix for product in products}.values()
+    tables = {lookup.matrix.name: lookup for lookup in lookups}.values()
+    few, more = (sum(form.nbytes(*m.shape) for m in matrices) for form in (_4_BITS, _8_BITS))
+    weights = [*(m.tensor for m in matrices), *(t.matrix.tensor for t in tables)]
+    return affordable_share(
+        few,
+        more,
+        tables=sum(_table_form(t, token_bits, scales).nbytes(*t.matrix.shape) for t in tables),
+        float32=sum(4 * tensor.size for tensor in weights),
+    )
+
+
 def _moved(product: Product, treatment: Treatment) -> float:
-    """Returns how far rounding a product's matrix to 4 bits moves its results."""
+    """Returns the relative error of a product's results if its matrix has 4 bits."""
     moments = divided_moments(treatment)
     assert moments is not None
     return relative_error(divided_weights(product.matrix.rows(), treatment), _4_BITS, moments)
@@ -91,7 +123,7 @@ def _activations(
     settings: QuantizeSettings,
     moments: Mapping[str, Moments],
 ) -> DividedActivations:
-    """Returns the activations with their treatments, whose moments are those given."""
+    """Returns the activations with their treatments and these moments."""
     recipes = settings.options.recipes
     channels: dict[str, Channels] = {}
     if DIVIDING & set(recipes):
@@ -112,7 +144,7 @@ def _replace_product(
     *,
     gptq: bool = False,
 ) -> None:
-    """Replaces a product, its matrix rounded to the nearest or by GPTQ."""
+    """Replaces a product; its matrix is rounded to the nearest integers or by GPTQ."""
     import onnx_ir as ir
 
     node, matrix = product.node, product.matrix
@@ -156,32 +188,43 @@ def _replace_product(
     surgery.editor.replace(node.outputs[0], result)
 
 
-def _replace_lookups(surgery: Surgery, token_bits: int) -> None:
-    """Replaces the lookups; tables that others than tokens choose from get 8 bits."""
+def _replace_lookups(surgery: Surgery, token_bits: int, scales: Scales) -> None:
     for lookup in surgery.lookups():
-        bits = token_bits if lookup.of_tokens and lookup.matrix.shape[1] % 2 == 0 else 8
-        _replace_lookup(surgery, lookup, BlockFormat(bits=bits, block_size=32))
+        _replace_lookup(surgery, lookup, _table_form(lookup, token_bits, scales))
+
+
+def _table_form(lookup: Lookup, token_bits: int, scales: Scales) -> BlockFormat:
+    """Returns a table's format; tables that are not indexed by tokens get 8 bits."""
+    bits = token_bits if lookup.of_tokens and lookup.matrix.shape[1] % 2 == 0 else 8
+    return BlockFormat(bits=bits, block_size=32, scales=scales)
 
 
 def _replace_lookup(surgery: Surgery, lookup: Lookup, form: BlockFormat) -> None:
     import onnx_ir as ir
 
     rows, inner = lookup.matrix.shape
-    row_bytes = inner * form.bits // 8  # the operator wants no padding here
+    row_bytes = inner * form.bits // 8  # the operator allows no padding here
+    node, shape = lookup.node, (rows, form.blocks(inner))
+    in_halves = form.scales is Scales.HALVES
 
-    def make() -> tuple[ByteArray, FloatArray]:
+    def make() -> list[npt.NDArray[Any]]:
         blocks = quantize_blocks(lookup.matrix.stored(), form)
-        return blocks.packed.reshape(rows, -1)[:, :row_bytes], blocks.scales
+        stored = halves(blocks.scales) if in_halves else (blocks.scales,)
+        return [blocks.packed.reshape(rows, -1)[:, :row_bytes], *stored]
 
-    integers, scales = surgery.weights(
-        f"{lookup.matrix.name}_table",
-        make,
-        (ir.DataType.UINT8, (rows, row_bytes)),
-        (ir.DataType.FLOAT, (rows, form.blocks(inner))),
+    parts: list[Part] = [(ir.DataType.UINT8, (rows, row_bytes))]
+    if in_halves:
+        parts += [(ir.DataType.FLOAT16, shape), (ir.DataType.FLOAT, ())]
+    else:
+        parts += [(ir.DataType.FLOAT, shape)]
+    integers, scales, *unit = surgery.weights(
+        f"{lookup.matrix.name}_table", make, *parts, names=("quantized", "scales", "scales_unit")
     )
-    node = lookup.node
+    if unit:
+        scales = surgery.editor.add("Cast", [scales], node, to=int(ir.DataType.FLOAT))
+        scales = surgery.editor.add("Mul", [scales, *unit], node)
     result = surgery.editor.add(
-        "GatherBlockQuantized",
+        _LOOKUP,
         [integers, node.inputs[1], scales],
         node,
         domain=MICROSOFT,

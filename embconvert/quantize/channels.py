@@ -1,4 +1,4 @@
-"""What the channels of activations look like on the calibration texts."""
+"""Statistics of the activations' channels on the calibration texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,7 @@ from embconvert.quantize.surgery import Surgery
 
 @dataclass(frozen=True, kw_only=True)
 class Channels:
-    """An activation's channels over all tokens; each (channels,) float32.
-
-    Attributes:
-        mean: E[x_i].
-        squares: E[x_i^2].
-        lowest: Of the values and 0.
-        highest: Of the values and 0.
-    """
+    """E[x], E[x^2] and extremes (0 if none) of an activation, each (channels,) float32."""
 
     mean: FloatArray
     squares: FloatArray
@@ -37,12 +30,11 @@ def channel_statistics(
     *,
     extremes: bool = False,
 ) -> dict[str, Channels]:
-    """Returns what the channels of what products multiply look like, by name.
+    """Returns the statistics of the products' activations, by name.
 
-    Rows of padding do not count. It ends when means are settled, unless extremes are wanted, for
-    which all texts are read.
-    Activations that are tied, as albert's layers share their weights, are averaged: what is done to
-    a matrix for one of them holds for all.
+    Padding is excluded. Reading stops when the means are stable, except for `extremes`, which need
+    all texts. Tied activations, as in albert, whose layers share weights, are averaged, because
+    their matrix is the same.
     """
     sums: Mapping[str, ChannelSums]
     if extremes:
@@ -60,8 +52,12 @@ def channel_statistics(
         channels = Channels(
             mean=mean.astype(np.float32),
             squares=squares.astype(np.float32),
-            lowest=np.min([part.ends[0] for part in tied], axis=0),
-            highest=np.max([part.ends[1] for part in tied], axis=0),
+            lowest=_known(np.min([part.ends[0] for part in tied], axis=0)),
+            highest=_known(np.max([part.ends[1] for part in tied], axis=0)),
         )
         found |= dict.fromkeys(members, channels)
     return found
+
+
+def _known(ends: FloatArray) -> FloatArray:
+    return np.where(np.isfinite(ends), ends, np.float32(0))

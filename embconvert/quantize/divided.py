@@ -1,4 +1,4 @@
-"""Activations in the graph, divided as their treatments say."""
+"""Adds to a graph the shift, division and splitting of activations that their treatments define."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 
 class DividedActivations:
-    """Adds to a graph what divides its activations, once for all products with one.
-
-    Args:
-        surgery: Has the graph.
-        treatments: By the activation's name; activations that are tied have the same.
-    """
+    """Shifts and divides activations, once for all products of an activation."""
 
     def __init__(self, surgery: Surgery, treatments: Mapping[str, Treatment]) -> None:
         self._surgery = surgery
@@ -29,23 +24,28 @@ class DividedActivations:
         self._split: dict[str, ir.Value] = {}
 
     def treatment(self, product: Product) -> Treatment:
-        """Returns that of the activation."""
         return self._treatments.get(product.activation, Treatment())
 
     def divided(self, product: Product) -> "ir.Value":
-        """Returns the activation, (..., inner) float32: zero where a channel is split off."""
+        """Returns the shifted and divided activation, (..., inner) float32."""
         editor, node, name = self._surgery.editor, product.node, product.activation
-        factors = self.treatment(product).factors
-        if factors is not None and name not in self._divided:
-            # Multiplying a whole activation is quicker than dividing it.
-            reciprocal = editor.constant(1 / factors, "smoothing")
-            self._divided[name] = editor.add("Mul", [node.inputs[0], reciprocal], node)
-        value = self._divided.get(name) or node.inputs[0]
-        assert value is not None
-        return value
+        treatment = self.treatment(product)
+        if name not in self._divided:
+            value = node.inputs[0]
+            assert value is not None
+            if treatment.offsets is not None:
+                value = editor.add(
+                    "Sub", [value, editor.constant(treatment.offsets, "shift")], node
+                )
+            if treatment.factors is not None:
+                # Multiplication of a whole activation is faster than division.
+                reciprocal = editor.constant(1 / treatment.factors, "smoothing")
+                value = editor.add("Mul", [value, reciprocal], node)
+            self._divided[name] = value
+        return self._divided[name]
 
     def with_split(self, product: Product, result: "ir.Value") -> "ir.Value":
-        """Returns a product's result with that of the channels that are split off added."""
+        """Returns a product's result plus that of the split channels."""
         editor, node, name = self._surgery.editor, product.node, product.activation
         channels = self.treatment(product).split
         if not channels:
@@ -57,7 +57,7 @@ class DividedActivations:
         return editor.add("Add", [result, apart], node)
 
     def _weights(self, product: Product, channels: list[int]) -> "ir.Value":
-        """Returns the weights of the channels that are split off, (channels, rows) float32."""
+        """Returns the weights of the split channels, (channels, rows) float32."""
         import onnx_ir as ir
 
         matrix = product.matrix

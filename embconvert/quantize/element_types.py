@@ -1,4 +1,4 @@
-"""Element types of the values of a graph that may have fused operators."""
+"""Element types of the values of a graph with fused operators."""
 
 from typing import Any
 
@@ -7,15 +7,17 @@ _BOOL_RESULTS = {
     "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "Xor",
     "IsNaN", "IsInf",
 }  # fmt: skip
-# The operators whose type is not that of their first input, and the input that it is of.
-_TYPED_BY = {"Where": 1, "OneHot": 2}
+# Operators that run subgraphs, with the number of subgraph outputs that are not theirs.
+_RUNNING = {"If": 0, "Loop": 1, "Scan": 0}
+# Operators whose type is that of another input than the first, with its index.
+_TYPED_BY = {"Where": 1, "OneHot": 2, "GatherBlockQuantized": 2}
 
 
 def element_types(model: Any) -> dict[str, int]:
     """Returns the element type of every value of the main graph.
 
-    Rules instead of shape inference, which knows no fused operators: nearly every operator's
-    first output has the type of its first input.
+    Uses rules instead of shape inference, which does not support fused operators: the first output
+    of most operators has the type of the first input.
     """
     from onnx import TensorProto
 
@@ -23,6 +25,11 @@ def element_types(model: Any) -> dict[str, int]:
     types |= {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
     for node in model.graph.node:
         attributes = {a.name: a for a in node.attribute}
+        if node.op_type in _RUNNING:
+            made = next(a.g for a in node.attribute if a.HasField("g")).output
+            kinds = [value.type.tensor_type.elem_type for value in made]
+            types |= dict(zip(node.output, kinds[_RUNNING[node.op_type] :], strict=True))
+            continue
         if node.op_type == "Cast":
             kind = attributes["to"].i
         elif node.op_type in _INT64_RESULTS:

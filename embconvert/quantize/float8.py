@@ -1,10 +1,10 @@
-"""Weights of 8 bits with a floating point: four of the exponent, three of the mantissa.
+"""8-bit floating-point weights: four bits of exponent, three of mantissa.
 
-ONNX Runtime's CPU provider has no product of such numbers, but casts them. A cast of a constant is
-done once, when a graph is loaded: the file is a quarter, the time and the memory are float32's.
-(DequantizeLinear does the same at every run, 20 times as slowly as the product of 16 tokens.) No
-activation is rounded, so the embeddings stay near and do not depend on the batch. A lookup cannot
-read the type, so tables are 8-bit integers, a scale a row.
+ONNX Runtime's CPU provider has no product for this type, but it has a cast. The cast of a constant
+runs once, when a graph is loaded: the file is a quarter of float32's, time and memory are the same.
+(DequantizeLinear would run every time, and take 20 times as long as the product for 16 tokens.) No
+activation is rounded, so embeddings are accurate and do not depend on the batch. A lookup does not
+support the type, so tables are 8-bit integers with one scale per row.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embconvert.models.compat import FLOAT8_OPSET
-from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.blocks import FloatArray, reciprocals
 from embconvert.quantize.integers import replace_lookup
 from embconvert.quantize.products import Product
 from embconvert.quantize.settings import QuantizeSettings
@@ -23,7 +23,7 @@ from embconvert.quantize.surgery import Surgery
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# The IR version that brought the type.
+# The first IR version with the type.
 _IR_VERSION = 9
 # The largest number of the type.
 _LARGEST = 448.0
@@ -32,7 +32,7 @@ _LARGEST = 448.0
 def float8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     """QFLOAT8E4M3FN: weights only.
 
-    The graph's operator set is raised to the type's, node by node, where it is older.
+    An older opset of the graph is converted to the first one with the type.
     """
     surgery = Surgery(path, opset=FLOAT8_OPSET, ir_version=_IR_VERSION)
     for product in surgery.products():
@@ -66,20 +66,11 @@ def _replace_product(surgery: Surgery, product: Product, *, per_channel: bool) -
 
 
 def rounded(weights: FloatArray, *, per_channel: bool) -> tuple[npt.NDArray[Any], FloatArray]:
-    """Rounds a matrix to the nearest numbers.
-
-    Args:
-        weights: (rows, inner) float32.
-        per_channel: Whether each row has a scale of its own.
-
-    Returns:
-        Numbers, (inner, rows) float8_e4m3fn, and scales, (rows,) float32.
-    """
+    """Rounds (rows, inner) float32 to (inner, rows) float8_e4m3fn and scales, (rows,) float32."""
     import onnx_ir as ir
 
     scales = np.abs(weights).max(axis=1) / np.float32(_LARGEST)
     if not per_channel:
         scales[:] = scales.max(initial=0)
-    reciprocal = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
-    scaled = np.clip(weights * reciprocal[:, None], -_LARGEST, _LARGEST)
+    scaled = np.clip(weights * reciprocals(scales)[:, None], -_LARGEST, _LARGEST)
     return np.ascontiguousarray(scaled.T).astype(ir.DataType.FLOAT8E4M3FN.numpy()), scales

@@ -1,7 +1,7 @@
-"""GPTQ: what rounding one weight costs, the weights not rounded yet make good.
+"""GPTQ: weights not yet rounded compensate for the error of those already rounded.
 
-Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
-Transformers" (2023), https://arxiv.org/abs/2210.17323, algorithm 1, in their order of columns.
+Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers"
+(2023), https://arxiv.org/abs/2210.17323, algorithm 1, with columns in order.
 """
 
 from collections.abc import Callable
@@ -10,25 +10,30 @@ import numpy as np
 import numpy.typing as npt
 
 from embconvert.quantize.activations import Moments
-from embconvert.quantize.blocks import BlockFormat, Blocks, FloatArray, block_scales, pack
+from embconvert.quantize.blocks import (
+    BlockFormat,
+    Blocks,
+    FloatArray,
+    block_scales,
+    pack,
+    reciprocals,
+)
+from embconvert.quantize.limits import WeightLimits
 
-# Added to the diagonal, in parts of its mean; the paper's.
+# Added to the diagonal, relative to its mean; as in the paper.
 _DAMPING = 0.01
 
+# Columns whose errors are passed on together; even, so that it divides no pair.
+_COLUMNS = 64
+
 IntArray = npt.NDArray[np.int8]
-#: From some columns of the weights, (rows, columns), as they are by then, and what an error in
-#: each column counts, (columns,), to the scale of each row, (rows,).
+#: From some columns of the current weights, (rows, columns), and the weight of an error in each
+#: column, (columns,), to the scale of each row, (rows,).
 Scales = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 def gptq_blocks(weights: FloatArray, form: BlockFormat, moments: Moments) -> Blocks:
-    """Rounds a matrix blockwise so that its product with typical activations moves little.
-
-    Args:
-        weights: (rows, inner) float32.
-        form: The format.
-        moments: Of the activation that it multiplies, `inner` channels.
-    """
+    """Rounds (rows, inner) blockwise, with little change of products with its inputs."""
     rows, inner = weights.shape
     scales: list[FloatArray] = []
 
@@ -47,20 +52,18 @@ def gptq_blocks(weights: FloatArray, form: BlockFormat, moments: Moments) -> Blo
 
 
 def gptq_channels(
-    weights: FloatArray, scales: FloatArray, limit: int, moments: Moments
+    weights: FloatArray, scales: FloatArray, limits: WeightLimits, moments: Moments
 ) -> IntArray:
-    """Rounds a matrix whose rows have a scale each; see gptq_blocks.
-
-    Args:
-        weights: (rows, inner) float32.
-        scales: (rows,) float32.
-        limit: The largest integer, and minus the lowest.
-        moments: Of the activation that it multiplies, `inner` channels.
-
-    Returns:
-        (rows, inner) int8.
-    """
-    return _round(weights, moments, lambda *_: scales, lowest=-limit, highest=limit, block_size=64)
+    """Rounds (rows, inner) with scales (rows,) float32 to (rows, inner) int8; see gptq_blocks."""
+    return _round(
+        weights,
+        moments,
+        lambda *_: scales,
+        lowest=-limits.largest,
+        highest=limits.largest,
+        block_size=_COLUMNS,
+        pair=limits.pair,
+    )
 
 
 def _round(
@@ -71,8 +74,13 @@ def _round(
     lowest: int,
     highest: int,
     block_size: int,
+    pair: int | None = None,
 ) -> IntArray:
-    """Rounds column after column; scales are chosen at the start of each block of columns."""
+    """Rounds column by column; scales are chosen at the start of each block of columns.
+
+    Args:
+        pair: Largest sum of the absolute values of an even column and the next one.
+    """
     integers = np.empty(weights.shape, np.int8)
     first = 0
     for moment in moments.windows:
@@ -83,10 +91,18 @@ def _round(
         for start in range(0, size, block_size):
             end = min(size, start + block_size)
             scale = choose(rest[:, start:end], importance[start:end])
-            reciprocal = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
+            reciprocal = reciprocals(scale)
             errors = np.empty((len(rest), end - start), np.float32)
             for column in range(start, end):
                 nearest = np.clip(np.rint(rest[:, column] * reciprocal), lowest, highest)
+                if pair is not None and column % 2:
+                    room = pair - np.abs(integers[:, first + column - 1].astype(np.float32))
+                    nearest = np.clip(nearest, -room, room)
+                elif pair is not None and column + 1 < size:
+                    following = np.abs(rest[:, column + 1] * reciprocal).clip(max=highest)
+                    above = np.abs(nearest) + following - (pair - 1)
+                    room = np.abs(nearest) - np.ceil(np.maximum(above, 0) / 2)
+                    nearest = np.clip(nearest, -room, room)
                 integers[:, first + column] = nearest
                 error = (rest[:, column] - nearest * scale) / factor[column, column]
                 errors[:, column - start] = error
@@ -99,7 +115,7 @@ def _round(
 def _inverse_factor(moment: npt.NDArray[np.float32]) -> FloatArray:
     """Returns the upper Cholesky factor of the inverse, (channels, channels) float32.
 
-    Row k says how the later columns answer for an error in column k.
+    Row k has the shares of an error in column k for which later columns compensate.
     """
     damped = moment.astype(np.float64)
     damped[np.diag_indices_from(damped)] += _DAMPING * float(np.mean(np.diag(moment))) or 1.0

@@ -1,6 +1,6 @@
-"""8-bit weights of a scale for each channel, for products of which the activation is integers too.
+"""8-bit weights with one scale per channel, for products with integer activations.
 
-What multiplies is another's: see dynamic.py and static.py.
+The products themselves are in dynamic.py and static.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from embconvert.models.choices import QuantizeOptions
 from embconvert.quantize.bias import correction, foldable_biases, replace_bias
-from embconvert.quantize.blocks import FloatArray
+from embconvert.quantize.blocks import FloatArray, reciprocals
 from embconvert.quantize.clip import clipped_scales
 from embconvert.quantize.divided import DividedActivations
 from embconvert.quantize.gptq import gptq_channels
+from embconvert.quantize.limits import weight_limits
 from embconvert.quantize.products import Lookup, Matrix, Product
 from embconvert.quantize.surgery import Surgery
 from embconvert.quantize.treatments import Treatment, divided_moments, divided_weights
@@ -22,26 +23,20 @@ from embconvert.quantize.treatments import Treatment, divided_moments, divided_w
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# x86 without VNNI adds two products of an activation and a weight in 16 bits: 255 * 64 * 2 fits.
-_LIMIT, _REDUCED_LIMIT = 127, 64
+_LIMIT = 127
 _MIDDLE = 128
 
 
 class Weights(NamedTuple):
-    """A matrix as integers: (inner, rows), scales (rows,), and what stands for zero, a scalar."""
+    """A matrix as integers, (inner, rows), scales, (rows,), and a zero point, a scalar."""
 
     integers: "ir.Value"
     scales: "ir.Value"
     zero: "ir.Value"
 
 
-#: From a product, its activation by now, (..., inner) float32, and its weights, to the result.
+#: From a product, its divided activation, (..., inner) float32, and its weights, to the result.
 Multiply = Callable[[Product, "ir.Value", Weights], "ir.Value"]
-
-
-def largest_integer(options: QuantizeOptions) -> int:
-    """Returns the largest integer that a weight becomes; minus that is the lowest."""
-    return _REDUCED_LIMIT if options.reduce_range else _LIMIT
 
 
 def replace_products(
@@ -53,15 +48,12 @@ def replace_products(
     *,
     signed: bool = True,
 ) -> None:
-    """Replaces products by ones of integers.
+    """Replaces products by integer products.
 
     Args:
-        surgery: Has the graph.
-        products: Of it.
-        treatments: By the activation's name; activations that are tied have the same.
-        options: What of the weights' form can be chosen.
-        multiply: Adds what quantizes an activation, and multiplies.
-        signed: Whether the weights are int8; else uint8 with 128 for zero.
+        treatments: By activation; tied activations have the same.
+        multiply: Quantizes an activation and multiplies.
+        signed: Whether the weights are int8 instead of uint8 with zero point 128.
     """
     zero = np.int8(0) if signed else np.uint8(_MIDDLE)
     biases = foldable_biases(products)
@@ -87,7 +79,7 @@ def _weights(
     zero: "np.int8 | np.uint8",
     bias: "ir.Value | None",
 ) -> "tuple[Weights, ir.Value | None]":
-    """Returns a matrix's integers, and the bias that makes good how they shift results."""
+    """Returns a matrix's integers, and the corrected bias."""
     import onnx_ir as ir
 
     def make() -> list[npt.NDArray[Any]]:
@@ -96,9 +88,12 @@ def _weights(
         parts = [_stored(integers.T, zero), scales]
         if bias is not None and treatment.mean is not None and bias.const_value is not None:
             factors = np.float32(1) if treatment.factors is None else treatment.factors
-            moved = correction(
-                divided_weights(weights, treatment), integers, scales, treatment.mean / factors
-            )
+            offsets = np.float32(0) if treatment.offsets is None else treatment.offsets
+            divided = divided_weights(weights, treatment)
+            mean = (treatment.mean - offsets) / factors
+            moved = correction(divided, integers, scales, mean)
+            if treatment.offsets is not None:
+                moved += divided @ (offsets / factors)
             parts.append(bias.const_value.numpy() + moved)
         return parts
 
@@ -117,29 +112,25 @@ def rounded_matrix(
     *,
     nearest_only: bool = False,
 ) -> tuple[npt.NDArray[np.int8], FloatArray]:
-    """Rounds a matrix.
+    """Rounds a matrix to integers, (rows, inner) int8, and scales, (rows,) float32.
 
     Args:
-        weights: As the graph has them, (rows, inner) float32.
-        treatment: Of the activation that it multiplies.
-        options: What of the weights' form can be chosen.
-        nearest_only: Whether GPTQ's time is to be saved.
-
-    Returns:
-        Integers, (rows, inner) int8, and scales, (rows,) float32.
+        weights: From the graph, (rows, inner) float32.
+        nearest_only: Skip GPTQ, which is slow.
     """
-    limit, factors = largest_integer(options), treatment.factors
+    limits, factors = weight_limits(options), treatment.factors
     weights = divided_weights(weights, treatment)
-    scales = np.abs(weights).max(axis=1) / np.float32(limit)
+    scales = limits.scales(weights)
     if treatment.squares is not None:
         squares = treatment.squares / (np.float32(1) if factors is None else factors**2)
-        scales = clipped_scales(weights, scales, limit, squares)
+        scales = clipped_scales(weights, scales, limits, squares)
     if not options.per_channel:
         scales = np.full_like(scales, scales.max(initial=0))
     moments = divided_moments(treatment)
     if moments is None or nearest_only:
-        return nearest(weights, scales, limit), scales
-    return gptq_channels(weights, scales, limit, moments), scales
+        integers = limits.rounded(weights * reciprocals(scales)[:, None]).astype(np.int8)
+        return integers, scales
+    return gptq_channels(weights, scales, limits, moments), scales
 
 
 def _stored(
@@ -149,15 +140,14 @@ def _stored(
     return np.ascontiguousarray(shifted, zero.dtype)
 
 
-def nearest(weights: FloatArray, scales: FloatArray, limit: int = _LIMIT) -> npt.NDArray[np.int8]:
-    """Rounds rows, (rows, inner) int8, each by its scale, (rows,)."""
-    reciprocal = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
-    integers = np.rint(weights * reciprocal[:, None])
-    return np.clip(integers, -limit, limit, out=integers).astype(np.int8)
+def round_to_nearest(weights: FloatArray, scales: FloatArray) -> npt.NDArray[np.int8]:
+    """Rounds rows to (rows, inner) int8 by their scales, (rows,)."""
+    integers: FloatArray = np.rint(weights * reciprocals(scales)[:, None])
+    return np.clip(integers, -_LIMIT, _LIMIT, out=integers).astype(np.int8)
 
 
 def replace_lookup(surgery: Surgery, lookup: Lookup, *, row_scales: bool) -> None:
-    """Replaces a lookup by one of integers and, with a scale a row, one of scales."""
+    """Replaces a lookup by one of integers and, if there is a scale per row, one of scales."""
     import onnx_ir as ir
 
     editor, node = surgery.editor, lookup.node
@@ -183,14 +173,14 @@ def replace_lookup(surgery: Surgery, lookup: Lookup, *, row_scales: bool) -> Non
 
 
 def _rounded_rows(table: FloatArray, *, one_scale: bool) -> list[npt.NDArray[Any]]:
-    """Rounds a table; returns integers of its shape, and scales, (rows, 1) or (1, 1)."""
+    """Rounds a table to integers and scales, (rows, 1) or (1, 1)."""
     scales = np.maximum(table.max(axis=1), -table.min(axis=1)) / np.float32(_LIMIT)
     if one_scale:
         scales = scales.max(keepdims=True)
     integers = np.empty(table.shape, np.int8)
-    step = 1 << 12  # rows at a time, so that a large table costs its result and little more
+    step = 1 << 12  # rows at a time, to limit the memory for a large table
     for start in range(0, len(table), step):
         part = table[start : start + step]
         known = scales if one_scale else scales[start : start + step]
-        integers[start : start + step] = nearest(part, np.broadcast_to(known, len(part)))
+        integers[start : start + step] = round_to_nearest(part, np.broadcast_to(known, len(part)))
     return [integers, scales[:, None]]

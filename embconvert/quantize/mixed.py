@@ -1,8 +1,8 @@
-"""More bits for the products that need them.
+"""Mixed precision: more bits for the most sensitive products.
 
-Not every product suffers alike from rounding: in a transformer, the projections into and out of
-attention move several times as far as the second feed-forward product. Which ones is measured on
-the calibration texts, and those that move farthest get 8 bits.
+Products differ in their sensitivity to rounding: in a transformer, the results of attention's
+projections change several times as much as those of the second feed-forward product. Sensitivity is
+measured on the calibration texts, and the most sensitive products get 8 bits.
 """
 
 from collections.abc import Mapping
@@ -15,31 +15,36 @@ from embconvert.quantize.blocks import (
     quantize_blocks,
 )
 
-#: The share of the products' weights that get more bits.
-SHARE = 1 / 3
+# The share of the products' weights that get more bits is at least this, and more as long as the
+# weights take this share of float32's size: with the rest of a graph, a fifth.
+_LEAST_SHARE = 1 / 3
+_SIZE = 0.195
+
+
+def affordable_share(few: int, more: int, tables: int, float32: int) -> float:
+    """Returns the share of the products' weights that get more bits.
+
+    A model whose embedding table has most of its weights can have more bits everywhere else.
+
+    Args:
+        few: Bytes of all products with few bits.
+        more: Likewise, with more bits.
+        tables: Bytes of the quantized tables.
+        float32: Bytes of products and tables in float32.
+    """
+    left = _SIZE * float32 - few - tables
+    return min(1.0, max(_LEAST_SHARE, left / max(1, more - few)))
 
 
 def relative_error(weights: FloatArray, form: BlockFormat, moments: Moments) -> float:
-    """Returns how far rounding to the nearest moves a product's results: E|x dW|^2 / E|x W|^2.
-
-    Args:
-        weights: W transposed, (rows, inner) float32.
-        form: The format that is tried.
-        moments: Of the activation x, `inner` channels.
-    """
+    """Returns E|x dW|^2 / E|x W|^2, the error by rounding W transposed, (rows, inner)."""
     rounded = dequantize_blocks(quantize_blocks(weights, form), form, weights.shape[1])
     signal = moments.energy(weights)
     return moments.energy(rounded - weights) / signal if signal > 0 else 0.0
 
 
 def most_moved(errors: Mapping[str, float], sizes: Mapping[str, int], share: float) -> set[str]:
-    """Returns the products whose results move farthest, by name.
-
-    Args:
-        errors: The relative error of each.
-        sizes: How many weights each has.
-        share: How many of all the weights may be chosen.
-    """
+    """Returns the names of the most sensitive products, with at most this share of the weights."""
     left = share * sum(sizes.values())
     chosen = set()
     for name in sorted(errors, key=lambda n: (-errors[n], n)):

@@ -1,4 +1,4 @@
-"""Where a graph multiplies by a constant matrix, and where it looks rows up in one."""
+"""Finds products with a constant matrix in a graph, and lookups in one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,56 +6,50 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embconvert.graph.streams import rows_of
+from embconvert.graph.streams import row_reader
 from embconvert.quantize.blocks import FloatArray, Rows
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Smaller tables, as of token types, save nothing worth the change.
+# Quantizing smaller tables, such as token types, saves too little.
 _SMALLEST_TABLE_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A constant float32 matrix, seen with the dimension that is summed over (or looked up) last.
-
-    Attributes:
-        value: Where the graph has it.
-        transposed: Whether a row is a column of the graph's tensor.
-    """
+    """A constant float32 matrix (or its transpose), whose last axis is summed over."""
 
     value: "ir.Value"
     transposed: bool
 
     @property
     def name(self) -> str:
-        """Identifies it."""
+        """Unique in the graph."""
         return f"{self.value.name}_{'columns' if self.transposed else 'rows'}"
 
     @property
     def tensor(self) -> "ir.TensorProtocol":
-        """The graph's tensor."""
         assert self.value.const_value is not None
         return self.value.const_value
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows, and weights of a row."""
+        """(rows, inner)."""
         first, second = self.tensor.shape.numpy()
         return (second, first) if self.transposed else (first, second)
 
     def rows(self) -> FloatArray:
-        """Reads it, (rows, inner) float32."""
+        """Reads the matrix, (rows, inner) float32."""
         weights = self._read()
         return weights.T if self.transposed else weights
 
     def stored(self) -> Rows:
-        """Returns the graph's tensor, (inner, rows) where it is transposed.
+        """Returns the graph's tensor, (inner, rows) if it is transposed.
 
-        Its rows are read as they are asked for, where that can be.
+        Rows are read lazily, if possible.
         """
-        read = rows_of(self.tensor)
+        read = row_reader(self.tensor)
         return self._read() if read is None else _ReadRows(read, self.tensor.shape.numpy())
 
     def _read(self) -> FloatArray:
@@ -63,7 +57,7 @@ class Matrix:
         return weights
 
     def columns(self, which: Sequence[int]) -> FloatArray:
-        """Reads some weights of each row, (columns, rows) float32."""
+        """Reads some columns, (columns, rows) float32."""
         if not self.transposed:
             return np.ascontiguousarray(self.rows()[:, list(which)].T)
         stored = self.stored()
@@ -72,7 +66,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class _ReadRows:
-    """Rows that are read; see Rows."""
+    """Lazily read rows; see Rows."""
 
     read: Callable[[slice], FloatArray]
     shape: tuple[int, ...]
@@ -91,7 +85,7 @@ class Product:
 
     @property
     def activation(self) -> str:
-        """Name of what is multiplied, (..., inner) float32."""
+        """Name of the activation, (..., inner) float32."""
         value = self.node.inputs[0]
         assert value is not None
         return value.name or ""
@@ -99,13 +93,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Lookup:
-    """A node that gathers rows of a constant matrix.
-
-    Attributes:
-        node: The Gather.
-        matrix: The table.
-        of_tokens: Whether token ids choose the rows, rather than positions or types.
-    """
+    """A Gather of rows of a constant matrix by token ids, or else by positions or types."""
 
     node: "ir.Node"
     matrix: Matrix
@@ -113,7 +101,7 @@ class Lookup:
 
 
 def find_products(model: "ir.Model") -> Iterator[Product]:
-    """Yields the products of a graph: MatMul and plain Gemm with a constant on the right."""
+    """Yields the products of a graph: MatMul and plain Gemm with a constant right operand."""
     for node in model.graph:
         if node.domain not in ("", "ai.onnx") or node.op_type not in ("MatMul", "Gemm"):
             continue
@@ -125,10 +113,10 @@ def find_products(model: "ir.Model") -> Iterator[Product]:
 
 
 def sharing(products: Sequence[Product]) -> list[tuple[list[str], list[Matrix]]]:
-    """Returns the activations and matrices that are tied together, each of them once.
+    """Returns groups of activations and matrices that are tied to each other.
 
-    One activation goes to several matrices, as queries, keys and values; and where layers share
-    their weights, one matrix has several activations.
+    An activation may have several matrices (queries, keys and values), and if layers share weights,
+    a matrix has several activations.
     """
     groups: list[tuple[set[str], dict[str, Matrix]]] = []
     for product in products:
@@ -147,7 +135,7 @@ def sharing(products: Sequence[Product]) -> list[tuple[list[str], list[Matrix]]]
 
 
 def find_lookups(model: "ir.Model") -> Iterator[Lookup]:
-    """Yields the lookups in tables that are worth quantizing."""
+    """Yields the lookups in tables that are large enough to quantize."""
     for node in model.graph:
         if node.domain not in ("", "ai.onnx") or node.op_type != "Gather":
             continue
@@ -159,7 +147,7 @@ def find_lookups(model: "ir.Model") -> Iterator[Lookup]:
 
 
 def _constant_matrix(node: "ir.Node", index: int, *, transposed: bool) -> Matrix | None:
-    """Returns a node's input when it is a float32 weight of two dimensions."""
+    """Returns a node's input if it is a two-dimensional float32 weight."""
     import onnx_ir as ir
 
     value = node.inputs[index]
@@ -171,7 +159,7 @@ def _constant_matrix(node: "ir.Node", index: int, *, transposed: bool) -> Matrix
 
 
 def _reads_tokens(value: "ir.Value | None") -> bool:
-    """Whether indices are the graph's token ids, at most cast or reshaped."""
+    """Whether indices are the graph's token ids, possibly cast or reshaped."""
     while value is not None:
         node = value.producer()
         if node is None:

@@ -1,7 +1,7 @@
-"""Ranges of activations that leave out what is rare, by ONNX Runtime's own histograms.
+"""Ranges of activations that exclude rare values, by ONNX Runtime's histograms.
 
-ONNX Runtime's calibraters keep every activation of all texts in memory until the last one; here
-their collector gets those of one run at a time.
+ONNX Runtime's calibraters keep the activations of all texts in memory; here their collector gets
+those of one run at a time.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ from embconvert.quantize.products import Product
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import Surgery
 
-#: The lowest and the highest value that keep their own integer.
+#: The lowest and the highest value that are not clipped.
 Range = tuple[float, float]
 
-# ONNX Runtime's defaults, but for entropy's bins: of 128, as many as the integers that they are
-# folded to, none could be left out. The time grows with their square.
+# ONNX Runtime's defaults, except for entropy's number of bins: with 128, the number of integers, no
+# bin could be excluded. The time grows with its square.
 _BINS = {CalibrationMethod.PERCENTILE: 2048, CalibrationMethod.ENTROPY: 512}
 _INTEGERS = 128
 _PERCENTILE = 99.999
@@ -31,14 +31,7 @@ def histogram_ranges(
     settings: QuantizeSettings,
     factors: Mapping[str, FloatArray],
 ) -> dict[str, Range]:
-    """Returns the range of what products multiply, on the calibration texts, by name.
-
-    Args:
-        surgery: Has the graph.
-        products: Of it.
-        settings: Has the texts and the method, which is not MinMax.
-        factors: What activations are divided by, each (channels,) float32.
-    """
+    """Returns the ranges of divided activations on the calibration texts; not for MinMax."""
     from onnxruntime.quantization.calibrate import HistogramCollector
 
     method = settings.options.calibration_method
@@ -54,6 +47,6 @@ def histogram_ranges(
         collector.collect_value(
             {name: v / factors[name] if name in factors else v for name, v in rows.items()}
         )
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints progress
         found = collector.compute_collection_result()
     return {name: (float(ends[0]), float(ends[1])) for name, ends in found.items()}

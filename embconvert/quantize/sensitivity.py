@@ -1,7 +1,7 @@
-"""Which products suffer most from 8-bit integers, measured on calibration texts.
+"""Finds the products that are most sensitive to 8-bit integers, on calibration texts.
 
-Each product is done twice with some of the activations that it multiplies in the float32 graph: as
-it is, and rounded as it would be. What moves farthest stays float32, under a budget of size.
+Each product is computed with some activations of the float32 graph, exactly and rounded. Those with
+the largest change stay float32, up to a share of the weights.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,9 @@ from embconvert.quantize.mixed import most_moved
 from embconvert.quantize.products import Product
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import Surgery
-from embconvert.quantize.treatments import Treatment
+from embconvert.quantize.treatments import Treatment, divided_weights
 
-#: The share of the products' weights that stay float32.
-SHARE = 1 / 16
-# Tokens that are enough to order the products.
+# Enough tokens to rank the products.
 _TOKENS = 512
 
 #: From an activation's name and its values, (tokens, channels) float32, to the rounded ones.
@@ -34,15 +32,7 @@ def without_most_sensitive(
     treatments: Mapping[str, Treatment],
     rounding: Rounding,
 ) -> list[Product]:
-    """Returns the products but for those that suffer most, which are noted as kept.
-
-    Args:
-        surgery: Has the graph.
-        products: Of it.
-        settings: Has the texts.
-        treatments: By the activation's name.
-        rounding: What the graph will do to activations that were divided.
-    """
+    """Returns the products except the most sensitive ones, which are recorded as kept."""
     moved: dict[str, float] = {}
     known: dict[str, float] = {}
     for rows in activations(surgery, products, settings, _TOKENS):
@@ -55,11 +45,12 @@ def without_most_sensitive(
             known[name] = known.get(name, 0.0) + errors[1]
     relative = {name: moved[name] / known[name] if known[name] else 0.0 for name in moved}
     sizes = {product.matrix.name: product.matrix.tensor.size for product in products}
-    chosen = most_moved(relative, sizes, SHARE)
+    chosen = most_moved(relative, sizes, settings.float32_share)
     for product in products:
         if product.matrix.name in chosen:
             reason = (
-                f"rounding moves its results by {relative[product.matrix.name]:.2%} of their energy"
+                f"rounding changes its results by {relative[product.matrix.name]:.2%} of their "
+                "energy"
             )
             node = product.node
             settings.keep(KeptNode(node=node.name or "", operator=node.op_type, reason=reason))
@@ -73,16 +64,17 @@ def _energies(
     treatments: Mapping[str, Treatment],
     rounding: Rounding,
 ) -> tuple[float, float]:
-    """Returns the squares of what rounding changes in a product's results, and of the results."""
+    """Returns the squared change of a product's results by rounding, and the squared results."""
     treatment = treatments[product.activation]
     weights = product.matrix.rows()
     exact = values @ weights.T
-    if treatment.factors is not None:
-        split = treatment.split
-        exact_rest = exact - values[:, split] @ weights[:, split].T
-        values = values / treatment.factors
-    else:
-        exact_rest = exact
+    split = treatment.split
+    exact_rest = exact - values[:, split] @ weights[:, split].T
+    factors = np.float32(1) if treatment.factors is None else treatment.factors
+    if treatment.offsets is not None:
+        values = values - treatment.offsets
+        exact_rest -= divided_weights(weights, treatment) @ (treatment.offsets / factors)
+    values = values / factors
     integers, scales = rounded_matrix(weights, treatment, settings.options, nearest_only=True)
     found = rounding(product.activation, values) @ (integers.T * scales)
     return float(np.square(found - exact_rest).sum()), float(np.square(exact).sum())

@@ -1,8 +1,8 @@
-"""Smoothing: what makes some channels of an activation large moves into the weights.
+"""Smoothing: scale differences between an activation's channels move to the weights.
 
 Xiao et al., "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language
-Models" (2023), https://arxiv.org/abs/2211.10438, equation 4 with alpha 0.5, by the channels'
-root mean squares instead of their maxima, which one odd text sets.
+Models" (2023), https://arxiv.org/abs/2211.10438, equation 4 with alpha 0.5, with the channels' root
+mean squares instead of their maxima, which depend on single outliers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,44 +13,40 @@ from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels
 
-# No channel is divided by less than so many times the geometric mean: one that was silent on the
-# calibration texts may be loud on others.
+# Minimum factor, relative to the geometric mean: a channel that is small on the calibration texts
+# may be large on others.
 _LEAST = 0.125
-# The share of an activation's energy that makes a channel an outlier in any case.
+# A channel with this share of an activation's energy is an outlier.
 _DWARFING = 0.25
-# To what parts of the highest value the loudest channels are made smaller.
+# Candidates for the limit of the largest channels, relative to the highest value.
 _CAPS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.09, 0.06)
-# A change must leave so little of the error to be worth it.
+# A change must reduce the error at least to this share.
 _LEAST_GAIN = 0.97
 
 
 def is_worth_smoothing(squares: FloatArray, results: int) -> bool:
-    """Whether an activation gains more by smoothing than the pass over it costs.
+    """Whether smoothing an activation is worth the time.
 
-    One that is wider than all that its products give, as inside a feed-forward layer, costs most
-    and gains nothing on ordinary models; but there too large models have channels that dwarf the
-    others.
+    An activation wider than the results of its products, as inside a feed-forward layer, costs most
+    and gains nothing in most models, except in large ones with outlier channels.
 
     Args:
-        squares: The activation's mean squares, (channels,) float32.
-        results: Channels of all products with it together.
+        squares: Mean squares of the activation, (channels,) float32.
+        results: Number of channels in the results of all its products.
     """
     return results >= len(squares) or bool(squares.max() > _DWARFING * squares.sum())
 
 
 def smoothing(squares: FloatArray, matrices: Iterable[FloatArray]) -> FloatArray:
-    """Returns what to divide an activation by, and to multiply its weights with.
+    """Returns the divisors of an activation and factors of its weights, (channels,) float32.
 
     Args:
-        squares: The activation's mean squares, (channels,) float32.
-        matrices: All that it multiplies, each (rows, channels) float32.
-
-    Returns:
-        (channels,) float32.
+        squares: Mean squares of the activation, (channels,) float32.
+        matrices: All of its matrices, each (rows, channels) float32.
     """
     reach = np.zeros(squares.shape, np.float32)
     for matrix in matrices:
-        for end in (matrix.max(axis=0), -matrix.min(axis=0)):  # abs() would make a copy
+        for end in (matrix.max(axis=0), -matrix.min(axis=0)):  # abs() would copy the matrix
             reach = np.maximum(reach, end)
     known = (squares > 0) & (reach > 0)
     if not known.any():
@@ -63,7 +59,6 @@ def smoothing(squares: FloatArray, matrices: Iterable[FloatArray]) -> FloatArray
 
 
 def smoothed(moments: Moments, factors: FloatArray) -> Moments:
-    """Returns the moments of an activation divided by these factors."""
     windows, start = [], 0
     for window in moments.windows:
         part = factors[start : start + len(window)]
@@ -75,21 +70,20 @@ def smoothed(moments: Moments, factors: FloatArray) -> Moments:
 def smoothing_for_one_scale(
     channels: Channels, matrices: Sequence[FloatArray], limit: int, steps: int
 ) -> FloatArray | None:
-    """Returns what to divide an activation by that has one scale for all tokens and channels.
+    """Returns the divisors of an activation with a single scale for all tokens.
 
-    Few channels, at few tokens, set that scale: in MiniLM one of 384 reaches 28 where most stay
-    under 3. Tried are no smoothing and the one above, and the loudest channels made smaller, down
-    to several caps; what is taken moves the results least, as far as can be told without running
-    them: rounding errors count as uniform and independent.
+    The scale depends on few channels at few tokens: in MiniLM, one of 384 channels reaches 28 while
+    most are below 3. The candidates are no smoothing and smoothing() with several limits for the
+    largest channels; the one with the smallest estimated error is chosen. The estimate assumes
+    uniform, independent rounding errors.
 
     Args:
-        channels: Of the activation.
-        matrices: All that it multiplies, each (rows, channels) float32.
+        matrices: All of its matrices, each (rows, channels) float32.
         limit: The largest integer of a weight.
-        steps: How many steps an activation's range has.
+        steps: Number of steps in an activation's range.
 
     Returns:
-        (channels,) float32, or None where nothing is gained.
+        (channels,) float32, or None if there is no gain.
     """
     peaks = np.maximum(channels.highest, -channels.lowest)
     sizes = [np.abs(matrix) for matrix in matrices]
@@ -105,7 +99,8 @@ def smoothing_for_one_scale(
             capped = np.maximum(1, peaks / base / max(cap * top, 1e-30)).astype(np.float32)
             factors = base * capped
             loud = np.flatnonzero(capped > 1)
-            span = (channels.highest / factors).max() - (channels.lowest / factors).min()
+            highest, lowest = channels.highest / factors, channels.lowest / factors
+            span = highest.max(initial=0) - lowest.min(initial=0)
             error = (span / steps) ** 2 * float(energies @ factors**2)
             signal = float(np.sum(channels.squares / factors**2))
             for size, reach in zip(sizes, largest, strict=True):

@@ -1,8 +1,8 @@
-"""Split channels: the few that dwarf all others are multiplied apart, in float32.
+"""Split channels: the few outlier channels are multiplied separately, in float32.
 
 Dettmers et al., "LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale" (2022),
-https://arxiv.org/abs/2208.07339, section 3.2, with channels that are chosen on the calibration
-texts instead of at every run.
+https://arxiv.org/abs/2208.07339, section 3.2, but with channels chosen on the calibration texts
+instead of at run time.
 """
 
 import numpy as np
@@ -10,19 +10,14 @@ import numpy as np
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels
 
-# At most this part of the channels is split off, and a channel only when it reaches so many times
-# as far as the loudest that stays.
+# The maximum share of split channels, and the minimum ratio of their peaks to the largest other
+# peak.
 _MOST = 1 / 64
 _ABOVE = 2.0
 
 
 def without_outliers(channels: Channels, factors: FloatArray | None) -> FloatArray | None:
-    """Returns what to divide an activation by, infinity for the channels that are split off.
-
-    Args:
-        channels: Of the activation.
-        factors: What it is divided by already, (channels,) float32; None for nothing.
-    """
+    """Returns the divisors of an activation, (channels,) float32; infinity splits one."""
     peaks = np.maximum(channels.highest, -channels.lowest)
     if factors is not None:
         peaks = peaks / factors

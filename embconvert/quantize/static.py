@@ -1,4 +1,4 @@
-"""8-bit weights and activations, the activations' scales fixed by calibration on texts."""
+"""8-bit weights and activations, with activation scales from calibration."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,10 +12,10 @@ from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.integers import (
     Weights,
-    largest_integer,
     replace_lookup,
     replace_products,
 )
+from embconvert.quantize.limits import weight_limits
 from embconvert.quantize.products import Matrix, Product
 from embconvert.quantize.ranges import Range, histogram_ranges
 from embconvert.quantize.sensitivity import without_most_sensitive
@@ -34,8 +34,8 @@ _STEPS = 255
 def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
     """QInt8Static: signed weights, unsigned activations with a zero point.
 
-    Matrix products carry the weights and the time. Quantizing what lies between them (Add,
-    Softmax) costs fidelity and saves nothing, and so does rounding their results.
+    Matrix products have the weights and take the time. Quantizing other operators (Add, Softmax) or
+    the results costs accuracy and saves nothing.
     """
     options = settings.options
     surgery = Surgery(path)
@@ -55,7 +55,7 @@ def static_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
             return np.asarray((integers - np.float32(zero)) * scale, np.float32)
 
         products = without_most_sensitive(surgery, products, settings, treatments, rounding)
-    multiply = _Multiply(surgery, ranges, options.quant_format)
+    multiply = _StaticMatMul(surgery, ranges, options.quant_format)
     replace_products(surgery, products, treatments, options, multiply)
     for lookup in surgery.lookups():
         replace_lookup(surgery, lookup, row_scales=Recipe.ROW_TABLE in options.recipes)
@@ -66,11 +66,11 @@ def _smoothing(
     options: QuantizeOptions, channels: Channels, matrices: Sequence[Matrix]
 ) -> FloatArray | None:
     rows = [matrix.rows() for matrix in matrices]
-    return smoothing_for_one_scale(channels, rows, largest_integer(options), _STEPS)
+    return smoothing_for_one_scale(channels, rows, weight_limits(options).usual, _STEPS)
 
 
 def _grid(ends: Range) -> tuple[np.float32, np.uint8]:
-    """Returns the scale and the zero point that cover a range, 0 included."""
+    """Returns the scale and the zero point for a range, extended to 0."""
     low, high = min(ends[0], 0.0), max(ends[1], 0.0)
     scale = np.float32((high - low) / _STEPS) or np.float32(1)
     return scale, np.uint8(np.clip(np.rint(-low / scale), 0, _STEPS))
@@ -79,7 +79,7 @@ def _grid(ends: Range) -> tuple[np.float32, np.uint8]:
 def _extremes(
     channels: Mapping[str, Channels], factors: Mapping[str, FloatArray]
 ) -> dict[str, Range]:
-    """Returns the lowest and the highest value of each activation, smoothed."""
+    """Returns the lowest and the highest value of each divided activation."""
     return {
         name: (
             float((known.lowest / factors.get(name, np.float32(1))).min()),
@@ -89,8 +89,8 @@ def _extremes(
     }
 
 
-class _Multiply:
-    """Adds products of integers, by operators of their own or such as runtimes fuse."""
+class _StaticMatMul:
+    """Adds products of statically quantized activations, in either format."""
 
     def __init__(self, surgery: Surgery, ranges: Mapping[str, Range], form: QuantFormat) -> None:
         self._editor = surgery.editor
@@ -100,7 +100,7 @@ class _Multiply:
         self._rounded: dict[str, ir.Value] = {}
 
     def __call__(self, product: Product, value: "ir.Value", weights: Weights) -> "ir.Value":
-        """Quantizes an activation, once for all products with it, and multiplies."""
+        """Quantizes an activation, once for all its products, and multiplies."""
         editor, node, name = self._editor, product.node, product.activation
         if name not in self._activations:
             step, middle = _grid(self._ranges[name])

@@ -1,4 +1,4 @@
-"""Replacing the nodes of a graph that read weights, the weights lazy before and after."""
+"""Replaces the nodes of a graph that read weights; weights are lazy before and after."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from embconvert.graph.hollow import fill, hollow_out
 from embconvert.graph.onnx_file import read_model
+from embconvert.graph.opset import at_least
 from embconvert.quantize.attention import expose_attention_weights
-from embconvert.quantize.opset import at_least
 from embconvert.quantize.products import Lookup, Product, find_lookups, find_products
 from embconvert.rewrite.editing import Editor
 
@@ -21,53 +21,45 @@ Part = tuple["ir.DataType", Sequence[int]]
 
 
 class Surgery:
-    """A graph whose weights are being quantized; what shared a weight shares what comes of it.
+    """A graph during quantization; nodes that share a weight share its replacement.
 
-    Attributes:
-        path: Where the graph is.
-        hollow: The graph as it was, an onnx.ModelProto as hollow_out gives it.
-        hollow_weights: What was taken out of that.
-        model: The graph that is changed.
-        editor: Changes it.
+    `hollow` is the original onnx.ModelProto without its weights, and `model` the one to change.
     """
 
     def __init__(self, path: Path, *, opset: int = 0, ir_version: int = 0) -> None:
-        """Reads a graph.
-
-        Args:
-            path: Where it is.
-            opset: The oldest that will do; the nodes of an older one are converted.
-            ir_version: Likewise.
-        """
+        """Reads a graph, and converts it to at least this opset and IR version."""
         self.path = path
         hollow, self.hollow_weights = hollow_out(read_model(path))
         self.hollow = at_least(hollow, opset, ir_version)
-        # No weight may be hidden in a fused attention.
+        # Weights inside fused attention could not be quantized.
         expose_attention_weights(self.hollow)
         self.model = fill(self.hollow, self.hollow_weights)
         self.editor = Editor(self.model)
         self._made: dict[str, list[ir.Value]] = {}
 
     def products(self) -> list[Product]:
-        """Returns the products with a constant matrix."""
         return list(find_products(self.model))
 
     def lookups(self) -> list[Lookup]:
-        """Returns the lookups in tables that are worth quantizing."""
         return list(find_lookups(self.model))
 
     def weights(
-        self, name: str, make: Callable[[], Sequence[npt.NDArray[Any]]], *parts: Part
+        self,
+        name: str,
+        make: Callable[[], Sequence[npt.NDArray[Any]]],
+        *parts: Part,
+        names: Sequence[str] = ("quantized", "scales", "bias"),
     ) -> "list[ir.Value]":
-        """Returns initializers that are computed at once, when the first of them is written.
+        """Returns initializers that are computed together, when the first is written.
 
-        What was computed is kept until each was asked for once: name the large one first, so
-        that only the small ones wait.
+        Results are kept in memory until each was read once. Give the large one first, so that only
+        the small ones remain.
 
         Args:
-            name: Identifies them; initializers of a known name are shared.
+            name: Initializers of the same name are shared.
             make: Computes all of them.
             parts: Type and shape of each.
+            names: What is added to the name of each.
         """
         import onnx_ir as ir
 
@@ -81,7 +73,7 @@ class Surgery:
 
             self._made[name] = [
                 self._initializer(
-                    f"{name}_{('quantized', 'scales', 'bias')[index]}",
+                    f"{name}_{names[index]}",
                     ir.LazyTensor(
                         lambda index=index: take(index),
                         dtype,
@@ -102,7 +94,7 @@ class Surgery:
         return value
 
     def reduce_max(self, value: "ir.Value", before: "ir.Node") -> "ir.Value":
-        """Adds the maximum over the last axis, which stays; opset 18 made axes an input."""
+        """Adds the maximum over the last axis, which is kept; opset 18 made axes an input."""
         if self.editor.opset >= 18:
             axes = self.editor.constant(np.array([-1], np.int64), "last_axis")
             return self.editor.add("ReduceMax", [value, axes], before, keepdims=1)
@@ -124,7 +116,7 @@ class Surgery:
         return integers, scale, zero
 
     def finished(self) -> "ir.Model":
-        """Returns the model, without the weights that it no longer reads."""
+        """Returns the model without unused weights."""
         from onnx_ir.passes.common import RemoveUnusedNodesPass
 
         RemoveUnusedNodesPass()(self.model)

@@ -1,7 +1,8 @@
-"""What is done to weights before they become integers, recipe by recipe."""
+"""How weights are changed before they are rounded, by recipe."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels
 from embconvert.quantize.products import Matrix, Product, sharing
 from embconvert.quantize.settings import QuantizeSettings
+from embconvert.quantize.shift import shifted
 from embconvert.quantize.smooth import is_worth_smoothing, smoothed, smoothing
 from embconvert.quantize.split import without_outliers
 from embconvert.quantize.surgery import Surgery
@@ -19,25 +21,27 @@ from embconvert.quantize.surgery import Surgery
 #: The recipes that divide activations.
 DIVIDING = frozenset({Recipe.SMOOTH, Recipe.SPLIT})
 
-#: The recipes that look at the channels of activations.
-LOOKING = DIVIDING | {Recipe.CLIP, Recipe.BIAS_CORRECTION, Recipe.MIXED}
+#: The recipes that need the statistics of channels.
+LOOKING = DIVIDING | {Recipe.SHIFT, Recipe.CLIP, Recipe.BIAS_CORRECTION, Recipe.MIXED}
 
-#: From an activation and all that it multiplies, to what to divide it by, (channels,) float32.
+#: From an activation and all of its matrices to its divisors, (channels,) float32.
 Smooth = Callable[[Channels, Sequence[Matrix]], FloatArray | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
-    """What is done to the weights of all products with an activation; each (channels,) float32.
+    """How the weights of an activation's products are changed; each (channels,) float32.
 
     Attributes:
-        factors: What the activation is divided by, and the weights are multiplied with; infinity
-            for a channel that is split off.
-        moments: Of the activation as the graph has it, for GPTQ; None rounds to the nearest.
-        mean: Likewise, for the correction of biases; None leaves them.
-        squares: Likewise, its mean squares, for clipping; None lets the largest weight stay.
+        offsets: Subtracted from the activation, before it is divided.
+        factors: Divisors of the activation and factors of the weights; infinity for a split
+            channel.
+        moments: Of the activation minus its offsets, for GPTQ; None rounds to the nearest.
+        mean: Of the original activation, for bias correction; None skips it.
+        squares: Mean squares of the activation minus its offsets, for clipping; None skips it.
     """
 
+    offsets: FloatArray | None = None
     factors: FloatArray | None = None
     moments: Moments | None = None
     mean: FloatArray | None = None
@@ -45,25 +49,24 @@ class Treatment:
 
     @property
     def weight_factors(self) -> FloatArray | None:
-        """What the weights are multiplied with: 0 where a channel is split off."""
+        """Factors of the weights: 0 for split channels."""
         if self.factors is None:
             return None
         return np.where(np.isinf(self.factors), np.float32(0), self.factors)
 
     @property
     def split(self) -> list[int]:
-        """The channels that are split off."""
         return [] if self.factors is None else np.flatnonzero(np.isinf(self.factors)).tolist()
 
 
 def divided_weights(weights: FloatArray, treatment: Treatment) -> FloatArray:
-    """Returns the weights, (rows, inner) float32, for an activation that was divided."""
+    """Returns the weights, (rows, inner) float32, for the divided activation."""
     factors = treatment.weight_factors
     return weights if factors is None else weights * factors
 
 
 def divided_moments(treatment: Treatment) -> Moments | None:
-    """Returns the moments of an activation that was divided."""
+    """Returns the moments of the activation as the product gets it."""
     if treatment.moments is None or treatment.factors is None:
         return treatment.moments
     return smoothed(treatment.moments, treatment.factors)
@@ -75,14 +78,7 @@ def dividing_factors(
     recipes: Collection[Recipe],
     smooth: Smooth,
 ) -> dict[str, FloatArray]:
-    """Returns what to divide activations by, for those that are worth it; see Treatment.factors.
-
-    Args:
-        products: Of the graph.
-        channels: What activations look like; may be empty when no recipe looks.
-        recipes: What is on.
-        smooth: How the precision smooths.
-    """
+    """Returns Treatment.factors by activation, where dividing is worth it."""
     if not DIVIDING & set(recipes):
         return {}
 
@@ -102,7 +98,7 @@ def dividing_factors(
 
 
 def smooth_runs(channels: Channels, matrices: Sequence[Matrix]) -> FloatArray | None:
-    """Smooths where each token, or each run of its channels, has a scale of its own; a Smooth."""
+    """Smooths for a scale per token or per block of its channels; a Smooth."""
     results = sum(matrix.shape[0] for matrix in matrices)
     if not is_worth_smoothing(channels.squares, results):
         return None
@@ -115,26 +111,27 @@ def make_treatments(
     settings: QuantizeSettings,
     channels: Mapping[str, Channels],
     factors: Mapping[str, FloatArray],
+    offsets: Mapping[str, FloatArray] = MappingProxyType({}),
 ) -> dict[str, Treatment]:
-    """Returns the treatment of each activation, by its name.
-
-    Args:
-        surgery: Has the graph.
-        products: Of it.
-        settings: Has the recipes.
-        channels: What activations look like; may be empty when no recipe looks.
-        factors: What some are divided by.
-    """
+    """Returns the treatment of each activation, by name; statistics only if a recipe needs them."""
     recipes = settings.options.recipes
+
+    def squares(name: str) -> FloatArray:
+        known = channels[name]
+        return (shifted(known, offsets[name]) if name in offsets else known).squares
+
+    biased = Recipe.BIAS_CORRECTION in recipes
     moments: dict[str, Moments] = {}
     if Recipe.GPTQ in recipes:
-        moments = second_moments(surgery, products, settings)
+        moments = second_moments(surgery, products, settings, offsets)
     return {
         name: Treatment(
+            offsets=offsets.get(name),
             factors=factors.get(name),
             moments=moments.get(name),
-            mean=channels[name].mean if Recipe.BIAS_CORRECTION in recipes else None,
-            squares=channels[name].squares if Recipe.CLIP in recipes else None,
+            # A shifted product has a new bias anyway.
+            mean=channels[name].mean if biased or name in offsets else None,
+            squares=squares(name) if Recipe.CLIP in recipes else None,
         )
         for name in {product.activation for product in products}
     }

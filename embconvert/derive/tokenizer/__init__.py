@@ -1,0 +1,1 @@
+"""Graphs that read texts: a tokenizer as operators of onnxruntime-extensions."""

@@ -1,0 +1,88 @@
+"""Writes SentencePiece's model file, a protobuf message, from a list of pieces."""
+
+import struct
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class PieceType(IntEnum):
+    """ModelProto.SentencePiece.Type."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+class Algorithm(IntEnum):
+    """TrainerSpec.ModelType."""
+
+    UNIGRAM = 1
+    BPE = 2
+    CHAR = 4
+
+
+class WordPart(NamedTuple):
+    text: str
+    score: float = 0.0
+    type: PieceType = PieceType.NORMAL
+
+
+def piece_model(
+    pieces: Iterable[WordPart],
+    algorithm: Algorithm,
+    charsmap: bytes,
+    *,
+    end: str = "",
+    squeezes_spaces: bool = False,
+    adds_space: bool = False,
+    byte_fallback: bool = False,
+) -> bytes:
+    """Returns a model.
+
+    Args:
+        pieces: Their indices are their ids; one is UNKNOWN.
+        charsmap: From charsmap().
+        end: The CONTROL piece that ends texts if that is asked for.
+        squeezes_spaces: Whether spaces at both ends are removed and others made one.
+        adds_space: Whether texts get a space in front.
+        byte_fallback: Whether unknown characters become BYTE pieces.
+    """
+    body = bytearray()
+    unknown = 0, ""
+    for number, piece in enumerate(pieces):
+        if piece.type is PieceType.UNKNOWN:
+            unknown = number, piece.text
+        content = (
+            _bytes(1, piece.text.encode()) + b"\x15" + struct.pack("<f", piece.score)
+        ) + _number(3, piece.type)
+        body += _bytes(1, content)
+    trainer = (
+        _number(3, algorithm) + _number(35, byte_fallback) + _number(40, unknown[0])
+        + _bytes(45, unknown[1].encode()) + _bytes(47, end.encode())
+    )  # fmt: skip
+    normalizer = (
+        _bytes(1, b"custom") + _bytes(2, charsmap) + _number(3, adds_space)
+        + _number(4, squeezes_spaces) + _number(5, 1)
+    )  # fmt: skip
+    return bytes(body) + _bytes(2, trainer) + _bytes(3, normalizer)
+
+
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(value)) + value

@@ -1,0 +1,1 @@
+"""Measures how fast graphs are, so that the figures can be compared."""
