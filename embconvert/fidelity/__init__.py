@@ -1,1 +1,1 @@
-"""Whether a graph still gives the same embeddings: the texts, the runs, the figures."""
+"""Compares a graph's outputs with the source's: texts, runs, figures."""

@@ -1,14 +1,14 @@
-"""Running a graph on ONNX Runtime over texts, as a consumer would."""
+"""Runs a graph on ONNX Runtime over texts, as a consumer would."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from embconvert.fidelity.by_kind import COMPARISONS, Comparison
+from embconvert.fidelity.comparison import Reader, comparison_for
 from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.layers import (
     HiddenStates,
@@ -17,75 +17,53 @@ from embconvert.fidelity.layers import (
     of_tokens,
     present,
 )
+from embconvert.fidelity.runners import FileRunner
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
-from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.graph.value_types import value_types
-from embconvert.models.kinds import Kind
+from embconvert.models.kinds import KINDS, Kind
+from embconvert.models.output_rules import OutputRules
 from embconvert.models.values import OnnxArtifact
-from embconvert.processes.resources import available_memory_bytes
-from embconvert.processes.stops import measured
+from embconvert.processes.resources import available_memory_bytes, cpus
 
-# Three pieces are in memory, and ONNX Runtime packs their weights: several times their size.
+# Maximum number of batches that run at a time; each needs memory for its activations. Where less
+# than so many times the graph's size is available, and for vocabulary logits, it is one.
+_MOST_AT_A_TIME, _ROOM = 4, 4
+# Three pieces are in memory, and ONNX Runtime's packed weights need several times their size.
 _PIECE_SHARE = 1 / 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadRun:
-    """What a model made of a workload.
+    """The result of a workload.
 
     Attributes:
-        embeddings: A row for each text of each group, in the groups' order.
-        batch: Lowest cosine between a text's embedding in a batch of its like, in the
+        embeddings: One row per text of each group, in the groups' order.
+        batch: Lowest similarity between a text's embeddings in a batch of similar length, in the
             mixed batch, and alone.
-        texts_per_second: Over the batches of similar length.
-        hidden: The hidden states after each layer, of a graph that ran in pieces; see layers.py.
+        hidden: Hidden states after each layer, for a graph that ran in pieces; see layers.py.
+        is_rest_finite: Whether the outputs for the workload's other texts are finite, or were not
+            computed.
     """
 
     embeddings: Embeddings
     batch: float
-    texts_per_second: float
     hidden: HiddenStates
+    is_rest_finite: bool = True
 
 
 def join(parts: Sequence[Embeddings]) -> Embeddings:
-    """Returns the embeddings of batches as one."""
+    """Concatenates the embeddings of batches."""
     tokens = [part.tokens for part in parts if part.tokens is not None]
+    words = [part.words for part in parts if part.words is not None]
     return Embeddings(
         sentence=_joined([p.sentence for p in parts]),
         token_mean=_joined([p.token_mean for p in parts]),
         tokens=tuple(text for part in tokens for text in part) if tokens else None,
-    )
-
-
-def _summary(
-    workload: Workload,
-    results: Sequence[tuple[Embeddings, float]],
-    comparison: Comparison,
-    hidden: HiddenStates,
-) -> WorkloadRun:
-    """Returns the outcome of a workload.
-
-    Args:
-        workload: The batches.
-        results: For each of its groups the embeddings, and the seconds that they took.
-        comparison: How embeddings are compared.
-        hidden: See WorkloadRun.
-    """
-    embeddings = join([part for part, _ in results])
-    seconds = sum(duration for _, duration in results[: len(workload.similar)])
-    texts = workload.texts
-    row_of = {index: row for row, index in enumerate(i for g in workload.similar for i in g)}
-    again = [row_of[index] for index in (*workload.mixed, *workload.alone)]
-    rows = range(texts, texts + len(again))
-    return WorkloadRun(
-        embeddings=embeddings,
-        batch=float(comparison.likeness(embeddings, again, rows).min()),
-        texts_per_second=texts / seconds,
-        hidden=hidden,
+        words=tuple(text for part in words for text in part) if words else None,
     )
 
 
@@ -102,70 +80,94 @@ def run_graph(
     *,
     layer_by_layer: bool,
     kind: Kind = Kind.EMBEDDING,
+    rules: OutputRules | None = None,
     hidden: Sequence[str] | None = (),
+    runs_rest: bool = False,
+    piece_bytes: int | None = None,
 ) -> WorkloadRun:
-    """Embeds a workload with a graph, on the CPU.
+    """Runs a workload with a graph, on the CPU.
 
     Args:
-        artifact: The graph.
-        texts: Its input.
-        workload: The batches.
-        advance: Called with the share of the work that is done since the last call.
-        layer_by_layer: Run it in pieces, which takes little memory.
-        kind: Of its model.
-        hidden: The hidden states that are wanted of a graph that runs in pieces, by name; None
-            means those after each layer.
+        advance: Gets the share of work since the last call.
+        layer_by_layer: Run the graph in pieces, to save memory; a file of another form runs whole.
+        rules: How the outputs are read; None if they are float vectors.
+        hidden: Names of hidden states to return for a graph that runs in pieces; None means those
+            after each layer.
+        runs_rest: Also run the texts of `workload.rest`.
+        piece_bytes: Maximum size of a piece's weights; None means a share of the memory.
 
     Raises:
-        ValueError: The graph doesn't load, doesn't run, or has no known output.
+        ValueError: The graph does not load, does not run, or has no known output.
     """
-    comparison = COMPARISONS[kind]
-    results: Iterable[tuple[dict[str, Any], float]]
+    comparison = comparison_for(kind, rules)
+    groups = workload.groups
+    batches = (*groups, *(workload.rest if runs_rest else ()))
     states: HiddenStates = {}
-    if layer_by_layer:
-        results, states = _run_in_pieces(artifact, texts, workload, advance, hidden)
+    if layer_by_layer and not artifact.forms:
+        compared = batch_for_layers(workload, texts.lengths)
+        results, states = _run_in_pieces(
+            artifact, texts, batches, compared, comparison.read, advance, hidden, piece_bytes
+        )
     else:
-        results = _run_whole(artifact, texts, workload, advance)
-    return _summary(
-        workload,
-        [
-            (comparison.read(values, texts, group), seconds)
-            for (values, seconds), group in zip(results, workload.groups, strict=True)
-        ],
-        comparison,
-        states,
+        at_a_time = min(_MOST_AT_A_TIME, cpus())
+        roomy = _ROOM * artifact.total_size_bytes < available_memory_bytes()
+        if KINDS[kind].has_token_logits or not roomy:
+            at_a_time = 1
+        runner = FileRunner(artifact, texts, cpus() // at_a_time if at_a_time > 1 else None)
+        results = _run_whole(runner, batches, comparison.read, advance, at_a_time)
+    embeddings = join(results[: len(groups)])
+    row_of = {index: row for row, index in enumerate(i for g in workload.similar for i in g)}
+    again = [row_of[index] for index in (*workload.mixed, *workload.alone)]
+    rows = range(workload.texts, workload.texts + len(again))
+    return WorkloadRun(
+        embeddings=embeddings,
+        batch=float(comparison.likeness(embeddings, again, rows).min()),
+        hidden=states,
+        is_rest_finite=all(other.is_finite for other in results[len(groups) :]),
     )
 
 
 def _run_whole(
-    artifact: OnnxArtifact,
-    texts: TokenizedTexts,
-    workload: Workload,
+    runner: FileRunner,
+    groups: Sequence[Sequence[int]],
+    read: Reader,
     advance: Callable[[float], None],
-) -> Iterator[tuple[dict[str, Any], float]]:
-    """Yields a graph's outputs for each batch, and the seconds that they took."""
-    session = _open_session(artifact)
-    inputs = [i.name for i in session.get_inputs()]
-    outputs = [o.name for o in session.get_outputs()]
+    at_a_time: int,
+) -> list[Embeddings]:
+    """Returns the embeddings of each batch.
 
-    def run(indices: Sequence[int]) -> dict[str, Any]:
+    Several batches at a time, each with a share of the CPUs, take less time than one after the
+    other with all: threads of small products wait for each other.
+    """
+
+    def run(index: int) -> Embeddings:
+        group = groups[index]
         with _running():
-            return dict(zip(outputs, session.run(None, texts.batch(indices, inputs)), strict=True))
+            values = runner.outputs(group)
+        return read(values, runner.texts, group)
 
-    run(workload.similar[-1])  # the first run allocates; it is not timed
-    for group in workload.groups:
-        yield measured(partial(run, group))
-        advance(len(group) / workload.size)
+    size = sum(map(len, groups))
+    results: list[Embeddings] = []
+    with ThreadPoolExecutor(at_a_time) as threads:
+        for result in threads.map(run, range(len(groups))):
+            advance(len(groups[len(results)]) / size)
+            results.append(result)
+    return results
 
 
 def _run_in_pieces(
     artifact: OnnxArtifact,
     texts: TokenizedTexts,
-    workload: Workload,
+    batches: Sequence[Sequence[int]],
+    compared: int,
+    read: Reader,
     advance: Callable[[float], None],
     hidden: Sequence[str] | None,
-) -> tuple[list[tuple[dict[str, Any], float]], HiddenStates]:
-    """Returns what _run_whole yields, and the hidden states of a few texts."""
+    piece_bytes: int | None,
+) -> tuple[list[Embeddings], HiddenStates]:
+    """Returns the embeddings of each batch, and hidden states of the batch `compared`."""
+    if piece_bytes is None:
+        piece_bytes = int(available_memory_bytes() * _PIECE_SHARE)
     proto, weights = hollow_out(read_model(artifact.path))
     outputs = [value.name for value in proto.graph.output]
     types = value_types(proto, weights)
@@ -174,25 +176,30 @@ def _run_in_pieces(
         proto,
         weights,
         artifact.path.parent,
-        piece_bytes=int(available_memory_bytes() * _PIECE_SHARE),
+        piece_bytes=piece_bytes,
         wanted=list(dict.fromkeys([*outputs, *ends])),
         types=types,
     )
     inputs = {*graph.inputs, "attention_mask"}
-    feeds = [texts.batch(group, inputs) for group in workload.groups]
-    compared = batch_for_layers(workload, texts.lengths)
+    feeds = [texts.batch(group, inputs) for group in batches]
     values: list[dict[str, Any]] = [{} for _ in feeds]
-    seconds = [0.0] * len(feeds)
+    results: dict[int, Embeddings] = {}
     states: dict[str, FloatArray] = {}
     with _running():
-        for index, made, duration in graph.pieces(feeds, timed=len(workload.similar)):
+        for index, made in graph.pieces(feeds):
             values[index] |= {name: made[name] for name in outputs if name in made}
-            seconds[index] += duration
             if index == compared:
                 after_layers = {name: made[name] for name in ends if name in made}
                 states |= of_tokens(after_layers, feeds[index]["attention_mask"])
+            if len(values[index]) == len(outputs) and index not in results:
+                # Once complete: the token logits of all batches would not fit into memory.
+                results[index] = read(values[index], texts, batches[index])
+                values[index] = {}
             advance(1 / len(graph) / len(feeds))
-    return list(zip(values, seconds, strict=True)), states
+    for index in range(len(feeds)):
+        if index not in results:
+            results[index] = read(values[index], texts, batches[index])
+    return [results[index] for index in range(len(feeds))], states
 
 
 @contextmanager
@@ -204,12 +211,3 @@ def _running() -> Iterator[None]:
         raise
     except Exception as error:
         raise ValueError(f"the graph does not run: {error}") from error
-
-
-def _open_session(artifact: OnnxArtifact) -> Any:
-    try:
-        return open_session(artifact.path, session_options())
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise ValueError(f"ONNX Runtime refuses {artifact.path.name}: {error}") from error

@@ -1,8 +1,8 @@
-"""Where a graph loses its accuracy: its hidden states beside those of the exported graph.
+"""Loss by layer: compares a graph's hidden states with those of the exported graph.
 
-Optimizers and quantizers keep the names of the tensors between layers, and torch's tracing
-exporter puts the module's path in them ("encoder/layer.3/output/..."). So the last hidden state of
-each layer of the exported graph is found in the others by name, and compared on a few texts.
+Optimizers and quantizers keep the names of tensors between layers, and torch's tracing exporter
+includes the module's path in them ("encoder/layer.3/output/..."). So each layer's last hidden state
+is found by name, and compared on a few texts.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from embconvert.errors import reason_of
 from embconvert.fidelity.figures import FloatArray, LayerCosine, cosines
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
@@ -21,35 +22,27 @@ from embconvert.graph.segments import PiecewiseGraph
 from embconvert.graph.value_types import ValueType, value_types
 from embconvert.models.values import OnnxArtifact
 
-#: The hidden states after each layer, (tokens, hidden) float32, by the tensor's name.
+#: Hidden states after each layer, (tokens, hidden) float32, by tensor name.
 HiddenStates = Mapping[str, FloatArray]
 
-#: Texts of usual length; they show where accuracy goes, other texts lose it in the same layers.
+#: Texts of usual length; other texts lose accuracy in the same layers.
 LAYER_TEXTS = 8
 _MAX_TOKENS = 64
-#: A module's place in a list of modules: the path of the list, and the number.
+#: A module's index in a list of modules.
 _PLACE = re.compile(r"(?<=\.)(\d+)(?=/)")
-#: The list of sentence-transformers' modules, which every tensor's path begins with.
+#: The list of sentence-transformers' modules, with which every tensor's path starts.
 _MODULES = re.compile(r"^/source/source\.\d+/")
 
 
 def batch_for_layers(workload: Workload, lengths: Sequence[int]) -> int:
-    """Returns the index of the batch of whose first texts the hidden states are compared."""
+    """Returns the index of the batch whose first texts are used for the comparison."""
     longest = [max(lengths[i] for i in group) for group in workload.similar]
     usual = [n for n, tokens in enumerate(longest) if tokens <= _MAX_TOKENS]
     return max(usual, key=longest.__getitem__, default=longest.index(min(longest)))
 
 
 def compare_layers(theirs: HiddenStates, ours: HiddenStates) -> tuple[LayerCosine, ...]:
-    """Compares the hidden states of the same texts.
-
-    Args:
-        theirs: Of the exported graph.
-        ours: Of one made of it.
-
-    Returns:
-        One for each layer that both have, the first first.
-    """
+    """Compares hidden states with the exported graph's; returns the common layers in order."""
     found = []
     for number, (*_, name) in group_layers(list(theirs)).items():
         if name in ours and ours[name].shape == theirs[name].shape:
@@ -59,12 +52,7 @@ def compare_layers(theirs: HiddenStates, ours: HiddenStates) -> tuple[LayerCosin
 
 
 def layer_ends(proto: Any, types: Mapping[str, ValueType]) -> list[str]:
-    """Returns the names of the last hidden state of each layer, none when names don't tell layers.
-
-    Args:
-        proto: An onnx.ModelProto.
-        types: Of its values.
-    """
+    """Returns each layer's last hidden state in an onnx.ModelProto; none if names have none."""
     layers = group_layers([name for node in proto.graph.node for name in node.output if name])
     last = (
         [name for name in names if name in types and types[name].axes == 3][-1:]
@@ -74,11 +62,10 @@ def layer_ends(proto: Any, types: Mapping[str, ValueType]) -> list[str]:
 
 
 def group_layers(names: Sequence[str]) -> dict[int, list[str]]:
-    """Returns the tensors of each layer, by the layer's number.
+    """Returns the tensors of each layer, by number, from names in the order of computation.
 
-    Args:
-        names: Of a graph's tensors, in the order in which they are computed. The layers are the
-            longest list of modules in their paths; of equally long ones the outermost.
+    The layers are the longest list of modules in their paths; among equally long ones, the
+    outermost.
     """
     lists: dict[str, dict[int, list[str]]] = {}
     for name in names:
@@ -96,16 +83,9 @@ def group_layers(names: Sequence[str]) -> dict[int, list[str]]:
 def hidden_states(
     artifact: OnnxArtifact, texts: TokenizedTexts, names: Sequence[str] | None = None
 ) -> dict[str, FloatArray]:
-    """Runs a graph for its hidden states.
+    """Runs a graph; returns its hidden states of these names, or those after each layer.
 
-    Args:
-        artifact: The graph.
-        texts: A batch.
-        names: Of the tensors; those that the graph doesn't have are left out. None means those
-            after each layer.
-
-    Raises:
-        ValueError: It does not run.
+    Missing ones are ignored. Raises ValueError if the graph does not run.
     """
     proto, weights = hollow_out(read_model(artifact.path))
     types = value_types(proto, weights)
@@ -118,26 +98,25 @@ def hidden_states(
     feed = texts.batch(range(len(texts.lengths)), {*graph.inputs, "attention_mask"})
     found: dict[str, FloatArray] = {}
     try:
-        for _, values, _ in graph.pieces([feed]):
+        for _, values in graph.pieces([feed]):
             found |= of_tokens(values, feed["attention_mask"])
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{artifact.path.name} does not give its layers: {reason}") from error
+        raise ValueError(
+            f"the layers of {artifact.path.name} cannot be compared: {reason_of(error)}"
+        ) from error
     return found
 
 
 def present(proto: Any, names: Sequence[str]) -> list[str]:
-    """Returns those names that are of values of a graph."""
+    """Returns the names that a graph has."""
     made = {name for node in proto.graph.node for name in node.output}
     return [name for name in names if name in made]
 
 
 def of_tokens(values: Mapping[str, Any], mask: Any) -> dict[str, FloatArray]:
-    """Returns the vectors of the first texts' tokens, (tokens, hidden) float32, by name.
+    """Returns the token vectors of the first texts, (tokens, hidden) float32, by name.
 
-    Args:
-        values: Of a batch; what has no vector for each token is left out.
-        mask: Its attention mask, (texts, longest).
+    Values other than token vectors are ignored; the attention mask is (texts, longest).
     """
     few = mask[:LAYER_TEXTS].astype(bool)
     return {

@@ -1,4 +1,4 @@
-"""What goes wrong in the tokenizers library, as an error of the file that it was given."""
+"""Turns errors of the tokenizers library into errors about its file."""
 
 import contextlib
 import os
@@ -6,25 +6,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from embconvert.errors import EmbconvertError, ExportError, SourceError
+from embconvert.errors import MORE_MEMORY, EmbconvertError, ExportError, SourceError, reason_of
 
 _HINT = (
-    "download the model again; if that does not help, load its tokenizer with transformers on a "
-    "machine that may break, and save it again"
+    "download the model again; if that does not help, load its tokenizer with transformers on an "
+    "isolated machine and save it again"
 )
 
 
 @contextlib.contextmanager
 def tokenizer_errors(doing: str, file: str = "tokenizer.json") -> Iterator[None]:
-    """Turns whatever a tokenizer raises into a SourceError; for worker processes.
+    """Turns any error of a tokenizer into a SourceError; for worker processes.
 
-    Args:
-        doing: What it cannot do, as "cannot read a text".
-        file: Its file, or its files.
-
-    Raises:
-        ExportError: There is not enough memory.
-        SourceError: Anything else was raised.
+    `doing` is the failure, such as "cannot read a text". Raises ExportError if there is not enough
+    memory.
     """
     try:
         with without_panic_messages():
@@ -32,10 +27,7 @@ def tokenizer_errors(doing: str, file: str = "tokenizer.json") -> Iterator[None]
     except EmbconvertError:
         raise
     except MemoryError as error:
-        raise ExportError(
-            f"there is not enough memory: {file} {doing}",
-            "convert it on a machine with more memory, or raise the container's limit",
-        ) from error
+        raise ExportError(f"there is not enough memory: {file} {doing}", MORE_MEMORY) from error
     except Exception as error:
         raise broken_tokenizer(doing, error, file) from error
     except BaseException as error:
@@ -45,43 +37,33 @@ def tokenizer_errors(doing: str, file: str = "tokenizer.json") -> Iterator[None]
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether it is a panic in Rust: a class that cannot be imported, and is no Exception."""
+    """Whether it is a Rust panic, whose class cannot be imported or caught as Exception."""
     return type(error).__name__ == "PanicException"
 
 
 def broken_tokenizer(doing: str, error: BaseException, file: str = "tokenizer.json") -> SourceError:
-    """Returns the error of a tokenizer that cannot do something."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    return SourceError(f"{file} {doing}: {said}", _HINT)
+    return SourceError(f"{file} {doing}: {reason_of(error)}", _HINT)
 
 
 def check_range(
     texts: Sequence[Mapping[str, Sequence[int]]], limits: Mapping[str, int | None]
 ) -> None:
-    """Refuses ids that the model has no row for.
-
-    Args:
-        texts: For each text its inputs, by name.
-        limits: For each input the rows of its table; None when it is not known.
-
-    Raises:
-        SourceError: A text has such an id.
-    """
+    """Raises SourceError for ids beyond the model's tables (`limits`, None if unknown)."""
     for name, rows in limits.items():
         largest = max((max(text[name]) for text in texts if len(text.get(name, ()))), default=-1)
         if rows is not None and largest >= rows:
             raise SourceError(
-                f"tokenizer.json gives a text {name} up to {largest}, and the model's table has "
-                f"{rows} rows",
-                "the tokenizer is of another model, or damaged; download the model again",
+                f"tokenizer.json gives {name} up to {largest}, but the model's table has {rows} "
+                "rows",
+                "the tokenizer is damaged or belongs to another model; download the model again",
             )
 
 
 @contextlib.contextmanager
 def without_panic_messages() -> Iterator[None]:
-    """Keeps from stderr what Rust prints of a panic, with a stack of its own functions.
+    """Suppresses the messages and stacks that Rust panics write to stderr.
 
-    --debug lets it through.
+    They are shown with --debug.
     """
     if os.environ.get("EMBCONVERT_DEBUG"):
         yield

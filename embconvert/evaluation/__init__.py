@@ -1,0 +1,1 @@
+"""What a graph costs on a user's own data: data, scores, figures and intervals."""

@@ -1,0 +1,183 @@
+"""Figures of a graph's scores, by scikit-learn and scipy."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embconvert.evaluation.data import Dataset, Form, Pairs, Values
+from embconvert.evaluation.ranking import Ranking
+from embconvert.evaluation.scoring import Scores
+
+#: Neighbours that are compared, as on a page of search results.
+_TOP = 10
+_RECALLED = 100
+# Scores that differ by less, relative to the largest one, differ only by float32 rounding.
+_ROUNDING = 1e-6
+
+#: The figure by which data of a form is judged first.
+MAIN_FIGURES: Mapping[Form, str] = {
+    Form.RETRIEVAL: "nDCG@10",
+    Form.SCORED_PAIRS: "Spearman",
+    Form.LABELLED_PAIRS: "AP",
+    Form.TRIPLES: "accuracy",
+    Form.TEXTS: "top 10 kept",
+}
+KEPT = "top 10 kept"
+#: The others, in order.
+FIGURES: Mapping[Form, tuple[str, ...]] = {
+    Form.RETRIEVAL: ("recall@10", "recall@100", "MRR@10", KEPT),
+    Form.SCORED_PAIRS: ("Pearson",),
+    Form.LABELLED_PAIRS: (),
+    Form.TRIPLES: (),
+    Form.TEXTS: ("rank correlation",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a graph gave for some data.
+
+    Attributes:
+        ranking: Of retrieval data and lists of texts.
+        scores: Of pairs, (pairs,); of a list of texts, of each query with each as a document,
+            (queries, queries).
+    """
+
+    ranking: Ranking | None = None
+    scores: Scores | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A figure that is computed from one or two values for each unit: a query, pair or triple.
+
+    Attributes:
+        statistic: From the samples to the figure, between -1 and 1; higher is better. None for the
+            mean of one sample.
+        samples: Arrays of one length.
+    """
+
+    name: str
+    samples: Sequence[Values]
+    statistic: Callable[..., float] | None = None
+
+    @property
+    def units(self) -> int:
+        return len(self.samples[0])
+
+    @property
+    def value(self) -> float:
+        if self.statistic is None:
+            return float(np.mean(self.samples[0]))
+        return self.statistic(*self.samples)
+
+
+def figures_of(data: Dataset, outcome: Scored, baseline: Scored) -> list[Figure]:
+    """Returns the figures of an outcome, the main one first; `baseline` is of the float32 graph."""
+    if data.pairs is not None:
+        assert outcome.scores is not None
+        return pair_figures(data.form, data.pairs, outcome.scores.astype(np.float64))
+    assert outcome.ranking is not None and baseline.ranking is not None
+    kept = kept_neighbours(baseline.ranking, outcome.ranking)
+    of_kept = Figure(name=KEPT, samples=[kept])
+    if data.form is Form.RETRIEVAL:
+        return [*retrieval_figures(outcome.ranking, data.relevance), of_kept]
+    assert outcome.scores is not None and baseline.scores is not None
+    correlations = [
+        _spearman(np.delete(theirs, own), np.delete(ours, own))
+        for own, (theirs, ours) in enumerate(zip(baseline.scores, outcome.scores, strict=True))
+    ]
+    return [of_kept, Figure(name="rank correlation", samples=[np.array(correlations)])]
+
+
+def retrieval_figures(ranking: Ranking, relevance: Sequence[Mapping[int, int]]) -> list[Figure]:
+    """Returns nDCG@10, recall@10, recall@100 and MRR@10, as trec_eval and BEIR define them.
+
+    `relevance` is that of documents, for each query; above 0 is relevant.
+    """
+    found = []
+    for documents, judged in zip(ranking.documents, relevance, strict=True):
+        relevant = {number for number, grade in judged.items() if grade > 0}
+        listed = [int(number) for number in documents if number >= 0]
+        hits = [number in relevant for number in listed]
+        first = next((place for place, hit in enumerate(hits[:_TOP], start=1) if hit), None)
+        found.append(
+            (
+                _ndcg(listed[:_TOP], judged),
+                sum(hits[:_TOP]) / len(relevant),
+                sum(hits[:_RECALLED]) / len(relevant),
+                0.0 if first is None else 1 / first,
+            )
+        )
+    names = ("nDCG@10", "recall@10", "recall@100", "MRR@10")
+    columns = np.array(found, np.float64).T
+    return [Figure(name=n, samples=[column]) for n, column in zip(names, columns, strict=True)]
+
+
+def _ndcg(listed: Sequence[int], judged: Mapping[int, int]) -> float:
+    """Returns nDCG@10 of one query; documents that are not listed have the lowest score."""
+    from sklearn.metrics import ndcg_score
+
+    others = [number for number, grade in judged.items() if grade > 0 and number not in listed]
+    # Of fewer than ten results, the others are no results: they come after ten places.
+    blanks = [0] * (_TOP - len(listed))
+    grades = [*(max(0, judged.get(number, 0)) for number in listed), *blanks]
+    grades += [judged[number] for number in others]
+    places = [*range(_TOP, 0, -1), *([0] * len(others))]
+    return float(ndcg_score([grades], [places], k=_TOP, ignore_ties=True))
+
+
+def kept_neighbours(theirs: Ranking, ours: Ranking) -> Values:
+    """Returns which share of each query's ten best documents stays, (queries,) float64.
+
+    A document whose score in the baseline equals that of the last one, except for rounding, counts
+    as kept.
+    """
+    shares = []
+    largest = float(np.abs(theirs.scores[np.isfinite(theirs.scores)]).max(initial=0.0))
+    for documents, scores, found in zip(
+        theirs.documents, theirs.scores, ours.documents[:, :_TOP], strict=True
+    ):
+        count = min(_TOP, int((documents >= 0).sum()))
+        if count == 0:
+            shares.append(1.0)
+            continue
+        allowed = documents[(documents >= 0) & (scores >= scores[count - 1] - _ROUNDING * largest)]
+        shares.append(min(count, int(np.isin(found[found >= 0], allowed).sum())) / count)
+    return np.array(shares, np.float64)
+
+
+def pair_figures(form: Form, pairs: Pairs, scores: Values) -> list[Figure]:
+    """Returns the figures of pairs or triples, given each pair's score, (pairs,)."""
+    if form is Form.TRIPLES:
+        positive, negative = np.split(scores, 2)
+        won = np.where(positive == negative, 0.5, (positive > negative).astype(np.float64))
+        return [Figure(name="accuracy", samples=[won])]
+    if form is Form.LABELLED_PAIRS:
+        return [Figure(name="AP", samples=[pairs.gold, scores], statistic=_average_precision)]
+    return [
+        Figure(name="Spearman", samples=[pairs.gold, scores], statistic=_spearman),
+        Figure(name="Pearson", samples=[pairs.gold, scores], statistic=_pearson),
+    ]
+
+
+def _average_precision(labels: Values, scores: Values) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels, scores)) if labels.any() else 0.0
+
+
+def _spearman(a: Values, b: Values) -> float:
+    from scipy.stats import rankdata
+
+    return _pearson(rankdata(a), rankdata(b))
+
+
+def _pearson(a: Values, b: Values) -> float:
+    """Returns the correlation; 1 of two constant samples, 0 of a constant one and another."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float(np.ptp(a) == np.ptp(b))
+    # Scaled, as the squares of very large or small values are infinite or zero.
+    a, b = a / np.abs(a).max(), b / np.abs(b).max()
+    return float(np.corrcoef(a, b)[0, 1])

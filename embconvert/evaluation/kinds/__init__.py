@@ -1,0 +1,1 @@
+"""How outputs are stored and scored, one file for each kind of model."""
