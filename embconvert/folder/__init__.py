@@ -1,1 +1,1 @@
-"""The output folder: staged, published in one step, checked and uploaded."""
+"""The output folder: staging, publishing, disk space, locks, files for consumers."""

@@ -1,14 +1,13 @@
-"""The files that consumers of a published folder read and some sources lack.
+"""Files that consumers of a published folder read and some sources lack.
 
 Some programs read only `tokenizer.json`, `special_tokens_map.json` and the module files, which
-older or plainer sources don't have.
+older or plain transformers models don't have.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embconvert.errors import UnsupportedModelError
 from embconvert.json_files import read_any_json, read_json, write_json
 from embconvert.manifest import ArtifactRecord
 from embconvert.manifest.layouts import LayoutRules
@@ -19,35 +18,9 @@ if TYPE_CHECKING:
     from embconvert.source.torch_model import SourceModel
 
 
-def save_tokenizer(source: "SourceModel", folder: Path) -> None:
-    """Writes tokenizer.json as transformers uses it, over what is there.
-
-    Args:
-        source: The model.
-        folder: Where to.
-
-    Raises:
-        UnsupportedModelError: It is no fast tokenizer.
-    """
-    tokenizer = source.tokenizer
-    if not getattr(tokenizer, "is_fast", False):
-        raise UnsupportedModelError(
-            "the tokenizer cannot be saved as tokenizer.json, which every consumer reads",
-            "save a fast version of the tokenizer with the model",
-        )
-    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
-
-
 def save_missing_files(source: "SourceModel", folder: Path) -> None:
-    """Writes what consumers need and the source lacks.
-
-    Args:
-        source: The model.
-        folder: Holds the copied files of the source; none of them is overwritten.
-    """
+    """Writes to the folder what consumers need and the source lacks; overwrites nothing."""
     tokenizer = source.tokenizer
-    if not (folder / "tokenizer.json").exists():
-        save_tokenizer(source, folder)
     special = {
         name: token if isinstance(token, str) else [str(t) for t in token]
         for name, token in tokenizer.special_tokens_map.items()
@@ -63,6 +36,7 @@ def save_missing_files(source: "SourceModel", folder: Path) -> None:
             _save_modules(source, folder)
         else:
             source.save_modules(folder)
+    source.save_own_files(folder)
     _save_overrides(source, folder)
 
 
@@ -70,7 +44,7 @@ _MODULES = "sentence_transformers.models"
 
 
 def _save_modules(source: "SourceModel", folder: Path) -> None:
-    """Writes the modules that sentence-transformers makes up for a plain transformers folder."""
+    """Writes the modules that sentence-transformers adds to a plain transformers model."""
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{_MODULES}.Pooling"},
@@ -88,29 +62,32 @@ def _save_pooling(source: "SourceModel", folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     config = {
         "word_embedding_dimension": source.token_dimension,
-        # The keys that sentence-transformers wrote before 6, and that servers read.
+        # The keys that sentence-transformers wrote before version 6; servers read them.
         "pooling_mode_cls_token": "cls" in modes,
         "pooling_mode_mean_tokens": "mean" in modes,
         "pooling_mode_max_tokens": "max" in modes,
         "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens" in modes,
         "pooling_mode_weightedmean_tokens": "weightedmean" in modes,
         "pooling_mode_lasttoken": "lasttoken" in modes,
-        "include_prompt": True,
+        "include_prompt": source.prompts.pooled,
     }
     write_json(folder / "config.json", config)
 
 
 def _save_overrides(source: "SourceModel", folder: Path) -> None:
-    """Says in the module files what the user changed, for programs that go by them."""
+    """Writes the user's overrides to the module files, for programs that read those."""
     overrides = source.overrides
     if not (folder / "modules.json").exists():
         return
     modules = read_any_json(folder / "modules.json")
-    # Verify comes here with a folder that anybody may have edited.
+    # `verify` calls this for folders that may have been edited.
     entries = parse_modules(modules)
     kinds = [entry.name for entry in entries]
     if overrides.pooling is not None and "Pooling" in kinds:
         _save_pooling(source, folder / entries[kinds.index("Pooling")].path)
+    for entry in entries if not source.prompts.pooled else ():
+        if entry.name == "Pooling":
+            _change_json(folder / entry.path / "config.json", {"include_prompt": False})
     if overrides.normalize and kinds[-1] != "Normalize":
         number = len(modules)
         named = {"idx": number, "name": str(number), "path": f"{number}_Normalize"}
@@ -128,22 +105,11 @@ def adapt_to_layout(
     records: Iterable[ArtifactRecord],
     max_seq_length: int | None,
 ) -> None:
-    """Changes configuration files to what a layout's program reads; again is no change.
-
-    Args:
-        folder: The staged folder.
-        rules: The layout's.
-        resolved: The source.
-        records: The folder's graphs.
-        max_seq_length: Tokens after which the source cuts a text.
-    """
+    """Adapts configuration files to a layout's runtime; idempotent."""
     architecture = resolved.architecture
-    figures = {
-        "hidden_size": architecture.hidden_size,
-        "num_hidden_layers": architecture.num_layers,
-    }
+    sizes = {"hidden_size": architecture.hidden_size, "num_hidden_layers": architecture.num_layers}
     known = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
-    config: dict[str, Any] = {name: figures[name] for name in rules.config if name not in known}
+    config: dict[str, Any] = {name: sizes[name] for name in rules.config if name not in known}
     chunks = {r.path.rpartition("/")[2]: 1 for r in records if r.external_data is not None}
     if rules.external_data_in_config and chunks:
         config["transformers.js_config"] = {
@@ -156,7 +122,7 @@ def adapt_to_layout(
 
 
 def _change_json(path: Path, changes: dict[str, Any]) -> None:
-    """Changes fields of a JSON object in a file; makes the file when it is missing."""
+    """Changes fields of a JSON object in a file, which is created if it is missing."""
     value = read_json(path) if path.exists() else {}
     if changes and {**value, **changes} != value:
         write_json(path, {**value, **changes})

@@ -1,7 +1,6 @@
-"""What the operating system does with files and folders, and how it refuses."""
+"""File system operations, and their errors in the user's words."""
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import math
@@ -14,23 +13,17 @@ from embconvert.errors import OutputError
 from embconvert.processes.container import MOUNT_HINT, inside_container, permission_hint
 from embconvert.processes.limits import file_size_limit_bytes, limit_error
 
-_RENAME_EXCHANGE = 2
-# Less than a file system gives to the last file.
+# A file system with less free space is full.
 _NOTHING_BYTES = 1 << 14
 _ELSEWHERE = "choose another --output_parent_dir"
-# What file systems take for a name, unless they tell otherwise.
+# The usual limit of file systems.
 _NAME_BYTES = 255
 _REFUSED = (errno.EACCES, errno.EPERM)
 
 
 @contextlib.contextmanager
 def output_errors(folder: Path, elsewhere: str = _ELSEWHERE) -> Iterator[None]:
-    """Turns what the operating system refuses into an OutputError that says what to do.
-
-    Args:
-        folder: What is written.
-        elsewhere: How to write somewhere else, a hint.
-    """
+    """Turns OSErrors into OutputErrors, with `elsewhere` as the hint to write to another place."""
     try:
         yield
     except OSError as error:
@@ -43,7 +36,7 @@ def output_errors(folder: Path, elsewhere: str = _ELSEWHERE) -> Iterator[None]:
         if error.errno in (errno.EBUSY, errno.EXDEV):
             raise OutputError(
                 f"{where} cannot be replaced: something is mounted there",
-                "mount a folder above it, and let embconvert make the folder of the model",
+                "mount a parent folder, and let embconvert create the model's folder",
             ) from error
         if error.errno in _REFUSED:
             raise OutputError(
@@ -55,25 +48,22 @@ def output_errors(folder: Path, elsewhere: str = _ELSEWHERE) -> Iterator[None]:
         if error.errno == errno.EFBIG:
             raise _too_large(folder) from error
         raise OutputError(
-            f"{where} cannot be written: {error.strerror or error}",
-            elsewhere,
+            f"{where} cannot be written: {error.strerror or error}", elsewhere
         ) from error
 
 
 def hidden_name(path: Path, ending: str, *, room: int = 0) -> str:
-    """Returns the name of a hidden file that belongs to a path, beside it: `.NAME.ENDING`.
+    """Returns `.NAME.ENDING`, the name of a hidden file next to a path.
 
     Args:
-        path: What it belongs to. A name that would become too long for the file system is cut, and
-            a hash tells it from others that begin alike.
-        ending: Tells what it is.
-        room: How many more bytes the name must have room for.
+        path: If its name is too long for the file system, it is shortened and gets a hash.
+        room: Bytes to reserve in the name.
     """
     name = os.fsencode(path.name)
     most = _longest_name(path.parent) - len(os.fsencode(ending)) - 2 - room
     if len(name) > most:
         digest = hashlib.sha256(name).hexdigest()[:16]
-        # What is cut off in the middle of a letter is no letter.
+        # The cut may be inside a character.
         start = name[: max(0, most - len(digest) - 1)].decode("utf-8", "ignore")
         return f".{start}~{digest}.{ending}"
     return f".{path.name}.{ending}"
@@ -86,9 +76,9 @@ def _longest_name(folder: Path) -> int:
 
 
 def full_disk(folder: Path) -> OutputError | None:
-    """Returns the error for a disk that has nothing left; None while it has."""
+    """Returns an error if the disk is full."""
     figures = os.statvfs(_existing(folder))
-    # Some file systems have no fixed number of files, and say 0 of 0.
+    # File systems without a fixed number of files report 0 of 0.
     without_inodes = figures.f_files > 0 and figures.f_favail == 0
     full = figures.f_bavail * figures.f_frsize < _NOTHING_BYTES
     return _no_room(folder) if full or without_inodes else None
@@ -99,10 +89,7 @@ def _no_room(folder: Path, elsewhere: str = _ELSEWHERE) -> OutputError:
     free = f"{figures.f_bavail * figures.f_frsize / 1e6:.1f} MB are free"
     if figures.f_files > 0:
         free += f", and {figures.f_favail} more files are allowed"
-    return OutputError(
-        f"no room left on the disk of {folder}: {free}",
-        f"free some room, or {elsewhere}",
-    )
+    return OutputError(f"the disk of {folder} is full: {free}", f"free some space, or {elsewhere}")
 
 
 def _too_large(folder: Path) -> OutputError:
@@ -111,28 +98,19 @@ def _too_large(folder: Path) -> OutputError:
         f"`ulimit -f` allows {limit / 1e6:.1f} MB" if math.isfinite(limit) else "File too large"
     )
     return OutputError(
-        f"{folder} cannot be written: a file of it becomes too large ({allowed})",
+        f"{folder} cannot be written: a file is too large ({allowed})",
         "raise the limit: ulimit -f unlimited",
     )
 
 
 def refuse_full_disk(folder: Path, need_bytes: int, smaller: str = "") -> None:
-    """Refuses a folder on whose disk there is too little room.
-
-    Args:
-        folder: Where something will be written.
-        need_bytes: How much.
-        smaller: How to write less, a part of a hint.
-
-    Raises:
-        OutputError: There is less.
-    """
+    """Raises OutputError, with `smaller` in its hint, if a folder's disk has too little space."""
     free_bytes = shutil.disk_usage(_existing(folder)).free
     if need_bytes > free_bytes:
         raise OutputError(
-            f"the disk of {folder} is too small: this needs about {need_bytes / 1e9:.1f} GB, "
-            f"{free_bytes / 1e9:.1f} GB are free",
-            f"free some room{', ' if smaller else ', or '}{_ELSEWHERE}"
+            f"the disk of {folder} has too little space: about {need_bytes / 1e9:.1f} GB are "
+            f"needed, {free_bytes / 1e9:.1f} GB are free",
+            f"free some space{', ' if smaller else ', or '}{_ELSEWHERE}"
             + (f", or {smaller}" if smaller else ""),
         )
 
@@ -142,35 +120,17 @@ def _existing(path: Path) -> Path:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Returns all below a folder but folders that have something in them."""
+    """Returns all files, links and empty folders below a folder."""
     return [p for p in folder.rglob("*") if not is_folder(p) or not any(p.iterdir())]
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder itself, and no link to one."""
+    """Whether a path is a folder and not a link to one."""
     return path.is_dir() and not path.is_symlink()
 
 
-def exchange(parent: int, a: str, b: str) -> bool:
-    """Swaps two folders in one step; returns False where that is not possible.
-
-    Args:
-        parent: Descriptor of the folder that both are in.
-        a: Name of the one.
-        b: Name of the other.
-
-    Python has no call for renameat2(2).
-    """
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    arguments = (parent, os.fsencode(a), parent, os.fsencode(b), _RENAME_EXCHANGE)
-    return bool(rename(*arguments) == 0)
-
-
 def sync(folder: Path) -> None:
-    """Brings a folder's files to the disk, so that a power cut cannot publish empty ones."""
+    """Flushes a folder's files to disk, so that a power failure cannot leave empty ones."""
     for path in [folder, *folder.rglob("*")]:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             continue

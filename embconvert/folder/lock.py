@@ -1,4 +1,4 @@
-"""The lock that lets one run at a time work on an output folder."""
+"""The lock that serializes runs on an output folder."""
 
 import errno
 import fcntl
@@ -9,17 +9,12 @@ from pathlib import Path
 from embconvert.errors import OutputError
 from embconvert.folder.disk import hidden_name
 
-#: What flock(2) says where there are no locks; NFS without a lock server among them.
+#: Errors of flock(2) if there are no locks, as on NFS without a lock server.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
 
 class FolderLock:
-    """A lock beside a folder; it ends with the process, however that ends.
-
-    Args:
-        target: The folder.
-        say: Tells the user of a wait, and of a file system without locks.
-    """
+    """A lock next to a folder; the kernel releases it when the process ends."""
 
     def __init__(self, target: Path, say: Callable[[str], None]) -> None:
         self._target = target
@@ -29,20 +24,19 @@ class FolderLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether it was acquired."""
         return self._lock is not None
 
     def acquire(self) -> None:
-        """Waits for the lock and takes it.
+        """Waits for the lock and takes it; reports waiting and file systems without locks.
 
-        The lock's owner removes its file, so the next one checks that what it locked is still the
-        file of that name. NFS gives such a lock only on a file that is open for writing; flock(2).
+        The owner removes the file, so the next one checks that it locked the current file of that
+        name. NFS requires that the file is open for writing; see flock(2).
 
         Raises:
-            OutputError: Something else has the file's name.
+            OutputError: The lock's path is not a file.
         """
         while True:
-            # Nobody's link is followed: what it points to would be made, and locked.
+            # Follow no links: their targets would be created and locked.
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             try:
                 lock = os.open(self._file, flags, 0o666)
@@ -50,8 +44,8 @@ class FolderLock:
                 if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
                     raise
                 raise OutputError(
-                    f"{self._file} is no file, and the lock of {self._target} must be one",
-                    "remove it, and run it again",
+                    f"{self._file}, the lock of {self._target}, is not a file",
+                    "remove it and run the command again",
                 ) from error
             try:
                 self._wait_for(lock)
@@ -74,11 +68,10 @@ class FolderLock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._say(f"another run works on {self._target}; waiting for it")
+            self._say(f"waiting for another run that works on {self._target}")
             fcntl.flock(lock, fcntl.LOCK_EX)
 
     def release(self) -> None:
-        """Gives it to the next one."""
         assert self._lock is not None
         self._file.unlink(missing_ok=True)
         os.close(self._lock)

@@ -1,4 +1,4 @@
-"""Reading a published folder."""
+"""Reads published folders."""
 
 import shutil
 from io import BufferedIOBase
@@ -6,24 +6,23 @@ from pathlib import Path
 
 from embconvert.errors import SourceError, UsageError
 from embconvert.manifest import MANIFEST_FILE, Manifest
-from embconvert.manifest.codec import (
-    MAX_BYTES,
-    BrokenManifest,
-    OlderManifest,
-    parse_manifest,
-)
+from embconvert.manifest.codec import MAX_BYTES, BrokenManifest, OlderManifest, parse_manifest
 from embconvert.models.values import FileRecord
 from embconvert.regular_files import IrregularFile, hash_of, is_regular, open_regular
 
-_AGAIN = "convert the model again; what is whole is kept"
+_AGAIN = "convert the model again; intact files are reused"
+
+
+class UnreadableManifestError(ValueError):
+    """The system does not let us read the manifest."""
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Returns the manifest of a folder, or None when it has none.
+    """Returns the manifest of a folder, or None if it has none.
 
     Raises:
-        OlderManifest: An older version wrote it.
-        ValueError: It is broken, or no regular file.
+        OlderManifest: An older version of embconvert wrote the manifest.
+        ValueError: The manifest is broken, or not a regular file.
     """
     try:
         return _read(folder)
@@ -39,26 +38,17 @@ def _read(folder: Path) -> Manifest | None:
         return None
     except OSError as error:
         path = folder / MANIFEST_FILE
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+        raise UnreadableManifestError(f"{path} cannot be read: {error.strerror}") from error
     except BrokenManifest as error:
         raise type(error)(f"{folder / MANIFEST_FILE}: {error}") from error
 
 
 def parse_manifest_stream(stream: BufferedIOBase) -> Manifest:
-    """Reads a manifest from an open file.
-
-    Raises:
-        BrokenManifest: It is broken, or an older version wrote it.
-    """
     return parse_manifest(stream.read(MAX_BYTES + 1))
 
 
 def problem_of(folder: Path, record: FileRecord) -> str | None:
-    """Returns, in words, why a file is not what a manifest lists; None when it is.
-
-    Raises:
-        IrregularFile: There is something else in its place.
-    """
+    """Returns how a file differs from the manifest, in words; raises IrregularFile for a link."""
     try:
         with open_regular(folder, record.path) as stream:
             return difference(stream, record)
@@ -69,22 +59,20 @@ def problem_of(folder: Path, record: FileRecord) -> str | None:
 
 
 def difference(stream: BufferedIOBase, record: FileRecord) -> str | None:
-    """Returns, in words, why an open file is not what a manifest lists; None when it is."""
+    """Returns how an open file differs from the manifest, in words; None if it does not."""
     if hash_of(stream) != (record.sha256, record.size_bytes):
         return f"{record.path} is not the file that the manifest lists"
     return None
 
 
 def copy_listed(folder: Path, record: FileRecord, target: Path) -> None:
-    """Copies a file that a manifest lists, comparing what was copied with it.
+    """Copies a file of a manifest, and checks the copy.
 
     Args:
-        folder: Has the file.
-        record: The manifest's.
-        target: Another folder; the file gets the same path there.
+        target: Folder that gets the file under the same path.
 
     Raises:
-        SourceError: The file is missing, is not what is listed, or is no regular file.
+        SourceError: The file is missing, differs from the manifest, or is not a regular file.
         OSError: The copy cannot be written.
     """
     path = target / record.path
@@ -101,19 +89,24 @@ def copy_listed(folder: Path, record: FileRecord, target: Path) -> None:
         raise SourceError(f"{folder} is damaged: {problem}", _AGAIN)
 
 
+def has_size(folder: Path, file: str, size_bytes: int) -> bool:
+    """Whether a regular file of a size is there."""
+    try:
+        with open_regular(folder, file) as stream:
+            return stream.seek(0, 2) == size_bytes
+    except (OSError, IrregularFile):
+        return False
+
+
 def is_whole(folder: Path, manifest: Manifest, *, contents: bool) -> bool:
-    """Whether the files that a manifest lists are there, each of its size; pages of any.
+    """Whether all files of a manifest exist with their size; pages may have any size.
 
     Args:
-        folder: Of the manifest.
-        manifest: What to compare with.
-        contents: Compare the hashes too, but for the graphs, which are large.
+        contents: Also compare the hashes, except those of the graphs, which are large.
     """
     try:
-        for file, size_bytes in manifest.sizes().items():
-            with open_regular(folder, file) as stream:
-                if stream.seek(0, 2) != size_bytes:
-                    return False
+        if not all(has_size(folder, *item) for item in manifest.sizes().items()):
+            return False
         if not all(is_regular(folder, page.path) for page in manifest.pages):
             return False
         return not contents or all(problem_of(folder, file) is None for file in manifest.files)
@@ -122,11 +115,11 @@ def is_whole(folder: Path, manifest: Manifest, *, contents: bool) -> bool:
 
 
 def published_manifest(folder: Path) -> Manifest:
-    """Returns the manifest of a folder that a user names as a published one.
+    """Returns the manifest of a published folder that a user named.
 
     Raises:
-        UsageError: There is no such folder, or no conversion published it.
-        SourceError: Its manifest is broken, or an older version wrote it.
+        UsageError: There is no such folder, it cannot be read, or embconvert did not publish it.
+        SourceError: The manifest is broken, or an older version wrote it.
     """
     try:
         is_folder = folder.is_dir()
@@ -135,18 +128,21 @@ def published_manifest(folder: Path) -> Manifest:
             f"{folder} cannot be read: {error.strerror}", "check the path and its permissions"
         ) from error
     if not is_folder:
-        raise UsageError(f"there is no folder {folder}", "give a folder that embconvert published")
+        raise UsageError(f"there is no folder {folder}", "give a folder published by embconvert")
     try:
         manifest = _read(folder)
     except OlderManifest as error:
-        raise SourceError(str(error), "convert the model again, which makes it anew") from error
+        raise SourceError(str(error), "convert the model again") from error
+    except UnreadableManifestError as error:
+        raise UsageError(str(error), "check its permissions") from error
     except ValueError as error:
         raise SourceError(
-            str(error), "convert the model again: a folder with a broken manifest counts as empty"
+            str(error),
+            "convert the model again; a folder with a broken manifest is treated as empty",
         ) from error
     if manifest is None:
         raise UsageError(
-            f"{folder} is not a folder that embconvert published: it has no {MANIFEST_FILE}",
-            "give the folder itself, as models/all-MiniLM-L6-v2",
+            f"{folder} is not a folder published by embconvert: it has no {MANIFEST_FILE}",
+            "give the model's folder, for example models/all-MiniLM-L6-v2",
         )
     return manifest

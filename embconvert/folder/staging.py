@@ -1,84 +1,89 @@
-"""The output folder: staged beside it, published in one step, never half-made.
+"""Staging and publishing of the output folder: a complete state replaces the other.
 
-A run works in `.<name>.embconvert-staging-<random>` beside the output folder. Each finished file is
-noted in a journal there, so a run that was killed is continued by the next one. At the end the
-staged folder takes the place of the old one in a single rename; whoever looks sees the old complete
-state or the new one.
+A run works in `.<name>.embconvert-staging-<random>` next to the output folder. A journal there
+lists finished files, so that the next run can continue a killed one. At the end a single rename
+replaces the output folder by the staging folder; readers see the complete old state or the complete
+new one.
 
-The folder above both is opened once. What is made, renamed and removed in it goes by that
-descriptor, and the staged folder must be the one that was made, so a folder that is swapped for a
-link in mid-run ends the run.
+Their parent folder is opened once, and all operations in it use that descriptor. The staging
+folder's identity is checked, so a run ends if one of the folders is replaced by a link.
 
-A lock lets one run at a time work on an output folder. Nothing depends on it but the work that it
-saves: where a file system has no locks, or each machine its own, no run writes in another's staged
-folder, what it takes from there it checks and never changes, and publishing is a rename.
+A lock lets one run at a time work on an output folder, but only to save work. Without locks, or
+with locks per machine, runs never write to each other's staging folders, check what they take from
+them, and publish by a rename.
 """
 
 import contextlib
 import errno
-import glob
 import os
-import secrets
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BufferedReader
-from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from embconvert.errors import FidelityError, OutputError, UnsupportedModelError, UsageError
-from embconvert.folder.disk import (
-    entries,
-    exchange,
-    full_disk,
-    hidden_name,
-    is_folder,
-    output_errors,
-    sync,
-)
+from embconvert.folder.disk import entries, full_disk, is_folder, output_errors, sync
+from embconvert.folder.exchange import Exchange, new_sibling, staged_folders
 from embconvert.folder.lock import FolderLock
 from embconvert.folder.parent import Parent, identity
 from embconvert.folder.published import read_manifest
+from embconvert.graph.segments import MAPPED_SUFFIX
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
 from embconvert.manifest.codec import as_text
+from embconvert.models.forms import ENDINGS
 from embconvert.models.values import FileRecord
 from embconvert.processes.signals import uninterrupted
 from embconvert.regular_files import IrregularFile, hash_of, open_regular
 
-_RANDOM_BYTES = 4
-# What a full disk never is the reason of.
+# Errors that are never caused by a full disk.
 _NOT_OF_THE_DISK = (OutputError, UsageError, UnsupportedModelError, FidelityError)
 
 
 def was_killed(target: Path) -> bool:
     """Whether a run at an output folder was killed, or works there now."""
-    return any(target.parent.glob(glob.escape(_prefix(target, "staging")) + "*"))
+    return bool(staged_folders(target))
 
 
-def _prefix(target: Path, kind: str) -> str:
-    return hidden_name(target, f"embconvert-{kind}-", room=2 * _RANDOM_BYTES)
+def read_journals(folders: Iterable[Path]) -> list[tuple[Manifest, Path]]:
+    """Returns what runs had finished in their staged folders, each with its folder."""
+    found = []
+    for folder in folders:
+        with contextlib.suppress(ValueError):
+            manifest = read_manifest(folder)
+            if manifest is not None:
+                found.append((manifest, folder))
+    return found
 
 
 class Staging:
-    """The folder where a run works; a context manager that removes it.
+    """The staging folder of a run; a context manager that removes it.
 
-    Only one run at a time works on an output folder; others wait.
+    Other runs on the same output folder wait.
+
+    Args:
+        say: Reports waiting.
+        open_parent: Opens the parent of the output folder, in which names change.
 
     Attributes:
-        folder: The staged folder.
         work: A folder for temporary files; never published.
     """
 
-    def __init__(self, target: Path, say: Callable[[str], None]) -> None:
-        # What a link points to is replaced, not the link.
+    def __init__(
+        self,
+        target: Path,
+        say: Callable[[str], None],
+        open_parent: Callable[[Path], Parent] = Parent,
+    ) -> None:
+        # Replace the target of a link, not the link.
         with output_errors(target):
             self.target = target.resolve() if target.is_symlink() else target
-        self.folder = self._sibling("staging")
+        self.folder = new_sibling(self.target, "staging")
         self.work = self.folder / ".work"
         self._lock = FolderLock(self.target, say)
-        self._parent: Parent | None = None
+        self._open_parent = open_parent
+        self._exchange: Exchange | None = None
         self._identity: tuple[int, int] | None = None
         self._leftovers: list[Path] = []
         self._made_parents: list[Path] = []
@@ -102,36 +107,29 @@ class Staging:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.target))
         self._made_parents = [p for p in self.target.parents if not p.exists()]
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self._parent = Parent(self.target.parent)
+        self._exchange = Exchange(self.target, self._open_parent(self.target.parent))
         self._lock.acquire()
-        self._bring_back()
-        self._leftovers = self._siblings("staging")
+        self._exchange.bring_back()
+        self._leftovers = self._exchange.siblings("staging")
         self._remove_temporary_files()
-        self._identity = self._parent.make(self.folder.name)
+        self._identity = self._exchange.parent.make(self.folder.name)
         self.work.mkdir()
 
     def _remove_temporary_files(self) -> None:
-        """Removes what killed runs were about to rename in the output folder: pages, a manifest."""
-        names = [f".{name}.new" for name in (MANIFEST_FILE, *PAGES)]
-        # Beside graphs that it read, a version before 0.1.0 wrote these.
-        graphs = self.target.glob("onnx/.*.onnx.layers"), self.target.glob("onnx/.*.onnx.mapped")
-        for path in (*(self.target / name for name in names), *chain(*graphs)):
+        """Removes files that killed runs were about to rename: pages and manifests."""
+        for name in (MANIFEST_FILE, *PAGES):
+            path = self.target / f".{name}.new"
             if path.is_file() and not path.is_symlink():
                 path.unlink()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         refusal = self._refusal(error)
         self._close(failed=kind is not None)
         if refusal is not None:
             raise refusal from error
 
     def _refusal(self, error: BaseException | None) -> OutputError | None:
-        """Returns what is wrong with the disk; libraries that fail of it tell so in many ways."""
+        """Returns the disk's problem, if any; libraries report a full disk in many ways."""
         if self._published or not isinstance(error, Exception):
             return None
         if isinstance(error, _NOT_OF_THE_DISK):
@@ -139,106 +137,94 @@ class Staging:
         return full_disk(self.target) if self.folder.is_dir() else self._removed()
 
     def _check_place(self) -> None:
-        """Refuses to go on where something took the staged folder's place, or its parent's.
-
-        Raises:
-            OutputError: That is so.
-        """
-        assert self._parent is not None
+        """Raises OutputError if the staging folder or its parent was replaced."""
+        assert self._exchange is not None
         try:
-            if not self._parent.is_in_place:
+            if not self._exchange.parent.is_in_place:
                 raise OutputError(
-                    f"{self.target.parent} was replaced while the run worked in it", "run it again"
+                    f"{self.target.parent} was replaced during the run", "run the command again"
                 )
             folder = self.folder.lstat()
         except OSError as error:
             raise self._removed() from error
         if stat.S_ISLNK(folder.st_mode):
-            raise OutputError(f"{self.folder} was replaced by a link", "remove it and run it again")
+            raise OutputError(
+                f"{self.folder} was replaced by a link", "remove it and run the command again"
+            )
         if identity(folder) != self._identity:
             raise self._removed()
 
     def _removed(self) -> OutputError:
-        return OutputError(f"{self.folder} was removed while the run worked in it", "run it again")
+        return OutputError(f"{self.folder} was removed during the run", "run the command again")
 
     def _close(self, *, failed: bool) -> None:
         with uninterrupted():
-            # What killed runs had finished is of use until all is published.
-            for folder in (self.folder, *(() if failed else self._leftovers)):
-                self._discard(folder)
-            if self._lock.is_held:
-                self._bring_back()
-                self._lock.release()
-            if self._parent is not None:
-                self._parent.close()
-                self._parent = None
+            # Keep finished files of killed runs until everything is published.
+            if self._exchange is not None:
+                for folder in (self.folder, *(() if failed else self._leftovers)):
+                    self._exchange.discard(folder)
+                if self._lock.is_held:
+                    self._exchange.bring_back()
+                    self._lock.release()
+                self._exchange.parent.close()
+                self._exchange = None
             if failed:
-                # A run that failed leaves no trace, not even empty folders.
+                # A failed run leaves no empty folders.
                 for parent in self._made_parents:
                     with contextlib.suppress(OSError):
                         parent.rmdir()
 
     def path(self, file: str) -> Path:
-        """Returns where a file of the output folder is staged; its folder exists.
-
-        Raises:
-            OutputError: The staged folder is gone.
-        """
+        """Returns the staged path of a file of the output folder; creates its folder."""
         self._check_place()
         path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def discard(self, file: str) -> None:
-        """Removes a staged graph, with its external data."""
+        """Removes a staged graph and its external data."""
         for name in (file, f"{file}_data"):
             (self.folder / name).unlink(missing_ok=True)
 
     def journals(self) -> list[tuple[Manifest, Path]]:
         """Returns what runs that were killed had finished, each with its folder."""
-        found = []
-        for folder in self._leftovers:
-            with contextlib.suppress(ValueError):
-                manifest = read_manifest(folder)
-                if manifest is not None:
-                    found.append((manifest, folder))
-        return found
+        return read_journals(self._leftovers)
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Notes what is finished."""
+        """Writes the journal of finished files."""
         self._check_place()
         temporary = self.work / MANIFEST_FILE
         temporary.write_text(as_text(manifest), encoding="utf-8")
         temporary.replace(self.folder / MANIFEST_FILE)
 
     def adopt(self, record: ArtifactRecord, folder: Path, file: str) -> bool:
-        """Takes over a finished graph from the journal's or the published folder.
+        """Takes over a finished graph of a killed run or of the published folder.
 
         Args:
-            record: The graph's.
-            folder: Has it at the record's path.
-            file: Where it goes; another path than the record's only without external data,
-                whose name is inside the graph.
+            folder: Contains the graph at the record's path.
+            file: Target path; equals the record's for a graph with further files, such as external
+                data, whose name it contains.
 
         Returns:
-            Whether its files are there with the hashes that the record says.
+            Whether its files exist with the hashes of the record.
         """
         files = [FileRecord(path=record.path, sha256=record.sha256, size_bytes=record.size_bytes)]
         if record.external_data is not None:
             files.append(record.external_data)
+        files += record.beside
         try:
             for part in files:
                 with open_regular(folder, part.path) as source:
                     staged = self.path(file if part is files[0] else part.path)
                     self._link(folder / part.path, staged)
-                    # The name may lead elsewhere by now, and another run may have replaced the
-                    # file: what was linked must be what was opened, and is compared.
+                    # The path may lead elsewhere by now, or another run may have replaced the file,
+                    # so the linked file must be the one that was opened.
                     if identity(staged.lstat()) != identity(os.fstat(source.fileno())):
                         self._copy(source, staged)
                 if not self._is_staged(part, staged):
                     staged.unlink()
                     return False
-        except (FileNotFoundError, IrregularFile):  # its run was not dead after all, or worse
+        except (FileNotFoundError, IrregularFile):  # for example, its run was still alive
             return False
         return True
 
@@ -253,21 +239,7 @@ class Staging:
             shutil.copyfileobj(source, stream)
 
     def add_listed(self, folder: Path, record: FileRecord) -> bool:
-        """Copies a file that a manifest lists, unless there is a staged one.
-
-        Args:
-            folder: Has it.
-            record: The manifest's.
-
-        Returns:
-            Whether the file is there, and what the manifest lists.
-
-        Raises:
-            IrregularFile: There is something else in its place.
-        """
-        target = self.path(record.path)
-        if target.exists():
-            return True
+        """Copies a file of a manifest, over a staged one; returns whether it is what was listed."""
         try:
             source = open_regular(folder, record.path)
         except FileNotFoundError:
@@ -275,18 +247,18 @@ class Staging:
         with source:
             if hash_of(source) != (record.sha256, record.size_bytes):
                 return False
-            self._copy(source, target)
+            self._copy(source, self.path(record.path))
         return True
 
     def add(self, source: Path, file: str) -> None:
-        """Copies a file into the staged folder."""
+        """Copies a file into the staging folder, unless it is staged already."""
         target = self.path(file)
         if not target.exists():
             shutil.copyfile(source, target)
 
     @staticmethod
     def _link(source: Path, target: Path) -> None:
-        """Makes target the same file as source, without a copy where the file system can."""
+        """Makes target a hard link to source, or a copy if the file system has no links."""
         if is_folder(source):
             target.mkdir(exist_ok=True)
             return
@@ -299,11 +271,14 @@ class Staging:
             shutil.copyfile(source, target, follow_symlinks=False)
 
     def other_files(self) -> tuple[FileRecord, ...]:
-        """Returns the staged files that are no graphs, without the manifest and the pages."""
+        """Returns the staged files except graphs, the manifest and the pages.
+
+        Temporary graphs are not among them: a job beside this one may remove them at any moment.
+        """
         found = []
         for path in sorted(self.folder.rglob("*")):
             file = path.relative_to(self.folder).as_posix()
-            graph = file.endswith((".onnx", ".onnx_data"))
+            graph = file.endswith((*ENDINGS, ".onnx_data", MAPPED_SUFFIX))
             if path.is_symlink() or not path.is_file() or file.startswith(".work/") or graph:
                 continue
             if file in (MANIFEST_FILE, *PAGES):
@@ -313,14 +288,14 @@ class Staging:
             found.append(FileRecord(path=file, sha256=sha256, size_bytes=size_bytes))
         return tuple(found)
 
-    def publish(self, manifest: Manifest, old: Manifest | None) -> None:
-        """Makes the staged folder the output folder.
+    def complete(self, manifest: Manifest, old: Manifest | None) -> None:
+        """Makes the staging folder what the output folder will be, and writes it to the disk.
 
-        Files in the output folder that no manifest lists are the user's, and stay.
+        Files in the output folder that no manifest lists belong to the user and are kept.
 
         Args:
-            manifest: Of the staged folder; files that it doesn't list are not published.
-            old: Of the output folder as it is.
+            manifest: Of the staging folder; other files in it are not published.
+            old: Of the current output folder.
         """
         self.write_manifest(manifest)
         shutil.rmtree(self.work)
@@ -329,7 +304,9 @@ class Staging:
             if path.relative_to(self.folder).as_posix() not in wanted:
                 path.rmdir() if is_folder(path) else path.unlink()
         if self.target.is_symlink():
-            raise OutputError(f"{self.target} was replaced by a link", "remove it, run it again")
+            raise OutputError(
+                f"{self.target} was replaced by a link", "remove it and run the command again"
+            )
         if self.target.is_dir():
             ours = (old.paths() if old else set()) | {MANIFEST_FILE}
             for path in entries(self.target):
@@ -339,81 +316,13 @@ class Staging:
             shutil.copymode(self.target, self.folder)
         sync(self.folder)
         if not (self.folder / MANIFEST_FILE).is_file():
-            # Without locks, another run took the folder for one of a killed run and removed it;
-            # what has this name now was made since.
+            # Without locks, another run took the folder for that of a killed run and removed it;
+            # the current folder of this name is newer.
             raise self._removed()
+
+    def swap(self) -> None:
+        """Replaces the output folder by the staging folder, which must be complete."""
         self._check_place()
         self._published = True
-        if self._rename():
-            return
-        assert self._parent is not None
-        if exchange(self._parent.descriptor, self.folder.name, self.target.name):
-            self._discard(self.folder)
-        else:
-            self._replace()
-
-    def _rename(self) -> bool:
-        """Makes the staged folder the output folder, if there is none."""
-        try:
-            # Where it is there, and not empty, rename(2) says so in one of two ways.
-            self._move(self.folder, self.target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            return False
-        return True
-
-    def _move(self, folder: Path, to: Path) -> None:
-        assert self._parent is not None
-        self._parent.move(folder.name, to.name)
-
-    def _replace(self) -> None:
-        """For file systems that cannot swap two folders: the old one steps aside first.
-
-        For an instant there is no output folder. A run that is killed just then leaves the old one
-        aside, and the next one brings it back.
-        """
-        while True:
-            aside = self._sibling("old")
-            # Without locks, another run may be here too; then the last one stays.
-            with contextlib.suppress(FileNotFoundError):
-                self._move(self.target, aside)
-            published = self._rename()
-            self._discard(aside)
-            if published:
-                return
-
-    def _bring_back(self) -> None:
-        for aside in self._siblings("old"):
-            try:
-                self._move(aside, self.target)
-            except OSError:  # the output folder is there
-                self._discard(aside)
-
-    def _discard(self, folder: Path) -> None:
-        """Removes a folder; first its name, so that no other run publishes it half removed."""
-        if self._parent is None:
-            return
-        trash = self._sibling("trash")
-        with contextlib.suppress(OSError):
-            self._move(folder, trash)
-        for path in (trash, *self._siblings("trash")):  # those of killed runs too
-            self._parent.remove(path.name)
-
-    def _sibling(self, kind: str) -> Path:
-        return (
-            self.target.parent / f"{_prefix(self.target, kind)}{secrets.token_hex(_RANDOM_BYTES)}"
-        )
-
-    def _siblings(self, kind: str) -> list[Path]:
-        """Returns the folders of a kind beside the output folder; no links to folders."""
-        if self._parent is None:
-            return []
-        assert self._parent is not None
-        prefix = _prefix(self.target, kind)
-        # A version before 0.1.0 knew one of each kind, without a random part.
-        older = prefix.removesuffix("-")
-        names = self._parent.folders(older)
-        return [
-            self.target.parent / name for name in names if name == older or name.startswith(prefix)
-        ]
+        assert self._exchange is not None
+        self._exchange.publish(self.folder)

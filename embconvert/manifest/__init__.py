@@ -1,25 +1,21 @@
-"""What an output folder holds and how it came to be: the records, their file, its JSON Schema.
+"""The manifest of an output folder: its records, their JSON, their JSON Schema.
 
-No module here reads or writes a file. The library that encodes, decodes and validates (pydantic) is
-loaded at the first manifest, not with these records.
+No module here reads or writes files. pydantic, which encodes, decodes and validates, is loaded with
+the first manifest, not with the records.
 """
 
-from embconvert.manifest.kinds import (
-    EmbeddingRecord,
-    LateInteractionRecord,
-    ModelRecord,
-    RerankerRecord,
-    SparseRecord,
-)
+from embconvert.manifest.kinds import ModelRecord
 from embconvert.manifest.records import (
     CARD_FILE,
     MANIFEST_FILE,
     PAGES,
     REPORT_FILE,
     SCHEMA_VERSION,
+    TRY_FILE,
     ArtifactRecord,
     MachineRecord,
     Manifest,
+    RecommendedRecord,
     SearchRecord,
     ToolRecord,
     TriedRecord,
@@ -33,17 +29,15 @@ __all__ = [
     "PAGES",
     "REPORT_FILE",
     "SCHEMA_VERSION",
+    "TRY_FILE",
     "ArtifactRecord",
-    "EmbeddingRecord",
-    "LateInteractionRecord",
     "MachineRecord",
     "Manifest",
     "ModelRecord",
     "OverridesRecord",
-    "RerankerRecord",
+    "RecommendedRecord",
     "SearchRecord",
     "SourceRecord",
-    "SparseRecord",
     "ToolRecord",
     "TriedRecord",
     "VerificationRecord",

@@ -1,9 +1,5 @@
-"""The manifest's records to and from JSON; hostile input is refused by the path of its field.
+"""Encodes and decodes manifests; errors start with the path of the invalid field."""
 
-Every command reads manifests through parse_manifest.
-"""
-
-import functools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,11 +9,13 @@ from embconvert.errors import UnsupportedModelError
 from embconvert.fidelity.figures import Fidelity
 from embconvert.manifest.records import MANIFEST_FILE, PAGES, SCHEMA_VERSION, Manifest
 from embconvert.models.constraints import FORMS
+from embconvert.models.json_records import adapter, as_json
+from embconvert.models.kinds import KINDS, Kind
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-#: No manifest is larger.
+#: Larger manifests are refused.
 MAX_BYTES = 1 << 24
 _MAX_SHOWN = 80
 _TYPES = {
@@ -31,37 +29,32 @@ _TYPES = {
     "mapping_type": "must be an object",
     "dataclass_type": "must be an object",
     "model_attributes_type": "must be an object",
-    "finite_number": "must be a number that is finite",
+    "finite_number": "must be a finite number",
     "missing": "is missing",
-    "unexpected_keyword_argument": "is no field of a manifest",
+    "unexpected_keyword_argument": "is not a field of a manifest",
     "union_tag_not_found": "has no kind",
     "union_tag_invalid": "has an unknown kind",
 }
 
 
 class BrokenManifest(ValueError):  # noqa: N818 - what it is
-    """What should be a manifest is none, in words that begin with the field's path."""
+    """The manifest is invalid."""
 
 
 class OlderManifest(BrokenManifest):
-    """An older version of this program wrote it."""
+    """An older version of embconvert wrote the manifest."""
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """Reads a manifest from the content of its file.
-
-    Raises:
-        BrokenManifest: It is none, or breaks a bound.
-        OlderManifest: An older version wrote it.
-    """
+    """Reads a manifest from the content of its file; raises BrokenManifest if it is invalid."""
     from pydantic import ValidationError
 
     if len(content) > MAX_BYTES:
-        raise BrokenManifest(f"is over {MAX_BYTES >> 20} MiB")
+        raise BrokenManifest(f"is larger than {MAX_BYTES >> 20} MiB")
     value = _plain(content)
     _check_version(value)
     try:
-        manifest = adapter().validate_json(content, strict=True)
+        manifest = adapter(Manifest).validate_json(content, strict=True)
     except ValidationError as error:
         raise BrokenManifest(_in_words(error, value)) from None
     for problem in _contradictions(manifest):
@@ -69,23 +62,10 @@ def parse_manifest(content: bytes) -> Manifest:
     return manifest
 
 
-def as_json(manifest: Manifest) -> dict[str, Any]:
-    """Returns a manifest as plain JSON values."""
-    value: dict[str, Any] = adapter().dump_python(manifest, mode="json", warnings=False)
-    return value
-
-
-def fidelity_as_json(fidelity: Fidelity) -> dict[str, Any]:
-    """Returns figures as plain JSON values."""
-    value: dict[str, Any] = _fidelity_adapter().dump_python(fidelity, mode="json", warnings=False)
-    return value
-
-
 def as_text(manifest: Manifest) -> str:
-    """Returns a manifest as it is written to its file.
+    """Returns the content of a manifest's file.
 
-    Raises:
-        UnsupportedModelError: It would break a bound, so that nobody could read it back.
+    Raises UnsupportedModelError if it could not be read again, because a limit is exceeded.
     """
     text = json.dumps(as_json(manifest), indent=2, ensure_ascii=False) + "\n"
     try:
@@ -97,25 +77,10 @@ def as_text(manifest: Manifest) -> str:
     return text
 
 
-@functools.cache
-def adapter() -> "TypeAdapter[Manifest]":
-    """Returns what encodes, decodes and validates; the library is loaded only now."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Manifest)
-
-
-@functools.cache
-def _fidelity_adapter() -> "TypeAdapter[Fidelity]":
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Fidelity)
-
-
 def _plain(content: bytes) -> dict[str, Any]:
-    """Returns JSON's plain values; refuses what readers of JSON take in different ways."""
+    """Returns the parsed JSON; refuses JSON that parsers read differently."""
     if content.startswith(b"\xef\xbb\xbf"):
-        raise BrokenManifest("begins with a byte order mark")
+        raise BrokenManifest("starts with a byte order mark")
     try:
         value = json.loads(
             content.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_refuse
@@ -127,7 +92,7 @@ def _plain(content: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise BrokenManifest("is nested too deeply") from error
     except ValueError as error:
-        raise BrokenManifest(f"is no JSON: {error}") from error
+        raise BrokenManifest(f"is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise BrokenManifest("must be an object")
     return value
@@ -142,7 +107,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(name: str) -> None:
-    raise BrokenManifest(f"has {name}, which is no number of JSON")
+    raise BrokenManifest(f"has {name}, which is not a JSON number")
 
 
 def _check_version(value: Mapping[str, Any]) -> None:
@@ -153,15 +118,15 @@ def _check_version(value: Mapping[str, Any]) -> None:
         raise OlderManifest("was written by an older embconvert")
     if version is True or not isinstance(version, int):
         raise BrokenManifest(f"schema_version must be {SCHEMA_VERSION}")
-    raise BrokenManifest("schema_version says that a newer embconvert wrote it")
+    raise BrokenManifest("was written by a newer embconvert")
 
 
 def _in_words(error: "ValidationError", value: Any) -> str:
-    """Returns the first thing that is wrong: the field's path, and what it must be."""
+    """Returns the first error: the field's path, and what the field must be."""
     first = error.errors(include_url=False, include_input=False)[0]
     kind, context = first["type"], first.get("ctx") or {}
     if kind == "json_invalid":
-        return f"is no JSON: {context.get('error', first['msg'])}"
+        return f"is not JSON: {context.get('error', first['msg'])}"
     path = _path(first["loc"], value, is_missing=kind == "missing")
     return f"{path} {_must(kind, context, first['msg'])}"
 
@@ -184,12 +149,12 @@ def _must(kind: str, context: Mapping[str, Any], message: str) -> str:
         name, words = bounds[kind]
         return words.format(context[name])
     if kind == "string_pattern_mismatch":
-        return f"must be {FORMS.get(context['pattern'], 'of another form')}"
-    return f"is wrong: {message}"
+        return f"must be {FORMS.get(context['pattern'], 'in another format')}"
+    return f"is invalid: {message}"
 
 
 def _path(location: tuple[int | str, ...], value: Any, *, is_missing: bool) -> str:
-    """Returns a field's path; leaves out what names no field but a choice of the library's."""
+    """Returns a field's path, without pydantic's names of union members."""
     path = ""
     for place, part in enumerate(location):
         is_last = place == len(location) - 1
@@ -207,18 +172,23 @@ def _shown(name: str) -> str:
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
-    """Yields what no single field says: paths that are there twice, figures of another kind."""
+    """Yields errors across fields: duplicate paths, a measure of another kind."""
     places = [(f"artifacts[{n}].path", a.path) for n, a in enumerate(manifest.artifacts)]
     places += [
         (f"artifacts[{n}].external_data.path", a.external_data.path)
         for n, a in enumerate(manifest.artifacts)
         if a.external_data is not None
     ]
+    places += [
+        (f"artifacts[{n}].beside[{m}].path", file.path)
+        for n, a in enumerate(manifest.artifacts)
+        for m, file in enumerate(a.beside)
+    ]
     places += [(f"files[{n}].path", f.path) for n, f in enumerate(manifest.files)]
     places += [(f"pages[{n}].path", f.path) for n, f in enumerate(manifest.pages)]
     seen: dict[str, str] = {}
     for field, path in places:
-        # Some file systems do not tell README.md from readme.md.
+        # For some file systems, README.md and readme.md are the same file.
         key = path.casefold()
         if key in seen:
             yield f"{field} is the same as {seen[key]}"
@@ -233,7 +203,25 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for path, field in seen.items():
         if path in folders:
             yield f"{field} is a folder of another file"
+    chosen = manifest.recommended
+    if chosen is not None and chosen.path not in {graph.path for graph in manifest.artifacts}:
+        yield "recommended.path must be that of a graph"
     for number, record in enumerate(manifest.artifacts):
+        for place, form in enumerate(record.forms):
+            if form.problem is not None:
+                yield f"artifacts[{number}].forms[{place}] {form.problem}"
         figures = record.fidelity
         if figures is not None and figures.similarity.measure is not manifest.measure:
             yield f"artifacts[{number}].fidelity.similarity.measure must be {manifest.measure}"
+        if figures is not None and not _has_possible_heads(figures, manifest.kind):
+            words = KINDS[manifest.kind].words
+            yield f"artifacts[{number}].fidelity.heads are not those of {words}"
+
+
+def _has_possible_heads(figures: Fidelity, kind: Kind) -> bool:
+    """Whether figures are of heads that a kind of model may have, each by its own measure."""
+    possible = {Kind(head.kind) for head in KINDS[kind].heads}
+    return set(figures.heads) <= possible and all(
+        not head.heads and head.similarity.measure is KINDS[of].measure
+        for of, head in figures.heads.items()
+    )

@@ -1,171 +1,184 @@
-"""How a published folder looks, by the program that will load it; one table of data.
+"""The layouts of a published folder, by target runtime, as one table.
 
-What each program demands was measured or read in its source; where, stands beside the entry.
+What each runtime demands of a graph is in `consumers/`.
 
-A program that loads one graph gets it as `model.onnx` at the folder's root, whatever its
-precision; the graphs that it was made of stay in `onnx/`, where such programs don't look, so that
-the next run goes on from them.
+A runtime that loads a single graph gets it as `model.onnx` at the folder's root, whatever its
+precision. The graphs that it was made from stay in `onnx/`, where such runtimes do not look, so
+that the next run can reuse them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from embconvert.errors import UsageError
-from embconvert.models.choices import QUANTIZED_PRECISIONS, Command, Layout, Output, Precision
+from embconvert.manifest.consumers import Consumer, consumer_of
+from embconvert.models.choices import QUANTIZED_PRECISIONS, Command, Layout, Operators, Precision
 from embconvert.models.compat import Version, oldest_for_precision
+from embconvert.models.forms import FileForm, FormKind
+from embconvert.models.kinds import Kind
 from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, OnnxArtifact
+from embconvert.request.parsing import next_command
 from embconvert.request.records import Request
 
-#: The graph of a program that loads one.
+#: The option with which older releases of ONNX Runtime run blockwise precisions.
+STANDARD = f"--operators {Operators.STANDARD}"
+#: The graph for runtimes that load only one.
 SERVED_FILE = "model.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutRules:
-    """What a program demands of a folder.
+    """How a folder looks.
 
     Attributes:
-        consumer: The program's name.
-        serves_one: Whether it loads one graph, SERVED_FILE.
-        names: Where it looks for a precision's graph; the others go where `hub` has them.
-        outputs: Those that it can use.
-        external_data: Whether it loads weights from a file beside the graph.
-        oldest_onnxruntime: The oldest ONNX Runtime that it comes with or allows; None if not known.
-        newest_onnxruntime: The newest; None when that is the user's choice, or not known.
-        config: The fields that it wants in config.json by these names.
-        model_max_length: Whether it cuts texts at tokenizer_config.json's model_max_length.
-        external_data_in_config: Whether config.json must tell of external data.
-        pools: The poolings that it does itself, outside of the graph, by its own settings; empty
-            when it takes sentence_embedding, or reads the folder's modules.
+        serves_one: Whether its runtime loads only one graph, SERVED_FILE.
+        names: Paths of graphs by precision; others are the same as in `hub`.
+        config: Fields that config.json must have by these names.
+        archive: Whether graph and tokenizer are also in a zip, with a request that registers it.
+        lacks: Operators of blockwise precisions, as OnnxArtifact names them, that its runtime
+            lacks; graphs have their standard forms instead.
+        form: What its files are derived to; None for ONNX graphs. `names` then has all of them, by
+            the precisions that it supports, and graphs in ONNX keep their names.
     """
 
-    consumer: str
     serves_one: bool = False
     names: Mapping[Precision, str] = field(default_factory=dict)
-    outputs: tuple[Output, ...] = tuple(Output)
-    external_data: bool = True
-    oldest_onnxruntime: Version | None = None
-    newest_onnxruntime: Version | None = None
     config: tuple[str, ...] = ()
     model_max_length: bool = False
     external_data_in_config: bool = False
-    pools: tuple[str, ...] = ()
+    archive: bool = False
+    lacks: tuple[str, ...] = ()
+    form: FormKind | None = None
 
     def place(self, file: str, precision: Precision, *, last: bool) -> str:
-        """Returns where a graph goes.
-
-        Args:
-            file: Where `hub` has it.
-            precision: Of its weights.
-            last: Whether it is the run's last.
-        """
+        """Returns the path of a graph from that in `hub`; the last one of a run may be served."""
         if self.serves_one and last:
             return SERVED_FILE
+        if self.form is not None:
+            return file
         return self.names.get(precision, file)
 
 
-LAYOUTS: Mapping[Layout, LayoutRules] = MappingProxyType(
-    {
-        Layout.HUB: LayoutRules(consumer="the hub's clients"),
-        # Its OnnxModelFile takes the first *.onnx of the folder itself, in no order, and
-        # OnnxEmbedModel casts output 0 to float[][][]; config.json must have hidden_size.
-        Layout.NIXIESEARCH: LayoutRules(
-            consumer="Nixiesearch",
-            serves_one=True,
-            outputs=(Output.BOTH,),
-            oldest_onnxruntime=(1, 23),
-            newest_onnxruntime=(1, 23),
-            config=("hidden_size",),
-            pools=("mean", "cls"),
-        ),
-        # src/utils/dtypes.js and model-loader.js of 4.3: the suffix is the dtype's, `q8` (a
-        # browser's default) is `_quantized`. It brings ONNX Runtime 1.30 for Node.
-        Layout.TRANSFORMERSJS: LayoutRules(
-            consumer="transformers.js",
-            names={
-                Precision.FLOAT16: "onnx/model_fp16.onnx",
-                Precision.QINT8: "onnx/model_quantized.onnx",
-                Precision.QUINT8: "onnx/model_uint8.onnx",
-                Precision.QINT8_STATIC: "onnx/model_int8.onnx",
-                Precision.Q4: "onnx/model_q4.onnx",
-            },
-            outputs=(Output.BOTH,),
-            oldest_onnxruntime=(1, 30),
-            newest_onnxruntime=(1, 30),
-            model_max_length=True,
-            external_data_in_config=True,
-        ),
-        # Any file, named by model_file; its metadata allows ONNX Runtime from 1.17.
-        Layout.FASTEMBED: LayoutRules(
-            consumer="fastembed", oldest_onnxruntime=(1, 17), model_max_length=True
-        ),
-        # backends/ort/src/lib.rs: model.onnx before onnx/model.onnx, sentence_embedding before
-        # last_hidden_state; the config's fields by these names. The `ort` crate that its calls
-        # are of (2.0.0-rc.10) brings ONNX Runtime 1.22.
-        Layout.TEI: LayoutRules(
-            consumer="text-embeddings-inference",
-            serves_one=True,
-            oldest_onnxruntime=(1, 22),
-            newest_onnxruntime=(1, 22),
-            config=("hidden_size", "num_hidden_layers"),
-        ),
-        # services.xml names one file, which is distributed alone.
-        Layout.VESPA: LayoutRules(consumer="Vespa", serves_one=True, external_data=False),
-        # Spring AI, LangChain4j and others read the file into memory.
-        Layout.SINGLEFILE: LayoutRules(
-            consumer="programs that read one file into memory", serves_one=True, external_data=False
-        ),
-    }
-)
+_ONE_GRAPH = LayoutRules(serves_one=True)
+
+LAYOUTS: Mapping[Layout, LayoutRules] = {
+    Layout.HUB: LayoutRules(),
+    Layout.NIXIESEARCH: LayoutRules(serves_one=True, config=("hidden_size",)),
+    Layout.TRANSFORMERSJS: LayoutRules(
+        names={
+            Precision.FLOAT16: "onnx/model_fp16.onnx",
+            Precision.QINT8: "onnx/model_quantized.onnx",
+            Precision.QUINT8: "onnx/model_uint8.onnx",
+            Precision.QINT8_STATIC: "onnx/model_int8.onnx",
+            Precision.Q4: "onnx/model_q4.onnx",
+            Precision.Q4F16: "onnx/model_q4f16.onnx",
+        },
+        model_max_length=True,
+        external_data_in_config=True,
+        # onnxruntime-web 1.31 has no kernel for it on WebAssembly.
+        lacks=("com.microsoft.GatherBlockQuantized",),
+    ),
+    Layout.FASTEMBED: LayoutRules(model_max_length=True),
+    Layout.TEI: LayoutRules(serves_one=True, config=("hidden_size", "num_hidden_layers")),
+    Layout.VESPA: _ONE_GRAPH,
+    Layout.LANGCHAIN4J: _ONE_GRAPH,
+    Layout.SPRINGAI: _ONE_GRAPH,
+    Layout.OPENSEARCH: LayoutRules(serves_one=True, archive=True),
+    Layout.SEMANTICKERNEL: _ONE_GRAPH,
+    Layout.CHROMA: _ONE_GRAPH,
+    # It fills texts up to model_max_length.
+    Layout.MILVUS: LayoutRules(serves_one=True, config=("hidden_size",), model_max_length=True),
+    Layout.SINGLEFILE: _ONE_GRAPH,
+    # sentence-transformers 6.2 takes openvino/openvino_model.xml unless a name is given, and
+    # warns about others unless they begin with `openvino`; its own int8 files end as here.
+    Layout.OPENVINO: LayoutRules(
+        form=FormKind.OPENVINO,
+        names={
+            Precision.FLOAT32: "openvino/openvino_model.xml",
+            Precision.FLOAT16: "openvino/openvino_model_float16.xml",
+            Precision.QINT8_STATIC: "openvino/openvino_model_qint8_quantized.xml",
+            Precision.Q8: "openvino/openvino_model_q8.xml",
+            Precision.Q4: "openvino/openvino_model_q4.xml",
+        },
+    ),
+}
 
 
-def check_layout(request: Request, served_bytes: int) -> None:
-    """Refuses what a layout does not admit, before work starts.
+def is_of_layout(layout: Layout, forms: Iterable[FileForm]) -> bool:
+    """Whether files of these forms are those of a layout, not further ones as of --shape."""
+    return all(form.kind is LAYOUTS[layout].form for form in forms)
 
-    Args:
-        request: What is asked for.
-        served_bytes: About the size of the run's last graph.
 
-    Raises:
-        UsageError: The layout's program could not load the outcome.
+def check_layout(request: Request, served_bytes: int, kind: Kind = Kind.EMBEDDING) -> None:
+    """Refuses requests that a layout does not support, before work starts.
+
+    `served_bytes` is about the size of the run's last graph. Raises UsageError if the runtime
+    could not load the result.
     """
-    rules = LAYOUTS[request.layout]
+    rules, consumer = LAYOUTS[request.layout], consumer_of(request.layout, kind)
     asked = f"--layout {request.layout}"
-    if rules.serves_one and request.command not in (Command.EXPORT, Command.ALL):
+    one_run = rules.serves_one or rules.form is not None
+    if one_run and request.command not in (Command.EXPORT, Command.ALL):
         raise UsageError(
-            f"the folder has {asked}, which is made in one go",
-            f"run: embconvert all --model_id {request.model_id} {asked}, with what it shall have",
+            f"the folder has {asked}, which `{request.command}` cannot update",
+            f"run: {next_command(request, Command.ALL, model_path=None)}",
         )
-    for precision in request.quantize:
-        if not _runs(rules, precision, request.table_bits):
-            admitted = [p for p in QUANTIZED_PRECISIONS if _runs(rules, p, request.table_bits)]
-            raise UsageError(
-                f"{rules.consumer}, which {asked} is for, cannot load {precision}",
-                f"with {asked}, --quantize can be {', '.join(admitted)}",
-            )
+    refuse_precisions(request, consumer)
     if rules.serves_one and len(request.quantize) > 1:
         raise UsageError(
-            f"{asked} holds one graph for {rules.consumer}, and {len(request.quantize)} "
-            "precisions are asked for",
-            f"choose one, as --quantize {request.quantize[0]}; or use --layout hub",
+            f"{asked} has only one graph for {consumer.name}, but --quantize has "
+            f"{len(request.quantize)} precisions",
+            f"choose one, such as --quantize {request.quantize[0]}; or use --layout hub",
         )
-    if request.output not in rules.outputs:
+    if request.output not in consumer.outputs:
         raise UsageError(
-            f"{rules.consumer} needs last_hidden_state, which --output {request.output} leaves out",
-            f"with {asked}, --output can be {', '.join(rules.outputs)}",
+            f"{consumer.name} reads {consumer.reads.replace('`', '')}, which is not what it needs "
+            f"with --output {request.output}",
+            f"with {asked}, --output can be {', '.join(consumer.outputs)}",
         )
-    if not rules.external_data and served_bytes > EXTERNAL_DATA_THRESHOLD_BYTES:
+    if not consumer.external_data and served_bytes > EXTERNAL_DATA_THRESHOLD_BYTES:
         raise UsageError(
-            f"{asked} admits no external data, which a graph of {served_bytes / 1e9:.1f} GB needs",
-            "choose a smaller precision, as --quantize QInt8; or use --layout hub",
+            f"{asked} does not support external data, which a graph of {served_bytes / 1e9:.1f} "
+            "GB needs",
+            "choose a smaller precision, such as --quantize QInt8; or use --layout hub",
         )
 
 
-def _runs(rules: LayoutRules, precision: Precision, table_bits: int | None) -> bool:
-    """Whether the program's ONNX Runtime runs a precision."""
-    newest = rules.newest_onnxruntime
-    return newest is None or oldest_for_precision(precision, table_bits) <= newest
+def refuse_precisions(request: Request, consumer: Consumer) -> None:
+    """Raises UsageError for a precision that a consumer's runtime does not run."""
+    rules = LAYOUTS[request.layout]
+
+    def runs(precision: Precision, operators: Operators = request.operators) -> bool:
+        if rules.form is not None:
+            return precision in rules.names
+        newest = consumer.newest_onnxruntime
+        oldest = oldest_for_precision(precision, request.table_bits, operators)
+        return newest is None or oldest <= newest
+
+    for precision in request.quantize:
+        if not runs(precision):
+            admitted = [p for p in QUANTIZED_PRECISIONS if runs(p)]
+            asked = f"--layout {request.layout}"
+            hint = f"with {asked}, --quantize can be {', '.join(admitted)}"
+            raise UsageError(
+                f"{asked} is for {consumer.name}, which cannot load {precision}",
+                f"{hint}; or add {STANDARD}" if runs(precision, Operators.STANDARD) else hint,
+            )
+
+
+def too_new(what: str, needed: Version | str, request: Request, hint: str) -> UsageError:
+    """Returns the error for what the oldest ONNX Runtime that must run the files lacks.
+
+    Args:
+        needed: The release that has it.
+    """
+    release = request.min_onnxruntime
+    assert release is not None
+    needs = needed if isinstance(needed, str) else f"{needed[0]}.{needed[1]}"
+    is_own = consumer_of(request.layout).newest_onnxruntime != release
+    option = "--min_onnxruntime is" if is_own else f"--layout {request.layout} is for"
+    oldest = f"{option} {release[0]}.{release[1]}"
+    return UsageError(f"{what} needs ONNX Runtime {needs}, but {oldest}", hint)
 
 
 def _version(text: str) -> Version:
@@ -173,25 +186,31 @@ def _version(text: str) -> Version:
     return int(major), int(minor)
 
 
-def misfit(layout: Layout, file: str, artifact: OnnxArtifact) -> str | None:
-    """Returns, in words, why a layout's program could not load a graph; None when it can.
+def misfit(
+    layout: Layout, file: str, artifact: OnnxArtifact, kind: Kind = Kind.EMBEDDING
+) -> str | None:
+    """Returns why a layout's runtime cannot load a graph of a folder; None if it can.
 
-    What check_layout cannot know beforehand: how large a graph became, and what fusions need.
-
-    Args:
-        layout: The folder's.
-        file: Where the graph is in it.
-        artifact: The graph.
+    This checks what check_layout cannot know in advance: the final size, the inputs, and the
+    operators.
     """
-    rules = LAYOUTS[layout]
+    rules, consumer = LAYOUTS[layout], consumer_of(layout, kind)
     if rules.serves_one and file != SERVED_FILE:
         return None
-    if artifact.external_data is not None and not rules.external_data:
-        return f"{file} needs external data, which --layout {layout} does not admit"
-    newest = rules.newest_onnxruntime
+    if artifact.external_data is not None and not consumer.external_data:
+        return f"{file} needs external data, which --layout {layout} does not support"
+    inputs = {tensor.name for tensor in artifact.inputs}
+    if consumer.sends is not None:
+        missing = [name for name in consumer.sends if name not in inputs]
+        unknown = sorted(inputs - {*consumer.sends, *consumer.may_send})
+        if unknown:
+            return f"{file} reads {', '.join(unknown)}, which {consumer.name} does not send"
+        if missing:
+            return f"{file} has no {', '.join(missing)}, which {consumer.name} sends"
+    newest = consumer.newest_onnxruntime
     if newest is not None and _version(artifact.min_onnxruntime) > newest:
         return (
-            f"{file} needs ONNX Runtime {artifact.min_onnxruntime}, and {rules.consumer} has "
+            f"{file} needs ONNX Runtime {artifact.min_onnxruntime}, but {consumer.name} has "
             f"{newest[0]}.{newest[1]}"
         )
     return None

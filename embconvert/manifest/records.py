@@ -1,7 +1,7 @@
-"""The records of the manifest; numbers and words only, no files.
+"""The records of the manifest.
 
-What a field may be is said in its type; see `embconvert.models.constraints`.
-`data/manifest.schema.json` is the JSON Schema that follows from it.
+The types of the fields have constraints; see `embconvert.models.constraints`.
+`data/manifest.schema.json` is generated from the types and docstrings.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,6 @@ from annotated_types import MaxLen, MinLen
 
 from embconvert.fidelity.figures import Fidelity, Similarity
 from embconvert.manifest.sources import Files, SourceRecord
-from embconvert.models.architectures import FUSED_ATTENTION
 from embconvert.models.choices import Layout, OptimizationLevel, Precision
 from embconvert.models.constraints import (
     Count,
@@ -21,8 +20,8 @@ from embconvert.models.constraints import (
     Identifier,
     MayDiffer,
     Name,
+    Points,
     Positive,
-    Rate,
     Record,
     RelativePath,
     Release,
@@ -30,22 +29,22 @@ from embconvert.models.constraints import (
     Sha256,
     Text,
 )
+from embconvert.models.forms import FileForm, PaddingRecord
 from embconvert.models.kinds import KINDS, Kind, Measure
-from embconvert.models.values import (
-    FileRecord,
-    Fusion,
-    KeptNode,
-    OnnxArtifact,
-    TensorInfo,
-)
+from embconvert.models.prompts import MAX_PROMPTS
+from embconvert.models.values import FileRecord, Fusion, KeptNode, OnnxArtifact, TensorInfo
+from embconvert.speed.records import SpeedsRecord, Speedup
 
-#: 2: typed records; 1 had a bag of facts for the source, and figures called after their measure.
-SCHEMA_VERSION: Literal[2] = 2
+#: 3: speeds are measured in turns; 2 had each graph's throughput during its verification. 1 had
+#: untyped values of the source, and figures named after their measure.
+SCHEMA_VERSION: Literal[3] = 3
 MANIFEST_FILE = "embconvert.json"
-#: What people look at.
+#: Pages for people.
 REPORT_FILE = "report.html"
 CARD_FILE = "README.md"
-PAGES = (REPORT_FILE, CARD_FILE)
+#: Written only if it is asked for.
+TRY_FILE = "try.html"
+PAGES = (REPORT_FILE, CARD_FILE, TRY_FILE)
 
 #: An option's value; several are a tuple.
 Setting = Text | bool | int | float | tuple[Text, ...] | None
@@ -54,30 +53,32 @@ Tensors = Annotated[tuple[TensorInfo, ...], MinLen(1), MaxLen(1000)]
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactRecord(Record):
-    """What is known of one published graph.
+    """One published graph.
 
     Attributes:
         path: Relative to the folder.
         sha256: Of the graph file.
         size_bytes: Of the graph file.
-        external_data: The file that holds its weights, its path relative to the folder; None
-            when they are in the graph.
+        external_data: The file with its weights; None if they are in the graph file.
         precision: Of the weights.
         optimization_level: Of the graph.
         opset: Of ONNX's own domain.
         inputs: In order.
         outputs: In order.
-        operators: Counts; operators outside ONNX's own domain carry their domain's name.
-        fusions: What became of attention, norms and the like; none but of an optimized graph.
+        operators: Counts by operator, as `Domain.Name` outside ONNX's own domain.
+        fusions: The fusions of attention, norms and so on; only for optimized graphs.
         kept: The nodes that a quantization left in float32, and why.
-        method: Which of the ways to make it worked, as "trace".
-        settings: The options, recipes among them, that decide its bytes; see plan.Step.settings.
-        key: What it was made of, and how; see plan.Step.key.
-        made_from: sha256 of the graph that it was made of; None for an export.
-        fidelity: None when validation was skipped.
-        duration_s: To make it, without its verification.
-        peak_memory_bytes: Of the process while making it.
-        min_onnxruntime: The oldest release that runs it.
+        method: The method that succeeded, such as "trace".
+        settings: Options and recipes that determine its bytes; see plan.Step.settings.
+        key: Cache key; see plan.Step.key.
+        made_from: sha256 of the graph that it was made from; None for an export.
+        fidelity: None if validation was skipped.
+        duration_s: Without verification.
+        peak_memory_bytes: Of the process that made it.
+        min_onnxruntime: Oldest release that runs it.
+        forms: What it was derived to, one after the other; empty for a graph of another stage.
+        beside: Further files that belong to it.
+        padding: How texts are padded to its shape; None if the shape is not fixed.
     """
 
     path: RelativePath
@@ -100,26 +101,29 @@ class ArtifactRecord(Record):
     duration_s: Annotated[Seconds, MayDiffer()]
     peak_memory_bytes: Annotated[Count, MayDiffer()]
     min_onnxruntime: Release
+    forms: Annotated[tuple[FileForm, ...], MaxLen(10)] = ()
+    beside: Annotated[tuple[FileRecord, ...], MaxLen(10)] = ()
+    padding: PaddingRecord | None = None
 
     def runs_on(self, onnxruntime: tuple[int, int] | None) -> bool:
-        """Whether a release of ONNX Runtime runs it; None stands for the newest."""
+        """Whether this release of ONNX Runtime runs it; None stands for the newest."""
         major, minor = map(int, self.min_onnxruntime.split("."))
         return onnxruntime is None or (major, minor) <= onnxruntime
 
     @property
     def digest(self) -> str:
-        """As OnnxArtifact.digest."""
+        """The same as OnnxArtifact.digest."""
         return self.sha256 + (self.external_data.sha256 if self.external_data else "")
 
     @property
     def total_size_bytes(self) -> int:
-        """Graph and external data together."""
+        """Of the graph and its external data."""
         return self.size_bytes + (self.external_data.size_bytes if self.external_data else 0)
 
     def artifact(self, folder: Path) -> OnnxArtifact:
-        """Returns the graph in a folder; record.make_record is the way back."""
+        """Returns the graph in a folder; the inverse of record.make_record."""
         external = self.external_data
-        if external is not None:  # the graph names it relative to itself
+        if external is not None:  # the path is relative to the graph
             external = replace(external, path=external.path.rpartition("/")[2])
         return OnnxArtifact(
             path=folder / self.path,
@@ -131,21 +135,17 @@ class ArtifactRecord(Record):
             outputs=self.outputs,
             operators=self.operators,
             min_onnxruntime=self.min_onnxruntime,
+            forms=self.forms,
         )
-
-    @property
-    def fused_operators(self) -> dict[str, int]:
-        """The operators that are not ONNX's own, and ONNX's attention."""
-        return {n: c for n, c in self.operators.items() if "." in n or n in FUSED_ATTENTION}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolRecord(Record):
-    """What made a folder.
+    """The tool that made a folder.
 
     Attributes:
-        version: embconvert's.
-        commands: The command lines that made the graphs, the first first.
+        version: Of embconvert.
+        commands: The command lines that made the graphs, in order.
     """
 
     name: Literal["embconvert"] = "embconvert"
@@ -155,7 +155,7 @@ class ToolRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class MachineRecord(Record):
-    """Where a folder was made."""
+    """The machine on which a folder was made."""
 
     platform: Name
     processor: Name
@@ -163,15 +163,24 @@ class MachineRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptShare(Record):
+    """How many of the built-in texts have a prompt; an empty one is none."""
+
+    prompt: Text
+    texts: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class VerificationRecord(Record):
-    """What graphs were compared on.
+    """How graphs were compared with the source.
 
     Attributes:
         texts_digest: Of the built-in texts.
-        texts: How many there are.
-        skipped: Whether the run was told to skip validation.
-        execution: How the source and the graphs ran: layer by layer when memory was short.
-        reference: What they were compared with, for people.
+        texts: Number of built-in texts; the fidelity of a graph says on how many it was compared.
+        skipped: Whether validation was skipped.
+        execution: "layer by layer" if memory was short.
+        reference: What the graphs were compared with, for people.
+        prompts: The prompts that the texts are shared out among; empty if the model has none.
     """
 
     texts_digest: Sha256
@@ -179,6 +188,7 @@ class VerificationRecord(Record):
     skipped: bool
     execution: Literal["whole graph", "layer by layer"]
     reference: Name
+    prompts: Annotated[tuple[PromptShare, ...], MaxLen(MAX_PROMPTS + 1)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,49 +196,67 @@ class TriedRecord(Record):
     """A candidate of `--quantize auto`.
 
     Attributes:
-        name: Its precision, with its recipes where they are not as usual.
-        size_bytes: None when it was not made.
-        similarity: Likewise.
-        speedup: Over the exported float32 graph; None when there is none.
-        outcome: What spoke against it; None for the one that is published.
-        on_frontier: Whether no other beats it in size, mean similarity and speed.
+        name: Its precision, with recipes that differ from the default.
+        size_bytes: None if it was not made.
+        similarity: None if it was not made.
+        speedup: Relative to the exported float32 graph; None if not measured.
+        outcome: Why it was rejected; None for the published one.
+        on_frontier: Whether no other candidate beats it in size, mean similarity and speed.
+        loss_points: How many hundredths of the main figure it loses on the user's data; None if it
+            was not evaluated.
     """
 
     name: Name
     size_bytes: GraphSize | None
     similarity: Similarity | None
-    speedup: Annotated[Rate | None, MayDiffer()]
+    speedup: Annotated[Speedup | None, MayDiffer()]
     outcome: Text | None
     on_frontier: bool
+    loss_points: Points | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord(Record):
-    """What `--quantize auto` tried, the smallest first, and for what."""
+    """The candidates of `--quantize auto`, smallest first, and the budget."""
 
     budget: Text
     candidates: Annotated[tuple[TriedRecord, ...], MaxLen(1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest(Record):
-    """What an output folder of embconvert holds and how it came to be.
+class RecommendedRecord(Record):
+    """The graph to take where nothing else is known.
 
     Attributes:
-        tool: What made it.
-        layout: How the folder looks.
-        source: What it was made of.
-        stack: Versions of the libraries.
-        machine: Where it was made.
-        verification: What graphs were compared on.
-        artifacts: The graphs.
-        files: The other files of the folder.
-        search: What `--quantize auto` tried, and for what; None where it was not asked for.
-        pages: What people look at, the report and the model card: made of the rest of the
-            manifest, times and machine included.
+        path: Of the graph.
+        reason: What it is among the others, as "the smallest file that ...".
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    path: RelativePath
+    reason: Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Record):
+    """The content of an output folder, and how it was made.
+
+    Attributes:
+        tool: The tool that made it.
+        layout: Of the folder.
+        source: What it was made from.
+        stack: Versions of the libraries.
+        machine: The machine on which it was made.
+        verification: How graphs were compared with the source.
+        artifacts: The graphs.
+        speeds: Of the graphs; None if they were not measured.
+        recommended: The graph to take; None if there is none.
+        files: The other files of the folder.
+        search: The candidates of `--quantize auto`; None without it.
+        pages: The report and the model card, which depend on the rest of the manifest, including
+            times and machine.
+    """
+
+    schema_version: Literal[3] = SCHEMA_VERSION
     tool: ToolRecord
     layout: Layout = Layout.HUB
     source: SourceRecord
@@ -236,42 +264,53 @@ class Manifest(Record):
     machine: Annotated[MachineRecord, MayDiffer()]
     verification: VerificationRecord
     artifacts: Annotated[tuple[ArtifactRecord, ...], MaxLen(1000)]
+    speeds: Annotated[SpeedsRecord | None, MayDiffer()] = None
+    recommended: Annotated[RecommendedRecord | None, MayDiffer()] = None
     files: Files
     search: SearchRecord | None = None
-    pages: Annotated[tuple[FileRecord, ...], MaxLen(2), MayDiffer()] = ()
+    pages: Annotated[tuple[FileRecord, ...], MaxLen(3), MayDiffer()] = ()
 
     @property
     def kind(self) -> Kind:
-        """What kind of model it is of."""
         return self.source.model.kind
 
     @property
     def measure(self) -> Measure:
-        """How near its graphs are to the source is told by this."""
+        """The measure of its graphs' similarity to the source."""
         return KINDS[self.kind].measure
 
+    @property
+    def compared_texts(self) -> str:
+        """How many texts the graphs' figures rest on, such as "300" or "85 of 300"."""
+        counts = {graph.fidelity.texts for graph in self.artifacts if graph.fidelity}
+        total = self.verification.texts
+        fewest, most = min(counts, default=total), max(counts, default=total)
+        if fewest == total:
+            return str(total)
+        return f"{fewest} of {total}" if fewest == most else f"{fewest} to {most} of {total}"
+
     def describes_the_same(self, other: "Manifest") -> bool:
-        """Whether another manifest is of a folder with the same files, laid out the same way."""
+        """Whether another manifest has the same layout and the same files, and lacks no speeds."""
         return (self.layout, self.artifacts, self.files) == (
             other.layout,
             other.artifacts,
             other.files,
-        )
+        ) and (self.speeds is None or other.speeds is not None)
 
     def records(self) -> list[FileRecord]:
-        """Returns every file that the manifest lists."""
+        """Returns all files of the manifest."""
         graphs = [
             FileRecord(path=graph.path, sha256=graph.sha256, size_bytes=graph.size_bytes)
             for graph in self.artifacts
         ]
         external = [graph.external_data for graph in self.artifacts if graph.external_data]
-        return [*graphs, *external, *self.files, *self.pages]
+        beside = [file for graph in self.artifacts for file in graph.beside]
+        return [*graphs, *external, *beside, *self.files, *self.pages]
 
     def paths(self) -> set[str]:
-        """Returns the paths of every file that the manifest lists."""
         return {record.path for record in self.records()}
 
     def sizes(self) -> dict[str, int]:
-        """Returns the size in bytes of every file that the manifest lists, but for the pages."""
+        """Returns the size in bytes of all files except the pages."""
         pages = {page.path for page in self.pages}
         return {r.path: r.size_bytes for r in self.records() if r.path not in pages}

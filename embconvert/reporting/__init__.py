@@ -1,1 +1,1 @@
-"""What people look at: the page of a conversion, its model card, and pages that compare."""
+"""The pages for people: conversion report, model card and comparison."""

@@ -1,27 +1,36 @@
-"""What the pages call things, by the kind of the model."""
+"""The terms and code samples of the pages, by kind of model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from embconvert.manifest import Manifest, RerankerRecord
-from embconvert.models.kinds import KINDS, Kind, Measure
+from embconvert.manifest import Manifest, SourceRecord
+from embconvert.manifest.kinds.base import HeadRecord
+from embconvert.models.kinds import KINDS, Kind, Measure, part_of
+from embconvert.reporting.snippet_parts import Consumer
+
+_KINDS = "embconvert.reporting.kinds"
+
+
+def _dimensions(source: SourceRecord) -> str:
+    return f"{source.dimension or source.hidden_size or '?'} dimensions"
 
 
 @dataclass(frozen=True, kw_only=True)
 class KindWords:
-    """The words for one kind.
+    """The terms for one kind.
 
     Attributes:
-        measure: What tells how near a graph is.
-        item: What is compared, one of it.
-        items: Many.
-        gives: What the model makes of one, in "a text's embedding".
-        one: The same with its article.
-        all: What it makes of many.
-        between: Between what, or of what, the figures are.
-        rank: Of what the rank correlation is.
-        fact: What the table of facts calls what the model gives.
+        gives: What the model computes for one item, as in "a text's embedding".
+        between: What the similarity is measured between.
+        rank: What the rank correlation is measured between.
+        neighbours: Whose nearest neighbours are compared, and by what; None if none are.
+        output_title: The model's output in the card's table.
+        as_head: What a head that gives such outputs gives, and how two texts are compared by it;
+            Markdown.
+        pipeline_tag: From the source to the hub's name of its task, if it is not the usual one of
+            the kind.
+        needless_tags: From the source to the kind's tags that are not true of it.
+        changed: From the source and these terms to those for it.
     """
 
     measure: Measure
@@ -32,71 +41,57 @@ class KindWords:
     all: str = "embeddings"
     between: str = "between a text's embedding and the source's"
     rank: str = "between the similarities of all pairs of texts before and after"
-    fact: str = "Embedding"
-
-
-_WORDS: Mapping[Kind, KindWords] = MappingProxyType(
-    {
-        Kind.EMBEDDING: KindWords(measure=Measure.COSINE),
-        Kind.RERANKER: KindWords(
-            measure=Measure.AGREEMENT,
-            item="pair",
-            items="pairs",
-            gives="scores",
-            one="scores",
-            all="scores",
-            between="of a pair's scores with the source's: 1 − d²/2, where d is the largest "
-            "difference, in standard deviations of the source's scores",
-            rank="between the scores of all pairs before and after",
-            fact="Scores",
-        ),
-        Kind.SPARSE: KindWords(
-            measure=Measure.COSINE,
-            gives="vector",
-            one="a vector",
-            all="vectors",
-            between="between a text's sparse vector and the source's",
-            rank="between the products of all pairs of texts before and after",
-            fact="Sparse vector",
-        ),
-        Kind.LATE_INTERACTION: KindWords(
-            measure=Measure.COSINE,
-            gives="vectors",
-            one="vectors",
-            all="vectors",
-            between="between the vectors of a text's tokens and the source's, the mean over the "
-            "tokens that count",
-            rank="between the scores (MaxSim) of all documents for all queries before and after",
-            fact="Vector of each token",
-        ),
-    }
-)
+    neighbours: str | None = "how many of each text's ten nearest neighbours among all texts stay"
+    output_title: str = "Embedding"
+    as_head: str = ""
+    size: Callable[[SourceRecord], str] = _dimensions
+    pipeline_tag: Callable[[SourceRecord], str | None] = lambda _: None
+    needless_tags: Callable[[SourceRecord], tuple[str, ...]] = lambda _: ()
+    changed: "Callable[[SourceRecord, KindWords], KindWords]" = lambda _, words: words
 
 
 def words_for(manifest: Manifest) -> KindWords:
-    """Returns the words for a folder's kind of model."""
-    return _WORDS[manifest.kind]
+    words = part_of(manifest.kind, _KINDS, "WORDS", KindWords)
+    return words.changed(manifest.source, words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadWords:
+    """A head of a hybrid model, with the terms of its kind."""
+
+    record: HeadRecord
+    words: KindWords
+
+
+def heads_of(manifest: Manifest) -> tuple[HeadWords, ...]:
+    """Returns the model's heads; most models have none."""
+    return tuple(
+        HeadWords(record=record, words=part_of(record.kind, _KINDS, "WORDS", KindWords))
+        for record in manifest.source.model.heads
+    )
+
+
+def consumers_of(kind: Kind) -> tuple[Consumer, ...]:
+    """Returns the functions that make code samples; see Consumer."""
+    return part_of(kind, _KINDS, "CONSUMERS", tuple)
 
 
 def described(manifest: Manifest) -> str:
-    """Returns what the model gives, in words."""
+    """Returns a description of the model's output."""
     source = manifest.source
     words = words_for(manifest)
-    if isinstance(source.model, RerankerRecord):
-        labels = source.model.labels or 1
-        parts = [f"{labels} a pair" if labels > 1 else "one a pair"]
-    else:
-        parts = [f"{source.dimension or source.hidden_size or '?'} dimensions"]
+    parts = [words.size(source)]
     if source.pooling:
         parts.append(" + ".join(source.pooling) + " pooling")
     if source.max_seq_length:
-        parts.append(f"{words.items} are cut after {source.max_seq_length} tokens")
+        parts.append(f"{words.items} are truncated to {source.max_seq_length} tokens")
     return ", ".join(parts)
 
 
 def tags_of(manifest: Manifest) -> tuple[str, tuple[str, ...]]:
-    """Returns the hub's name of what the model does, and its tags."""
+    """Returns the hub's pipeline tag and other tags."""
     rules = KINDS[manifest.kind]
-    model = manifest.source.model
-    several = isinstance(model, RerankerRecord) and (model.labels or 1) > 1
-    return "text-classification" if several else rules.pipeline_tag, rules.tags
+    words = words_for(manifest)
+    tag = words.pipeline_tag(manifest.source)
+    needless = words.needless_tags(manifest.source)
+    return tag or rules.pipeline_tag, tuple(t for t in rules.tags if t not in needless)

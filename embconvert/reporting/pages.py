@@ -1,61 +1,81 @@
-"""Writing the pages of a published folder: its report and its model card."""
+"""Writes the pages of a published folder: report and model card."""
 
 import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from embconvert.manifest import CARD_FILE, REPORT_FILE, Manifest
+from embconvert.manifest import CARD_FILE, PAGES, REPORT_FILE, TRY_FILE, Manifest
 from embconvert.models.values import FileRecord
 from embconvert.regular_files import IrregularFile, hash_of, open_regular, replace_file
+from embconvert.reporting.home import Home
 
 
-def write_pages(
-    manifest: Manifest, folder: Path, *, name: str, keep: frozenset[str] = frozenset()
-) -> Manifest:
-    """Writes the pages of a folder.
+def make_pages(
+    manifest: Manifest,
+    folder: Path,
+    *,
+    home: Home,
+    keep: frozenset[str] = frozenset(),
+    with_try: bool = False,
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Makes the pages of a folder, except those to keep; writes nothing.
 
-    Args:
-        manifest: Of the folder.
-        folder: Where its files are now.
-        name: What it is called where it is published.
-        keep: Pages to leave alone.
-
-    Returns:
-        The manifest with the pages that were written.
-
-    Raises:
-        OSError: They cannot be written.
+    With `with_try`, also the page to try the model, if a browser can load it. Returns the manifest
+    with the pages that were made, and their contents by their paths.
     """
     from embconvert.reporting.card import model_card
     from embconvert.reporting.page import report_page
+    from embconvert.reporting.try_page import can_try, try_page
 
-    written = []
-    for file, make in ((REPORT_FILE, report_page), (CARD_FILE, model_card)):
-        if file in keep:
-            continue
-        # Replaced, not written over: the folder's files may be links to those of another.
-        content = make(manifest, folder, name=name).encode("utf-8", "replace")
-        replace_file(folder / file, content)
-        digest = hashlib.sha256(content).hexdigest()
-        written.append(FileRecord(path=file, sha256=digest, size_bytes=len(content)))
-    return replace(manifest, pages=tuple(written))
+    makers = {REPORT_FILE: report_page, CARD_FILE: model_card}
+    if with_try and can_try(manifest, folder):
+        makers[TRY_FILE] = try_page
+    made = {
+        file: make(manifest, folder, home=home).encode("utf-8", "replace")
+        for file, make in makers.items()
+        if file not in keep
+    }
+    records = [
+        FileRecord(path=file, sha256=hashlib.sha256(page).hexdigest(), size_bytes=len(page))
+        for file, page in made.items()
+    ]
+    return replace(manifest, pages=tuple(records)), made
+
+
+def write_pages(
+    manifest: Manifest,
+    folder: Path,
+    *,
+    name: str,
+    keep: frozenset[str] = frozenset(),
+    with_try: bool = False,
+) -> Manifest:
+    """Writes the pages of a folder, which is to have a name, except those to keep.
+
+    Returns the manifest with those that were written; see make_pages().
+    """
+    manifest, made = make_pages(
+        manifest, folder, home=Home(name=name), keep=keep, with_try=with_try
+    )
+    for file, page in made.items():
+        # Replaced instead of overwritten: the file may be a hard link to that of another folder.
+        replace_file(folder / file, page)
+    return manifest
+
+
+def has_try_page(manifest: Manifest | None) -> bool:
+    """Whether the page to try the model was asked for when a folder was published."""
+    return manifest is not None and any(page.path == TRY_FILE for page in manifest.pages)
 
 
 def users_pages(folder: Path, manifest: Manifest | None) -> frozenset[str]:
-    """Returns the pages of a folder that are the user's own: not what embconvert wrote there.
-
-    Args:
-        folder: A published folder, or one that is not there.
-        manifest: Of the folder; None when it has none.
-    """
+    """Returns the pages of a folder, which may be missing, that the user wrote or changed."""
     ours = {page.path: page.sha256 for page in manifest.pages} if manifest else {}
-    return frozenset(
-        file for file in (REPORT_FILE, CARD_FILE) if _is_users(folder, file, ours.get(file))
-    )
+    return frozenset(file for file in PAGES if _is_users(folder, file, ours.get(file)))
 
 
 def _is_users(folder: Path, file: str, ours: str | None) -> bool:
-    """Whether somebody put a page there: another file, or a link, which is not read."""
+    """Whether a page is not ours: another content, or a link, which is not read."""
     try:
         with open_regular(folder, file) as stream:
             return hash_of(stream)[0] != ours

@@ -1,158 +1,268 @@
-"""What the code for each consumer is made of."""
+"""Parts that code samples share."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embconvert.foreign_text import json_text, python_string, shell_word
+from embconvert.foreign_text import json_string, python_string
 from embconvert.manifest import ArtifactRecord, SourceRecord
-from embconvert.plan.steps import EXPORTED_FILE
+from embconvert.models.choices import OFFSETS, Layout
+from embconvert.models.forms import FormKind
+from embconvert.models.prompts import NO_PROMPTS, Prompts
+from embconvert.reporting.home import Home
+from embconvert.reporting.sample_texts import QUERY, SampleTexts, query_prompt, sample_texts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snippet:
-    """One program's code.
+    """A code sample for one program.
 
     Attributes:
-        key: Names it in links and tests.
-        title: The program's name.
-        language: Of the code, as Markdown names it.
-        code: Ends without a line break.
-        remark: What to know, one sentence, code in backticks; no stranger's words are in it. May
-            be empty.
+        language: Markdown's name of the language.
+        code: Without a trailing line break.
+        remark: One sentence for the user, with code in backticks and no untrusted text; may be
+            empty.
     """
 
     key: str
     title: str
-    language: str
     code: str
+    language: str = "python"
     remark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
-    """What the code must know.
+    """What the code samples depend on.
 
     Attributes:
-        name: The published folder's.
-        graph: The graph.
-        max_tokens: Where texts are cut.
-        dimension: Of the embeddings.
-        pooling: The model's modes.
-        tokenizer: Its tokenizer_config.json.
-        lowercase: Whether sentence-transformers lowercases texts first.
-        source: What the manifest says of the source.
+        usual_graph: The graph of programs that load a fixed name; None if there is none.
+        max_tokens: Texts are truncated to this.
+        tokenizer: Content of tokenizer_config.json.
+        advised: The prompts that only the source's card asks for.
     """
 
-    name: str
+    home: Home
+    layout: Layout
     graph: ArtifactRecord
+    usual_graph: ArtifactRecord | None
     max_tokens: int | None
     dimension: int
     pooling: tuple[str, ...]
     tokenizer: Mapping[str, Any]
-    lowercase: bool
     source: SourceRecord
+    advised: Prompts = NO_PROMPTS
 
     @property
     def inputs(self) -> set[str]:
-        """Names of the graph's inputs."""
         return {tensor.name for tensor in self.graph.inputs}
 
     @property
-    def pad_token(self) -> str | None:
-        """What fills a shorter text up; None when the tokenizer names none."""
-        token = self.tokenizer.get("pad_token")
-        content = token.get("content") if isinstance(token, dict) else token
-        return content if isinstance(content, str) else None
+    def is_ir(self) -> bool:
+        """Whether OpenVINO runs it, not ONNX Runtime."""
+        return any(form.kind is FormKind.OPENVINO for form in self.graph.forms)
+
+    @property
+    def texts(self) -> SampleTexts:
+        """The texts of a sample for one text at a time."""
+        return sample_texts(self.source.prompts, self.source.route, self.advised)
+
+    @property
+    def query(self) -> str:
+        """The query of a sample for pairs, after its prompt."""
+        prompts = self.source.prompts
+        return prompts.text(query_prompt(prompts)) + QUERY
+
+    @property
+    def pooled_by_client(self) -> str | None:
+        """How a program may pool output 0 itself, mean or cls; None if that is not enough."""
+        first = self.graph.outputs[0]
+        if not self.source.prompts.pooled:
+            return None
+        simple = set(self.source.modules) <= {"Transformer", "Pooling", "Normalize"}
+        whole = len(first.shape) == 3 and first.shape[-1] == self.dimension
+        if not (simple and whole and len(self.pooling) == 1):
+            return None
+        return self.pooling[0] if self.pooling[0] in ("mean", "cls") else None
+
+    @property
+    def truncates_elsewhere(self) -> bool:
+        """Whether tokenizer_config.json, which some programs use, has another maximum length."""
+        return self.max_tokens is not None and self.tokenizer.get("model_max_length") != (
+            self.max_tokens
+        )
 
 
-#: Two texts that mean nearly the same.
-TEXTS = ("How do I reset my password?", "Where can I change my login?")
-#: A query, and documents of which the first answers it.
-QUERY = "How do I reset my password?"
-DOCUMENTS = (
-    "To change your login, open the settings and choose a new password.",
-    "Our office is closed on Sundays.",
+#: Makes the code sample of a program; None if the program cannot load the graph.
+Consumer = Callable[[ServedModel], Snippet | None]
+
+
+def only(condition: Callable[[ServedModel], bool], consumer: Consumer) -> Consumer:
+    """Returns the code of a program that can load only some models."""
+    return lambda model: consumer(model) if condition(model) else None
+
+
+#: What is said of the programs that load graphs by optimum-onnx.
+OWN_ENVIRONMENT = (
+    "Install it into an environment of its own: it loads graphs by `optimum-onnx`, which needs "
+    "transformers 4, and embconvert needs transformers 5."
 )
-#: Python for these.
-QUERY_LINES = f"""\
-query = {json.dumps(QUERY)}
-documents = [
-    {json.dumps(DOCUMENTS[0])},
-    {json.dumps(DOCUMENTS[1])},
-]
-"""
+#: The keys of samples that run on OpenVINO.
+ON_OPENVINO = frozenset({"openvino", "sentence-transformers-openvino"})
+# What the figures were computed with.
+_IR_PRECISION = '{"INFERENCE_PRECISION_HINT": "f32"}'
+_IR_REMARK = (
+    "Without `INFERENCE_PRECISION_HINT`, CPUs with bfloat16 (AMX) compute in it: faster, and a "
+    "little less exact than the figures above."
+)
+#: Name of the output with pooled embeddings.
+SENTENCE = "sentence_embedding"
 
 
-def list_of_texts() -> str:
-    """Returns a list of the texts, in Python or JavaScript."""
-    return "[\n" + "".join(f"    {json.dumps(text)},\n" for text in TEXTS) + "]"
+def python_arguments(**named: str | None) -> str:
+    """Returns arguments of a call in Python, one a line; those that are None are left out."""
+    lines = [f"    {name}={value},\n" for name, value in named.items() if value is not None]
+    return "".join(lines)
 
 
-def transformers_js_file(model: ServedModel) -> str | None:
-    """Returns what transformers.js calls the graph; None when it finds no graph there."""
-    folder, _, file = model.graph.path.rpartition("/")
-    if folder != "onnx" or model.graph.external_data is not None:
-        return None
-    return file.removesuffix(".onnx")
+def revision_argument(model: ServedModel) -> str | None:
+    """Returns Python for the branch of the repository; None for the main branch."""
+    revision = model.home.revision
+    return None if revision is None else python_string(revision)
 
 
-def text_embeddings_inference(
-    model: ServedModel, route: str, body: Mapping[str, Any]
-) -> Snippet | None:
-    """Returns the code for text-embeddings-inference.
+def download_lines(model: ServedModel, *files: str) -> str:
+    """Returns Python that fetches some files of a repository; `folder` is where they are then."""
+    arguments = python_arguments(
+        revision=revision_argument(model),
+        allow_patterns=f"[{', '.join(map(python_string, files))}]",
+    )
+    return f"folder = snapshot_download(\n    {python_string(model.home.name)},\n{arguments})\n"
 
-    Args:
-        model: What is served.
-        route: Of its HTTP interface.
-        body: What to send there.
+
+def files_of_graph(model: ServedModel) -> tuple[str, ...]:
+    external = model.graph.external_data
+    return (model.graph.path, *(() if external is None else (external.path,)))
+
+
+def additional_files(model: ServedModel) -> str | None:
+    """Returns Python for the files beside the graph that fastembed must have; None without."""
+    external = model.graph.external_data
+    return None if external is None else f"[{python_string(external.path)}]"
+
+
+def fastembed_name(model: ServedModel) -> str:
+    """Returns Python for the model's name in fastembed: on the main branch the repository's id."""
+    home = model.home
+    is_main = home.on_hub and home.revision is None
+    return python_string(home.name if is_main else f"local/{home.short_name}")
+
+
+def fastembed_folder(model: ServedModel) -> tuple[str, str]:
+    """Returns Python that makes sure of the files, and the argument that says where they are.
+
+    fastembed finds a repository by itself, and knows no branches.
     """
-    # Docker takes what follows a colon for a path of the container's.
-    if model.graph.path.rpartition("/")[0] not in ("", "onnx") or ":" in model.name:
-        return None
-    return Snippet(
-        key="text-embeddings-inference",
-        title="text-embeddings-inference",
-        language="sh",
-        code=f"""\
-docker run --rm -p 8080:80 -v "$PWD"/{shell_word(f"{model.name}:/model:ro")} \\
-  ghcr.io/huggingface/text-embeddings-inference:cpu-latest --model-id /model
-
-curl 127.0.0.1:8080/{route} -H 'Content-Type: application/json' \\
-  -d {shell_word(json_text(body, indent=None))}""",
-        remark=f"It loads `{EXPORTED_FILE}` and no other graph.",
+    home = model.home
+    if not home.on_hub:
+        return "", f", specific_model_path={python_string(home.reference)}"
+    if home.revision is None:
+        return "", ""
+    lines = download_lines(model, "*.json", *files_of_graph(model))
+    return (
+        f"from huggingface_hub import snapshot_download\n\n{lines}",
+        ", specific_model_path=folder",
     )
 
 
 def setup_lines(model: ServedModel) -> str:
-    """Returns Python that loads the tokenizer and the graph with nothing but ONNX Runtime."""
-    pad = ""
-    if model.pad_token is not None:
-        token = python_string(model.pad_token)
-        pad = f"pad_id=tokenizer.token_to_id({token}), pad_token={token}"
-    if model.tokenizer.get("padding_side") == "left":
-        pad += ', direction="left"' if pad else 'direction="left"'
-    cut = f"tokenizer.enable_truncation({model.max_tokens!r})\n" if model.max_tokens else ""
+    """Returns Python code that loads the tokenizer and the graph, with its runtime only."""
+    folder = f"folder = {python_string(model.home.reference)}\n"
+    package = library = ""
+    if model.home.on_hub:
+        folder = download_lines(model, "tokenizer.json", *files_of_graph(model))
+        package, library = " huggingface_hub", "from huggingface_hub import snapshot_download\n"
+    runtime = python_string(f"onnxruntime>={model.graph.min_onnxruntime}")
+    graph = f"folder + {python_string(f'/{model.graph.path}')}"
+    opened = f"session = onnxruntime.InferenceSession({graph})"
+    if model.is_ir:
+        runtime = "openvino"
+        opened = f"""\
+model = openvino.Core().compile_model(
+    {graph}, "CPU", {_IR_PRECISION}
+)"""
     return f"""\
-# pip install {python_string(f"onnxruntime>={model.graph.min_onnxruntime}")} tokenizers numpy
+# pip install {runtime} tokenizers numpy{package}
 import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
+import {"openvino" if model.is_ir else "onnxruntime"}
+{library}from tokenizers import Tokenizer
 
-tokenizer = Tokenizer.from_file({python_string(f"{model.name}/tokenizer.json")})
-tokenizer.enable_padding({pad})
-{cut}session = onnxruntime.InferenceSession({python_string(f"{model.name}/{model.graph.path}")})
+{folder}tokenizer = Tokenizer.from_file(folder + "/tokenizer.json")
+{opened}
 """
 
 
+def output_line(model: ServedModel, variable: str, output: str) -> str:
+    """Returns Python code that computes an output of `feed`, after setup_lines()."""
+    if model.is_ir:
+        return f'{variable} = model(feed)["{output}"]'
+    return f'({variable},) = session.run(["{output}"], feed)'
+
+
+def runtime_snippet(model: ServedModel, code: str, remark: str = "") -> Snippet:
+    """Returns the code that begins with setup_lines(), with a remark about the outputs."""
+    general = (
+        _IR_REMARK
+        if model.is_ir
+        else "No framework needed; ONNX Runtime has APIs for other languages, too."
+    )
+    return Snippet(
+        key="openvino" if model.is_ir else "onnxruntime",
+        title="OpenVINO" if model.is_ir else "ONNX Runtime",
+        code=code,
+        remark=f"{general} {remark}".strip(),
+    )
+
+
+def sentence_transformers_snippet(model: ServedModel, library_class: str, use: str) -> Snippet:
+    """Returns the code for sentence-transformers: a class that loads `model`, and its use."""
+    backend = "openvino" if model.is_ir else "onnx"
+    file = f'"file_name": {python_string(model.graph.path)}'
+    if model.is_ir:
+        file = f'\n        {file},\n        "ov_config": {_IR_PRECISION},\n    '
+    arguments = python_arguments(
+        backend=f'"{backend}"', model_kwargs=f"{{{file}}}", revision=revision_argument(model)
+    )
+    return Snippet(
+        key="sentence-transformers-openvino" if model.is_ir else "sentence-transformers",
+        title="sentence-transformers on OpenVINO" if model.is_ir else "sentence-transformers",
+        code=f"""\
+# pip install "sentence-transformers[{backend}]"
+from sentence_transformers import {library_class}
+
+model = {library_class}(
+    {python_string(model.home.reference)},
+{arguments})
+{use}""",
+        remark=_IR_REMARK if model.is_ir else OWN_ENVIRONMENT,
+    )
+
+
 def feed_lines(model: ServedModel) -> str:
-    """Returns Python that makes `feed`, the graph's inputs, of `encodings`."""
+    """Returns Python code that makes `feed`, the graph's inputs, from `encodings`."""
     arrays = {
         "input_ids": "np.array([e.ids for e in encodings])",
         "attention_mask": "np.array([e.attention_mask for e in encodings])",
         "token_type_ids": "np.array([e.type_ids for e in encodings])",
     }
+    if OFFSETS in model.inputs:
+        return (
+            "tokens = [[i for i, m in zip(e.ids, e.attention_mask) if m] for e in encodings]\n"
+            "feed = {\n"
+            '    "input_ids": np.array([i for ids in tokens for i in ids], np.int64),\n'
+            '    "offsets": np.cumsum([0] + [len(ids) for ids in tokens[:-1]]),\n'
+            "}\n"
+        )
     feed = "".join(f'    "{n}": {code},\n' for n, code in arrays.items() if n in model.inputs)
     positions = ""
     if "position_ids" in model.inputs:
@@ -162,6 +272,30 @@ def feed_lines(model: ServedModel) -> str:
     return f"feed = {{\n{feed}}}\n{positions}"
 
 
-def lowered(model: ServedModel, name: str) -> str:
-    """Returns Python for the texts of a list, in lower case where the source reads them so."""
-    return f"[text.lower() for text in {name}]" if model.lowercase else name
+def texts_lines(model: ServedModel) -> str:
+    """Returns Python code that makes `feed` of the sample's texts, from setup_lines() on."""
+    return f"""\
+{setup_lines(model)}
+texts = {model.texts.in_python}
+encodings = tokenizer.encode_batch(texts)
+{feed_lines(model)}"""
+
+
+def folder_file(model: ServedModel, file: str) -> str:
+    """Returns the path of a file for a program that runs beside the folder."""
+    return f"{model.home.short_name}/{file}"
+
+
+def javascript_settings(model: ServedModel) -> str:
+    """Returns JavaScript that makes transformers.js load local files, where that is needed."""
+    if model.home.on_hub:
+        return ""
+    return (
+        "env.allowLocalModels = true; // it is false in browsers\n"
+        'env.allowRemoteModels = false;\nenv.localModelPath = "./";\n'
+    )
+
+
+def javascript_name(model: ServedModel) -> str:
+    """Returns a JavaScript literal of the model's name for transformers.js."""
+    return json_string(model.home.name)

@@ -1,4 +1,4 @@
-"""What a manifest says, as the page, the model card and the comparison show it; no files."""
+"""A manifest as the pages show it; reads no files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,68 +6,85 @@ from functools import cached_property
 
 from embconvert.fidelity.figures import HISTOGRAM_EDGES, Fidelity, LayerCosine
 from embconvert.manifest import ArtifactRecord, Manifest
-from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.models.choices import Operators, OptimizationLevel, Precision
+from embconvert.reporting.table import speed_cell
+from embconvert.speed.records import GraphSpeed, Speedup, Verdict
 
-#: Float32 rounding; below this distance (1 - cosine) embeddings count as the same.
+#: Below this distance (1 - cosine), only float32 rounding differs.
 SAME = HISTOGRAM_EDGES[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """One published graph beside the exported one.
+    """A published graph, compared with the exported one.
 
     Attributes:
-        record: The manifest's.
-        base: The exported graph's; None when it is not in the folder.
-        number: Its place among the folder's graphs, which gives it its colour.
+        base: Record of the exported graph; None if it is not in the folder.
+        number: Index among the folder's graphs; decides the colour.
+        speed: None if it was not measured.
     """
 
     record: ArtifactRecord
     base: ArtifactRecord | None
     number: int
+    speed: GraphSpeed | None
 
     @property
     def label(self) -> str:
-        """What tells it from the folder's other graphs, short."""
+        """Short and unique in the folder."""
         record = self.record
+        words = "exported"
         if record.precision is not Precision.FLOAT32:
-            return str(record.precision)
-        if record.optimization_level is OptimizationLevel.NONE:
-            return "exported"
-        return f"optimized, level {int(record.optimization_level)}"
+            words = str(record.precision)
+        elif record.optimization_level is not OptimizationLevel.NONE:
+            words = f"optimized, level {int(record.optimization_level)}"
+        return ", ".join([words, *map(str, record.forms)])
 
     @property
     def size_mb(self) -> float:
-        """With its external data, in units of a million bytes."""
+        """Of the graph with its external data, in 10^6 bytes."""
         return self.record.total_size_bytes / 1e6
 
     @property
     def share(self) -> float | None:
-        """Size, the exported graph's being 1."""
+        """Size relative to the exported graph."""
         return self.record.total_size_bytes / self.base.total_size_bytes if self.base else None
 
     @property
     def fidelity(self) -> Fidelity | None:
-        """None when it was not verified."""
+        """None if it was not verified."""
         return self.record.fidelity
 
     @property
-    def speed(self) -> float | None:
-        """Throughput, the exported graph's being 1."""
-        if self.fidelity is None or self.base is None or self.base.fidelity is None:
-            return None
-        return self.fidelity.texts_per_second / self.base.fidelity.texts_per_second
+    def speedup(self) -> Speedup | None:
+        """Speed relative to the exported graph; None for that graph, or if not measured."""
+        return self.speed.speedup if self.speed else None
+
+    @property
+    def speed_text(self) -> str:
+        """Speed relative to the exported graph, in words."""
+        return speed_cell(self.record, self.speed).replace("-", "–")
+
+    @property
+    def speed_words(self) -> str:
+        """The same where no heading says what it is."""
+        is_known = self.speedup is None or self.speedup.is_measurable
+        return self.speed_text if is_known else f"speed {self.speed_text}"
+
+    @property
+    def rates(self) -> str:
+        """Texts per second by length, in words."""
+        return self.speed.rates if self.speed else "–"
 
     @property
     def is_same(self) -> bool:
-        """Whether it gives the reference's embeddings but for rounding."""
         return self.fidelity is not None and self.fidelity.is_same
 
     @cached_property
     def losses(self) -> list[tuple[LayerCosine, float]]:
-        """Each layer with what it loses: its distance less that of the layer before.
+        """Each layer with its loss: its distance minus that of the layer before.
 
-        It is negative where a layer (a normalization, say) brings the hidden states nearer.
+        Negative if a layer, such as a normalization, reduces the distance.
         """
         layers = self.fidelity.layers if self.fidelity else ()
         before = (1.0, *(layer.cosine for layer in layers))
@@ -75,57 +92,89 @@ class Graph:
 
     @property
     def worst_layers(self) -> list[tuple[LayerCosine, float]]:
-        """The three layers that lose most, the worst first."""
+        """The three layers with the largest loss, the worst first."""
         losing = [entry for entry in self.losses if entry[1] > SAME]
         return sorted(losing, key=lambda entry: -entry[1])[:3]
 
 
 @dataclass(frozen=True, eq=False)
-class Conversion:
+class ManifestSummary:
     """A folder's graphs, in the manifest's order."""
 
     manifest: Manifest
 
     @cached_property
     def graphs(self) -> list[Graph]:
-        """Every graph."""
         records = self.manifest.artifacts
         base = next((record for record in records if record.made_from is None), None)
-        return [Graph(record, base, number) for number, record in enumerate(records)]
+        speeds = self.manifest.speeds
+        return [
+            Graph(record, base, number, speeds.of(record.path) if speeds else None)
+            for number, record in enumerate(records)
+        ]
 
     @property
     def verified(self) -> list[Graph]:
-        """Those that were compared with the source."""
+        """The graphs that were compared with the source."""
         return [graph for graph in self.graphs if graph.fidelity is not None]
 
     @property
     def lossy(self) -> list[Graph]:
-        """Those whose embeddings differ from the reference's by more than rounding."""
+        """The graphs that differ from the reference by more than rounding."""
         return [graph for graph in self.verified if not graph.is_same]
 
     @property
     def all_verified(self) -> bool:
-        """Whether every graph was compared with the source and passed."""
         return len(self.verified) == len(self.graphs)
+
+    @cached_property
+    def recommended(self) -> tuple[Graph, str] | None:
+        """The graph to take, and why; None where there is none."""
+        found = self.manifest.recommended
+        if found is None:
+            return None
+        graph = next(graph for graph in self.graphs if graph.record.path == found.path)
+        return graph, found.reason
 
     @property
     def smallest(self) -> Graph | None:
-        """The graph to serve where size matters."""
         return min(self.graphs, key=lambda g: g.record.total_size_bytes, default=None)
 
     @property
     def fastest(self) -> Graph | None:
-        """The verified graph with the highest throughput."""
-        graphs = [graph for graph in self.verified if graph.speed is not None]
-        return max(graphs, key=lambda g: g.speed or 0, default=None)
+        """The verified graph that is faster than the exported one, and most.
+
+        Of those that noise does not tell apart, the smallest.
+        """
+        faster = [
+            (graph, graph.speedup)
+            for graph in self.verified
+            if graph.speedup is not None and graph.speedup.verdict is Verdict.FASTER
+        ]
+        if not faster:
+            return None
+        _, most = max(faster, key=lambda entry: entry[1].times)
+        return min(
+            (graph for graph, speedup in faster if speedup.may_reach(most)),
+            key=lambda graph: graph.record.total_size_bytes,
+        )
 
     @property
     def title(self) -> str:
-        """The model's id on the hub; of a local folder, its name."""
-        model_id = self.manifest.source.model_id
-        if self.manifest.source.revision is not None:
+        """Model id on the hub, or name of the local folder."""
+        source = self.manifest.source
+        model_id, revision = source.model_id, source.revision
+        if source.given is not None:
+            model_id, revision = source.given.adapter, source.given.revision
+        if revision is not None:
             return model_id
         return model_id.rstrip("/").rpartition("/")[2]
+
+    @property
+    def standard(self) -> list[Graph]:
+        """The graphs that were written in ONNX's own operators because the user wanted it."""
+        wanted = Operators.STANDARD
+        return [g for g in self.graphs if g.record.settings.get("operators") == wanted]
 
     @property
     def oldest_runtime(self) -> str:
@@ -135,7 +184,6 @@ class Conversion:
 
     @property
     def frontier(self) -> list[Graph]:
-        """The verified graphs that no other beats in both size and mean cosine, smallest first."""
         return frontier(self.verified)
 
 

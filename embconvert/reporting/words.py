@@ -1,32 +1,32 @@
-"""Figures and texts as words."""
+"""Figures and texts for display."""
 
 from functools import cache
 
+from embconvert.fidelity.ranking import Neighbours
 from embconvert.fidelity.texts import PAIR_SIGN, is_query_id, verification_texts
 
 _BEGINNING = 140
 
 
 def cosine_text(value: float) -> str:
-    """Returns a cosine with as many digits as tell it from 1."""
+    """Returns a cosine with enough digits to tell it from 1."""
     return f"{value:.5f}" if value < 0.99999 else f"{value:.7f}"
 
 
+def kept_text(neighbours: Neighbours | None) -> str:
+    return "–" if neighbours is None else f"{neighbours.kept:.1%}"
+
+
 def loss_text(value: float) -> str:
-    """Returns a difference of cosines."""
     return f"−{value:.4f}" if value >= 0.0001 else f"−{value:.1e}"
 
 
 def size_text(megabytes: float) -> str:
-    """Returns a size with its unit."""
     return f"{megabytes:.1f} MB" if megabytes >= 1 else f"{megabytes * 1000:.1f} kB"
 
 
 def beginning(text_id: str) -> str:
-    """Returns how one of the verification texts begins, what is invisible made visible.
-
-    Of a pair, how both do.
-    """
+    """Returns the start of a verification text (of a pair: both texts) in visible characters."""
     as_query = is_query_id(text_id)
     # A pair has two texts; an edited manifest may name any number.
     parts = (text_id.partition(":")[2] if as_query else text_id).split(PAIR_SIGN, 2)

@@ -1,4 +1,4 @@
-"""The templates of the pages and the card, and how they are filled in."""
+"""The templates of the pages and the card, and their rendering."""
 
 import html
 import re
@@ -6,50 +6,57 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from embconvert import __version__
 from embconvert.foreign_text import Markdown, lines, markdown, markdown_block, markdown_code
-from embconvert.reporting.words import beginning, cosine_text, loss_text, size_text
+from embconvert.reporting.words import beginning, cosine_text, kept_text, loss_text, size_text
+from embconvert.speed.records import UNMEASURABLE
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """Fills in a template.
+    """Renders a template of this folder; a missing value is an error.
 
-    Every value is escaped for the language of the template, unless it is marked as markup: by
-    markup() for HTML, by being of foreign_text.Markdown for the card.
-
-    Args:
-        template: A file of this folder.
-        values: By name; a name that a template uses and that is missing is an error.
+    Values are escaped for the template's language, except HTML from markup() and
+    foreign_text.Markdown.
     """
     environment = _html() if template.endswith(".html") else _markdown()
-    return str(environment.get_template(template).render(values)) + "\n"
+    usual = {
+        "style": page_style(),
+        "tool_version": __version__,
+        "unmeasurable": UNMEASURABLE,
+    }
+    return str(environment.get_template(template).render(usual | values)) + "\n"
 
 
 @cache
 def page_style() -> Any:
-    """Returns the style sheet of the pages."""
     return markup(resources.files(__name__).joinpath("page.css").read_text(encoding="utf-8"))
 
 
 def markup(text: str) -> Any:
-    """Marks text that is HTML already."""
+    """Marks text as HTML."""
     from markupsafe import Markup
 
     return Markup(text)
 
 
 def _ticks(text: str) -> Any:
-    """Returns a sentence as HTML, what is between backticks as code."""
+    """Returns a sentence as HTML, with text in backticks as code."""
     return markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text)))
 
 
 def _without_controls(value: object) -> Any:
-    """Returns a value for HTML, which escapes it next; HTML stays as it is."""
+    """Returns a value for HTML, which is escaped later; HTML is not changed."""
     return value if hasattr(value, "__html__") else lines(value)
 
 
 @cache
 def _html() -> Any:
     return _environment(autoescape=True, finalize=_without_controls)
+
+
+def _breakable(name: str) -> Any:
+    """Returns a name as HTML whose lines may end between its parts, but not within one."""
+    return markup(re.sub(r"([/_-])", r"\1<wbr>", html.escape(lines(name))))
 
 
 @cache
@@ -64,21 +71,20 @@ def _environment(**options: Any) -> Any:
         return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
 
     environment = Environment(
-        loader=FunctionLoader(load),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        **options,
+        loader=FunctionLoader(load), undefined=StrictUndefined, trim_blocks=True, **options
     )
     environment.filters |= {
         "cosine": cosine_text,
+        "kept": kept_text,
         "loss": loss_text,
         "size": size_text,
-        "decimal": lambda value, digits: f"{value:.{digits}f}",
+        "sentence": lambda words: f"{words[0].upper()}{words[1:]}.",
         "beginning": beginning,
         "ticks": _ticks,
+        "breakable": _breakable,
         "code": markdown_code,
         "block": markdown_block,
-        # What no stranger has a part in, with backticks.
+        # Our own text, with backticks.
         "ours": Markdown,
     }
     return environment

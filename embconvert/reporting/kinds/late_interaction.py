@@ -1,22 +1,24 @@
-"""The code that shows how to run a late-interaction model's graph."""
-
-from collections.abc import Callable
+"""Terms and code samples for late-interaction models."""
 
 from embconvert.foreign_text import python_string
+from embconvert.models.kinds import Measure
+from embconvert.reporting.kind_words import KindWords
+from embconvert.reporting.sample_texts import QUERY, query_lines
 from embconvert.reporting.snippet_parts import (
-    QUERY_LINES,
+    Consumer,
     ServedModel,
     Snippet,
     feed_lines,
+    output_line,
+    runtime_snippet,
     setup_lines,
 )
 
 
 def _onnxruntime(model: ServedModel) -> Snippet | None:
-    late = model.source.late_interaction
-    if late is None:  # nobody has loaded the source
+    late = model.source.model.late_interaction
+    if late is None:  # the source was not loaded
         return None
-    lower = ".lower()" if model.lowercase else ""
     feed = "\n".join(f"    {line}".rstrip() for line in feed_lines(model).splitlines())
     fill = late.expansion
     prompts = [python_string(prompt) for prompt in (late.query_prompt, late.document_prompt)]
@@ -25,7 +27,7 @@ def _onnxruntime(model: ServedModel) -> Snippet | None:
     if fill is not None:
         filled = (
             f"""\
-    if query:  # short queries are filled up, and what fills them counts
+    if query:  # short queries are padded with tokens that are scored
         width = max({fill.length!r}, feed["input_ids"].shape[1])
         feed = {{n: np.pad(x, ((0, 0), (0, width - x.shape[1]))) for n, x in feed.items()}}
         fills = (feed["attention_mask"] == 0) & (np.arange(width) < {fill.length!r})
@@ -41,12 +43,10 @@ def _onnxruntime(model: ServedModel) -> Snippet | None:
         skipped = f"    {line}\n"
         if len(late.skipped_in) == 1:
             condition = "query" if "query" in late.skipped_in else "not query"
-            skipped = f"    if {condition}:  # tokens that do not count\n        {line}\n"
-    return Snippet(
-        key="onnxruntime",
-        title="ONNX Runtime",
-        language="python",
-        code=f"""\
+            skipped = f"    if {condition}:  # tokens that are not scored\n        {line}\n"
+    return runtime_snippet(
+        model,
+        f"""\
 {setup_lines(model)}
 
 def encode(texts, query):
@@ -55,23 +55,41 @@ def encode(texts, query):
     tokenizer.no_truncation()
     if limit:
         tokenizer.enable_truncation(limit)
-    encodings = tokenizer.encode_batch([prompt + text{lower} for text in texts])
+    encodings = tokenizer.encode_batch([prompt + text for text in texts])
 {feed}
     counts = feed["attention_mask"] == 1
-{filled}{skipped}    (vectors,) = session.run(["token_embeddings"], feed)
+{filled}{skipped}    {output_line(model, "vectors", "token_embeddings")}
     return [tokens[mask] for tokens, mask in zip(vectors, counts)]
 
 
-{QUERY_LINES}(query_vectors,) = encode([query], query=True)
+{query_lines(QUERY)}(query_vectors,) = encode([query], query=True)
 scores = [
     float((query_vectors @ vectors.T).max(axis=1).sum())
     for vectors in encode(documents, query=False)
 ]
 print(scores)""",
-        remark="The graph gives a vector for each token. The code does the rest as "
-        "sentence-transformers does: prompts, what fills queries up, tokens that do not count, and "
-        "MaxSim.",
+        remark=(
+            "The graph gives one vector per token. The code applies prompts, query expansion, "
+            "skipped tokens and MaxSim as sentence-transformers does."
+        ),
     )
 
 
-LATE_INTERACTION_CONSUMERS: tuple[Callable[[ServedModel], Snippet | None], ...] = (_onnxruntime,)
+WORDS = KindWords(
+    measure=Measure.COSINE,
+    gives="vectors",
+    one="vectors",
+    all="vectors",
+    between=(
+        "between the vectors of a text's tokens and the source's, the mean over the scored tokens"
+    ),
+    neighbours="how many of each query's ten best documents stay, by MaxSim",
+    rank="between the scores (MaxSim) of all documents for all queries before and after",
+    output_title="Vector of each token",
+    as_head=(
+        "one L2-normalized vector per token, `(batch, seq, dim)`, zero for the first token and "
+        "padding: leave these out; the score of a document is the mean over the query's tokens of "
+        "the largest product with one of the document's (MaxSim)"
+    ),
+)
+CONSUMERS: tuple[Consumer, ...] = (_onnxruntime,)

@@ -1,0 +1,34 @@
+"""The page of a folder's evaluations."""
+
+from embconvert.evaluation.records import Evaluation, Evaluations
+from embconvert.reporting.evaluation_table import interval_text, value_text
+from embconvert.reporting.plots import losses_with_intervals
+from embconvert.reporting.templates import markup, render
+
+
+def evaluation_page(evaluations: Evaluations) -> str:
+    """Returns the page as HTML, the newest evaluation first."""
+    shown = list(reversed(evaluations.evaluations))
+    return render(
+        "evaluation.html",
+        {
+            "title": shown[0].model_id if shown else "",
+            "parts": [(evaluation, _plot(evaluation)) for evaluation in shown],
+            "value_text": value_text,
+            "interval_text": interval_text,
+        },
+    )
+
+
+def _plot(evaluation: Evaluation) -> object:
+    """Returns the losses of the main figure; None for a baseline alone."""
+    others = evaluation.graphs[1:]
+    losses = {
+        graph.path.removesuffix(".onnx").rpartition("/")[2]: (
+            graph.main.low,
+            graph.main.loss,
+            graph.main.high,
+        )
+        for graph in others
+    }
+    return markup(losses_with_intervals(losses, others[0].main.name)) if others else None

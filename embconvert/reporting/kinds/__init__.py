@@ -1,0 +1,1 @@
+"""Terms and code samples on the pages, one file for each kind of model."""
