@@ -1,6 +1,6 @@
-"""`python -m embconvert`, the console script, and what the image starts.
+"""Entry point of `python -m embconvert`, of the console script and of the image.
 
-The command line takes a while to import, and a signal may come meanwhile; so it is imported last.
+Signals are handled from here on, before the command line is imported, which takes a moment.
 """
 
 from typing import NoReturn
@@ -9,8 +9,7 @@ from embconvert.processes.signals import end_at_once
 
 
 def main() -> NoReturn:
-    """Runs the command line."""
-    # The kernel delivers no signal to process 1, as in a container, that it has no handler for.
+    # In a container this is process 1, which receives only signals that it has a handler for.
     end_at_once()
 
     from embconvert.cli.main import main as run

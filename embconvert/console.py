@@ -1,33 +1,67 @@
-"""Everything that is said to the user, on stderr; stdout is for results."""
+"""All messages to the user go to stderr; stdout is for results."""
 
-import io
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from embconvert.foreign_text import lines, one_line
+from embconvert.stderr import CleanStream, Level, LogFormat, as_text, log, log_format
+from embconvert.tables import Column, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
+    from rich.progress import Progress as Bars
 
-#: Characters of a traceback, which has the message of its exception.
+#: Maximum number of characters of a traceback, which includes its exception's message.
 _TRACEBACK_LIMIT = 20_000
-#: Characters of what stands before a bar.
+#: Maximum number of characters before a progress bar.
 _TITLE_LIMIT = 100
+_UNLIMITED_WIDTH = 10_000
+#: Seconds between two reports of a Relay about the same work.
+_RELAY_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a run does or says.
+
+    Attributes:
+        message: One line, such as "verifying onnx/model.onnx".
+        is_warning: Whether it is a warning.
+        done: How much of the work is done; None for a message without a measure.
+        total: The whole work, in the unit of `done`: texts, or MB.
+    """
+
+    message: str
+    is_warning: bool = False
+    done: int | None = None
+    total: int | None = None
+
+
+def show_library_messages(debug: bool) -> None:
+    """Says whether this process and its children show what libraries print and log."""
+    if debug:
+        os.environ["EMBCONVERT_DEBUG"] = "1"
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    else:
+        os.environ.pop("EMBCONVERT_DEBUG", None)
+        # Without any handler, Python prints the libraries' warnings itself.
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 class Console:
-    """Messages and progress.
+    """Prints messages and progress.
 
-    On a terminal a bar moves; elsewhere a line is printed now and then.
+    Bars are shown on a terminal only: in a log, each stage has one line.
 
     Args:
-        quiet: Only warnings and errors.
-        debug: Let the libraries' own messages through.
+        quiet: Print only warnings and errors.
+        debug: Print the times of jobs.
 
     Attributes:
         debug: As given.
@@ -36,137 +70,175 @@ class Console:
     def __init__(self, *, quiet: bool, debug: bool) -> None:
         self._quiet = quiet
         self.debug = debug
-        self._terminal = sys.stderr.isatty() and not quiet
-        #: While a bar is shown: what stands above it is printed through this.
-        self._above_bar: RichConsole | None = None
-        if debug:
-            os.environ["EMBCONVERT_DEBUG"] = "1"
-            logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-        else:
-            # Without any handler, Python prints the libraries' warnings itself.
-            logging.getLogger().addHandler(logging.NullHandler())
+        is_text = log_format() is LogFormat.TEXT
+        self._terminal = is_text and sys.stderr.isatty() and not quiet
+        #: While there are bars, messages are printed above them.
+        self._bars: Bars | None = None
 
     def say(self, message: str) -> None:
-        """Tells what happens, in one line."""
+        """Prints what happens, as one line."""
         if not self._quiet:
-            self._write(one_line(message))
+            self._log(Level.INFO, one_line(message))
 
     def warn(self, message: str) -> None:
-        """Tells what the user should know, even when quiet."""
-        self._write(f"warning: {one_line(message)}")
+        """Prints a warning, even when quiet."""
+        self._log(Level.WARNING, one_line(message))
 
     def error(self, message: str, hint: str) -> None:
-        """Tells what failed and what to do next, when the program goes on nevertheless."""
-        self._write(f"error: {one_line(message)}\nhint: {one_line(hint)}")
+        """Prints an error and its hint, when the program goes on after it."""
+        self._log(Level.ERROR, one_line(message), one_line(hint))
+
+    def tell(self, progress: Progress) -> None:
+        """Prints what another process's Relay was told."""
+        (self.warn if progress.is_warning else self.say)(progress.message)
 
     def trace(self, traceback: str) -> None:
-        """Shows the traceback of a bug."""
-        self._write(lines(traceback, _TRACEBACK_LIMIT))
+        """Prints the traceback of a bug."""
+        self._log(Level.LIBRARY, lines(traceback, _TRACEBACK_LIMIT))
 
-    def _write(self, text: str) -> None:
-        if self._above_bar is not None:
-            self._above_bar.print(text, soft_wrap=True)
+    def _log(self, level: Level, message: str, hint: str | None = None) -> None:
+        if self._bars is not None:
+            self._bars.console.print(as_text(level, message, hint), soft_wrap=True)
             return
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place
+        log(level, message, hint=hint)
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Shows how far a long piece of work is; yields a function that is told of each advance.
+    def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Shows a bar for a long piece of work, on a terminal; may be used several times at once.
 
         Args:
-            what: The work, as "verifying model.onnx".
-            total: What the advances add up to.
+            what: The work, such as "verifying model.onnx".
+            total: Sum of all advances; None if it is not known: the bar only moves.
+
+        Yields:
+            A function to call with each advance.
         """
-        if self._terminal:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-            title = TextColumn("{task.description}", markup=False)
-            columns = (title, BarColumn(), MofNCompleteColumn())
-            rich = _rich_console()
-            # Redirected, what libraries print would pass rich, which obeys some sequences.
-            with Progress(
-                *columns, console=rich, transient=True, redirect_stdout=False, redirect_stderr=False
-            ) as bars:
-                task = bars.add_task(one_line(what, _TITLE_LIMIT), total=total)
-                before, self._above_bar = self._above_bar, rich
-                try:
-                    yield lambda amount: bars.advance(task, amount)
-                finally:
-                    self._above_bar = before
+        if not self._terminal:
+            yield lambda _: None
             return
-        yield self._lines(what, total)
+        if self._bars is None:
+            self._bars = _bars()
+            self._bars.start()
+        bars = self._bars
+        task = bars.add_task(one_line(what, _TITLE_LIMIT), total=total)
+        try:
+            yield lambda amount: bars.advance(task, amount)
+        finally:
+            bars.remove_task(task)
+            if not bars.tasks:
+                bars.stop()
+                self._bars = None
 
-    def _lines(self, what: str, total: int) -> Callable[[int], None]:
-        """Returns a function that says how far it is, at most every five seconds."""
-        done = 0
-        said = time.monotonic()
-
-        def advance(amount: int) -> None:
-            nonlocal done, said
-            done += amount
-            if time.monotonic() - said > 5:
-                said = time.monotonic()
-                self.say(f"{what}: {done} of {total}")
-
-        return advance
-
-    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Prints a table; numbers stand right."""
+    def table(self, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Prints a title and a table, as wide as the terminal allows."""
         if self._quiet:
             return
-        from rich import box
-        from rich.table import Table
+        if log_format() is LogFormat.JSON:
+            titles = [one_line(column.title) for column in columns]
+            cells = [list(map(one_line, row)) for row in rows]
+            log(Level.INFO, one_line(title), columns=titles, rows=cells)
+            return
+        self.say(title)
+        # Without a terminal the whole table is printed: rich would limit it to 80 columns.
+        rich = _rich_console(width=None if self._terminal else _UNLIMITED_WIDTH)
+        print_table(
+            rich,
+            [replace(column, title=one_line(column.title)) for column in columns],
+            [list(map(one_line, row)) for row in rows],
+        )
 
-        table = Table(title=one_line(title), box=box.SIMPLE_HEAD, title_justify="left")
-        for index, name in enumerate(header):
-            table.add_column(
-                one_line(name), justify="left" if index == 0 else "right", no_wrap=True
-            )
-        for row in rows:
-            table.add_row(*map(one_line, row))
-        # Redirected, rich would take 80 columns and cut figures off.
-        _rich_console(width=None if self._terminal else 140).print(table)
+
+class Relay(Console):
+    """Prints nothing and changes nothing in this process: gives all messages to a function.
+
+    Args:
+        tell: Called with each; None drops them.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[Progress], object] | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tell = tell
+        self._clock = clock
+        self.debug = False
+
+    def tell(self, progress: Progress) -> None:
+        if self._tell is not None:
+            self._tell(progress)
+
+    def say(self, message: str) -> None:
+        self.tell(Progress(message=one_line(message)))
+
+    def warn(self, message: str) -> None:
+        self.tell(Progress(message=one_line(message), is_warning=True))
+
+    def error(self, message: str, hint: str) -> None:
+        self.warn(f"{message} ({hint})")
+
+    def trace(self, traceback: str) -> None:
+        self.warn(traceback)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        if total is None:  # the stage's line was told
+            yield lambda _: None
+            return
+        title = one_line(what, _TITLE_LIMIT)
+        done, told = 0, self._clock()
+        self.tell(Progress(message=title, done=0, total=total))
+
+        def advance(amount: int) -> None:
+            nonlocal done, told
+            done += amount
+            # A download advances with each block of bytes.
+            if done >= total or self._clock() - told > _RELAY_S:
+                told = self._clock()
+                self.tell(Progress(message=title, done=done, total=total))
+
+        yield advance
+
+    def table(self, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """The figures are in the result."""
 
 
 def _rich_console(width: int | None = None) -> "RichConsole":
-    """Returns rich for stderr; a text is never its markup: a folder may be called `[bold]`."""
+    """Returns a console of rich for stderr, without markup: a folder may be called `[bold]`."""
     from rich.console import Console as RichConsole
 
-    # rich's own sequences are to reach the terminal.
-    stream = sys.stderr.uncleaned if isinstance(sys.stderr, _CleanStream) else sys.stderr
+    # rich's own sequences must reach the terminal.
+    stream = sys.stderr.uncleaned if isinstance(sys.stderr, CleanStream) else sys.stderr
     return RichConsole(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
-class _CleanStream(io.TextIOWrapper):
-    """A text stream that shows control characters instead of passing them on.
+def _bars() -> "Bars":
+    """Returns a display of bars, each with its count, elapsed and expected time."""
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
+    from rich.progress import Progress as Bars
+    from rich.text import Text
 
-    Attributes:
-        uncleaned: The stream itself.
-    """
+    class Figures(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(_figures(task.completed, task.total, task.elapsed, task.time_remaining))
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(
-            stream.buffer,
-            encoding=stream.encoding,
-            errors=stream.errors,
-            line_buffering=True,
-            write_through=True,
-        )
-        self.uncleaned = stream
-
-    def write(self, text: str, /) -> int:
-        super().write(lines(text))
-        return len(text)
-
-    def writelines(self, texts: Iterable[str], /) -> None:  # type: ignore[override]
-        self.write("".join(texts))
+    # Redirected, the libraries' output would pass through rich, which interprets some sequences.
+    return Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        Figures(),
+        console=_rich_console(),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
 
 
-def clean_stderr() -> None:
-    """Makes all that this process prints on stderr harmless; again is no change.
-
-    Libraries print too: warnings, logs, tracebacks, with words of the model in them.
-    """
-    if isinstance(sys.stderr, io.TextIOWrapper) and not isinstance(sys.stderr, _CleanStream):
-        sys.stderr.flush()
-        sys.stderr = _CleanStream(sys.stderr)
+def _figures(
+    done: float, total: float | None, elapsed_s: float | None, left_s: float | None
+) -> str:
+    """Returns the figures beside a bar, such as `7/29, 5 s of about 21 s`."""
+    count = "" if total is None else f"{done:.0f}/{total:.0f}, "
+    elapsed = elapsed_s or 0
+    expected = "" if left_s is None else f" of about {elapsed + left_s:.0f} s"
+    return f"{count}{elapsed:.0f} s{expected}"

@@ -1,28 +1,55 @@
-"""The errors that reach the user: one message, one hint, one exit code per class.
+"""Errors that reach the user: one message, one hint, one exit code per class."""
 
-| code | class | when |
-|---|---|---|
-| 1 | any other exception | a bug |
-| 2 | UsageError | unknown flag or command, bad value |
-| 3 | SourceError | not found, gated, incomplete or corrupt model |
-| 4 | UnsupportedModelError | an architecture or module that cannot be converted |
-| 5, 6, 7 | ExportError, OptimizeError, QuantizeError | that stage failed |
-| 8 | FidelityError | the converted model drifted past its floor |
-| 9 | OutputError | cannot write: read-only, a file in the way, disk full; a limit of the system |
-| 10 | NetworkError | the hub cannot be reached or fails; the one error that may pass by itself |
-| 128 + N | Interrupted | the signal N: 130 is SIGINT, 143 SIGTERM; see signals.py |
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 from embconvert.foreign_text import one_line
 
+#: The hint of every error for lack of memory.
+MORE_MEMORY = "use a machine with more memory, or raise the container's limit"
+_LONGEST_REASON = 300
+#: What each exit code means, in order; code stands in backticks.
+EXIT_CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "0": ("Success, everything verified (or `--skip_validation`, which the manifest records)."),
+        "1": "A bug in embconvert.",
+        "2": "Usage: an unknown option or a bad value; nothing was started.",
+        "3": "The source: not found, gated, incomplete or corrupt.",
+        "4": "The model cannot be converted.",
+        "5": "The export failed.",
+        "6": "Optimizing failed.",
+        "7": "Quantizing failed.",
+        "8": "A file is below the quality threshold, or a push of unverified files.",
+        "9": "The output folder cannot be written, or a limit of the system prevents it.",
+        "10": "The hub cannot be reached or fails; the only error worth a retry.",
+        "11": "Deriving a file of another form, such as `--shape`, failed.",
+        "128 + N": "Terminated by signal N: 130 is Ctrl-C, 143 is SIGTERM.",
+    }
+)
+
+
+def reason_of(error: BaseException) -> str:
+    """Returns the first line of another library's error, or else its class name; shortened."""
+    return first_line(str(error).strip() or type(error).__name__)
+
+
+def first_line(said: str) -> str:
+    """Returns the first line of a text, with the next one if that is what it announces; shortened.
+
+    Args:
+        said: Not empty.
+    """
+    line, *more = said.splitlines()
+    if line.endswith(":") and more:
+        line = f"{line} {more[0].strip()}"
+    return line[:_LONGEST_REASON]
+
 
 def _once(message: str) -> str:
-    """Returns a message without a part that only repeats the one before: `x: x`.
+    """Returns a message without a part that only repeats the previous one: `x: x`.
 
-    Each layer puts its words before those of the error that it caught, and some say the same.
+    Each layer puts its words before the message of the error that it caught; some repeat it.
     """
     parts: list[str] = []
     for part in message.split(": "):
@@ -32,7 +59,7 @@ def _once(message: str) -> str:
 
 
 class EmbconvertError(Exception):
-    """An error with a next step.
+    """An error with a hint.
 
     Attributes:
         message: What is wrong, one line.
@@ -43,9 +70,9 @@ class EmbconvertError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, hint: str) -> None:
-        # Both are arguments of the base class, so that the error can cross between processes.
+        # Both are arguments of the base class, so that the error can be pickled.
         super().__init__(message, hint)
-        # What is quoted may be a stranger's: it must not steer the terminal.
+        # The message may quote untrusted text, which must not control the terminal.
         self.message = _once(one_line(message))
         self.hint = one_line(hint)
 
@@ -54,22 +81,18 @@ class EmbconvertError(Exception):
 
     @property
     def parts(self) -> "Sequence[EmbconvertError]":
-        """The errors to tell, each with its hint."""
+        """The errors to print, each with its hint."""
         return (self,)
 
 
 class UsageError(EmbconvertError):
-    """The command line asks for something that does not exist."""
+    """The command line or a list is wrong."""
 
     exit_code = 2
 
 
-class SeveralErrors(UsageError):  # noqa: N818 - it is several
-    """All that is wrong with what was given.
-
-    Args:
-        parts: At least one.
-    """
+class SeveralErrors(UsageError):  # noqa: N818 - several errors
+    """All errors of a command line or a list."""
 
     def __init__(self, parts: Sequence[EmbconvertError]) -> None:
         super().__init__(parts[0].message, parts[0].hint)
@@ -77,24 +100,23 @@ class SeveralErrors(UsageError):  # noqa: N818 - it is several
 
     @property
     def parts(self) -> Sequence[EmbconvertError]:
-        """Each of them."""
         return self._parts
 
 
 class SourceError(EmbconvertError):
-    """The model to convert cannot be had whole."""
+    """The model to convert is unavailable, incomplete or corrupt."""
 
     exit_code = 3
 
 
 class NetworkError(SourceError):
-    """The hub cannot be reached or fails: trying again later may help, and only then."""
+    """The hub cannot be reached or fails; only then a retry may help."""
 
     exit_code = 10
 
 
 class UnsupportedModelError(EmbconvertError):
-    """The model is whole, but cannot be converted."""
+    """The model is complete, but cannot be converted."""
 
     exit_code = 4
 
@@ -117,24 +139,29 @@ class QuantizeError(EmbconvertError):
     exit_code = 7
 
 
+class DeriveError(EmbconvertError):
+    """Deriving a file of another form from a graph failed."""
+
+    exit_code = 11
+
+
 class FidelityError(EmbconvertError):
-    """A converted graph gives other embeddings than its source."""
+    """A converted graph computes other embeddings than its source."""
 
     exit_code = 8
 
 
 class OutputError(EmbconvertError):
-    """The output folder cannot be written."""
+    """The output folder cannot be written, or a limit of the system prevents it."""
 
     exit_code = 9
 
 
 class Interrupted(BaseException):
-    """A signal asks the process to end; not an Exception, so that no handler swallows it.
+    """A signal asked the process to end; not an Exception, so that no handler swallows it.
 
     Attributes:
-        signal_number: Which one.
-        exit_code: 128 plus its number.
+        exit_code: 128 plus the signal's number.
     """
 
     def __init__(self, signal_number: int) -> None:

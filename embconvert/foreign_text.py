@@ -1,15 +1,13 @@
-"""Text of strangers, made safe for the place where it is written.
+"""Makes untrusted text safe for the place where it is written.
 
-Names, labels, prompts, licences, messages of servers and of libraries come from whoever made a
-model or answers as a hub. On a terminal such a text must not move the cursor, on a page it must not
-be markup, in a code sample it must not be code. Every such text passes through one of these
-functions; each is for one place, and none is safe in another.
+Names, labels, prompts, licences and messages of servers and libraries are written by model authors
+and hubs. Such a text must not move a terminal's cursor, be markup on a page, or be code in a
+sample. Every such text passes through one of these functions; each is safe for one place only.
 
-The rule is what is allowed, never what is forbidden: characters that `str.isprintable` knows as
-visible (letters, marks, numbers, punctuation and symbols of all scripts, and the space). Everything
-else is shown as Python's escape, so that two names that differ still look different: controls,
-bidirectional overrides, tags, surrogates, line separators, and also the zero-width joiner. It
-joins emoji, but elsewhere it is invisible; emoji stay readable as their parts.
+Allowed are the characters that `str.isprintable` accepts: letters, marks, numbers, punctuation and
+symbols of all scripts, and the space. Everything else is shown as Python's escape, so that
+different names look different: controls, bidirectional overrides, tags, surrogates, line
+separators, and also the zero-width joiner, so a joined emoji is shown as its parts.
 """
 
 import json
@@ -21,36 +19,35 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-#: Characters that a message may have: about a screen.
+#: Maximum number of characters of a message: about a screen.
 _LINE_LIMIT = 2000
 
 
 class Markdown(str):
-    """Text that is Markdown already: made here, or by a template of ours."""
+    """Text that is already Markdown, written by embconvert."""
 
     __slots__ = ()
 
 
 def one_line(text: object, limit: int = _LINE_LIMIT) -> str:
-    """Returns a text as one line for a terminal: no control reaches it, no line can be forged.
+    """Returns a text as one line for a terminal, without control characters or line breaks.
 
     Args:
-        text: Anything; what is no text is converted.
-        limit: Characters of the result; of a longer text the middle is left out.
+        text: Anything; converted to a string.
+        limit: Maximum number of characters; the middle of a longer text is omitted.
     """
     joined = " ".join(_cut(str(text), 2 * limit).split())
     return _cut(_visible(_cut(joined, limit)), limit)
 
 
 def lines(text: object, limit: int | None = None) -> str:
-    """Returns a text for a terminal, its line breaks and indentation kept.
+    """Returns a text for a terminal with its line breaks and indentation.
 
-    Only for what may have several lines, such as a traceback: a stranger's text in it can look like
-    a line of ours.
+    Only for output such as a traceback: untrusted text in it can imitate embconvert's lines.
 
     Args:
-        text: Anything; what is no text is converted.
-        limit: Characters of the result; None for no limit.
+        text: Anything; converted to a string.
+        limit: Maximum number of characters; None for no limit.
     """
     kept = str(text) if limit is None else _cut(str(text), limit)
     shown = "\n".join(map(_visible, kept.replace("\r\n", "\n").replace("\t", "    ").split("\n")))
@@ -71,7 +68,7 @@ def _visible_character(character: str) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    """Returns a text of at most so many characters: its end says what is wrong, as a rule."""
+    """Returns a text shortened to a length; keeps the end, which usually names the problem."""
     if len(text) <= limit:
         return text
     tail = limit // 4
@@ -79,29 +76,29 @@ def _cut(text: str, limit: int) -> str:
 
 
 def file_name(text: str) -> str:
-    """Returns a file's name with `_` for every character that cannot be seen."""
+    """Returns a file name with `_` for every invisible character."""
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else "_" for c in text)
 
 
 def markdown(text: object) -> Markdown:
-    """Returns a text as one line of Markdown that shows exactly it.
+    """Returns a text as one line of Markdown that shows exactly this text.
 
-    For headings, paragraphs and cells of tables; at the beginning of a line, too. Markdown stays as
-    it is.
+    For headings, paragraphs and table cells, also at the beginning of a line. Markdown is returned
+    as it is.
     """
     if isinstance(text, Markdown):
         return text
-    # Any ASCII punctuation may be escaped (CommonMark 0.31, 2.4). What is left alone is markup
-    # nowhere but at the beginning of a line, which comes next, and in `www.`, which GitHub links.
+    # Any ASCII punctuation may be escaped (CommonMark 0.31, 2.4). Characters not escaped here are
+    # markup only at the beginning of a line (next statement) and in `www.`, which GitHub links.
     escaped = re.sub(r"[!#$&*+:<=>@\[\\\]^_`{|}~]", r"\\\g<0>", one_line(text))
     escaped = re.sub(r"^(\d*)([.)-])(?=[ -]|$)", r"\1\\\2", escaped)
     return Markdown(re.sub(r"(?i)(www)\.", r"\1\\.", escaped))
 
 
 def markdown_code(text: object) -> Markdown:
-    """Returns a text as code within a line of Markdown.
+    """Returns a text as inline code of Markdown.
 
-    A text with `|` is plain text instead: programs disagree how code in a table's cell has it.
+    A text with `|` becomes plain text: programs disagree on how to escape it in a table cell.
     """
     content = one_line(text)
     if not content or "|" in content:
@@ -112,11 +109,10 @@ def markdown_code(text: object) -> Markdown:
 
 
 def markdown_block(code: str, language: str) -> Markdown:
-    """Returns code as a block that nothing in it ends.
+    """Returns code as a Markdown code block that its content cannot end.
 
     Args:
-        code: Any number of lines.
-        language: Ours.
+        language: A trusted name.
     """
     ticks = "`" * max(3, _longest_run_of_ticks(code) + 1)
     return Markdown(f"{ticks}{language}\n{lines(code)}\n{ticks}")
@@ -127,7 +123,7 @@ def _longest_run_of_ticks(text: str) -> int:
 
 
 def markdown_link(text: object, address: str) -> Markdown:
-    """Returns a link; just the text where the address is not one that https_address() allows."""
+    """Returns a link, or only the text if https_address() does not allow the address."""
     allowed = https_address(address)
     if allowed is None:
         return markdown(text)
@@ -136,37 +132,37 @@ def markdown_link(text: object, address: str) -> Markdown:
 
 
 def https_address(text: str) -> str | None:
-    """Returns an address that a page may link to, or None for anything else."""
+    """Returns the address if a page may link to it, else None."""
     host, path = r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?", r"[\w.~!$&'()*+,;=:@%/?#-]*"
     return text if re.fullmatch(rf"https://{host}([/?#]{path})?", text, re.ASCII) else None
 
 
 def url_path(text: str) -> str:
-    """Returns a path as a part of an address."""
+    """Returns a path encoded for an address."""
     return quote(text, safe="/", errors="surrogatepass")
 
 
 def yaml_block(values: Mapping[str, Any]) -> str:
-    """Returns a mapping as YAML in block style, one line for each value."""
+    """Returns a mapping as YAML in block style, one line per value."""
     import yaml
 
     for allow_unicode in (True, False):
         text: str = yaml.safe_dump(
             dict(values), sort_keys=False, allow_unicode=allow_unicode, width=float("inf")
         )
-        # PyYAML would write characters such as U+202E as they are.
+        # PyYAML does not escape characters such as U+202E.
         if all(line.isprintable() for line in text.split("\n")):
             break
     return text
 
 
 def json_text(value: object, indent: int | None = 2) -> str:
-    """Returns JSON in which letters of all scripts stay, and what cannot be seen is escaped.
+    """Returns JSON that keeps the letters of all scripts and escapes invisible characters.
 
-    So it can be written as UTF-8 whatever is in it, surrogates included.
+    It can always be written as UTF-8, even if it contains surrogates.
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False)
-    # What is not printable is within a string, but for the line breaks between values.
+    # Except line breaks between values, unprintable characters occur only inside of strings.
     return "\n".join(
         line if line.isprintable() else "".join(map(_in_json, line)) for line in text.split("\n")
     )
@@ -177,14 +173,14 @@ def _in_json(character: str) -> str:
 
 
 def json_string(text: str) -> str:
-    """Returns a literal of JSON, JavaScript and Java with this value."""
+    """Returns a string literal for JSON, JavaScript and Java."""
     return json_text(text, indent=None)
 
 
 def python_string(text: str) -> str:
-    """Returns a Python literal with this value, in double quotes.
+    """Returns a Python string literal in double quotes.
 
-    A literal of JSON is none: Python would take the two halves of an emoji for two characters.
+    A JSON literal would be wrong: Python reads the two escapes of an emoji as two characters.
     """
     return '"' + "".join(_in_python(c) for c in text) + '"'
 
@@ -198,9 +194,9 @@ def _in_python(character: str) -> str:
 
 
 def shell_word(text: str) -> str:
-    """Returns a word for a shell's command line, on one line.
+    """Returns a text as one word of a shell command, on one line.
 
-    What cannot be seen is in dollar-single-quotes: bash and zsh have them, and POSIX since 2024.
+    Invisible characters are escaped in dollar-single-quotes, which bash, zsh and POSIX 2024 have.
     """
     if text.isprintable():
         return shlex.quote(text)
@@ -212,22 +208,31 @@ def _in_shell(character: str) -> str:
         return "\\" + character
     if character.isprintable():
         return character
-    # A file's name that is not UTF-8 has its bytes as surrogates, as os.fsdecode() makes them.
+    # os.fsdecode() represents the bytes of file names that are not UTF-8 as surrogates.
     escaped = "\udc80" <= character <= "\udcff"
     content = character.encode("utf-8", "surrogateescape" if escaped else "surrogatepass")
     return "".join(f"\\{byte:03o}" for byte in content)
 
 
 def shell_line(*words: str) -> str:
-    """Returns a command line."""
+    """Returns a shell command."""
     return " ".join(map(shell_word, words))
 
 
-def xml_attribute(text: str) -> str:
-    """Returns an attribute's value with its quotes.
+def xml_text(text: str) -> str:
+    """Returns the text of an XML element.
 
     Raises:
-        ValueError: XML 1.0 cannot hold it, or nobody could see it.
+        ValueError: It has invisible characters, many of which XML 1.0 forbids.
+    """
+    return xml_attribute(text)[1:-1]
+
+
+def xml_attribute(text: str) -> str:
+    """Returns the value of an XML attribute, with quotes.
+
+    Raises:
+        ValueError: It has invisible characters, many of which XML 1.0 forbids.
     """
     if not text.isprintable():
         raise ValueError("characters that cannot be seen")

@@ -1,7 +1,7 @@
-"""Reading the JSON files of a model, with bounds.
+"""Reads the JSON files of a model, with bounds.
 
-What two readers would understand differently is refused: the published file goes to programs whose
-JSON reader is another one than Python's.
+JSON that parsers read differently is refused: programs with other parsers than Python's read the
+published file.
 """
 
 import json
@@ -12,7 +12,7 @@ from embconvert.errors import SourceError
 from embconvert.foreign_text import json_text
 from embconvert.user_files import UnreadableFileError, read_regular
 
-#: No model needs more.
+#: No model's file is larger.
 MAX_JSON_BYTES = 1 << 24
 _MAX_DEPTH = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -22,28 +22,29 @@ def read_json(path: Path, most_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """Reads a JSON object.
 
     Args:
-        path: The file.
-        most_bytes: Bound of its size.
+        most_bytes: Maximum size.
 
     Raises:
-        SourceError: The file is missing, no JSON object, or absurdly large.
+        SourceError: The file is missing, not a JSON object, or too large.
     """
     value = read_any_json(path, most_bytes)
     if not isinstance(value, dict):
-        raise SourceError(f"{path.name} is no JSON object", "download the model again")
+        raise SourceError(f"{path.name} is not a JSON object", "download the model again")
     return value
 
 
 def read_any_json(path: Path, most_bytes: int = MAX_JSON_BYTES) -> Any:
     """Reads any JSON value; raises as read_json.
 
-    A key that stands twice with two values, NaN, half of a surrogate pair and a byte order mark are
-    errors: other readers refuse them, or take another value.
+    A repeated key with another value, NaN, half of a surrogate pair and a byte order mark are
+    errors: other parsers refuse them, or return another value.
     """
     try:
         content = read_regular(path, most_bytes)
     except UnreadableFileError as error:
-        raise SourceError(f"{path.name} {error}", "check it; no model needs that") from error
+        raise SourceError(
+            f"{path.name} {error}", "check the file, or download the model again"
+        ) from error
     return parse_json(content, path.name)
 
 
@@ -51,11 +52,10 @@ def parse_json(content: bytes, name: str) -> Any:
     """Parses the content of a JSON file; see read_any_json.
 
     Args:
-        content: The file's bytes.
-        name: The file's name, for the message.
+        name: File name for the message.
 
     Raises:
-        SourceError: It is no JSON, or JSON that readers disagree on.
+        SourceError: It is not JSON, or JSON on which parsers disagree.
     """
     if content.startswith(_BYTE_ORDER_MARK):
         raise SourceError(
@@ -69,7 +69,7 @@ def parse_json(content: bytes, name: str) -> Any:
         if "\\u" in text:
             _refuse_surrogates(value)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise SourceError(f"{name} is no JSON: {error}", "download the model again") from error
+        raise SourceError(f"{name} is not JSON: {error}", "download the model again") from error
     return value
 
 
@@ -79,20 +79,20 @@ def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: dict[str, Any] = {}
         for key, item in pairs:
             if key in seen and seen[key] != item:
-                raise ValueError(f"the key {key[:100]!r} stands twice, with two values")
+                raise ValueError(f"the key {key[:100]!r} occurs twice, with different values")
             seen[key] = item
     return value
 
 
 def _constant(name: str) -> float:
-    # Infinity is in configurations that transformers itself wrote, as time_step_limit of mamba2.
+    # Infinity is allowed: transformers writes it, for example in mamba2's time_step_limit.
     if name == "NaN":
-        raise ValueError("it holds NaN")
+        raise ValueError("it contains NaN")
     return float(name)
 
 
 def _refuse_depth(value: Any) -> None:
-    """Refuses what is nested so deeply that whoever walks through it runs out of stack."""
+    """Refuses values nested so deeply that a recursive reader would overflow the stack."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         inner: list[Any] = []
@@ -104,11 +104,11 @@ def _refuse_depth(value: Any) -> None:
         if not inner:
             return
         level = inner
-    raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
+    raise ValueError(f"it is nested more than {_MAX_DEPTH} levels deep")
 
 
 def _refuse_surrogates(value: Any) -> None:
-    """Refuses text that no UTF-8 file can hold: half of a surrogate pair."""
+    """Refuses text that UTF-8 cannot encode: half of a surrogate pair."""
     if isinstance(value, str):
         value.encode("utf-8")
     elif isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""Files of a folder that others may write to: regular files inside of it, reached without links.
+"""Reads and replaces regular files in a folder that others may write to, without following links.
 
-A path is walked part by part from the folder's descriptor and no part may be a link, so neither a
-file nor a folder that is swapped meanwhile leads elsewhere. What is opened is looked at, not its
-name.
+Each part of a path is opened from its parent's descriptor and must not be a link, so a file or
+folder that is replaced at the same time cannot redirect the access. Checks use the opened file, not
+its name.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ from pathlib import Path, PurePosixPath
 from embconvert.errors import SourceError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# O_NONBLOCK: opening a named pipe waits for a writer otherwise.
+# O_NONBLOCK: otherwise opening a named pipe waits for a writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _HINT = "remove it and convert the model again"
 
 
-class IrregularFile(SourceError):  # noqa: N818 - a kind of file
-    """There is something else in place of a file."""
+class IrregularFile(SourceError):  # noqa: N818 - named after the object
+    """A link, folder or other object is where a regular file must be."""
 
 
 def kind_of(mode: int) -> str:
-    """Returns what an entry of a folder is, in words."""
+    """Returns the kind of a folder's entry, in words."""
     kinds = {
         stat.S_IFLNK: "a link",
         stat.S_IFDIR: "a folder",
@@ -42,15 +42,15 @@ def kind_of(mode: int) -> str:
 
 @contextlib.contextmanager
 def open_folder(folder: Path, parts: tuple[str, ...] = (), hint: str = _HINT) -> Iterator[int]:
-    """Yields a descriptor of a folder, or of one below it.
+    """Yields a descriptor of a folder, or of a folder below it.
 
     Args:
-        folder: May be reached by links.
-        parts: Names of folders below it, which may not be links.
-        hint: For the error.
+        folder: May be reached through links.
+        parts: Names of the folders below it, none of which may be a link.
+        hint: Hint of the error.
 
     Raises:
-        IrregularFile: One of the parts is no folder.
+        IrregularFile: One of the parts is not a folder.
         OSError: One cannot be opened.
     """
     descriptor = os.open(folder, _FOLDER)
@@ -64,7 +64,7 @@ def open_folder(folder: Path, parts: tuple[str, ...] = (), hint: str = _HINT) ->
                 mode = os.stat(part, dir_fd=descriptor, follow_symlinks=False).st_mode
                 what = "a file" if stat.S_ISREG(mode) else kind_of(mode)
                 where = folder.joinpath(*parts[:number])
-                raise IrregularFile(f"{where} is {what}, where a folder must be", hint) from error
+                raise IrregularFile(f"{where} is {what}, not a folder", hint) from error
             os.close(descriptor)
             descriptor = below
         yield descriptor
@@ -76,14 +76,14 @@ def open_regular(folder: Path, file: str, *, hint: str = _HINT) -> BufferedReade
     """Opens a file of a folder for reading; never waits.
 
     Args:
-        folder: May be reached by links.
-        file: Its path in the folder, with forward slashes.
-        hint: What to do when it is no regular file.
+        folder: May be reached through links.
+        file: Path relative to the folder, with forward slashes.
+        hint: Hint if it is not a regular file.
 
     Raises:
-        IrregularFile: It is a link, a folder, a named pipe, a socket or a device, or one of its
-            parent folders is no folder.
-        FileNotFoundError: There is none.
+        IrregularFile: It is a link, folder, named pipe, socket or device, or one of its parents is
+            not a folder.
+        FileNotFoundError: It does not exist.
         OSError: It cannot be opened.
     """
     path = PurePosixPath(file)
@@ -93,7 +93,7 @@ def open_regular(folder: Path, file: str, *, hint: str = _HINT) -> BufferedReade
         try:
             descriptor = os.open(path.name, _FILE, dir_fd=parent)
         except OSError as error:
-            # ENXIO is what a socket says.
+            # ENXIO: a socket.
             if error.errno not in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
                 raise
             mode = os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode
@@ -106,11 +106,11 @@ def open_regular(folder: Path, file: str, *, hint: str = _HINT) -> BufferedReade
 
 
 def _irregular(path: Path, mode: int, hint: str) -> IrregularFile:
-    return IrregularFile(f"{path} is {kind_of(mode)}, where a file must be", hint)
+    return IrregularFile(f"{path} is {kind_of(mode)}, not a file", hint)
 
 
 def hash_of(stream: BufferedIOBase) -> tuple[str, int]:
-    """Returns the hex sha256 of an open file from its beginning, and its size in bytes."""
+    """Returns the hex sha256 of an open file, from its beginning, and its size in bytes."""
     stream.seek(0)
     digest = hashlib.file_digest(stream, "sha256").hexdigest()
     size_bytes = stream.tell()
@@ -119,7 +119,7 @@ def hash_of(stream: BufferedIOBase) -> tuple[str, int]:
 
 
 def is_regular(folder: Path, file: str) -> bool:
-    """Whether a folder has a regular file, reached without links."""
+    """Whether a folder has a regular file at a path without links."""
     try:
         open_regular(folder, file).close()
     except (OSError, IrregularFile):
@@ -127,15 +127,15 @@ def is_regular(folder: Path, file: str) -> bool:
     return True
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file atomically: readers never see a part of it, and no link is written through.
+def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Writes a file atomically and without following links.
 
-    Whatever has the name is replaced, a link itself too. The folder is opened once, so that one
-    that is swapped meanwhile gets nothing.
+    Anything with that name is replaced, also a link. The folder is opened once, so nothing is
+    written to a folder that replaces it at the same time.
 
     Args:
-        path: Its folder may be reached by links.
-        content: All of it.
+        path: Its folder may be reached through links.
+        mode: Permissions, from which the process's umask takes away.
 
     Raises:
         OSError: It cannot be written.
@@ -143,7 +143,11 @@ def replace_file(path: Path, content: bytes) -> None:
     with open_folder(path.parent) as parent:
         temporary = f".embconvert-{secrets.token_hex(4)}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, 0o666, dir_fd=parent)
+        try:
+            descriptor = os.open(temporary, flags, mode, dir_fd=parent)
+        except OSError as error:
+            error.filename = str(path)  # a user knows nothing of the temporary one
+            raise
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(content)

@@ -1,7 +1,7 @@
-"""Files that a user names: regular ones only, and never more of them than a bound allows.
+"""Reads files that a user names: only regular ones, up to a maximum size.
 
-A named pipe would wait for a writer for ever, a device may have no end, and the size that the file
-system tells is no bound: files of /proc say 0, and others grow while they are read.
+Opening a named pipe could wait forever, and a device may be endless. The size reported by the file
+system is not reliable: it is 0 for files of /proc, and a file may grow while it is read.
 """
 
 import contextlib
@@ -23,27 +23,28 @@ _PIECE_BYTES = 1 << 20
 
 
 class UnreadableFileError(ValueError):
-    """A file cannot be read; the message is what to write after the file's name."""
+    """A file cannot be read; the message continues a sentence that starts with its name."""
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Opens a regular file, or what a link to one names.
+def open_user_file(path: Path) -> BinaryIO:
+    """Opens a regular file, or the regular file that a link refers to.
 
     Raises:
-        UnreadableFileError: It is missing, forbidden, or no regular file.
+        UnreadableFileError: It is missing, not readable, or not a regular file.
     """
     try:
-        # Opening a pipe would wait for its writer, and a terminal might become this process's own.
-        # What was opened is looked at, not the path, which may name another file by now.
+        # Without O_NONBLOCK a pipe would wait for its writer; without O_NOCTTY a terminal could
+        # become this process's controlling terminal. The check below uses the opened file, not the
+        # path, which may have been replaced.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        # A socket, and a device without a driver, cannot even be opened.
+        # A socket, or a device without a driver, cannot be opened.
         kind = _kind_of(path)
         raise UnreadableFileError(
             f"is {kind}, not a regular file" if kind else f"cannot be read: {error.strerror}"
         ) from error
     except ValueError as error:
-        raise UnreadableFileError("cannot be read: no file can have this name") from error
+        raise UnreadableFileError("cannot be read: its name is invalid") from error
     kind = _KINDS.get(stat.S_IFMT(os.fstat(descriptor).st_mode))
     if kind is not None:
         os.close(descriptor)
@@ -58,17 +59,16 @@ def _kind_of(path: Path) -> str | None:
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes:
-    """Returns what a regular file holds.
+    """Returns the content of a regular file.
 
     Args:
-        path: The file.
-        most_bytes: Bound of its size; no more is ever held.
+        most_bytes: Maximum size; never more is kept in memory.
 
     Raises:
-        UnreadableFileError: It cannot be read, or is larger.
+        UnreadableFileError: It cannot be read, or is larger than that.
     """
     content = bytearray()
-    with open_regular(path) as stream:
+    with open_user_file(path) as stream:
         try:
             while piece := stream.read(min(_PIECE_BYTES, most_bytes + 1 - len(content))):
                 content += piece
@@ -80,10 +80,10 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
 
 
 def read_text(path: Path, most_bytes: int) -> str:
-    """Returns the text of a UTF-8 file, without a byte order mark; bounded as read_regular().
+    """Returns the text of a UTF-8 file without a byte order mark; see read_regular().
 
     Raises:
-        UnreadableFileError: As read_regular(), or it is not UTF-8.
+        UnreadableFileError: It cannot be read, is too large, or is not UTF-8.
     """
     try:
         return read_regular(path, most_bytes).decode("utf-8-sig")
@@ -92,18 +92,17 @@ def read_text(path: Path, most_bytes: int) -> str:
 
 
 def read_lines(path: Path, *, most_bytes: int, most_line_bytes: int) -> Iterator[str]:
-    """Yields the lines of a UTF-8 file without their ends; a byte order mark is no part of it.
+    """Yields the lines of a UTF-8 file without line ends and without a byte order mark.
 
     Args:
-        path: The file.
-        most_bytes: Bound of the file's size.
-        most_line_bytes: Bound of a line's size; no more is held at a time.
+        most_bytes: Maximum size of the file.
+        most_line_bytes: Maximum size of a line; never more is kept in memory.
 
     Raises:
-        UnreadableFileError: It cannot be read, is larger, or is not UTF-8.
+        UnreadableFileError: It cannot be read, is too large, or is not UTF-8.
     """
     size = 0
-    with open_regular(path) as stream:
+    with open_user_file(path) as stream:
         for number in itertools.count(1):
             try:
                 line = stream.readline(most_line_bytes + 2)
@@ -117,7 +116,7 @@ def read_lines(path: Path, *, most_bytes: int, most_line_bytes: int) -> Iterator
             line = line.removesuffix(b"\n")
             if len(line) > most_line_bytes:
                 raise UnreadableFileError(
-                    f"has a line {number} of over {in_words(most_line_bytes)}"
+                    f"has more than {in_words(most_line_bytes)} in line {number}"
                 )
             try:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -130,7 +129,7 @@ def _not_utf_8(error: UnicodeDecodeError) -> str:
 
 
 def in_words(size_bytes: int) -> str:
-    """Returns a bound as it is said: 64 MiB."""
+    """Returns a size in words: 64 MiB."""
     for shift, unit in ((20, "MiB"), (10, "KiB")):
         if size_bytes >> shift and size_bytes % (1 << shift) == 0:
             return f"{size_bytes >> shift} {unit}"

@@ -1,1 +1,1 @@
-"""The command line: one table of commands, one of options, Fire to parse, one error boundary."""
+"""The command line: tables of commands and options, Fire as parser, one error boundary."""

@@ -1,6 +1,6 @@
-"""The commands as one table: what each takes, and the function that does it.
+"""The table of commands: what each one takes, and the function that runs it.
 
-The functions are named, not imported: `--help` must answer before anything heavy is loaded.
+Functions are given by name and imported late, so that `--help` loads nothing heavy.
 """
 
 import importlib
@@ -8,54 +8,49 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from embconvert.cli.config import CONFIG, LOG_FORMAT
 from embconvert.models.choices import Command
-from embconvert.request import values
+from embconvert.request.bench_options import BENCH_OPTIONS
 from embconvert.request.fleet_options import BATCH_OPTIONS, make_batch_request
 from embconvert.request.folder_options import (
     COMPARE_OPTIONS,
+    DIFF_OPTIONS,
+    EVALUATE_OPTIONS,
+    LIST_OPTIONS,
     PUSH_OPTIONS,
     REPORT_OPTIONS,
     VERIFY_OPTIONS,
     make_compare_request,
+    make_diff_request,
+    make_evaluate_request,
     make_push_request,
-    make_report_request,
     make_verify_request,
+    of_a_folder,
 )
-from embconvert.request.options import Option, options_of, shared
+from embconvert.request.options import Group, Option, flag, options_of, shared
 from embconvert.request.parsing import make_request
-from embconvert.request.records import Finished, VersionRequest
+from embconvert.request.records import (
+    BenchRequest,
+    CompletionRequest,
+    Finished,
+    ListRequest,
+    ReportRequest,
+    VersionRequest,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operands:
-    """The words of a command that belong to no option.
-
-    Attributes:
-        metavar: The placeholder in help.
-        help: One sentence.
-        several: Whether more than one may be given; at least one must.
-    """
+    """A command's positional arguments: files, or one of some words."""
 
     metavar: str
     help: str
     several: bool = False
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSpec:
-    """One command.
-
-    Attributes:
-        name: The verb.
-        summary: One sentence.
-        examples: Command lines, the most usual first.
-        options: What it takes, by name.
-        make_request: From the options' fields, and `operands` (a tuple of words) where it takes
-            some, to the request; raises UsageError.
-        function: `module:name` of a function from the request to Finished.
-        operands: The words that it takes beside options; None when it takes none.
-    """
-
     name: str
     summary: str
     examples: tuple[str, ...]
@@ -65,14 +60,14 @@ class CommandSpec:
     operands: Operands | None = None
 
     def run(self, request: object) -> Finished:
-        """Does what is asked."""
+        """Imports and calls the command's function."""
         module, _, name = self.function.partition(":")
         finished: Finished = getattr(importlib.import_module(module), name)(request)
         return finished
 
 
 def _by_name(*options: Option) -> dict[str, Option]:
-    return {option.name: option for option in options}
+    return {option.name: option for option in (*options, LOG_FORMAT)}
 
 
 def _conversion(command: Command, summary: str, *examples: str) -> CommandSpec:
@@ -80,41 +75,43 @@ def _conversion(command: Command, summary: str, *examples: str) -> CommandSpec:
         name=str(command),
         summary=summary,
         examples=examples,
-        options=options_of(command),
+        options=_by_name(*options_of(command).values(), CONFIG),
         make_request=lambda **fields: make_request(command, fields),
         function="embconvert.pipeline.convert:convert",
     )
 
 
+_FOLDER = Operands(metavar="FOLDER", help="A folder published by embconvert.")
+
 _ALL = (
     _conversion(
         Command.EXPORT,
-        "Turn a model into plain ONNX (onnx/model.onnx) that any runtime loads.",
+        "Export a model to plain ONNX (onnx/model.onnx) that any runtime can load.",
         "embconvert export --model_id intfloat/e5-small-v2",
         "embconvert export --model_id ./my-model --opset 18 --output_parent_dir out",
     ),
     _conversion(
         Command.OPTIMIZE,
-        "Fuse the graph that export left (onnx/model_opt1.onnx).",
+        "Fuse operators of the exported graph (onnx/model_opt1.onnx).",
         "embconvert optimize --model_id intfloat/e5-small-v2 --optimize 2",
         "embconvert optimize --model_id ./my-model --model_path graph.onnx",
     ),
     _conversion(
         Command.QUANTIZE,
-        "Make a graph's weights smaller (onnx/model_opt1_QInt8.onnx).",
+        "Quantize the weights of a graph (onnx/model_opt1_QInt8.onnx).",
         "embconvert quantize --model_id intfloat/e5-small-v2 --quantize QInt8",
         "embconvert quantize --model_id ./my-model --quantize QInt8,Float16 --min_cosine 0.99",
     ),
     _conversion(
         Command.ALL,
-        "Export, optimize and quantize, loading each thing once.",
+        "Export, optimize and quantize in one run.",
         "embconvert all --model_id intfloat/e5-small-v2 --quantize QInt8",
         "embconvert all --model_id ./my-model --optimize 2 --quantize QInt8,Float16",
         "embconvert all --model_id BAAI/bge-small-en-v1.5 --revision main --dry_run",
     ),
     CommandSpec(
         name="batch",
-        summary="Convert a list of models: those that are missing or have changed.",
+        summary="Convert the models of a list that are missing or have changed.",
         examples=(
             "embconvert batch models.yaml",
             "embconvert batch models.yaml --shard 1/4 --json",
@@ -128,63 +125,136 @@ _ALL = (
         ),
     ),
     CommandSpec(
+        name="list",
+        summary="List the finished models below a folder: files, sizes, figures, state.",
+        examples=("embconvert list models", "embconvert list models --json"),
+        options=_by_name(*LIST_OPTIONS),
+        make_request=of_a_folder(ListRequest, "DIR"),
+        function="embconvert.reporting.listing:list_models",
+        operands=Operands(metavar="DIR", help="A folder of models: --output_parent_dir."),
+    ),
+    CommandSpec(
         name="verify",
-        summary="Check a folder: its manifest, every file, and that every graph still gives the "
-        "embeddings of its source.",
+        summary=(
+            "Check a published folder: its manifest, every file's hash, and that every graph runs."
+        ),
         examples=(
-            "embconvert verify models/all-MiniLM-L6-v2",
+            "embconvert verify models/intfloat/e5-small-v2",
             "embconvert verify models/intfloat/e5-small-v2 --against intfloat/e5-small-v2",
         ),
         options=_by_name(*VERIFY_OPTIONS),
         make_request=make_verify_request,
         function="embconvert.pipeline.verify_folder:verify",
-        operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
+        operands=_FOLDER,
+    ),
+    CommandSpec(
+        name="evaluate",
+        summary="Compare the files of published folders on your own data.",
+        examples=(
+            "embconvert evaluate models/intfloat/e5-small-v2 --data scifact",
+            "embconvert evaluate models/my-model --data pairs.csv --json",
+        ),
+        options=_by_name(*EVALUATE_OPTIONS),
+        make_request=make_evaluate_request,
+        function="embconvert.pipeline.evaluate_folder:evaluate",
+        operands=Operands(metavar="FOLDER", help="Folders published by embconvert.", several=True),
     ),
     CommandSpec(
         name="report",
-        summary="Make a folder's report.html and README.md again.",
-        examples=("embconvert report models/all-MiniLM-L6-v2",),
+        summary="Write a folder's report.html and README.md again.",
+        examples=("embconvert report models/intfloat/e5-small-v2",),
         options=_by_name(*REPORT_OPTIONS),
-        make_request=make_report_request,
+        make_request=of_a_folder(ReportRequest),
         function="embconvert.reporting.report:report",
-        operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
+        operands=_FOLDER,
     ),
     CommandSpec(
         name="compare",
-        summary="Put conversions side by side on one page.",
+        summary="Compare two or more conversions on one page.",
         examples=(
-            "embconvert compare models/e5-small-v2 models/bge-small-en-v1.5",
+            "embconvert compare models/intfloat/e5-small-v2 models/BAAI/bge-small-en-v1.5",
             "embconvert compare before/my-model after/my-model --output changes.html",
         ),
         options=_by_name(*COMPARE_OPTIONS),
         make_request=make_compare_request,
         function="embconvert.reporting.compare:compare",
         operands=Operands(
-            metavar="FOLDER", help="Two or more folders that conversions published.", several=True
+            metavar="FOLDER", help="Two or more folders published by embconvert.", several=True
+        ),
+    ),
+    CommandSpec(
+        name="bench",
+        summary="Measure the speed of a folder's graphs on this machine, in turns.",
+        examples=(
+            "embconvert bench models/intfloat/e5-small-v2",
+            "embconvert bench models/my-model --shapes 1x32,64x256 --threads 1,2,all --json",
+        ),
+        options=_by_name(*BENCH_OPTIONS),
+        make_request=of_a_folder(BenchRequest),
+        function="embconvert.pipeline.bench_folder:bench",
+        operands=_FOLDER,
+    ),
+    CommandSpec(
+        name="diff",
+        summary="Compare two folders or graphs text by text, the largest difference first.",
+        examples=(
+            "embconvert diff my-model/onnx/model.onnx my-model/onnx/model_opt1_QInt8.onnx",
+            "embconvert diff before/my-model after/my-model --texts questions.txt",
+        ),
+        options=_by_name(*DIFF_OPTIONS),
+        make_request=make_diff_request,
+        function="embconvert.pipeline.diff_folders:diff",
+        operands=Operands(
+            metavar="PATH",
+            help=(
+                "Two folders published by embconvert, of which the recommended graphs are "
+                "compared, or graphs in such folders."
+            ),
+            several=True,
         ),
     ),
     CommandSpec(
         name="push",
-        summary="Upload a folder to a hub, when every file of it is verified.",
+        summary="Upload a folder to a hub if all of its files are verified.",
         examples=(
-            "embconvert push models/all-MiniLM-L6-v2 --repo_id my-org/all-MiniLM-L6-v2-onnx",
+            "embconvert push models/intfloat/e5-small-v2 --repo_id my-org/e5-small-v2-onnx",
             "embconvert push models/my-model --repo_id my-org/my-model --private --create_pr",
         ),
         options=_by_name(*PUSH_OPTIONS),
         make_request=make_push_request,
         function="embconvert.pipeline.push_folder:push",
-        operands=Operands(metavar="FOLDER", help="A folder that a conversion published."),
+        operands=_FOLDER,
+    ),
+    CommandSpec(
+        name="completion",
+        summary="Print a script with which a shell completes commands, options and values.",
+        examples=(
+            "embconvert completion bash",
+            "embconvert completion zsh",
+            "embconvert completion fish",
+        ),
+        options=_by_name(*shared("debug")),
+        make_request=lambda operands, **fields: CompletionRequest(shell=operands[0], **fields),
+        function="embconvert.cli.completion:completion",
+        operands=Operands(
+            metavar="SHELL",
+            choices=("bash", "zsh", "fish"),
+            help=(
+                "bash, zsh or fish. To load the script, put `source <(embconvert completion bash)` "
+                "into ~/.bashrc (zsh: ~/.zshrc, after compinit), or `embconvert completion fish | "
+                "source` into ~/.config/fish/config.fish."
+            ),
+        ),
     ),
     CommandSpec(
         name="version",
-        summary="Tell what this is, to the commit.",
+        summary="Print the version of embconvert.",
         examples=("embconvert version --json",),
         options=_by_name(
-            Option(
-                name="json",
-                parse=values.boolean("json"),
-                default="off",
-                help="As JSON, with the commit and every package.",
+            flag(
+                "json",
+                Group.OUTPUT,
+                "Print JSON, with the commit and the version of every package.",
             ),
             *shared("debug"),
         ),

@@ -1,4 +1,4 @@
-"""Hints as they are right for the command that failed."""
+"""Hints adapted to the command that failed."""
 
 import re
 
@@ -6,18 +6,14 @@ from embconvert.cli.commands import COMMANDS, CommandSpec
 from embconvert.request.fleet_options import ENTRY_OPTIONS
 
 _OPTION = re.compile(r"--([a-z]\w+)")
-# What is told to run is another command.
+# Options in a suggested command line belong to that command.
 _OTHER_COMMAND = re.compile(r"embconvert [a-z].*|docker run.*")
 
 
 def for_command(hint: str, spec: CommandSpec) -> str:
-    """Returns a hint that says which command has the options that the one that failed lacks.
+    """Returns a hint that says which commands have the options that `spec` lacks.
 
-    Stages are shared by commands, and their hints name the options of all.
-
-    Args:
-        hint: Of an error.
-        spec: The command that failed.
+    Stages are shared by commands, so their hints may name options of any command.
     """
     known = set(spec.options) | (set(ENTRY_OPTIONS) if spec.name == "batch" else set())
     named = dict.fromkeys(_OPTION.findall(_OTHER_COMMAND.sub("", hint)))

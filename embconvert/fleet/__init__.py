@@ -1,1 +1,1 @@
-"""Many models in one run: a list, its share for this process, and what came of each model."""
+"""Many models in one run: the list, its shards, and the result of each model."""

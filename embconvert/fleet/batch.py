@@ -1,42 +1,55 @@
-"""`embconvert batch`: every model of a list that is missing or has changed, one after another."""
+"""`embconvert batch`: converts every model of a list that is missing or has changed."""
 
+import contextlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from embconvert import hub
+from embconvert.api.runner import Runner
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, Interrupted, NetworkError
 from embconvert.fleet.entries import Entry, read_entries
-from embconvert.fleet.runner import Runner
-from embconvert.fleet.shards import chosen_shard, matrix, part_of
+from embconvert.fleet.shards import chosen_shard, entries_of_shard, matrix
 from embconvert.fleet.summary import (
     TABLE_HEADER,
     Outcome,
     Status,
-    as_json,
     counted,
+    summary_as_json,
     worst_code,
 )
-from embconvert.folder.published import read_manifest
+from embconvert.folder.routes import published_routes
 from embconvert.folder.staging import was_killed
 from embconvert.manifest import MANIFEST_FILE
-from embconvert.pipeline.freshness import current_manifest
-from embconvert.processes.workers import WorkerCrashed
-from embconvert.request.records import BatchRequest, Finished, Shard
+from embconvert.pipeline.freshness import current_manifests
+from embconvert.request.records import BatchRequest, Finished, Request, Shard
+
+Commits = Callable[
+    [Sequence[Request], Console, Callable[[int], None]], Sequence[str | EmbconvertError]
+]
 
 
-def batch(request: BatchRequest) -> Finished:
+def batch(
+    request: BatchRequest,
+    open_runner: Callable[[Console], Runner] = Runner,
+    find_commits: Commits = hub.find_commits,
+) -> Finished:
     """Converts the models of a list.
 
+    Args:
+        open_runner: Returns what converts models: a context manager.
+        find_commits: Asks the hub for the current commit of each model, or the reason why it is
+            unknown.
+
     Returns:
-        For stdout the folders that are complete, one a line; with `json` the summary, with
-        `list_json` the matrix. Its exit code is that of the worst failure.
+        Text for stdout: one complete folder per line; with `json` the summary, with `list_json` the
+        matrix. The exit code is that of the worst failure.
 
     Raises:
-        UsageError: Something in the list or the options is wrong; nothing was started.
+        UsageError: The list or an option is wrong; nothing was started.
     """
     console = Console(quiet=request.quiet, debug=request.debug)
     shard = chosen_shard(request)
@@ -45,12 +58,12 @@ def batch(request: BatchRequest) -> Finished:
         return Finished(text=json.dumps(matrix(entries, request.shards)))
     if shard is not None:
         everything = len(entries)
-        entries = part_of(entries, shard)
+        entries = entries_of_shard(entries, shard)
         console.say(f"shard {shard}: {len(entries)} of {everything} models")
-    return _Batch(request, entries, shard, console).run()
+    return _BatchRun(request, entries, shard, console, open_runner, find_commits).run()
 
 
-class _Batch:
+class _BatchRun:
     """One run over a list."""
 
     def __init__(
@@ -59,11 +72,15 @@ class _Batch:
         entries: Sequence[Entry],
         shard: Shard | None,
         console: Console,
+        open_runner: Callable[[Console], Runner],
+        find_commits: Commits,
     ) -> None:
         self._request = request
         self._entries = entries
         self._shard = shard
         self._console = console
+        self._open_runner = open_runner
+        self._find_commits = find_commits
         self._start = time.monotonic()
         self._outcomes: dict[Path, Outcome] = {}
 
@@ -80,7 +97,7 @@ class _Batch:
         self._outcomes[outcome.entry.folder] = outcome
 
     def _out_of_date(self) -> list[Entry]:
-        """Returns the models that there is work for; notes the others."""
+        """Returns the models to convert; records the others as up to date or failed."""
         sources = self._sources()
         waiting: list[Entry] = []
         for entry in self._entries:
@@ -88,20 +105,20 @@ class _Batch:
             try:
                 if isinstance(source, EmbconvertError):
                     raise source
-                manifest = current_manifest(entry.request, entry.folder, source)
+                manifests = current_manifests(entry.request, entry.folder, source)
             except NetworkError:
-                waiting.append(entry)  # it may have passed by the time of its turn
+                waiting.append(entry)  # the hub may be back by then
             except EmbconvertError as error:
                 self._fail(entry, error)
             else:
-                if manifest is None:
+                if not manifests:
                     waiting.append(entry)
                 else:
-                    self._note(Outcome(entry=entry, status=Status.UP_TO_DATE, manifest=manifest))
+                    self._note(Outcome(entry=entry, status=Status.UP_TO_DATE, manifests=manifests))
         return waiting
 
     def _sources(self) -> dict[Path, str | Path | EmbconvertError]:
-        """Returns what each model would be made of: a commit of the hub's or a local folder."""
+        """Returns the source of each model: a commit on the hub, or a local folder."""
         sources: dict[Path, str | Path | EmbconvertError] = {}
         on_hub: list[Entry] = []
         for entry in self._entries:
@@ -112,18 +129,19 @@ class _Batch:
                 sources[entry.folder] = source
         with self._console.progress("asking the hub", len(on_hub)) as advance:
             requests = [entry.request for entry in on_hub]
-            found = hub.find_commits(requests, self._console, advance)
+            found = self._find_commits(requests, self._console, advance)
         return sources | {e.folder: commit for e, commit in zip(on_hub, found, strict=True)}
 
     def _convert_all(self, waiting: Sequence[Entry]) -> None:
-        # A model whose run was killed may kill this one too (for memory, say); the others first.
+        # A model whose last run was killed (for lack of memory, for example) may also kill this
+        # one: last.
         order = sorted(waiting, key=lambda entry: was_killed(entry.folder))
         try:
-            with Runner(self._console) as runner:
+            with self._open_runner(self._console) as runner:
                 self._convert(order, runner)
                 unreached = [e for e in order if self._code(e) == NetworkError.exit_code]
                 if unreached and not self._request.fail_fast:
-                    self._console.say(f"trying again what the network failed: {len(unreached)}")
+                    self._console.say(f"retrying after network errors: {len(unreached)}")
                     self._convert(unreached, runner)
         except Interrupted:
             self._console.say(f"so far: {counted(self._outcomes.values()) or 'nothing'}")
@@ -137,7 +155,7 @@ class _Batch:
         start = time.monotonic()
         for number, entry in enumerate(entries, start=1):
             if self._request.fail_fast and worst_code(self._outcomes.values()):
-                self._console.warn("--fail_fast: the remaining models are not done")
+                self._console.warn("--fail_fast: the remaining models are not converted")
                 return
             place = f"[{number}/{len(entries)}]"
             self._console.say("")
@@ -155,24 +173,19 @@ class _Batch:
         start = time.monotonic()
         before = _identity(entry.folder)
         try:
-            runner.convert(entry.request)
+            made = runner.convert(entry.request)
         except EmbconvertError as error:
             outcome = self._fail(entry, error)
-        except WorkerCrashed as crash:
-            outcome = self._fail(entry, EmbconvertError(
-                f"its process ended: {crash}",
-                crash.hint,
-            ))  # fmt: skip
         except RuntimeError as bug:
             self._console.trace(str(bug))
             hint = "please report it with the traceback above"
             outcome = self._fail(entry, EmbconvertError("this is a bug in embconvert", hint))
         else:
-            # Another run may have done it since this one began.
+            # Another run may have converted it after this one started.
             changed = _identity(entry.folder) != before
             status = Status.CONVERTED if changed else Status.UP_TO_DATE
-            manifest = read_manifest(entry.folder)
-            outcome = Outcome(entry=entry, status=status, manifest=manifest)
+            manifests = tuple(made.manifests.values())
+            outcome = Outcome(entry=entry, status=status, manifests=manifests)
             if self._request.remove_downloads and hub.local_folder(entry.model_id) is None:
                 hub.remove_download(entry.request)
         return replace(outcome, duration_s=time.monotonic() - start)
@@ -201,14 +214,14 @@ class _Batch:
         self._show(outcomes, duration_s)
         if self._request.json:
             file = str(self._request.file)
-            summary = as_json(outcomes, file=file, shard=self._shard, duration_s=duration_s)
+            summary = summary_as_json(outcomes, file=file, shard=self._shard, duration_s=duration_s)
             text = json.dumps(summary, indent=2)
         else:
-            text = "\n".join(str(o.entry.folder) for o in outcomes if o.manifest is not None)
+            text = "\n".join(str(o.entry.folder) for o in outcomes if o.manifests)
         return Finished(text=text, exit_code=worst_code(outcomes))
 
     def _show(self, outcomes: Sequence[Outcome], duration_s: float) -> None:
-        """Prints the table; what is up to date needs no row of its own."""
+        """Prints the table, without models that are up to date."""
         rows = [outcome.row() for outcome in outcomes if outcome.status is not Status.UP_TO_DATE]
         if rows:
             self._console.table(f"{self._request.file}", TABLE_HEADER, rows)
@@ -216,13 +229,14 @@ class _Batch:
         self._console.say(f"{counted(outcomes) or 'no model'} {took}")
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """Returns what changes whenever a folder is published."""
-    try:
-        status = (folder / MANIFEST_FILE).stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+def _identity(folder: Path) -> list[tuple[int, int]]:
+    """Returns a value that changes whenever the folder or that of a route is published."""
+    found = []
+    for place in (folder, *(folder / name for name in published_routes(folder))):
+        with contextlib.suppress(OSError):
+            status = (place / MANIFEST_FILE).stat()
+            found.append((status.st_ino, status.st_mtime_ns))
+    return found
 
 
 def _in_words(seconds: float) -> str:

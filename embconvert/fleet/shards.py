@@ -1,4 +1,4 @@
-"""Parts of a list: the same on every machine, of one size, and steady when the list changes."""
+"""Divides a list into parts that are equal on every machine and stable when the list changes."""
 
 import hashlib
 import os
@@ -12,17 +12,17 @@ from embconvert.request.values import whole_number
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 COUNT_VARIABLE = "JOB_COMPLETIONS"
-#: What GitHub Actions allows in one matrix:
+#: Maximum number of jobs in a matrix of GitHub Actions:
 #: https://docs.github.com/en/actions/reference/limits
 MOST_MATRIX_JOBS = 256
 
 
-def part_of(entries: Sequence[Entry], shard: Shard) -> list[Entry]:
+def entries_of_shard(entries: Sequence[Entry], shard: Shard) -> list[Entry]:
     """Returns a shard's part of a list, in the list's order.
 
-    All entries in the order of their keys' hashes are cut into runs of equal length. So parts
-    differ by one model at most, and a model that is added or removed moves at most one other for
-    each shard.
+    The entries, ordered by the hash of their key, are cut into runs of equal length. So the sizes
+    of parts differ by at most one model, and adding or removing a model moves at most one other
+    model per shard.
     """
     return _cut(_ordered(entries), shard)
 
@@ -39,14 +39,9 @@ def _cut(ordered: Sequence[Entry], shard: Shard) -> list[Entry]:
 def chosen_shard(
     request: BatchRequest, environment: Mapping[str, str] = os.environ
 ) -> Shard | None:
-    """Returns the shard that is asked for, or None for the whole list.
+    """Returns the requested shard, None for the whole list; Kubernetes tells a pod its index.
 
-    Args:
-        request: The options.
-        environment: Where Kubernetes says which pod this is.
-
-    Raises:
-        UsageError: `--shard auto`, and the environment doesn't tell.
+    Raises UsageError for `--shard auto` without the variables of an Indexed Job.
     """
     if request.shard is None or isinstance(request.shard, Shard):
         return request.shard
@@ -58,8 +53,8 @@ def chosen_shard(
         )
     if index >= count:
         raise UsageError(
-            f"{INDEX_VARIABLE} is {index}, and there are {count} shards",
-            f"make --shards or {COUNT_VARIABLE} the number of the Job's completions",
+            f"{INDEX_VARIABLE} is {index}, but there are only {count} shards",
+            f"set --shards or {COUNT_VARIABLE} to the Job's completions",
         )
     return Shard(index=index, count=count)
 
@@ -67,22 +62,17 @@ def chosen_shard(
 def _number(environment: Mapping[str, str], name: str, cure: str) -> int:
     word = environment.get(name, "")
     if not word:
-        raise UsageError(f"--shard auto, and {name} is not set", cure)
+        raise UsageError(f"--shard auto needs the variable {name}, which is not set", cure)
     number = whole_number(word)
     if number is None:
-        raise UsageError(f"--shard auto, and {name} is {word!r}, no number", cure)
+        raise UsageError(f"--shard auto needs a number in {name}, not {word!r}", cure)
     return number
 
 
 def matrix(entries: Sequence[Entry], count: int | None) -> dict[str, list[dict[str, str]]]:
-    """Returns the shards as the matrix of a GitHub Actions job.
+    """Returns the shards as the matrix of GitHub Actions; None shards are one per model.
 
-    Args:
-        entries: The list.
-        count: How many shards; None makes one for each model, as far as Actions allows.
-
-    Raises:
-        UsageError: More shards than Actions allows.
+    Raises UsageError above the maximum of Actions.
     """
     if count is not None and count > MOST_MATRIX_JOBS:
         raise UsageError(
@@ -105,7 +95,7 @@ def matrix(entries: Sequence[Entry], count: int | None) -> dict[str, list[dict[s
 
 
 def _stable_id(part: Sequence[Entry]) -> str:
-    """Returns a name for files and caches that stays when the list grows."""
+    """Returns a name for files and caches that does not change when the list grows."""
     (entry,) = part
     slug = re.sub(r"[^A-Za-z0-9._-]+", "--", entry.model_id).strip("-.")
     return f"{slug}-{hashlib.sha256(entry.key.encode()).hexdigest()[:8]}"

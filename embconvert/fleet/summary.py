@@ -1,4 +1,4 @@
-"""What came of each model, as a table and as versioned JSON (`data/batch.schema.json`)."""
+"""The outcome of each model, as a table and as versioned JSON (`data/batch.schema.json`)."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,26 +11,33 @@ from embconvert.fleet.entries import Entry
 from embconvert.manifest import Manifest
 from embconvert.models.kinds import Measure
 from embconvert.request.records import Shard
+from embconvert.tables import Column
 
 SCHEMA_VERSION = 1
 
-#: The exit codes of failures, the worst first: a bug; then what is wrong with this machine or the
-#: model, the later in a conversion the worse; last what may pass by itself.
+#: Exit codes of failures, the worst first: a bug; then errors of the machine or the model, later
+#: stages first; last network errors, after which a retry may succeed.
 WORST_FIRST = (
     1,
-    *sorted((c.exit_code for c in (
-        errors.OutputError, errors.FidelityError, errors.QuantizeError, errors.OptimizeError,
-        errors.ExportError, errors.UnsupportedModelError, errors.SourceError, errors.UsageError,
-    )), reverse=True),
+    *(c.exit_code for c in (
+        errors.OutputError, errors.FidelityError, errors.DeriveError, errors.QuantizeError,
+        errors.OptimizeError, errors.ExportError, errors.UnsupportedModelError, errors.SourceError,
+        errors.UsageError,
+    )),
     errors.NetworkError.exit_code,
 )  # fmt: skip
 
-TABLE_HEADER = ("model", "outcome", "time", "graphs", "size", "lowest mean cosine")
+TABLE_HEADER = (
+    Column(title="model"),
+    Column(title="outcome"),
+    Column(title="time", rank=2),
+    Column(title="graphs", rank=3),
+    Column(title="size", rank=1),
+    Column(title="lowest mean cosine"),
+)
 
 
 class Status(StrEnum):
-    """What came of a model."""
-
     CONVERTED = "converted"
     UP_TO_DATE = "up to date"
     FAILED = "failed"
@@ -39,16 +46,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one model.
+    """The outcome of one model.
 
     Attributes:
-        entry: The model.
-        status: In a word.
-        exit_code: What the single command would have ended with; None when it is not done.
-        error: What went wrong.
-        hint: What to do about it.
-        duration_s: Spent on it, not counting the question whether it is up to date.
-        manifest: Of its folder, when that is complete.
+        exit_code: Exit code that the single command would have; None for a model that is to do.
+        duration_s: Time of the conversion, without the check whether it is up to date.
+        manifests: Of the folder, or of each of its routes.
     """
 
     entry: Entry
@@ -57,11 +60,11 @@ class Outcome:
     error: str | None = None
     hint: str | None = None
     duration_s: float = 0.0
-    manifest: Manifest | None = None
+    manifests: tuple[Manifest, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Returns it as plain JSON values."""
-        revision = self.manifest.source.revision if self.manifest else None
+        """Returns the outcome as plain JSON values."""
+        revision = self.manifests[0].source.revision if self.manifests else None
         return {
             "model_id": self.entry.model_id,
             "line": self.entry.line,
@@ -74,47 +77,52 @@ class Outcome:
             "revision": revision,
             "graphs": [
                 {
-                    "path": record.path,
+                    "path": _place(manifest) + record.path,
                     "precision": str(record.precision),
                     "size_bytes": record.total_size_bytes,
-                    f"mean_{self.manifest.measure}": (
+                    f"mean_{manifest.measure}": (
                         record.fidelity.similarity.mean if record.fidelity else None
                     ),
                 }
-                for record in self.manifest.artifacts
-            ]
-            if self.manifest
-            else [],
+                for manifest in self.manifests
+                for record in manifest.artifacts
+            ],
         }
 
     def row(self) -> tuple[str, ...]:
-        """Returns its row of the closing table."""
+        """Returns the row of the table."""
         spent = f"{self.duration_s:.0f} s" if self.duration_s else "-"
         name = f"{self.status} ({self.exit_code})" if self.exit_code else str(self.status)
-        if self.manifest is None:
+        if not self.manifests:
             return (self.entry.model_id, name, spent, "-", "-", "-")
-        graphs = self.manifest.artifacts
+        graphs = [record for manifest in self.manifests for record in manifest.artifacts]
         size = sum(record.total_size_bytes for record in graphs) / 1e6
-        cosines = [record.fidelity.similarity.mean for record in graphs if record.fidelity]
+        cosines = [record.fidelity.lowest_mean for record in graphs if record.fidelity]
         lowest = f"{min(cosines):.5f}" if cosines else "not verified"
-        if cosines and self.manifest.measure is not Measure.COSINE:
-            lowest += f" ({self.manifest.measure})"
+        measure = self.manifests[0].measure
+        if cosines and measure is not Measure.COSINE:
+            lowest += f" ({measure})"
         return (self.entry.model_id, name, spent, str(len(graphs)), f"{size:.1f} MB", lowest)
 
 
+def _place(manifest: Manifest) -> str:
+    """Returns where a manifest's files are in the model's folder."""
+    return "" if manifest.source.route is None else f"{manifest.source.route.name}/"
+
+
 def worst_code(outcomes: Iterable[Outcome]) -> int:
-    """Returns 0 when all passed, else the code of the worst failure."""
+    """Returns the exit code of the worst failure, 0 when there is none."""
     codes = {outcome.exit_code for outcome in outcomes}
     return next((code for code in WORST_FIRST if code in codes), 0)
 
 
 def counted(outcomes: Iterable[Outcome]) -> str:
-    """Returns how many models came to what, in words."""
+    """Returns the number of models per status, in words."""
     counts = Counter(outcome.status for outcome in outcomes)
     return ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
 
 
-def as_json(
+def summary_as_json(
     outcomes: Sequence[Outcome], *, file: str, shard: Shard | None, duration_s: float
 ) -> dict[str, Any]:
     """Returns the summary as plain JSON values."""

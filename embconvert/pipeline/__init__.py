@@ -1,1 +1,1 @@
-"""Runs a plan: what is done already, each file made and verified, all published at the end."""
+"""Runs a plan: reuses, makes and verifies files, then publishes them."""

@@ -1,240 +1,172 @@
-"""One run: the steps in order, then all that holds is published at once."""
+"""One run: reuses existing files, does the remaining jobs, and publishes."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from embconvert.console import Console
-from embconvert.errors import (
-    EmbconvertError,
-    FidelityError,
-    OptimizeError,
-    QuantizeError,
-    SourceError,
-)
-from embconvert.folder.consumer_files import adapt_to_layout
-from embconvert.folder.disk import refuse_full_disk
-from embconvert.folder.published import is_whole
+from embconvert.errors import EmbconvertError, SourceError
+from embconvert.folder.disk import output_errors, refuse_full_disk
 from embconvert.folder.staging import Staging
-from embconvert.manifest import Manifest
-from embconvert.manifest.layouts import LAYOUTS
+from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.models.choices import Command
-from embconvert.models.values import OnnxArtifact
-from embconvert.pipeline.ahead import Ahead
-from embconvert.pipeline.auto import choose
-from embconvert.pipeline.exporting import Exports
-from embconvert.pipeline.ledger import Ledger
-from embconvert.pipeline.making import Maker, refuse_too_new
-from embconvert.pipeline.prepare import Prepared, has_room_for_two, is_short_of_memory
-from embconvert.pipeline.source_process import Source
-from embconvert.pipeline.tasks import read_given_graph, try_graph
-from embconvert.pipeline.verifier import Verifier
-from embconvert.plan.steps import Stage, Step
-from embconvert.processes.workers import WorkerCrashed, Workers
-from embconvert.reporting.pages import users_pages, write_pages
-from embconvert.reporting.table import table_header, table_rows
-from embconvert.source.folder import CONFIGURATION_FILES
+from embconvert.pipeline.given import read_model_path
+from embconvert.pipeline.kept_reference import KeptReference
+from embconvert.pipeline.performer import ERRORS_OF_ONE_FILE, Performer
+from embconvert.pipeline.prepare import Prepared, is_short_of_memory
+from embconvert.pipeline.publishing import adapt_folder, complete, copy_source_files, show
+from embconvert.pipeline.results import Results
+from embconvert.pipeline.reuse import Reuse
+from embconvert.pipeline.scheduler import Capacity, Scheduler
+from embconvert.pipeline.speeds import speeds_of_run
+from embconvert.pipeline.verifier import verification_record
+from embconvert.plan.jobs import Job, build_jobs
+from embconvert.plan.reuse import found_candidate
+from embconvert.plan.steps import Stage
+from embconvert.processes.resources import available_memory_bytes, cpus
+from embconvert.processes.signals import uninterrupted
+from embconvert.processes.workers import Workers
+from embconvert.request.parsing import next_command
+from embconvert.rewrite.optimizer import Optimizer
 
 
-class Run:
-    """One run of a plan in a staging folder."""
+@dataclass(frozen=True, kw_only=True)
+class Unpublished:
+    """The result of a run, in its staging folder.
 
-    def __init__(
-        self, prepared: Prepared, staging: Staging, workers: Workers, console: Console
-    ) -> None:
-        request, resolved, old = prepared.request, prepared.resolved, prepared.old
-        self._workers = workers
-        self._request = request
-        self._resolved = resolved
-        self._plan = prepared.plan
-        self._staging = staging
-        self._old = old
-        self._console = console
-        self._ledger = Ledger(request, resolved, staging, old, console)
-        self._source = Source(request, resolved, staging.folder, workers, console)
-        in_pieces = is_short_of_memory(self._plan, console)
-        self._verifier = Verifier(
-            self._source,
-            workers,
-            console,
-            skipped=request.skip_validation,
-            layer_by_layer=in_pieces,
-            flop_per_token=0.0 if self._request.full_validation else self._resolved.flop_per_token,
-            wide_values=self._resolved.wide_values,
-        )
-        ahead = Ahead(
-            request,
-            staging=staging,
-            ledger=self._ledger,
-            source=self._source,
-            workers=workers,
-            console=console,
-            has_room=has_room_for_two(self._plan, console, in_pieces=in_pieces),
-        )
-        self._maker = Maker(
-            request,
-            ledger=self._ledger,
-            source=self._source,
-            verifier=self._verifier,
-            ahead=ahead,
-            exports=Exports(
-                request,
-                staging=staging,
-                source=self._source,
-                verifier=self._verifier,
-                ahead=ahead,
-                console=console,
-            ),
-            console=console,
-        )
+    Attributes:
+        failures: The errors of single files.
+        would_lose: Whether publishing it would take away what was there, after failures.
+    """
 
-    def execute(self) -> Manifest:
-        """Runs the steps and publishes; returns the manifest.
+    prepared: Prepared
+    staging: Staging
+    manifest: Manifest
+    failures: Sequence[EmbconvertError]
+    would_lose: bool
 
-        Raises:
-            OutputError: The disk is too small for what must be made; nothing was started.
-            UsageError: A file needs a newer ONNX Runtime than asked for; nothing is published.
-            OptimizeError: A graph could not be made. The others are published, unless that would
-            QuantizeError: take away what was there.
-            FidelityError: A graph drifted past its floor. Likewise.
-            EmbconvertError: The export failed; nothing is published.
-        """
-        if self._request.model_path is not None:
-            self._ledger.given = self._read_given(self._request.model_path)
-        unmade = self._ledger.unmade(self._plan.steps)
-        smaller = ""
-        if self._request.command is Command.ALL and not self._request.no_float32:
-            smaller = "add --no_float32, which writes the quantized files only"
-        need_bytes = self._plan.disk_need_bytes(unmade)
-        refuse_full_disk(self._staging.target, need_bytes, smaller)
-        self._copy_source_files()
-        failures: list[EmbconvertError] = []
-        for step, then in self._with_next(unmade):
-            if not step.is_published and step.file not in unmade:
-                continue
-            try:
-                record = self._maker.reuse(step) or self._maker.make(step, then)
-            except (OptimizeError, QuantizeError, FidelityError) as failure:
-                self._blame_given(failure)
-                failures.append(failure)
-                if step.stage is not Stage.QUANTIZE:
-                    break  # what remains would be made of this file
-                continue
-            refuse_too_new(record, self._request)
-            self._ledger.records[step.file] = record
-            self._staging.write_manifest(self._manifest())
-        if self._plan.search is not None and not failures:
-            record = choose(
-                self._plan, self._request, self._maker, self._ledger, self._staging, self._console
-            )
-            self._ledger.records[record.path] = record
-        self._ledger.keep_published()
-        self._adapt_to_layout()
-        manifest = self._manifest()
-        if not failures:
-            return self._publish(manifest)
-        for other in failures[1:]:
-            self._console.warn(other.message)
-        if self._ledger.adds_to_published():
-            self._publish(manifest)
+
+def publish(results: Sequence[Unpublished], console: Console) -> list[Manifest]:
+    """Publishes the results of runs, all of them in one moment; returns the manifests.
+
+    Nothing is published if that would take away what was there, after failures.
+
+    Raises:
+        EmbconvertError: The first failure of a run.
+    """
+    failures = [failure for one in results for failure in one.failures]
+    for other in failures[1:]:
+        console.warn(other.message)
+    manifests = []
+    if not any(one.would_lose for one in results):
+        completed = []
+        for one in results:
+            with output_errors(one.staging.target):
+                completed.append(complete(one.prepared, one.staging, one.manifest, console))
+        with uninterrupted():
+            for one, (_, has_changed) in zip(results, completed, strict=True):
+                if has_changed:
+                    with output_errors(one.staging.target):
+                        one.staging.swap()
+        for one, (manifest, _) in zip(results, completed, strict=True):
+            show(manifest, one.prepared.plan.model_id, one.staging.target, console)
+            manifests.append(manifest)
+    if failures:
         raise failures[0]
+    return manifests
 
-    def _read_given(self, path: Path) -> OnnxArtifact:
-        """Reads the graph of `--model_path`.
 
-        Raises:
-            SourceError: It will not do.
-            UnsupportedModelError: It has what is not converted.
-        """
-        size = path.stat().st_size if path.is_file() else 0
-        try:
-            with self._workers.take(size) as worker:
-                artifact: OnnxArtifact = worker.call(read_given_graph, path, self._staging.work)
-        except WorkerCrashed as crash:
-            raise SourceError(
-                f"{path.name} cannot be loaded: {crash}",
-                "give it more memory" if crash.out_of_memory else "export the model anew",
-            ) from crash
-        return artifact
+def execute(
+    prepared: Prepared, staging: Staging, workers: Workers, console: Console
+) -> Unpublished:
+    """Makes the requested files in a staging folder.
 
-    def _blame_given(self, failure: EmbconvertError) -> None:
-        """Raises a SourceError when the graph of `--model_path` itself does not run."""
-        given = self._ledger.given
-        if given is None:
-            return
-        try:
-            with self._workers.take(given.total_size_bytes) as worker:
-                problem = worker.call(try_graph, given)
-        except WorkerCrashed as crash:
-            problem = str(crash)
-        if problem is not None:
-            raise SourceError(
-                f"{given.path.name} does not run: {problem}",
-                "give a graph that ONNX Runtime runs on this machine, or export the model anew",
-            ) from failure
+    Errors of single files are in the result: an OptimizeError, QuantizeError or DeriveError if one
+    could not be made, a FidelityError if it is below its quality threshold.
 
-    def _with_next(self, unmade: Collection[str]) -> Iterator[tuple[Step, Step | None]]:
-        """Yields the plan's steps, each with the next one whose file must be made."""
-        steps = self._plan.steps
-        for number, step in enumerate(steps, start=1):
-            yield step, next((later for later in steps[number:] if later.file in unmade), None)
-
-    def _manifest(self) -> Manifest:
-        return self._ledger.manifest(self._verifier.record())
-
-    def _publish(self, manifest: Manifest) -> Manifest:
-        """Publishes what stands, with its pages; returns the manifest."""
-        old, target = self._old, self._staging.target
-        if (
-            old is not None
-            and manifest.describes_the_same(old)
-            and is_whole(target, old, contents=True)
-        ):
-            self._console.say(f"{target} is up to date; nothing was done again")
-            manifest = replace(manifest, tool=old.tool, pages=old.pages)
-        else:
-            users = users_pages(target, old)
-            for file in sorted(users):
-                self._console.say(f"{target / file} is yours and stays as it is")
-            manifest = write_pages(manifest, self._staging.folder, name=target.name, keep=users)
-            if old is not None:  # what no manifest lists stays
-                old = replace(old, pages=tuple(p for p in old.pages if p.path not in users))
-            self._staging.publish(manifest, old)
-        self._console.table(
-            f"{self._plan.model_id} -> {self._staging.target}",
-            table_header(manifest.measure),
-            table_rows(manifest.artifacts),
+    Raises:
+        OutputError: The disk is too small; nothing was started.
+        UsageError: A file needs a newer ONNX Runtime than allowed.
+        EmbconvertError: The export failed.
+    """
+    request, plan = prepared.request, prepared.plan
+    in_pieces = is_short_of_memory(plan, console)
+    reuse = Reuse(prepared, staging, console)
+    verification = verification_record(
+        prepared.resolved.kind,
+        prepared.resolved.routed.route if prepared.resolved.routed else None,
+        skipped=request.skip_validation,
+        layer_by_layer=in_pieces,
+    )
+    results = Results(prepared, staging, reuse, verification)
+    if request.model_path is not None:
+        results.take_given(read_model_path(request.model_path, staging.work, workers))
+    _copy_files(prepared, staging, reuse)
+    found = _take(prepared, reuse, results, console)
+    kept = KeptReference.of(prepared, in_pieces=in_pieces)
+    jobs = build_jobs(
+        plan,
+        found,
+        request,
+        in_pieces=in_pieces,
+        keeps_reference=kept is not None and kept.is_there,
+    )
+    _refuse_full_disk(prepared, staging, jobs)
+    performer = Performer(
+        prepared, staging, reuse, results, workers, console, in_pieces=in_pieces, kept=kept
+    )
+    capacity = Capacity(jobs=min(2, cpus()), memory_bytes=available_memory_bytes())
+    failures = Scheduler(capacity, performer, console, ERRORS_OF_ONE_FILE).run(jobs)
+    if not failures:
+        performer.finish()
+    reuse.keep_published(results.records, request.layout)
+    if plan.verifies and not in_pieces:
+        results.speeds = speeds_of_run(
+            results, prepared, staging, reuse, performer.tokens, workers, console
         )
-        return manifest
+    adapt_folder(prepared, staging, results, console)
+    return Unpublished(
+        prepared=prepared,
+        staging=staging,
+        manifest=results.manifest(),
+        failures=failures,
+        would_lose=bool(failures) and reuse.would_lose(results.published),
+    )
 
-    def _adapt_to_layout(self) -> None:
-        rules = LAYOUTS[self._request.layout]
-        adapt_to_layout(
-            self._staging.folder,
-            rules,
-            self._resolved,
-            self._ledger.records.values(),
-            self._source.max_seq_length,
-        )
-        source = self._manifest().source
-        modules = set(source.modules) - {"Transformer", "Pooling", "Normalize"}
-        others = (set(source.pooling) - set(rules.pools)) | modules
-        if rules.pools and others:
-            self._console.warn(
-                f"{rules.consumer} pools output 0 itself, by {' or '.join(rules.pools)}; this "
-                f"model does otherwise ({', '.join(sorted(others))}), so its vectors there differ"
-            )
 
-    def _copy_source_files(self) -> None:
-        """Stages the source's tokenizer, configuration and module files, without its weights."""
-        for file in self._resolved.files:
-            path = Path(file.path)
-            in_module = len(path.parts) > 1 and not path.name.startswith("model.safetensors")
-            if path.name in CONFIGURATION_FILES or in_module or path.suffix == ".py":
-                self._staging.add(self._resolved.folder / path, file.path)
-        if self._old is not None and self._request.command in (Command.OPTIMIZE, Command.QUANTIZE):
-            problem = self._ledger.add_files(self._old, self._staging.target)
-            if problem is not None:
-                raise SourceError(
-                    problem, f"run again: embconvert export --model_id {self._request.model_id}"
-                )
+def _copy_files(prepared: Prepared, staging: Staging, reuse: Reuse) -> None:
+    """Stages other files than graphs: from the source, and from an earlier export."""
+    copy_source_files(prepared.resolved, staging)
+    if reuse.old is None or prepared.request.command not in (Command.OPTIMIZE, Command.QUANTIZE):
+        return
+    problem = reuse.add_files(reuse.old, staging.target)
+    if problem is not None:
+        raise SourceError(problem, f"run again: {next_command(prepared.request, Command.EXPORT)}")
+
+
+def _take(
+    prepared: Prepared, reuse: Reuse, results: Results, console: Console
+) -> dict[str, ArtifactRecord]:
+    """Reuses files of the plan from earlier runs; returns their records by file."""
+    plan = prepared.plan
+    found = reuse.take(plan.all_steps, results.digests)
+    if plan.search is not None:
+        candidate = found_candidate(plan.search, found)
+        if candidate is not None:
+            console.say(f"auto: {candidate[0].file} is up to date")
+    for step in plan.steps:
+        if step.file in found:
+            method = found[step.file].method
+            is_fallback = step.stage is Stage.OPTIMIZE and method != Optimizer.FUSION
+            how = f", made without fusions ({method})" if is_fallback else ""
+            console.say(f"{step.stage}: {step.file} is up to date{how}")
+    results.records |= found
+    return found
+
+
+def _refuse_full_disk(prepared: Prepared, staging: Staging, jobs: Iterable[Job]) -> None:
+    request = prepared.request
+    made = {job.made_file for job in jobs if job.made_file is not None}
+    smaller = ""
+    if request.command is Command.ALL and not request.no_float32:
+        smaller = "add --no_float32, which writes only the quantized files"
+    refuse_full_disk(staging.target, prepared.plan.disk_need_bytes(made), smaller)

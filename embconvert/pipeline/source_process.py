@@ -1,43 +1,41 @@
-"""The source model while it is needed: loaded once, and let go when it may."""
+"""Runs the source model in a child process."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from embconvert.console import Console
 from embconvert.errors import ExportError, FidelityError, SourceError
-from embconvert.fidelity.embedding import join
-from embconvert.fidelity.figures import Embeddings
+from embconvert.export.exporter import Exporter
+from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
-from embconvert.manifest import LateInteractionRecord
+from embconvert.manifest.building import LoadedSource
 from embconvert.models.kinds import Kind
-from embconvert.models.late_interaction import LateInteraction
+from embconvert.models.output_rules import OutputRules
+from embconvert.models.pair_template import InputRules
 from embconvert.models.values import OnnxArtifact, ResolvedModel
 from embconvert.pipeline.tasks import (
-    SourceFacts,
+    calibrate_source,
     embed_with_source,
-    export_source,
     load_source,
-    save_source_tokenizer,
+    source_rows,
     source_tokens,
     tokenize_texts,
+    trace_source,
+    write_traced,
 )
+from embconvert.processes.crash import WorkerCrashed
 from embconvert.processes.metering import Meter
-from embconvert.processes.time_limits import TimeLimit
-from embconvert.processes.workers import Worker, WorkerCrashed, Workers
+from embconvert.processes.time_limits import TimeLimit, tokenizing_limit
+from embconvert.processes.worker import Work, Worker
+from embconvert.processes.workers import Workers
 from embconvert.request.records import Request
 
-# Loading reads all weights of some models; from a slow disk a gigabyte takes a minute.
+# Loading some models reads all weights; a slow disk takes a minute per gigabyte.
 _LOADING_SECONDS, _SECONDS_PER_GB = 600, 300
-# A few hundred texts take less than one, and whatever a tokenizer is made of is in one file.
-_TOKENIZING_SECONDS = 120
-_ENDLESS_HINT = (
-    "tokenizer.json may have a regular expression that takes forever; convert on a faster machine, "
-    "or do not use this model"
-)
 
 
 def tokenize_apart(
@@ -45,62 +43,44 @@ def tokenize_apart(
     folder: Path,
     texts: Sequence[Item],
     *,
-    max_length: int | None,
-    late: LateInteraction | None,
+    rules: InputRules | None,
     rows: int | None = None,
-) -> TokenizedTexts:
-    """Tokenizes texts with the tokenizer files of a folder, in a process of its own.
+) -> Work[TokenizedTexts]:
+    """Tokenizes texts with the tokenizer.json of a folder, in a separate process.
 
-    A foreign tokenizer.json can abort the process that uses it, take all its memory or its time.
+    An untrusted tokenizer.json can abort its process, or use up its memory or time.
 
     Args:
-        workers: Where the process comes from.
-        folder: Has the files.
-        texts: The texts.
-        max_length: Tokens after which a text is cut; None for no limit.
-        late: How queries and documents are read, for late-interaction models.
-        rows: Of the model's table of embeddings; None when they are not known.
+        rules: How inputs are read, if not as tokenizer.json alone says.
+        rows: Number of the model's token embeddings; None if unknown.
 
     Raises:
-        SourceError: There is no tokenizer.json, or it cannot be used on the texts.
+        SourceError: In the work: tokenizer.json is missing, or fails on the texts.
+        ExportError: In the work: the user's limit of CPU time ended the process.
     """
     with workers.take() as worker, _tokenizing():
-        tokens: TokenizedTexts = worker.call(
-            tokenize_texts,
-            folder,
-            texts,
-            max_length=max_length,
-            late=late,
-            rows=rows,
-            within=_tokenizing_limit(),
+        tokens: TokenizedTexts = yield worker.begin(
+            tokenize_texts, folder, texts, rules=rules, rows=rows, within=tokenizing_limit()
         )
     return tokens
 
 
-def _tokenizing_limit() -> TimeLimit:
-    return TimeLimit(
-        seconds=_TOKENIZING_SECONDS,
-        error=SourceError(
-            f"tokenizer.json cannot read embconvert's texts within {_TOKENIZING_SECONDS} seconds",
-            _ENDLESS_HINT,
-        ),
-    )
-
-
 @contextmanager
 def _tokenizing() -> Iterator[None]:
-    """Turns the end of a process that tokenizes into a SourceError."""
+    """Turns the end of a tokenizing process into a SourceError, or one about the user's limit."""
     try:
         yield
     except WorkerCrashed as crash:
+        if crash.out_of_cpu_time:
+            raise ExportError(f"the texts could not be tokenized: {crash}", crash.hint) from crash
         raise SourceError(
             f"tokenizer.json cannot read embconvert's texts: {crash}",
             "download the model again; if that does not help, do not use this model",
         ) from crash
 
 
-class Source:
-    """The source model in a process of its own, from its first use until close()."""
+class SourceProcess:
+    """The source model in a child process, from load(), which sets `loaded`, until end()."""
 
     def __init__(
         self,
@@ -116,22 +96,14 @@ class Source:
         self._workers = workers
         self._console = console
         self._worker: Worker | None = None
-        #: How many texts it embeds; 0 when it does not.
-        self._embedding = 0
-        self._embedded: Embeddings | None = None
-        self.facts: SourceFacts | None = None
+        self.loaded: LoadedSource | None = None
 
-    def load(self) -> SourceFacts:
-        """Loads the model, once.
-
-        Raises:
-            EmbconvertError: It cannot be loaded.
-        """
-        if self._worker is None or self.facts is None:
-            self._console.say(f"loading {self._resolved.model_id}")
-            self._worker = self._workers.take_for_source()
-            self._workers.prepare()
-            self.facts = self._call(
+    def load(self, *, layer_by_layer: bool = False) -> Work[None]:
+        """Loads the model, and determines the ranges of its embeddings if they become integers."""
+        self._worker = self._workers.take_for_source()
+        self._workers.prepare()
+        with self._until_it_ends() as worker:
+            self.loaded = yield worker.begin(
                 load_source,
                 self._resolved,
                 self._folder,
@@ -141,7 +113,17 @@ class Source:
                 may_connect=self._may_connect,
                 within=self._loading_limit,
             )
-        return self.facts
+            assert self.loaded is not None
+            if self._request.output_precision.is_calibrated:
+                model = yield worker.begin(
+                    calibrate_source,
+                    self._request.calibration_dataset,
+                    self.loaded.prompts.distinct,
+                    layer_by_layer=layer_by_layer,
+                )
+                self.loaded = replace(self.loaded, model=model)
+        for correction in self.loaded.corrections:
+            self._console.say(correction.words)
 
     @property
     def _loading_limit(self) -> TimeLimit | None:
@@ -152,116 +134,97 @@ class Source:
         return TimeLimit(
             seconds=seconds,
             error=SourceError(
-                f"loading the model did not end within {seconds} seconds",
-                "copy it to a faster disk; if that does not help, its tokenizer may take forever",
+                f"loading the model took longer than {seconds} seconds",
+                "copy it to a faster disk; if that does not help, its tokenizer or chat template "
+                "may never finish",
             ),
         )
 
     @property
     def _may_connect(self) -> bool:
-        """Whether code of the model may fetch more: of a hub model that the user trusts."""
+        """Whether the model's code may use the network: if trusted, and on the hub."""
         is_local = self._resolved.revision is None
         return self._request.trust_remote_code and not (is_local or self._request.offline)
 
     @property
-    def late_interaction(self) -> LateInteraction | None:
-        """How queries and documents are read; None for models of other kinds."""
-        model = self.load().model
-        return model.late_interaction if isinstance(model, LateInteractionRecord) else None
-
-    @property
     def kind(self) -> Kind:
-        """What kind of model it is."""
         return self._resolved.kind
 
     @property
-    def max_seq_length(self) -> int | None:
-        """Tokens after which the model truncates."""
-        return self.facts.max_seq_length if self.facts else self._resolved.max_seq_length
+    def output_rules(self) -> OutputRules | None:
+        """How the graphs' outputs are read; None if they are float vectors or scores."""
+        return None if self.loaded is None else self.loaded.model.output_rules(self._request.output)
 
-    def export(self, path: Path, **named: Any) -> tuple[OnnxArtifact, Meter]:
-        """Writes the model's graph; see tasks.export_source."""
-        self.load()
-        result: tuple[OnnxArtifact, Meter] = self._call(export_source, path, **named)
-        return result
+    def trace(self, path: Path, exporter: Exporter) -> Work[tuple[OnnxArtifact, Meter]]:
+        """Writes the model's graph without its weights, which stay in the source's files."""
+        with self._until_it_ends() as worker:
+            traced: tuple[OnnxArtifact, Meter] = yield worker.begin(
+                trace_source,
+                path,
+                opset=self._request.opset,
+                exporter=exporter,
+                output=self._request.output,
+                inputs=self._request.inputs,
+            )
+        return traced
 
-    @property
-    def may_be_copied(self) -> bool:
-        """Whether nothing in its process is lost in a copy, as a GPU or threads are."""
-        return self._request.device == "cpu" and not self._request.trust_remote_code
+    def write(self, path: Path, *, keep_weights_apart: bool) -> Work[tuple[OnnxArtifact, Meter]]:
+        """Writes the traced graph with its weights, or with references to the source's files."""
+        with self._until_it_ends() as worker:
+            written: tuple[OnnxArtifact, Meter] = yield worker.begin(
+                write_traced, path, keep_weights_apart=keep_weights_apart
+            )
+        return written
 
-    def copy(self) -> Worker:
-        """Returns a second process with the model, for use beside the first one."""
-        self.load()
-        with self._idle() as worker:
-            return worker.copy()
-
-    def begin_embedding(
+    def embed(
         self, texts: Sequence[Item], workload: Workload, *, layer_by_layer: bool
-    ) -> None:
-        """Begins to embed a workload; embeddings() waits for it."""
-        self.load()
-        with self._idle() as worker:
-            worker.begin(embed_with_source, texts, workload.groups, layer_by_layer=layer_by_layer)
-        self._embedding, self._embedded = workload.size, None
-
-    def embeddings(self) -> Embeddings:
-        """Returns what was begun: the reference, a row for each text of each group."""
-        if self._embedded is None:
-            with (
-                self._console.progress("embedding with the source", self._embedding) as advance,
-                self._until_it_ends() as worker,
-            ):
-                parts: list[Embeddings] = worker.result(advance)
-            self._embedded = join(parts)
-        self._embedding = 0
-        return self._embedded
-
-    def tokenize(self, texts: Sequence[Item]) -> TokenizedTexts:
-        """Tokenizes by the folder's files, which must give what transformers gives.
-
-        transformers 5 replaces the tokenizer.json of some architectures by a pipeline of its own
-        (MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS); then that one is published.
-
-        Raises:
-            FidelityError: No tokenizer.json gives the source's tokens.
-        """
-        facts = self.load()
-        with self._idle() as worker, _tokenizing():
-            theirs: list[dict[str, list[int]]] = worker.call(
-                source_tokens, texts, within=_tokenizing_limit()
-            )
-        for attempt in range(2):
-            tokens = tokenize_apart(
-                self._workers,
-                self._folder,
+    ) -> Work[list[Embeddings]]:
+        """Embeds a workload, batch by batch."""
+        with (
+            self._console.progress("embedding with the source", workload.size) as advance,
+            self._until_it_ends() as worker,
+        ):
+            parts: list[Embeddings] = yield worker.begin(
+                embed_with_source,
                 texts,
-                max_length=self.max_seq_length,
-                late=self.late_interaction,
-                rows=facts.rows,
+                workload.groups,
+                layer_by_layer=layer_by_layer,
+                advance=advance,
             )
-            if tokens.are(theirs):
-                return tokens
-            if attempt == 0:
-                self._console.warn(
-                    "the source's tokenizer.json gives other tokens than transformers does; "
-                    "publishing the one that transformers uses"
-                )
-                self._call(save_source_tokenizer, self._folder)
-        raise FidelityError(
-            "the published tokenizer.json would give other tokens than the source",
-            "please report the model",
+        return parts
+
+    def embed_batches(
+        self, texts: Sequence[Item], groups: Sequence[Sequence[int]]
+    ) -> Work[list[Embeddings]]:
+        """Embeds batches of texts, given by their numbers; raises as embed()."""
+        with self._until_it_ends() as worker:
+            parts: list[Embeddings] = yield worker.begin(
+                embed_with_source, texts, groups, layer_by_layer=False
+            )
+        return parts
+
+    def rows(self, tokens: Sequence[int]) -> Work[FloatArray | None]:
+        """Returns rows of the token table, (tokens, width) float32, None without; as embed()."""
+        with self._until_it_ends() as worker:
+            found: FloatArray | None = yield worker.begin(source_rows, tokens)
+        return found
+
+    def tokenize(self, texts: Sequence[Item]) -> Work[TokenizedTexts]:
+        """Tokenizes with the folder's tokenizer.json; raises FidelityError for other tokens."""
+        assert self.loaded is not None
+        with self._until_it_ends() as worker, _tokenizing():
+            theirs: list[dict[str, list[int]]] = yield worker.begin(
+                source_tokens, texts, within=tokenizing_limit()
+            )
+        tokens = yield from tokenize_apart(
+            self._workers, self._folder, texts, rules=self.loaded.input_rules, rows=self.loaded.rows
         )
-
-    def _call(self, task: Any, *arguments: Any, **named: Any) -> Any:
-        with self._idle() as worker:
-            return worker.call(task, *arguments, **named)
-
-    def _idle(self) -> AbstractContextManager[Worker]:
-        """Waits until the process has nothing to do; see _until_it_ends."""
-        if self._embedding:
-            self.embeddings()
-        return self._until_it_ends()
+        if not tokens.are(theirs):
+            raise FidelityError(
+                "the published tokenizer.json would give other tokens than the source",
+                "please report the model",
+            )
+        return tokens
 
     @contextmanager
     def _until_it_ends(self) -> Iterator[Worker]:
@@ -270,17 +233,12 @@ class Source:
         try:
             yield self._worker
         except WorkerCrashed as crash:
-            self._worker = None
             raise ExportError(
-                f"the process with the source model ended: {crash}",
-                "convert it on a machine with more memory, or raise the container's limit"
-                if crash.out_of_memory
-                else crash.hint,
+                f"the process with the source model ended: {crash}", crash.hint
             ) from crash
 
-    def close(self) -> None:
-        """Gives the model's memory back; what facts tells stays known."""
+    def end(self) -> None:
+        """Ends the process; the properties of the model stay known."""
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
-        self._embedding = 0

@@ -1,73 +1,48 @@
-"""What runs in worker processes; see workers.Worker.call."""
+"""Functions that run in worker processes; see workers.Worker.call."""
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from embconvert.export.exporter import Exporter, export, trace
+from embconvert.errors import SourceError
+from embconvert.export.exporter import Exporter, trace
 from embconvert.fidelity.embedding import WorkloadRun, run_graph
-from embconvert.fidelity.figures import Embeddings
+from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.layers import HiddenStates, hidden_states
-from embconvert.fidelity.texts import Item, batches, calibration_items, calibration_texts
+from embconvert.fidelity.lookups import rows_are_kept
+from embconvert.fidelity.runners import open_file, untrusted_problem
+from embconvert.fidelity.texts import Item, calibration_items, calibration_texts
 from embconvert.fidelity.tokenization import INPUTS, TokenizedTexts, tokenize
 from embconvert.fidelity.workload import Workload
-from embconvert.folder.consumer_files import save_missing_files, save_tokenizer
+from embconvert.folder.consumer_files import save_missing_files
+from embconvert.folder.tokenizer_files import publish_tokenizer
 from embconvert.graph.given import check_given, load_problem, read_given, run_problem
-from embconvert.graph.onnx_file import weight_files, write_model
+from embconvert.graph.onnx_file import external_data_files, write_model
 from embconvert.manifest import ModelRecord
-from embconvert.models.choices import (
-    OptimizationLevel,
-    Output,
-    Overrides,
-    Precision,
-    QuantizeOptions,
-)
+from embconvert.manifest.building import LoadedSource
+from embconvert.models.choices import Inputs, Output, Overrides, Precision
+from embconvert.models.forms import FileForm, FormKind, is_onnx
 from embconvert.models.kinds import KINDS, Kind
-from embconvert.models.late_interaction import LateInteraction
-from embconvert.models.values import (
-    ExportedModel,
-    OnnxArtifact,
-    OptimizedModel,
-    QuantizedModel,
-    ResolvedModel,
-)
+from embconvert.models.output_rules import OutputRules
+from embconvert.models.pair_template import InputRules
+from embconvert.models.values import OnnxArtifact, ResolvedModel
 from embconvert.processes.metering import Meter, metered
 from embconvert.processes.no_network import NoNetworkFilterError, forbid_network
-from embconvert.processes.workers import Reporter
-from embconvert.quantize import quantize
-from embconvert.quantize.settings import Feed, QuantizeSettings
-from embconvert.rewrite.optimizer import Optimizer, optimize
-from embconvert.source.by_kind import class_for
+from embconvert.processes.worker import Reporter
+from embconvert.source.kinds import class_for
+from embconvert.source.model_errors import unexpected_model_errors
 from embconvert.source.private_copy import make_private_copy
 from embconvert.source.torch_model import SourceModel
 
-# Calibration learns ranges; longer texts show no others and take much longer.
-_CALIBRATION_TOKENS = 128
+# Maximum number of texts for the ranges of embeddings; sentence-transformers asks for 100 or more.
+_RANGE_TEXTS = 1000
 
-#: The source model of this process, once load_source() has run.
+#: The source model that load_source() loaded in this process.
 _loaded: list[SourceModel] = []
-#: Its graph, once trace_source() has run.
+#: Its graph, traced by trace_source().
 _traced: list[Any] = []
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceFacts:
-    """What only the loaded source model tells.
-
-    Attributes:
-        model: What a consumer of this kind of model must know.
-        modules: The classes of its modules.
-        max_seq_length: Tokens after which it truncates.
-        rows: Of its table of token embeddings; None when it has none.
-    """
-
-    model: ModelRecord
-    modules: tuple[str, ...]
-    max_seq_length: int | None
-    rows: int | None
 
 
 def load_source(
@@ -79,40 +54,47 @@ def load_source(
     overrides: Overrides,
     trust_remote_code: bool,
     may_connect: bool,
-) -> SourceFacts:
-    """Loads the source model and adds the files that it lacks to the staged folder.
-
-    Args:
-        reporter: Told of what the user should know.
-        resolved: The files.
-        folder: The staged folder.
-        device: A torch device.
-        overrides: What the user changes of the model.
-        trust_remote_code: Run Python code that comes with the model.
-        may_connect: Whether that code may fetch more from the hub.
-    """
+) -> LoadedSource:
+    """Loads the source, adds missing files to the staged folder and corrects the tokenizer's."""
     if not may_connect:
         _forbid_network(reporter, device)
-    source = class_for(resolved.kind).load(
-        resolved,
-        make_private_copy(resolved, folder / ".work" / "source"),
-        device=device,
-        overrides=overrides,
-        trust_remote_code=trust_remote_code,
-        warn=reporter.warn,
-    )
-    save_missing_files(source, folder)
-    _loaded[:] = [source]
-    return SourceFacts(
-        model=source.record,
-        modules=source.modules,
-        max_seq_length=source.max_seq_length,
-        rows=source.rows,
-    )
+    with unexpected_model_errors(resolved.architecture.model_type):
+        source = class_for(resolved.kind, static=resolved.static is not None).load(
+            resolved,
+            make_private_copy(resolved, folder / ".work" / "source"),
+            device=device,
+            overrides=overrides,
+            trust_remote_code=trust_remote_code,
+            warn=reporter.warn,
+        )
+        save_missing_files(source, folder)
+        corrections = publish_tokenizer(source, resolved, folder)
+        _loaded[:] = [source]
+        return LoadedSource(
+            model=source.record,
+            modules=source.modules,
+            max_seq_length=source.max_seq_length,
+            prompts=source.prompts,
+            rows=source.rows,
+            corrections=corrections,
+        )
+
+
+def calibrate_source(
+    _: Reporter, dataset: Path | None, prompts: tuple[str, ...], *, layer_by_layer: bool
+) -> ModelRecord:
+    """Determines what the loaded source's outputs need of calibration texts; returns its record."""
+    source = _loaded[0]
+    texts = calibration_texts(dataset)
+    items = calibration_items(texts, KINDS[source.kind].reading, prompts)
+    chosen = items[:: -(-len(items) // _RANGE_TEXTS)]
+    source.calibrate(chosen, layer_by_layer=layer_by_layer)
+    return source.record
 
 
 def _forbid_network(reporter: Reporter, device: str) -> None:
-    # The kernel's no is final; asked beforehand, the library does not try again for minutes.
+    # Without this, the library would retry for minutes, although the kernel refuses every
+    # connection.
     os.environ["HF_HUB_OFFLINE"] = "1"
     if "huggingface_hub.constants" in sys.modules:
         sys.modules["huggingface_hub.constants"].HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
@@ -120,79 +102,47 @@ def _forbid_network(reporter: Reporter, device: str) -> None:
         forbid_network(local_sockets=device != "cpu")
     except NoNetworkFilterError as error:
         reporter.warn(
-            f"this system cannot take the network away from a process ({error}); the libraries are "
-            "only asked to open no connection"
+            f"this system cannot block network access of a process ({error}); the libraries run in "
+            "their offline mode only"
         )
 
 
-def source_tokens(reporter: Reporter, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
-    """Returns what the source reads of each text."""
-    del reporter
+def source_tokens(_: Reporter, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
+    """Returns the tokens of each text, as the source reads them."""
     return _loaded[0].checked_tokens(texts)
 
 
 def tokenize_texts(
-    reporter: Reporter,
-    folder: Path,
-    texts: Sequence[Item],
-    *,
-    max_length: int | None,
-    late: LateInteraction | None,
-    rows: int | None,
+    _: Reporter, folder: Path, texts: Sequence[Item], *, rules: InputRules | None, rows: int | None
 ) -> TokenizedTexts:
     """Tokenizes texts with the tokenizer files of a folder; see tokenize."""
-    del reporter
-    return tokenize(folder, texts, max_length=max_length, late=late, rows=rows)
+    return tokenize(folder, texts, rules=rules, rows=rows)
 
 
-def save_source_tokenizer(reporter: Reporter, folder: Path) -> None:
-    """Writes tokenizer.json as transformers uses it."""
-    del reporter
-    save_tokenizer(_loaded[0], folder)
-
-
-def export_source(
-    reporter: Reporter,
+def trace_source(
+    _: Reporter,
     path: Path,
     *,
     opset: int,
     exporter: Exporter,
     output: Output,
-    keep_weights_apart: bool,
+    inputs: Inputs | None = None,
 ) -> tuple[OnnxArtifact, Meter]:
-    """Exports the loaded source."""
-    del reporter
-    with metered() as meter:
-        exported = export(
-            _loaded[0],
-            path,
-            opset=opset,
-            exporter=exporter,
-            output=output,
-            keep_weights_apart=keep_weights_apart,
-        )
-    return exported.artifact, meter
+    """Starts to export the loaded source: traces its graph and writes it without weights.
 
-
-def trace_source(
-    reporter: Reporter, path: Path, *, opset: int, exporter: Exporter, output: Output
-) -> tuple[OnnxArtifact, Meter]:
-    """Begins to export the loaded source: writes its graph, without the weights.
-
-    write_traced() is the rest.
+    write_traced() does the rest.
     """
-    del reporter
     with metered() as meter:
-        _traced[:] = [trace(_loaded[0], opset=opset, exporter=exporter, output=output)]
+        traced = trace(_loaded[0], opset=opset, exporter=exporter, output=output, inputs=inputs)
+        _traced[:] = [traced]
         artifact = write_model(_traced[0], path, keep_weights_apart=True)
     return artifact, meter
 
 
 def write_traced(
-    reporter: Reporter, path: Path, *, keep_weights_apart: bool
+    _: Reporter, path: Path, *, keep_weights_apart: bool
 ) -> tuple[OnnxArtifact, Meter]:
-    """Exports what trace_source() traced."""
-    del reporter
+    """Writes the graph that trace_source() traced, with weights."""
     with metered() as meter:
         artifact = write_model(_traced[0], path, keep_weights_apart=keep_weights_apart)
     return artifact, meter
@@ -205,17 +155,38 @@ def embed_with_source(
     *,
     layer_by_layer: bool,
 ) -> list[Embeddings]:
-    """Embeds batches of texts with the loaded source: the reference."""
-    advance = _in_texts(reporter, sum(map(len, groups)))
+    """Embeds batches of texts with the loaded source; the result is the reference."""
+    advance = in_steps(reporter, sum(map(len, groups)))
     batches_of_texts = [[texts[i] for i in group] for group in groups]
     return _loaded[0].encode(batches_of_texts, advance, layer_by_layer=layer_by_layer)
 
 
-def files_of_weights(reporter: Reporter, path: Path) -> tuple[str, ...] | str:
-    """Returns the files beside a graph that its weights are in; what is wrong, in words, if any."""
-    del reporter
+def source_rows(_: Reporter, tokens: Sequence[int]) -> FloatArray | None:
+    """Returns rows of the loaded source's token table, (tokens, width) float32; None without."""
+    table = _loaded[0].word_table
+    return None if table is None else table[list(tokens)].detach().float().cpu().numpy()
+
+
+def compare_rows(
+    _: Reporter,
+    artifact: OnnxArtifact,
+    tokens: Sequence[int],
+    theirs: FloatArray,
+    precision: Precision,
+) -> bool:
+    """Whether a graph looks up the source's rows; see lookups.rows_are_kept."""
+    return rows_are_kept(artifact, tokens, theirs, precision)
+
+
+def files_of_weights(
+    _: Reporter, path: Path, forms: tuple[FileForm, ...] = ()
+) -> tuple[str, ...] | str:
+    """Returns the files in a graph's folder with its weights, or the problem in words."""
+    if not is_onnx(forms):
+        ending = forms[-1].rules.weights
+        return () if ending is None else (path.with_suffix(ending).name,)
     try:
-        return weight_files(path)
+        return external_data_files(path)
     except (ValueError, OSError) as error:
         return str(error)
 
@@ -228,10 +199,12 @@ def embed_with_graph(
     *,
     layer_by_layer: bool,
     kind: Kind,
+    rules: OutputRules | None = None,
     hidden: Sequence[str] | None = (),
+    runs_rest: bool = False,
 ) -> WorkloadRun | str:
-    """Embeds a workload with a graph; returns what is wrong, in words, when it can't."""
-    advance = _in_texts(reporter, workload.size)
+    """Embeds a workload with a graph; returns the problem in words if that fails."""
+    advance = in_steps(reporter, workload.size)
     try:
         return run_graph(
             artifact,
@@ -240,14 +213,16 @@ def embed_with_graph(
             advance,
             layer_by_layer=layer_by_layer,
             kind=kind,
+            rules=rules,
             hidden=hidden,
+            runs_rest=runs_rest,
         )
     except ValueError as error:
         return str(error)
 
 
-def _in_texts(reporter: Reporter, total: int) -> Callable[[float], None]:
-    """Returns a function that reports shares of the work as numbers of texts."""
+def in_steps(reporter: Reporter, total: int) -> Callable[[float], None]:
+    """Returns a function that reports shares of the work as numbers of texts, or other steps."""
     done = 0.0
 
     def advance(share: float) -> None:
@@ -259,119 +234,41 @@ def _in_texts(reporter: Reporter, total: int) -> Callable[[float], None]:
 
 
 def hidden_states_of(
-    reporter: Reporter,
-    artifact: OnnxArtifact,
-    texts: TokenizedTexts,
-    names: Sequence[str] | None,
+    _: Reporter, artifact: OnnxArtifact, texts: TokenizedTexts, names: Sequence[str] | None
 ) -> HiddenStates | str:
-    """Returns a graph's hidden states; see layers.hidden_states. What is wrong, if it can't."""
-    del reporter
+    """Returns a graph's hidden states, or the problem in words; see layers.hidden_states."""
     try:
         return hidden_states(artifact, texts, names)
     except (ValueError, OSError) as error:
         return str(error)
 
 
-def read_given_graph(reporter: Reporter, path: Path, work: Path) -> OnnxArtifact:
-    """Reads and loads a graph of somebody's; see graph/given.py."""
-    del reporter
+def read_given_graph(_: Reporter, path: Path, work: Path) -> OnnxArtifact:
+    """Reads and loads an untrusted graph; see graph/given.py."""
     return read_given(path, work)
 
 
-def check_given_graph(reporter: Reporter, path: Path) -> None:
-    """Checks a graph of somebody's that is going to be run."""
-    del reporter
-    check_given(path)
+def check_given_graph(_: Reporter, path: Path, forms: tuple[FileForm, ...] = ()) -> None:
+    """Checks an untrusted graph, or file of another form, before it is run."""
+    if is_onnx(forms):
+        check_given(path)
+    elif problem := untrusted_problem(path, forms):
+        raise SourceError(problem, "convert the model again")
 
 
-def try_graph(reporter: Reporter, artifact: OnnxArtifact) -> str | None:
-    """Runs a graph once on next to nothing; returns what is wrong, in words, when it can't."""
-    del reporter
+def try_graph(_: Reporter, artifact: OnnxArtifact) -> str | None:
+    """Runs a graph once on minimal input; returns the problem in words if that fails."""
     return run_problem(artifact, INPUTS)
 
 
-def load_graph(reporter: Reporter, artifact: OnnxArtifact) -> str | None:
-    """Loads a graph of a staging folder; returns what is wrong, in words, when it doesn't load."""
-    del reporter
+def load_graph(_: Reporter, artifact: OnnxArtifact) -> str | None:
+    """Loads a graph of a staging folder; returns the problem in words if that fails."""
+    if any(form.kind is not FormKind.SHAPE for form in artifact.forms):
+        try:
+            open_file(artifact)
+        except ValueError as error:
+            return str(error)
+        return None
     folder = artifact.path.parent
     problem = load_problem(artifact.path, artifact.total_size_bytes, folder)
     return None if problem is None else problem.message
-
-
-def optimize_graph(
-    reporter: Reporter,
-    artifact: OnnxArtifact,
-    path: Path,
-    *,
-    level: OptimizationLevel,
-    optimizer: Optimizer,
-    skip_shape_inference: bool,
-    work: Path,
-    keep_weights_apart: bool,
-) -> tuple[OptimizedModel, Meter]:
-    """Optimizes an exported graph."""
-    del reporter
-    with metered() as meter:
-        optimized = optimize(
-            ExportedModel(artifact=artifact),
-            path,
-            level=level,
-            optimizer=optimizer,
-            skip_shape_inference=skip_shape_inference,
-            work=work,
-            keep_weights_apart=keep_weights_apart,
-        )
-    return optimized, meter
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """Where calibration's inputs come from.
-
-    Attributes:
-        dataset: A text file; None means the built-in texts.
-        folder: Has the tokenizer.
-        max_seq_length: Of the model.
-        kind: Of the model.
-        late_interaction: How it reads queries and documents, where it is of that kind.
-    """
-
-    dataset: Path | None
-    folder: Path
-    max_seq_length: int | None
-    kind: Kind
-    late_interaction: LateInteraction | None = None
-
-
-def quantize_graph(
-    reporter: Reporter,
-    artifact: OnnxArtifact,
-    path: Path,
-    *,
-    level: OptimizationLevel,
-    precision: Precision,
-    options: QuantizeOptions,
-    calibration: Calibration,
-    work: Path,
-) -> tuple[QuantizedModel, Meter]:
-    """Quantizes an exported or optimized graph."""
-
-    def feeds(inputs: list[str], tokens: int | None = None) -> Iterator[Feed]:
-        texts = calibration_texts(calibration.dataset)
-        items = calibration_items(texts, KINDS[calibration.kind].reading)
-        limit = min(calibration.max_seq_length or _CALIBRATION_TOKENS, _CALIBRATION_TOKENS)
-        late = calibration.late_interaction
-        tokenized = tokenize(calibration.folder, items, max_length=limit, late=late)
-        if tokens is not None:
-            tokenized = tokenized.sample(tokens)
-        for group in batches(tokenized.lengths, texts=16):
-            yield tokenized.batch(group, inputs)
-            reporter.advance(len(group))
-
-    source: Any = ExportedModel(artifact=artifact)
-    if level is not OptimizationLevel.NONE:
-        source = OptimizedModel(artifact=artifact, level=level)
-    settings = QuantizeSettings(options=options, calibration=feeds, work=work, warn=reporter.warn)
-    with metered() as meter:
-        quantized = quantize(source, path, precision=precision, settings=settings)
-    return quantized, meter

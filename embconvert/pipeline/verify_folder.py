@@ -1,268 +1,251 @@
-"""Checking a published folder: `embconvert verify`."""
+"""`embconvert verify`: checks a published folder."""
 
-import contextlib
 import json
-import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from embconvert import hub
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
 from embconvert.fidelity.embedding import WorkloadRun
 from embconvert.fidelity.figures import Fidelity
-from embconvert.fidelity.floors import Floor, floor_for, shortfall
+from embconvert.fidelity.floors import floor_for, shortfall, shortfall_near
 from embconvert.fidelity.texts import verification_items
-from embconvert.fidelity.workload import workload_for
-from embconvert.folder.disk import output_errors
-from embconvert.folder.published import copy_listed, problem_of, published_manifest
+from embconvert.fidelity.workload import ALL_TEXTS, Workload, workload_for
+from embconvert.folder.published import problem_of
 from embconvert.foreign_text import one_line
-from embconvert.manifest import CARD_FILE, MANIFEST_FILE, ArtifactRecord, Manifest
-from embconvert.manifest.codec import fidelity_as_json
+from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest, SourceRecord
 from embconvert.manifest.requesting import request_from
-from embconvert.models.choices import Command, Precision
-from embconvert.models.kinds import KINDS, Kind, Measure
-from embconvert.pipeline.source_process import Source, tokenize_apart
-from embconvert.pipeline.tasks import check_given_graph, embed_with_graph, files_of_weights
+from embconvert.models.choices import Command
+from embconvert.models.forms import most_tokens
+from embconvert.models.json_records import as_json
+from embconvert.models.kinds import KINDS
+from embconvert.models.values import ResolvedModel
+from embconvert.pipeline.checked_folder import (
+    at_work,
+    changed,
+    check_graphs,
+    check_weights,
+    checked_manifest,
+    copy_files,
+)
+from embconvert.pipeline.reference import Reference, make_reference
+from embconvert.pipeline.route_folders import joined, routes_to_check
+from embconvert.pipeline.source_process import SourceProcess, tokenize_apart
+from embconvert.pipeline.tasks import embed_with_graph
 from embconvert.pipeline.verifier import Verifier
-from embconvert.processes.limits import refuse_missing_proc
-from embconvert.processes.resources import available_memory_bytes, limit_threads
-from embconvert.processes.workers import Worker, WorkerCrashed, Workers
-from embconvert.regular_files import open_regular
-from embconvert.request.records import Finished, Request, VerifyRequest
+from embconvert.processes.crash import WorkerCrashed
+from embconvert.processes.resources import available_memory_bytes
+from embconvert.processes.worker import finish
+from embconvert.processes.workers import Workers
+from embconvert.request.records import EvaluateRequest, Finished, Request, VerifyRequest
 from embconvert.source.kind import settle_kind
-
-# What a cosine may lose on another kind of CPU: int8 kernels add up in another order.
-_TOLERANCE = 0.005
-_FLOAT32_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Checked:
-    """What was found of one graph.
-
-    Attributes:
-        record: What the manifest says of it.
-        fidelity: To the source, measured now; None without a source.
-    """
+class CheckedGraph:
+    """A graph, and its figures measured now; None without a source."""
 
     record: ArtifactRecord
     fidelity: Fidelity | None
 
 
 def verify(request: VerifyRequest) -> Finished:
+    """Checks a folder for the command line: prints a line per graph, or with `json` all figures."""
+    console = Console(quiet=request.quiet, debug=request.debug)
+    results = {
+        name: Finished(text=_as_text(replace(request, folder=request.folder / name), checked))
+        for name, checked in verify_folder(request, console).items()
+    }
+    return results[""] if "" in results else joined(results, as_json=request.json)
+
+
+def verify_folder(request: VerifyRequest, console: Console) -> Mapping[str, Sequence[CheckedGraph]]:
     """Checks a folder: manifest, hashes, that every graph runs, and its fidelity to a source.
 
-    Nothing in the folder is changed.
+    Of the folder of an asymmetric model, that of each route. Nothing in the folder is changed.
 
     Returns:
-        For stdout a line for each graph; with `json` all figures.
+        The graphs by route; under "" for a folder without routes.
 
     Raises:
-        UsageError: No conversion published the folder.
-        SourceError: The manifest is broken, or a file is missing or changed; or the
-            source cannot be had.
-        FidelityError: A graph does not load, does not run, gives values that are not numbers, or
-            is further from the source than the manifest says.
+        UsageError: The folder is not published by embconvert.
+        SourceError: The manifest is invalid, a file is missing or changed, or the source is
+            unavailable.
+        FidelityError: A graph does not load or run, computes values that are not numbers, or is
+            less similar to the source than the manifest says.
     """
-    console = Console(quiet=request.quiet, debug=request.debug)
-    manifest = published_manifest(request.folder)
-    _check_files(request.folder, manifest, console)
-    if not manifest.artifacts:
-        raise SourceError(f"{request.folder} has no graph", "convert the model again")
-    refuse_missing_proc()
-    limit_threads()
-    # The source adds what its files lack, and must not do so in the folder. What is read from here
-    # on is what was compared with the manifest.
-    with (
-        Workers(console, graph_seconds=request.max_graph_seconds) as workers,
-        tempfile.TemporaryDirectory() as name,
-        output_errors(Path(name), "set TMPDIR to a folder with more room"),
-    ):
-        scratch = Path(name)
-        (scratch / ".work").mkdir()
-        for file in manifest.files:
-            copy_listed(request.folder, file, scratch)
-        _check_graphs(request.folder, manifest, workers)
+    routes = routes_to_check(request.folder, console)
+    return {
+        name: _verify(replace(request, folder=request.folder / name), console)
+        for name in routes or ("",)
+    }
+
+
+def _verify(request: VerifyRequest, console: Console) -> list[CheckedGraph]:
+    manifest = checked_manifest(request.folder, console)
+    # A copy: loading the source adds missing files, which must not change the folder. From here on
+    # only files that were compared with the manifest are read.
+    with at_work(console, request.max_graph_seconds) as (workers, scratch):
+        copy_files(request.folder, manifest, scratch)
+        check_graphs(request.folder, manifest.artifacts, workers)
         if request.against is None:
-            checked = _run_graphs(request.folder, scratch, manifest, workers, console)
-        else:
-            checked = _compare_with_source(request, scratch, manifest, workers, console)
-    return Finished(text=_as_json(request, checked) if request.json else _as_lines(checked))
-
-
-def _check_files(folder: Path, manifest: Manifest, console: Console) -> None:
-    """Compares every file with the manifest; a model card may be the user's own.
-
-    Raises:
-        SourceError: One is missing or changed, or is no regular file.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        open_regular(
-            folder, CARD_FILE, hint=f"remove it, then run: embconvert report {folder}"
-        ).close()
-    records = [record for record in manifest.records() if record.path != CARD_FILE]
-    total = round(sum(record.size_bytes for record in records) / 1e6)
-    with console.progress(f"checking {folder} (MB)", total) as advance:
-        damaged = []
-        for record in records:
-            problem = problem_of(folder, record)
-            damaged += [] if problem is None else [problem]
-            advance(round(record.size_bytes / 1e6))
-    if damaged:
-        more = f", and {len(damaged) - 1} more files" if len(damaged) > 1 else ""
-        raise SourceError(
-            f"{folder} is damaged: {damaged[0]}{more}",
-            "convert the model again; what is whole is kept",
-        )
-    listed = manifest.paths()
-    for path in sorted((folder / "onnx").glob("*")):
-        if path.relative_to(folder).as_posix() not in listed:
-            console.warn(f"{path} is in no manifest: embconvert did not make it")
-
-
-def _check_graphs(folder: Path, manifest: Manifest, workers: Workers) -> None:
-    """Checks every graph before any is run: the manifest may be somebody's, too.
-
-    Raises:
-        EmbconvertError: One will not do.
-    """
-    for record in manifest.artifacts:
-        try:
-            with workers.take(record.total_size_bytes) as worker:
-                worker.call(check_given_graph, folder / record.path)
-        except WorkerCrashed as crash:
-            raise SourceError(
-                f"{record.path} cannot be read: {crash}", "convert the model again"
-            ) from crash
+            return _run_graphs(request.folder, scratch, manifest, workers, console)
+        return _compare_with_source(request, scratch, manifest, workers, console)
 
 
 def _run_graphs(
     folder: Path, scratch: Path, manifest: Manifest, workers: Workers, console: Console
-) -> list[_Checked]:
-    """Runs every graph on the built-in texts, as a consumer would: without any source.
-
-    Args:
-        folder: Has the graphs.
-        scratch: Has the other files.
-        manifest: Of the folder.
-        workers: Where graphs run.
-        console: For messages.
-    """
+) -> list[CheckedGraph]:
+    """Runs every graph on the built-in texts, without a source."""
     if not (scratch / "tokenizer.json").exists():
         raise SourceError(
-            f"{folder / MANIFEST_FILE} lists no tokenizer.json", "convert the model again"
+            f"{folder / MANIFEST_FILE} does not list tokenizer.json", "convert the model again"
         )
-    length = manifest.source.max_seq_length
-    texts = verification_items(KINDS[manifest.kind].reading)
-    tokens = tokenize_apart(
-        workers, scratch, texts.items, max_length=length, late=manifest.source.late_interaction
-    )
+    rules = KINDS[manifest.kind]
+    texts = verification_items(rules.reading, manifest.source.prompts.distinct)
+    how = manifest.source.model.input_rules
+    tokens = finish(tokenize_apart(workers, scratch, texts.items, rules=how))
     present = [i for i, count in enumerate(tokens.lengths) if count]
     tokens = tokens.subset(present)
-    # Two operations for each weight, which is at most four bytes in the largest file.
+    # Two operations per weight, which has at most four bytes in the largest file.
     largest = max(record.total_size_bytes for record in manifest.artifacts)
-    wide = (manifest.source.dimension or 0) if manifest.kind is Kind.SPARSE else 0
+    wide = (manifest.source.dimension or 0) if rules.has_token_logits else 0
     items = [texts.items[i] for i in present]
     workload = workload_for(items, tokens.lengths, largest / 2, wide)
     for record in manifest.artifacts:
+        most = most_tokens(record.forms)
+        work = workload
+        if most is not None:
+            fitting = {i for i, n in enumerate(tokens.lengths) if n <= most}
+            try:
+                work = workload.only(fitting)
+            except ValueError as error:
+                raise changed(record, f"{error}: its shape has {most} tokens") from error
         with (
-            console.progress(f"running {record.path}", workload.size) as advance,
+            console.progress(f"running {record.path}", work.size) as advance,
             workers.take(record.total_size_bytes) as worker,
         ):
             try:
-                _check_weights(folder, record, worker)
+                check_weights(folder, record, worker)
                 run: WorkloadRun | str = worker.call(
                     embed_with_graph,
                     record.artifact(folder),
                     tokens,
-                    workload,
+                    work,
                     layer_by_layer=_is_short_of_memory(manifest),
                     kind=manifest.kind,
+                    rules=manifest.source.output_rules,
+                    runs_rest=True,
                     advance=advance,
                 )
             except WorkerCrashed as crash:
                 run = str(crash)
         if isinstance(run, str):
-            raise _drifted(record, run)
-        if not run.embeddings.is_finite:
-            raise _drifted(record, "it gives values that are not numbers")
-    return [_Checked(record=record, fidelity=None) for record in manifest.artifacts]
-
-
-def _check_weights(folder: Path, record: ArtifactRecord, worker: Worker) -> None:
-    """Refuses a graph whose weights are in another file than the one that was compared.
-
-    Raises:
-        SourceError: They are.
-        FidelityError: It is no graph.
-    """
-    found: tuple[str, ...] | str = worker.call(files_of_weights, folder / record.path)
-    if isinstance(found, str):
-        raise _drifted(record, found)
-    external = record.external_data
-    listed = () if external is None else (external.path.rpartition("/")[2],)
-    if found != listed:
-        raise SourceError(
-            f"{folder / record.path} reads {', '.join(found) or 'no other file'}, and the manifest "
-            f"lists {', '.join(listed) or 'none'} for its weights",
-            "convert the model again",
-        )
+            raise changed(record, run)
+        if not (run.embeddings.is_finite and run.is_rest_finite):
+            raise changed(record, "it computes values that are not numbers")
+    return [CheckedGraph(record=record, fidelity=None) for record in manifest.artifacts]
 
 
 def _is_short_of_memory(manifest: Manifest) -> bool:
-    """Whether the largest graph would not fit twice: ONNX Runtime holds a part of it twice."""
+    """Whether the largest graph does not fit twice: ONNX Runtime copies a part of it."""
     largest = max(record.total_size_bytes for record in manifest.artifacts)
     return available_memory_bytes() < 2 * largest
 
 
 def _compare_with_source(
     request: VerifyRequest, scratch: Path, manifest: Manifest, workers: Workers, console: Console
-) -> list[_Checked]:
-    conversion = _conversion(request, manifest)
-    resolved = settle_kind(conversion, hub.resolve(conversion, console))
-    if resolved.digest != manifest.source.digest:
-        console.warn(f"{request.against} is not the source as it was when this was converted")
-    source = Source(conversion, resolved, scratch, workers, console)
-    verifier = Verifier(
-        source,
-        workers,
-        console,
-        skipped=False,
-        layer_by_layer=_is_short_of_memory(manifest),
-        flop_per_token=resolved.flop_per_token,
-        wide_values=resolved.wide_values,
-    )
+) -> list[CheckedGraph]:
+    conversion = source_request(request, manifest)
+    resolved = hub.resolve(conversion, console)
+    refuse_another_source(conversion.model_id, resolved, manifest.source)
+    resolved = settle_kind(conversion, resolved)
+    in_pieces = _is_short_of_memory(manifest)
+    source = SourceProcess(conversion, resolved, scratch, workers, console)
+
+    def embed(flop_per_token: float) -> Reference:
+        work = make_reference(
+            source,
+            console,
+            layer_by_layer=in_pieces,
+            flop_per_token=flop_per_token,
+            wide_values=resolved.wide_values,
+        )
+        return finish(work)
+
+    console.say(f"loading {conversion.model_id}")
+    with console.progress(f"loading {conversion.model_id}"):
+        finish(source.load(layer_by_layer=in_pieces))
+    sample = embed(resolved.flop_per_token)
+    complete = sample
+
+    def needs_all(record: ArtifactRecord) -> bool:
+        then = record.fidelity if request.min_cosine is None else None
+        return needs_all_texts(then, sample.workload)
+
+    if any(map(needs_all, manifest.artifacts)):
+        complete = embed(ALL_TEXTS)
+    source.end()
+    verifier = Verifier(manifest.kind, workers, console, layer_by_layer=in_pieces)
     checked = []
     for record in manifest.artifacts:
         try:
             with workers.take() as worker:
-                _check_weights(request.folder, record, worker)
+                check_weights(request.folder, record, worker)
         except WorkerCrashed as crash:
-            raise _drifted(record, str(crash)) from crash
+            raise changed(record, str(crash)) from crash
         try:
-            fidelity = verifier.verify(record.artifact(request.folder), record.path)
+            artifact = record.artifact(request.folder)
+            reference = complete if needs_all(record) else sample
+            fidelity = finish(verifier.verify(artifact, record.path, reference))
         except FidelityError as error:
-            raise _drifted(record, error.message.partition(": ")[2] or error.message) from error
-        problem = shortfall(fidelity, _floor(record, request.min_cosine, manifest.measure))
+            raise changed(record, error.message.partition(": ")[2] or error.message) from error
+        problem = _problem(record, fidelity, request.min_cosine, manifest)
         if problem is not None:
-            raise _drifted(record, problem)
-        checked.append(_Checked(record=record, fidelity=fidelity))
+            raise changed(record, problem)
+        checked.append(CheckedGraph(record=record, fidelity=fidelity))
     if any(problem_of(scratch, file) for file in manifest.files):
         raise FidelityError(
-            "the published tokenizer.json gives other tokens than the source",
+            "the published tokenizer.json gives different tokens than the source",
             "convert the model again",
         )
     return checked
 
 
-def _conversion(request: VerifyRequest, manifest: Manifest) -> Request:
+def needs_all_texts(then: Fidelity | None, sample: Workload) -> bool:
+    """Whether a graph is compared on all texts: as when it was made, or if it must meet a floor."""
+    if then is None:
+        return bool(sample.rest)
+    return not then.rest and then.texts + then.left_out > sample.texts
+
+
+def refuse_another_source(against: str, resolved: ResolvedModel, source: SourceRecord) -> None:
+    """Raises SourceError for a model that is not the one that was converted."""
+    difference = source.difference(resolved.files, resolved.adapters)
+    if difference is None:
+        return
+    given = source.given
+    name, revision = source.model_id, source.revision
+    if given is not None:
+        name, revision = given.adapter, given.revision
+    at = f" at {revision[:12]}" if revision else ""
+    others = ",".join(a.adapter for a in source.adapters if not a.is_model)
+    with_adapters = f" and --adapter {others}" if others else ""
+    raise SourceError(
+        f"{against} is not the source that this folder was made of: {difference}",
+        f"give {name}{at}{with_adapters}, as it was then; or convert {against} itself",
+    )
+
+
+def source_request(request: VerifyRequest | EvaluateRequest, manifest: Manifest) -> Request:
     """Returns the request that loads the source as the conversion did."""
     assert request.against is not None
     asked = Request(
         command=Command.EXPORT,
         model_id=request.against,
+        adapter=request.adapter,
         trust_remote_code=request.trust_remote_code,
         cache_dir=request.cache_dir,
         offline=request.offline,
@@ -273,48 +256,47 @@ def _conversion(request: VerifyRequest, manifest: Manifest) -> Request:
     return request_from(manifest, asked, is_local=is_local)
 
 
-def _floor(record: ArtifactRecord, min_cosine: float | None, measure: Measure) -> Floor:
-    """Returns what a graph must reach: what it reached when it was made, less a little."""
+def _problem(
+    record: ArtifactRecord, fidelity: Fidelity, min_cosine: float | None, manifest: Manifest
+) -> str | None:
+    """Returns what is too low in the figures of a graph, or None."""
     if min_cosine is not None or record.fidelity is None:
-        return floor_for(record.precision, min_cosine, measure)
-    exact = record.precision is Precision.FLOAT32
-    return Floor(
-        mean_cosine=record.fidelity.similarity.mean - (_FLOAT32_TOLERANCE if exact else _TOLERANCE)
-    )
+        is_bits = manifest.source.overrides.output_precision.is_bits
+        floor = floor_for(record.precision, min_cosine, manifest.measure, is_bits=is_bits)
+        return shortfall(fidelity, floor)
+    return shortfall_near(fidelity, record.fidelity, record.precision)
 
 
-def _drifted(record: ArtifactRecord, problem: str) -> FidelityError:
-    return FidelityError(
-        f"{record.path} is not what it was: {problem}",
-        "convert the model again, or look for what changed: its source, the libraries, the CPU",
-    )
-
-
-def _as_lines(checked: list[_Checked]) -> str:
+def _as_text(request: VerifyRequest, checked: Sequence[CheckedGraph]) -> str:
+    if request.json:
+        return _as_json(request, checked)
     lines = []
     for graph in checked:
-        figure = "loads and runs; not compared with its source"
+        recorded = graph.record.fidelity
+        then = f" (when converted: {_in_words(recorded)})" if recorded else ""
+        figure = f"loads and runs; not compared with its source{then}"
         if graph.fidelity is not None:
-            near = graph.fidelity.similarity
-            figure = f"mean {near.measure} {near.mean:.5f}"
-            if graph.record.fidelity is not None:
-                figure += f" (when converted {graph.record.fidelity.similarity.mean:.5f})"
+            figure = f"{_in_words(graph.fidelity)}{then}"
         lines.append(one_line(f"{graph.record.path}: {figure}"))
     return "\n".join(lines)
 
 
-def _as_json(request: VerifyRequest, checked: list[_Checked]) -> str:
+def _in_words(fidelity: Fidelity) -> str:
+    near, neighbours = fidelity.similarity, fidelity.neighbours
+    kept = f", {neighbours.kept:.1%} of top {neighbours.of} kept" if neighbours else ""
+    heads = (f"; {kind} head: {_in_words(figures)}" for kind, figures in fidelity.heads.items())
+    left = f"; {fidelity.left_out} texts are longer than its shape" if fidelity.left_out else ""
+    return f"mean {near.measure} {near.mean:.5f}{kept}{''.join(heads)}{left}"
+
+
+def _as_json(request: VerifyRequest, checked: Sequence[CheckedGraph]) -> str:
     graphs = [
         {
             "path": graph.record.path,
             "sha256": graph.record.sha256,
-            "fidelity": fidelity_as_json(graph.fidelity) if graph.fidelity else None,
+            "fidelity": as_json(graph.fidelity) if graph.fidelity else None,
         }
         for graph in checked
     ]
-    value: dict[str, Any] = {
-        "folder": str(request.folder),
-        "against": request.against,
-        "graphs": graphs,
-    }
+    value = {"folder": str(request.folder), "against": request.against, "graphs": graphs}
     return json.dumps(value, indent=2)

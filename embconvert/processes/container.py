@@ -1,4 +1,4 @@
-"""What only a container knows: where its volume comes from, and how to write to that."""
+"""Hints for users of the container image: mounting a volume, and permission to write to it."""
 
 import os
 import shlex
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def inside_container() -> bool:
-    """Whether this is the image."""
+    """Whether this process runs in embconvert's image."""
     return "EMBCONVERT_IN_CONTAINER" in os.environ
 
 
@@ -14,17 +14,17 @@ MOUNT_HINT = "mount a folder there: docker run -v ./models:/models"
 
 
 def permission_hint(path: Path, elsewhere: str, *, root: Path = Path("/")) -> str:
-    """Returns what to do when this user may not write somewhere.
+    """Returns a hint for a user who may not write to a folder.
 
-    Whose a folder is, is not for a hint to change: it may be a system's, or others' too.
+    It never suggests changing the owner of the folder, which may belong to the system or to others.
 
     Args:
-        path: The folder to write in, or the nearest one above it that exists.
-        elsewhere: How to write somewhere else.
-        root: Where /proc is.
+        path: The folder to write to, or its nearest parent that exists.
+        elsewhere: How to write to another folder.
+        root: Contains /proc.
     """
     if not inside_container():
-        return f"{elsewhere}, where you may write"
+        return f"{elsewhere} for which you have write permission"
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return "set securityContext.fsGroup of the pod to the group of its user"
     volume = _host_folder(path.absolute(), root)
@@ -37,10 +37,10 @@ def permission_hint(path: Path, elsewhere: str, *, root: Path = Path("/")) -> st
 
 
 def _host_folder(path: Path, root: Path) -> str | None:
-    """Returns the host's folder that is mounted at a path or above it, below the root.
+    """Returns the host's folder that is mounted at a path or one of its parents, except the root.
 
-    It is relative to the host's file system, which is right unless that is mounted elsewhere; see
-    proc_pid_mountinfo(5).
+    The result is relative to the host's file system, which is correct unless that is mounted below
+    another folder; see proc_pid_mountinfo(5).
     """
     try:
         lines = (root / "proc/self/mountinfo").read_text(encoding="utf-8").splitlines()

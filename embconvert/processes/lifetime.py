@@ -1,4 +1,4 @@
-"""When a child process ends, other than by itself."""
+"""Ends a child process with its parent, and before it when memory runs out."""
 
 import contextlib
 import ctypes
@@ -18,6 +18,6 @@ def die_with(parent: int) -> None:
 
 
 def be_killed_first() -> None:
-    """Asks the system, should memory run out, to spare the parent, which tells what happened."""
+    """Makes the system kill this process, not the parent, which reports it, if memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")

@@ -1,8 +1,8 @@
-"""Lets transformers and sentence-transformers be imported without what a conversion never uses.
+"""Imports transformers and sentence-transformers without modules that a conversion never uses.
 
-They import, at the top of their modules, training metrics, sparse matrices, tensors that are spread
-over machines, and torch's compiler for its decorators: most of the time that the two take to
-import, and 100 MB. All of it can still be imported afterwards.
+At the top of their modules, they import training metrics, sparse matrices, distributed tensors, and
+torch's compiler for its decorators. Without these a verified conversion of MiniLM takes a tenth
+less time and 100 MB less memory (docs/schedule.md). All of them can still be imported afterwards.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 # Asked before scipy's solver for losses and torch's distributed tensors are imported
-# (transformers 5.23, utils/import_utils.py); a conversion computes no loss, in one process.
+# (transformers 5.24, utils/import_utils.py); a conversion computes no loss, in one process.
 _ABSENT = ("is_scipy_available", "is_torch_distributed_available")
 
 
@@ -33,8 +33,6 @@ def import_all(names: Iterable[str]) -> None:
 @contextlib.contextmanager
 def importing_what_is_used() -> Iterator[None]:
     """Returns a context to import the two libraries in, and what they import."""
-    if "transformers" not in sys.modules:
-        sys.meta_path.insert(0, _QuickScan())
     import transformers.utils
     from transformers.utils import import_utils
 
@@ -58,31 +56,6 @@ def importing_what_is_used() -> Iterator[None]:
     finally:
         for name in stand_ins:
             del sys.modules[name]
-
-
-class _QuickScan:
-    """Mends how transformers 5.23 finds what its modules export, when it is imported.
-
-    It splits each of 3,000 files into lines and looks at every line for the last that begins with
-    `__all__`; its fetch__all__ is given the file from there on.
-    """
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        """Finds one module, and patches it once it is loaded."""
-        if name != "transformers.utils.import_utils":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        assert spec is not None and spec.loader is not None
-        execute = spec.loader.exec_module
-
-        def exec_module(module: Any) -> None:
-            execute(module)
-            fetch = module.fetch__all__
-            module.fetch__all__ = lambda text: fetch(text[max(0, text.rfind("\n__all__") + 1) :])
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
 
 
 def _torch_compiler() -> types.ModuleType:

@@ -1,6 +1,6 @@
-"""Limits that a shell or a service manager sets for a process: ulimit(1), getrlimit(2).
+"""Process limits of a shell or a service manager: ulimit(1), getrlimit(2).
 
-Here is what can be known beforehand, and what an error of the system tells of them afterwards.
+Some are checked before a run; others are recognized from the system's error.
 """
 
 import errno
@@ -8,69 +8,72 @@ import math
 import resource
 from pathlib import Path
 
-from embconvert.errors import OutputError
+from embconvert.errors import OutputError, UsageError
 
-# Pipes of a dozen processes, the source's files and the libraries' own: a conversion of a model in
-# many pieces had 70 open.
+# Pipes of a dozen processes, the source's files and the libraries' files: converting a model with
+# many weight files had 70 open.
 _OPEN_FILES = 256
-# To clean up in, once the time is over.
+# For cleaning up after the CPU time is used up.
 _RESERVE_S = 2
-# Threads count as processes: each library starts one for each CPU.
+# Threads count as processes: each library starts one per CPU.
 _PROCESSES = 1024
 # How far an error's causes are followed.
 _CAUSES = 10
 
 
 def adjust_limits() -> None:
-    """Takes the open files that may be taken, and time to clean up from the time that there is.
-
-    Raises:
-        OutputError: Too few files may be open at a time.
-    """
+    """Raises the limit of open files as far as needed, and reserves CPU time for cleaning up."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= soft < _OPEN_FILES:
         if 0 <= hard < _OPEN_FILES:
             raise OutputError(
-                f"only {hard} files may be open at a time (`ulimit -n`), and this needs "
-                f"{_OPEN_FILES}",
+                f"`ulimit -n` allows {hard} open files, but embconvert needs {_OPEN_FILES}",
                 f"raise the limit: ulimit -n {_OPEN_FILES}",
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, hard))
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    # At the soft limit SIGXCPU arrives; at the hard one the system kills.
-    if hard != resource.RLIM_INFINITY and soft > hard - _RESERVE_S and hard > 2 * _RESERVE_S:
-        resource.setrlimit(resource.RLIMIT_CPU, (hard - _RESERVE_S, hard))
+    # At the soft limit SIGXCPU arrives; at the hard one the system kills, as for lack of memory.
+    reserve = min(_RESERVE_S, hard // 2)
+    if hard != resource.RLIM_INFINITY and not 0 <= soft <= hard - reserve:
+        resource.setrlimit(resource.RLIMIT_CPU, (hard - reserve, hard))
+
+
+def refuse_missing_working_directory() -> None:
+    """Raises UsageError early; otherwise each library would fail in its own way."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory cannot be used: {error.strerror}",
+            "change to an existing folder, for example with `cd ~`, and run the command again",
+        ) from error
 
 
 def refuse_missing_proc() -> None:
-    """Refuses a sandbox without what graphs need; ONNX Runtime would say so in mid-work.
-
-    Raises:
-        OutputError: /proc is not mounted.
-    """
+    """Raises OutputError without /proc, as in a sandbox: ONNX Runtime would fail during the run."""
     if not Path("/proc/self/fd").is_dir():
         raise OutputError(
-            "/proc is not mounted, and ONNX Runtime opens a graph's weights through it",
+            "/proc is not mounted, but ONNX Runtime needs it to read a graph's weights",
             "run: mount -t proc proc /proc; or start the sandbox with it",
         )
 
 
 def cpu_limit_s() -> int | None:
-    """Returns the CPU time that each process may take, or None when there is no limit."""
+    """Returns the CPU time limit of each process, None when there is none."""
     limit = resource.getrlimit(resource.RLIMIT_CPU)[0]
     return None if limit == resource.RLIM_INFINITY else limit
 
 
 def file_size_limit_bytes() -> float:
-    """Returns how large a file may become; infinite when there is no limit."""
+    """Returns the maximum size of a file; infinite without a limit."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def few_processes() -> str | None:
-    """Returns, in words, a limit of processes that libraries may well reach; None when it is high.
+    """Returns a description of a process limit that libraries may reach, None if it is high enough.
 
-    Libraries that get no thread end their process, and don't say why.
+    Libraries that cannot start a thread end their process without saying why.
     """
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     if 0 <= limit < _PROCESSES:
@@ -79,7 +82,7 @@ def few_processes() -> str | None:
 
 
 def limit_error(error: BaseException) -> OutputError | None:
-    """Returns the error for a limit that another error comes from; None where none is known."""
+    """Returns the error for the limit that caused another error, None when no limit did."""
     found: BaseException | None = error
     for _ in range(_CAUSES):
         if found is None:

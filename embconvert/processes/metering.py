@@ -14,26 +14,19 @@ _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 @dataclass
 class Meter:
-    """Filled in when the metered block ends.
-
-    Attributes:
-        duration_s: Wall time.
-        peak_memory_bytes: Most resident memory of the process during the block.
-    """
+    """Wall time and the process's peak resident memory; filled in when the metered block ends."""
 
     duration_s: float = 0.0
     peak_memory_bytes: int = 0
 
     def followed_by(self, other: "Meter") -> "Meter":
-        """Returns that of two blocks of one process, one after the other."""
         return Meter(
-            self.duration_s + other.duration_s,
-            max(self.peak_memory_bytes, other.peak_memory_bytes),
+            self.duration_s + other.duration_s, max(self.peak_memory_bytes, other.peak_memory_bytes)
         )
 
 
 def peak_memory_bytes() -> int:
-    """Returns the most resident memory since the last reset, or since the process started."""
+    """Returns the peak resident memory since the last reset, or since the process started."""
     try:
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -47,9 +40,10 @@ def peak_memory_bytes() -> int:
 
 @contextlib.contextmanager
 def metered() -> Iterator[Meter]:
-    """Measures the block; see proc(5), clear_refs, for the reset of the high-water mark."""
+    """Measures the block; see proc(5), clear_refs, for the reset of the peak."""
     meter = Meter()
-    # Where that is not allowed, the figure is that of the process so far, which is not less.
+    # Where that is not allowed, the figure is the peak of the whole process, which is at least as
+    # high.
     with contextlib.suppress(OSError):
         _CLEAR_REFS.write_text("5")
     start = time.perf_counter()

@@ -1,8 +1,8 @@
-"""Takes the network away from this process, below every library.
+"""Blocks network access of this process, below every library.
 
-A hostile model's settings can make a library connect: transformers looks up whatever repository
-they name. `HF_HUB_OFFLINE` is advice to one library; a seccomp filter is enforced by the kernel,
-needs no privilege, works inside of containers and cannot be undone.
+A hostile model's settings can make a library connect: transformers looks up any repository that
+they name. `HF_HUB_OFFLINE` affects only one library. A seccomp filter is enforced by the kernel,
+needs no privileges, works in containers and cannot be removed.
 
 Source: https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html and seccomp(2).
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER = 1
-# The filter holds for all threads (1), and does not slow the processor down (4): the kernels before
-# 5.16 would otherwise turn off speculation for the whole process.
+# TSYNC (1) applies the filter to all threads. SPEC_ALLOW (4) keeps speculation on, which kernels
+# before 5.16 would otherwise turn off for the whole process.
 _FLAGS = 1 | 4
 _ALLOW = 0x7FFF0000
 _REFUSE = 0x00050000
@@ -27,7 +27,7 @@ _X32_ABI = 0x40000000
 
 # Instructions of the filter: load a word of the system call, compare it, return.
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-# Where the call's number, its architecture and its first argument are (struct seccomp_data).
+# Offsets of the call's number, architecture and first argument in struct seccomp_data.
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 
 
@@ -47,16 +47,16 @@ _MACHINES = {
 
 
 class NoNetworkFilterError(Exception):
-    """The kernel takes no filter."""
+    """The kernel does not accept a filter."""
 
 
 def forbid_network(*, local_sockets: bool = False) -> None:
-    """Makes every attempt of this process to open a socket fail with EACCES, for good.
+    """Makes every later attempt of this process to open a socket fail with EACCES.
 
-    Pipes that are open stay; children and threads inherit the restriction.
+    Open pipes keep working. Children and threads inherit the filter, and it cannot be removed.
 
     Args:
-        local_sockets: Leave Unix sockets, by which GPU drivers talk to services of the machine.
+        local_sockets: Allow Unix sockets, which GPU drivers need to reach services of the machine.
 
     Raises:
         NoNetworkFilterError: The system has no seccomp.
@@ -70,7 +70,7 @@ def forbid_network(*, local_sockets: bool = False) -> None:
         raise NoNetworkFilterError(errno.errorcode.get(ctypes.get_errno(), "unknown"))
     instructions = ctypes.create_string_buffer(program, len(program))
     count = len(program) // 8
-    # struct sock_fprog, with the padding that the pointer's alignment asks for.
+    # struct sock_fprog, padded for the alignment of the pointer.
     header = ctypes.create_string_buffer(
         struct.pack("HxxxxxxP", count, ctypes.addressof(instructions))
     )

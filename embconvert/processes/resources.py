@@ -1,4 +1,4 @@
-"""What this process may use: a container's limits rather than the machine's size.
+"""The CPUs and memory that this process may use: a container's limits, not the machine's size.
 
 Source of the files: https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max, memory.max) and
 cgroup-v1/{memory,sched-bwc} (memory.limit_in_bytes, cpu.cfs_quota_us).
@@ -10,27 +10,21 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-# Version 1 says "no limit" with the largest number of whole pages.
+from embconvert.processes.bounds import lowered
+
+# Version 1 writes "no limit" as the largest number of whole pages.
 _UNLIMITED_BYTES = 1 << 60
 
 
 def cpus(root: Path = Path("/")) -> int:
-    """Returns how many CPUs this process may use at once: affinity and quota, at least 1.
-
-    Args:
-        root: Where /proc and /sys are.
-    """
+    """Returns how many CPUs this process may use at once (affinity and quota), at least 1."""
     available = len(os.sched_getaffinity(0))
     quotas = [quota for folder in _groups(root, "cpu") if (quota := _cpu_quota(folder))]
     return max(1, min([available, *map(math.ceil, quotas)]))
 
 
 def memory_limit_bytes(root: Path = Path("/")) -> int | None:
-    """Returns the memory that this process's group may use, or None when nothing limits it.
-
-    Args:
-        root: Where /proc and /sys are.
-    """
+    """Returns the memory limit of this process's group, None without one."""
     limits = []
     for folder in _groups(root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -41,21 +35,19 @@ def memory_limit_bytes(root: Path = Path("/")) -> int | None:
 
 
 def available_memory_bytes(root: Path = Path("/")) -> int:
-    """Returns how much memory this process's group may take: its limit, or what the system has.
+    """Returns how much memory this process's group can still use.
 
-    Page cache, which the kernel gives up when asked, counts as free.
-
-    Args:
-        root: Where /proc and /sys are.
+    That is the group's limit, or the system's available memory; page cache counts as available.
+    EMBCONVERT_MEMORY_BYTES lowers it.
     """
     fields = _read(root / "proc/meminfo").partition("MemAvailable:")[2].split()
-    # Not Linux: no figure, so nothing is said to be short.
+    # Not Linux: unknown, so treated as unlimited.
     system = int(fields[0]) * 1024 if fields else _UNLIMITED_BYTES
-    return min(system, memory_limit_bytes(root) or system)
+    return lowered("MEMORY_BYTES", min(system, memory_limit_bytes(root) or system))
 
 
 def address_space_limit_bytes() -> int | None:
-    """Returns what `ulimit -v` allows a process, or None when it has no limit."""
+    """Returns the limit of `ulimit -v` in bytes, None without one."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if limit == resource.RLIM_INFINITY else limit
 
@@ -63,28 +55,32 @@ def address_space_limit_bytes() -> int | None:
 def limit_threads() -> None:
     """Makes libraries that this process and its children import later start cpus() threads.
 
-    They count the machine's processors by themselves, and threads above a container's quota
-    only wait for each other. What the user has set stays, but for numpy's matrix products and
-    inverses (OpenBLAS): their last bits change with the number of threads, and Q4's files with
-    them. One makes Q4 take no more time.
+    By default they start one per processor of the machine, and threads above a container's quota
+    only wait for each other. Variables that the user has set stay, except that of OpenBLAS (numpy's
+    matrix products and inverses), which is 1: the last bits of its results, and so Q4's files,
+    depend on the number of threads. Q4 takes no longer with one.
+
+    Waiting threads of torch sleep: by default they spin, and take the CPU from other processes, of
+    this run and others. On a busy machine that made the reference take five times as long.
     """
     count = session_threads()
     if count:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, str(count))
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def session_threads() -> int:
-    """Returns what ONNX Runtime's intra_op_num_threads should be; 0 is its own default."""
+    """Returns ONNX Runtime's intra_op_num_threads; 0 is its default."""
     count = cpus()
     return count if count < len(os.sched_getaffinity(0)) else 0
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yields the folders whose limits hold for this process, of both versions of cgroups.
+    """Yields the folders whose limits apply to this process, of both versions of cgroups.
 
-    A container may see its own group as the root, or the host's path without the folders.
+    A container may see its group as the root, or the host's path for folders that do not exist.
     """
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)

@@ -1,9 +1,9 @@
-"""Signals that ask a process to end: which ones, and what each kind of process does with them.
+"""Signals that end a process, and what each kind of process does with them.
 
-The main process cleans up and ends, with 128 plus the signal's number. Its children leave the
-decision to it, for a terminal or `timeout` sends most signals to the whole process group.
+The main process cleans up and exits with 128 plus the signal's number. Its children ignore most of
+them: a terminal or `timeout` sends them to the whole process group, and the parent decides.
 
-This is imported before signals are handled, so it imports nothing that takes time.
+This module is imported before signals are handled, so it imports nothing slow.
 """
 
 import contextlib
@@ -13,29 +13,29 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
-#: What people and systems end a run with: Ctrl-C, kill, a terminal or an SSH session that closes,
-#: Ctrl-\, batch systems before the time is up (SIGUSR1, SIGUSR2, SIGXCPU), and a timer that was set
-#: before this program was started. Python ignores SIGPIPE and SIGXFSZ (`ulimit -f`) by itself:
-#: writing then fails with an error.
+#: Signals that end a run: Ctrl-C, kill, a closed terminal or SSH session, Ctrl-\, batch systems
+#: before the time is up (SIGUSR1, SIGUSR2, SIGXCPU), and a timer that was set before this program
+#: was started. Python itself ignores SIGPIPE and SIGXFSZ (`ulimit -f`): writing then fails with an
+#: error.
 ENDING = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
     signal.SIGALRM, signal.SIGXCPU,
 )  # fmt: skip
-#: Those that a child doesn't obey. SIGTERM is how the parent ends it, and SIGXCPU is its own.
+#: Signals that a child ignores. The parent ends it with SIGTERM; SIGXCPU is its own limit.
 _OF_THE_PARENT = tuple(set(ENDING) - {signal.SIGTERM, signal.SIGXCPU})
 
 
 def end_at_once() -> None:
-    """Makes the signals end the process with a message: while nothing is there to clean up.
+    """Makes the signals end the process with a message, while there is nothing to clean up.
 
-    One that was ignored when the program was started stays so: `nohup`, and a shell's `&`.
+    Signals that were ignored when the program was started stay ignored: `nohup`, and a shell's `&`.
     """
     _handle(ENDING, _exit)
 
 
 def _exit(number: int, _frame: object) -> NoReturn:
     with contextlib.suppress(OSError):
-        os.write(2, b"error: interrupted\nhint: nothing was started; run it again\n")
+        os.write(2, b"error: interrupted\nhint: nothing was changed; run the command again\n")
     os._exit(128 + number)
 
 
@@ -51,9 +51,8 @@ def _handle(numbers: Iterable[signal.Signals], handler: Callable[[int, object], 
 
 
 def _interrupt(number: int, _frame: object) -> None:
-    # Another signal must not interrupt the clean-up that the first one started; a terminal that
-    # closes and a service manager send several.
-    # Not SIG_IGN: of one that has arrived just now, Python would print that it is ignored.
+    # Further signals, which a closed terminal or a service manager may send, must not interrupt the
+    # clean-up. Not SIG_IGN: if one has just arrived, Python would print that it is ignored.
     for other in ENDING:
         signal.signal(other, _ignore)
     if _held.blocks:
@@ -73,10 +72,10 @@ def _raise_interrupted(number: int) -> NoReturn:
 
 
 class _Held:
-    """A signal that waits for the end of the blocks that hold it.
+    """A signal that waits for the end of the uninterrupted() blocks.
 
-    Blocking signals is not enough: they arrive in threads that a library has started, and Python
-    then calls the handler in the main thread nevertheless.
+    Blocking signals in this thread is not enough: a thread of a library can receive them, and
+    Python then calls the handler in the main thread.
     """
 
     blocks = 0
@@ -88,7 +87,7 @@ _held = _Held()
 
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Lets SIGTERM raise Interrupted while the block runs: for a child that has to clean up."""
+    """Makes SIGTERM raise Interrupted during the block, in a child that has to clean up."""
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
@@ -97,7 +96,7 @@ def ending_in_order() -> Iterator[None]:
 
 
 def leave_to_parent() -> None:
-    """Makes this process, a child, ignore what its parent decides about."""
+    """Makes this child process ignore the signals that its parent handles."""
     for number in _OF_THE_PARENT:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_PARENT)
@@ -105,21 +104,20 @@ def leave_to_parent() -> None:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Lets a signal that arrives while the block runs wait for its end.
+    """Delays signals that arrive during the block until its end.
 
-    A child that the block starts inherits that signals are blocked, until it ignores them in
-    leave_to_parent(): before that it would end, or print a traceback. SIGTERM reaches it.
+    A child started in the block has the signals blocked, too, until leave_to_parent() ignores them:
+    otherwise they could end it early, or make it print a traceback. SIGTERM is not blocked.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    # Python calls handlers in the main thread only.
+    blocks = int(threading.current_thread() is threading.main_thread())
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_PARENT)
-    _held.blocks += 1
+    _held.blocks += blocks
     try:
         yield
     finally:
-        _held.blocks -= 1
+        _held.blocks -= blocks
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if not _held.blocks and _held.number is not None:
+    if blocks and not _held.blocks and _held.number is not None:
         number, _held.number = _held.number, None
         _raise_interrupted(number)

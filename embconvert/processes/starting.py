@@ -1,4 +1,4 @@
-"""Starting a child process of its own, as multiprocessing does it."""
+"""Starts a child process through multiprocessing, protected from signals."""
 
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
@@ -7,12 +7,9 @@ from embconvert.processes.signals import uninterrupted
 
 
 def start(process: SpawnProcess) -> None:
-    """Starts a process whose main function calls leave_to_parent() first.
-
-    Raises:
-        OSError: The system allows no more processes, or no more open files.
-    """
-    # It is started with the first process; having started, it lets all signals through.
+    """Starts a process that calls leave_to_parent(); raises OSError at a limit of the system."""
+    # multiprocessing would start it with the first process. After its start all signals are
+    # unblocked, so it must not run in the block.
     resource_tracker.ensure_running()
     with uninterrupted():
         process.start()

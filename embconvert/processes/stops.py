@@ -1,4 +1,4 @@
-"""Timing work in a process that may be stopped meanwhile: by Ctrl-Z, and continued by `fg`."""
+"""Measures the time of work in a process that may be stopped (Ctrl-Z) and continued (`fg`)."""
 
 import signal
 import time
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
-# Who stops a process again and again gets a figure nevertheless.
+# After so many interrupted measurements the last one counts.
 _TRIES = 3
 _continued = 0
 
 
 def notice_stops() -> None:
-    """Lets measured() know when this process goes on after it was stopped."""
+    """Lets measured() notice when this process was stopped and continued."""
     signal.signal(signal.SIGCONT, _count)
 
 
@@ -22,9 +22,9 @@ def _count(_number: int, _frame: object) -> None:
 
 
 def measured(work: Callable[[], _Result]) -> tuple[_Result, float]:
-    """Returns what work returns, and the seconds that it took.
+    """Returns the result of work and the seconds that it took.
 
-    Clocks go on while a process is stopped, so what was stopped in the middle is done again.
+    Clocks go on while a process is stopped, so interrupted work is repeated.
     """
     for _ in range(_TRIES):
         before = _continued

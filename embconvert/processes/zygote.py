@@ -1,8 +1,7 @@
 """A process that has imported libraries and forks itself for each worker.
 
-Importing torch takes seconds and is the same for every model. A fork has the libraries at once, and
-none of what other workers did with them: each starts from the state after the imports, and gives
-its memory back when it ends.
+Importing torch takes seconds. A fork has the libraries at once, starts from the state after the
+imports whatever other workers did, and frees its memory when it ends.
 """
 
 import contextlib
@@ -14,16 +13,20 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
-from embconvert.console import clean_stderr
 from embconvert.processes.child import serve
 from embconvert.processes.lifetime import die_with
 from embconvert.processes.light_imports import import_all
 from embconvert.processes.signals import leave_to_parent
 from embconvert.processes.starting import start
+from embconvert.processes.streams import give_up_stdout
+from embconvert.stderr import clean_stderr
 
 _FORK = "fork"
 #: What every task on a graph imports.
-_GRAPH_LIBRARIES = ("embconvert.pipeline.tasks", "onnxruntime", "onnx_ir", "tokenizers")
+_GRAPH_LIBRARIES = (
+    "embconvert.pipeline.tasks", "embconvert.pipeline.file_tasks", "onnxruntime", "onnx_ir",
+    "tokenizers",
+)  # fmt: skip
 #: What loading and exporting a source model imports.
 SOURCE_LIBRARIES = (
     "embconvert.pipeline.tasks", "torch.onnx", "sentence_transformers",
@@ -33,12 +36,7 @@ SOURCE_LIBRARIES = (
 
 
 class Zygote:
-    """Forks workers; it ends with the process that made it.
-
-    Args:
-        preload: What the workers have imported.
-        debug: Let the libraries' own messages through.
-    """
+    """Forks workers that have imported `preload`; ends with the process that created it."""
 
     def __init__(self, preload: Sequence[str], *, debug: bool) -> None:
         context = multiprocessing.get_context("spawn")
@@ -50,47 +48,32 @@ class Zygote:
         theirs.close()
 
     def fork(self, pipe: "Connection[Any, Any]") -> "Forked":
-        """Starts a worker that serves a pipe.
-
-        Raises:
-            EOFError: This process has ended.
-        """
+        """Starts a worker that serves a pipe; raises EOFError if the zygote has ended."""
         self._pipe.send((_FORK, 0))
         reduction.send_handle(self._pipe, pipe.fileno(), self._process.pid)
         return Forked(self, self._pipe.recv())
 
     def end(self, pid: int, signal_number: int) -> int:
-        """Sends a signal to a worker, waits for its end and returns its exit code.
-
-        Args:
-            pid: A worker's.
-            signal_number: 0 sends none.
-        """
+        """Sends a signal (0 for none) to a worker; returns its exit code when it has ended."""
         try:
             self._pipe.send((signal_number, pid))
             code: int = self._pipe.recv()
-        except (EOFError, OSError):  # all workers end with it
+        except (EOFError, OSError):  # all workers end with the zygote
             return -signal.SIGKILL
         return code
 
     def close(self) -> None:
-        """Ends it, and all its workers with it."""
+        """Ends the zygote and all its workers."""
         self._process.kill()
         self._process.join()
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can fork."""
         return self._process.is_alive()
 
 
 class Forked:
-    """A worker's process; like multiprocessing's own as far as a worker needs it.
-
-    Attributes:
-        pid: Its id.
-        exitcode: Known after join().
-    """
+    """A worker's process, with the methods of multiprocessing's class that Worker needs."""
 
     def __init__(self, zygote: Zygote, pid: int) -> None:
         self._zygote = zygote
@@ -98,30 +81,25 @@ class Forked:
         self.exitcode: int | None = None
 
     def join(self, timeout: float | None = None) -> None:
-        """Waits for its end."""
         assert timeout is None
         if self.exitcode is None:
             self.exitcode = self._zygote.end(self.pid, 0)
 
     def kill(self) -> None:
-        """Ends it at once."""
         if self.exitcode is None:
             self.exitcode = self._zygote.end(self.pid, signal.SIGKILL)
 
 
 class Zygotes:
-    """The two kinds of processes that workers are forked from: with torch, and without.
-
-    They end with the process that has them.
-    """
+    """The two zygotes: with torch, and without. They end with the process that created them."""
 
     def __init__(self, *, debug: bool) -> None:
         self._debug = debug
         self._made: dict[Sequence[str], Zygote] = {}
 
     def for_source(self) -> Zygote:
-        """Returns the one that loads models; not for a model that runs code of its own."""
-        self.for_graphs()  # it imports meanwhile
+        """Returns the one that loads models; not for models with their own code."""
+        self.for_graphs()  # it imports in the background
         return self._of(SOURCE_LIBRARIES)
 
     def for_graphs(self) -> Zygote:
@@ -130,13 +108,13 @@ class Zygotes:
 
     def _of(self, libraries: Sequence[str]) -> Zygote:
         if libraries not in self._made or not self._made[libraries].is_alive:
-            # Workers have the model's files; the network is for who fetches them.
+            # Workers have all files of the model; only the parent process downloads.
             with _environment(HF_HUB_OFFLINE="1"):
                 self._made[libraries] = Zygote(libraries, debug=self._debug)
         return self._made[libraries]
 
     def close(self) -> None:
-        """Ends them, and all workers with them."""
+        """Ends both, and all their workers."""
         for zygote in self._made.values():
             zygote.close()
 
@@ -158,6 +136,7 @@ def _environment(**variables: str) -> Iterator[None]:
 def _run(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequence[str]) -> None:
     leave_to_parent()
     die_with(parent)
+    give_up_stdout(debug=debug)
     clean_stderr()
     import_all(preload)
     context = multiprocessing.get_context("fork")
@@ -185,10 +164,7 @@ def _run(pipe: "Connection[Any, Any]", debug: bool, parent: int, preload: Sequen
 
 
 def _serve(
-    control: "Connection[Any, Any]",
-    pipe: "Connection[Any, Any]",
-    debug: bool,
-    parent: int,
+    control: "Connection[Any, Any]", pipe: "Connection[Any, Any]", debug: bool, parent: int
 ) -> None:
     control.close()
     serve(pipe, debug, parent, ())

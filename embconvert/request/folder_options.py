@@ -1,135 +1,210 @@
-"""The options of the commands on published folders: `verify`, `report`, `compare`, `push`."""
+"""The options of the commands for published folders."""
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from embconvert.errors import UsageError
 from embconvert.request import values
-from embconvert.request.options import Option, shared
-from embconvert.request.records import CompareRequest, PushRequest, ReportRequest, VerifyRequest
+from embconvert.request.options import Group, Option, flag, shared
+from embconvert.request.records import (
+    CompareRequest,
+    DiffRequest,
+    EvaluateRequest,
+    PushRequest,
+    VerifyRequest,
+)
 
-REPORT_OPTIONS: tuple[Option, ...] = shared("quiet", "debug")
+# fmt: off
+REPORT_OPTIONS: tuple[Option, ...] = (
+    flag(
+        "try_page", Group.FOLDER,
+        "Also write try.html, a page that runs the model in a browser and compares texts.",
+    ),
+    *shared("quiet", "debug"),
+)
 
 COMPARE_OPTIONS: tuple[Option, ...] = (
     Option(
-        name="output",
-        metavar="FILE",
-        parse=values.path("output"),
+        name="output", metavar="FILE", group=Group.FOLDER, parse=values.path("output"),
         default="compare.html",
-        help="The page to write; what is there is replaced.",
+        help="Page to write; an existing file is replaced.",
     ),
     *shared("debug"),
 )
 
+LIST_OPTIONS: tuple[Option, ...] = (
+    flag("json", Group.OUTPUT, "Print the models, their files and figures as JSON."),
+    *shared("debug"),
+)
+
+_SOURCE_OPTIONS = (
+    Option(
+        name="adapter", metavar="ID", group=Group.SOURCE, parse=values.adapters, several=True,
+        default="those in the manifest",
+        help="Adapters of the source, needed if they are in local folders.",
+    ),
+    flag("trust_remote_code", Group.SOURCE, "Run Python code that comes with the source."),
+)
 
 VERIFY_OPTIONS: tuple[Option, ...] = (
     Option(
-        name="against",
-        metavar="ID",
-        parse=values.text("against"),
-        default="no source: that every graph runs is all that is checked",
-        help="The source, a hub id or a local folder: compare the embeddings with it again.",
+        name="against", metavar="ID", group=Group.SOURCE, parse=values.text("against"),
+        default="none: only check that every graph runs",
+        help="Hub id or local folder of the source, to compare the embeddings with.",
     ),
     Option(
-        name="min_cosine",
-        metavar="X",
-        parse=values.cosine,
-        default="what the manifest says, less 0.005 (float32: 0.0001)",
-        help="Floor of the mean cosine to the source.",
+        name="min_cosine", metavar="X", group=Group.QUALITY,
+        parse=values.share("min_cosine", "0.98"),
+        default="the manifest's value minus 0.005 (float32: 0.0001)",
+        help="Minimum mean cosine to the source.",
     ),
-    Option(
-        name="trust_remote_code",
-        parse=values.boolean("trust_remote_code"),
-        default="off",
-        help="Run Python code that comes with the source.",
-    ),
+    *_SOURCE_OPTIONS,
     *shared("max_graph_seconds", "cache_dir", "offline"),
-    Option(
-        name="json",
-        parse=values.boolean("json"),
-        default="off",
-        help="Print all figures as JSON.",
-    ),
+    flag("json", Group.OUTPUT, "Print all figures as JSON."),
     *shared("quiet", "debug"),
 )
 
+EVALUATE_OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="data", metavar="PATH", group=Group.SOURCE, parse=values.path("data"),
+        default="required",
+        help="A folder in BEIR's form (corpus.jsonl, queries.jsonl, qrels/test.tsv); a .csv, .tsv "
+        "or .jsonl file of pairs with scores or labels, or of triples; or a .txt file with one "
+        "text per line. UTF-8, at most 1 MiB per line, 1,000,000 documents and 100,000 queries.",
+    ),
+    Option(
+        name="files", metavar="NAMES", group=Group.SOURCE, parse=values.names("files"),
+        several=True, default="all graphs",
+        help="Graphs to evaluate, by path or name, several separated by commas.",
+    ),
+    Option(
+        name="against", metavar="ID", group=Group.SOURCE, parse=values.text("against"),
+        default="the float32 graph of the folder",
+        help="Hub id or local folder of the source, to compare with it.",
+    ),
+    *_SOURCE_OPTIONS,
+    Option(
+        name="output", metavar="DIR", group=Group.FOLDER, parse=values.path("output"),
+        default="the folder itself",
+        help="Where evaluation.json and evaluation.html are written.",
+    ),
+    *shared("max_graph_seconds", "cache_dir", "offline"),
+    flag("json", Group.OUTPUT, "Print all figures as JSON."),
+    *shared("quiet", "debug"),
+)
+
+DIFF_OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="texts", metavar="FILE", group=Group.SOURCE, parse=values.path("texts"),
+        default="the built-in texts",
+        help="UTF-8 file with one text per line (of rerankers, a pair with a tab between); at most "
+        "5,000 texts.",
+    ),
+    Option(
+        name="limit", metavar="N", group=Group.OUTPUT, parse=values.positive("limit"), default="20",
+        help="Number of texts to print, those that differ most; --json prints all.",
+    ),
+    *shared("max_graph_seconds"),
+    flag("json", Group.OUTPUT, "Print the differences of all texts as JSON."),
+    *shared("quiet", "debug"),
+)
 
 PUSH_OPTIONS: tuple[Option, ...] = (
     Option(
-        name="repo_id",
-        metavar="REPO",
-        parse=values.text("repo_id"),
+        name="repo_id", metavar="REPO", group=Group.HUB, parse=values.text("repo_id"),
         default="required",
-        help="The hub's repository, as org/name; it is made when it is missing.",
+        help="Hub repository, as org/name; it is created if it does not exist.",
     ),
+    flag("private", Group.HUB, "Make the repository private if it is created."),
     Option(
-        name="private",
-        parse=values.boolean("private"),
-        default="off",
-        help="Make the repository private, where it is made.",
-    ),
-    Option(
-        name="revision",
-        metavar="BRANCH",
-        parse=values.text("revision"),
+        name="revision", metavar="BRANCH", group=Group.HUB, parse=values.text("revision"),
         default="the hub's main branch",
-        help="The branch to write to; it is made when it is missing.",
+        help="Branch to write to; it is created if it does not exist.",
     ),
+    flag("create_pr", Group.HUB, "Open a pull request instead of writing to the branch."),
     Option(
-        name="create_pr",
-        parse=values.boolean("create_pr"),
-        default="off",
-        help="Open a pull request instead of writing to the branch.",
+        name="message", metavar="TEXT", group=Group.HUB, parse=values.text("message"),
+        default="names the version of embconvert",
+        help="Commit message.",
     ),
-    Option(
-        name="message",
-        metavar="TEXT",
-        parse=values.text("message"),
-        default="which embconvert made it",
-        help="The commit's message.",
-    ),
-    Option(
-        name="dry_run",
-        parse=values.boolean("dry_run"),
-        default="off",
-        help="Check the folder, print what would be uploaded, and open no connection.",
+    flag(
+        "dry_run", Group.OUTPUT,
+        "Check the folder and print what would be uploaded; open no connection.",
     ),
     *shared("quiet", "debug"),
 )
+# fmt: on
 
 
-def make_report_request(*, operands: tuple[str, ...], **fields: Any) -> ReportRequest:
-    """Returns the request of a report."""
-    return ReportRequest(folder=values.user_path("FOLDER", operands[0]), **fields)
+def of_a_folder(record: Callable[..., Any], metavar: str = "FOLDER") -> Callable[..., Any]:
+    """Returns what makes the request of a command whose only operand is `folder`."""
+    return lambda *, operands, **fields: record(
+        folder=values.user_path(metavar, operands[0]), **fields
+    )
 
 
 def make_compare_request(*, operands: tuple[str, ...], **fields: Any) -> CompareRequest:
-    """Returns the request of a comparison.
-
-    Raises:
-        UsageError: There is nothing to compare.
-    """
+    """Raises UsageError for fewer than two folders."""
     if len(set(operands)) < 2:
-        raise UsageError("there is one folder to compare", "give two or more")
+        raise UsageError("there is only one folder to compare", "give two or more")
     folders = dict.fromkeys(values.user_path("FOLDER", word) for word in operands)
     return CompareRequest(folders=tuple(folders), **fields)
 
 
+def make_diff_request(*, operands: tuple[str, ...], **fields: Any) -> DiffRequest:
+    """Raises UsageError for other than two folders or graphs."""
+    if len(operands) != 2 or operands[0] == operands[1]:
+        raise UsageError(
+            f"diff needs two folders or graphs, and {_given(len(set(operands)))}",
+            "write: embconvert diff models/my-model/onnx/model.onnx "
+            "models/my-model/onnx/model_opt1_QInt8.onnx",
+        )
+    first, second = (values.user_path("PATH", word) for word in operands)
+    return DiffRequest(first=first, second=second, **fields)
+
+
+def _given(count: int) -> str:
+    return "1 is given" if count == 1 else f"{count} are given"
+
+
 def make_verify_request(*, operands: tuple[str, ...], **fields: Any) -> VerifyRequest:
-    """Returns the request of a check."""
+    """Raises UsageError for an option that would have no effect."""
+    _need_against(fields, ("min_cosine", "adapter", "trust_remote_code"), "nothing is compared")
     return VerifyRequest(folder=values.user_path("FOLDER", operands[0]), **fields)
 
 
-def make_push_request(*, operands: tuple[str, ...], **fields: Any) -> PushRequest:
-    """Returns the request of an upload.
+def _need_against(fields: Mapping[str, Any], names: Iterable[str], why: str) -> None:
+    for name in names:
+        if name in fields and "against" not in fields:
+            raise UsageError(
+                f"--{name} has no effect without --against: {why}",
+                f"add --against and the model's id or folder, or omit --{name}",
+            )
 
-    Raises:
-        UsageError: There is no repository, or two places to write to.
-    """
+
+def make_evaluate_request(*, operands: tuple[str, ...], **fields: Any) -> EvaluateRequest:
+    """Raises UsageError without data, or for options that do not go together."""
+    if "data" not in fields:
+        raise UsageError("--data is missing", "write: --data FILE, or a folder in BEIR's form")
+    _need_against(fields, ("adapter", "trust_remote_code"), "the source is not loaded")
+    folders = dict.fromkeys(values.user_path("FOLDER", word) for word in operands)
+    for name in ("output", "against"):
+        if name in fields and len(folders) > 1:
+            raise UsageError(
+                f"--{name} is for one folder, and {_given(len(folders))}",
+                "run the command for one folder after the other",
+            )
+    return EvaluateRequest(folders=tuple(folders), **fields)
+
+
+def make_push_request(*, operands: tuple[str, ...], **fields: Any) -> PushRequest:
+    """Raises UsageError without a repository, or with two targets."""
     if "repo_id" not in fields:
         raise UsageError("--repo_id is missing", "write: --repo_id org/name")
     if fields.get("create_pr") and fields.get("revision"):
         raise UsageError(
-            "--create_pr and --revision contradict: a pull request goes to the main branch",
-            "give one of them",
+            "--create_pr and --revision cannot be used together: a pull request goes to the main "
+            "branch",
+            "remove one of them",
         )
     return PushRequest(folder=values.user_path("FOLDER", operands[0]), **fields)

@@ -1,396 +1,385 @@
-"""The options of the commands that convert, as one table.
+"""The table of the conversion commands' options.
 
-Fire, the README's test and `--help` all read this table, so an option exists in one place.
+Fire, `--help` and the reference page read this table, so an option is defined once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from embconvert.models.choices import (
     OPSETS,
+    QUANTIZED_PRECISIONS,
     CalibrationMethod,
     Command,
+    Inputs,
     Layout,
+    Operators,
     OptimizationLevel,
     Output,
+    OutputPrecision,
     PoolingMode,
     QuantFormat,
     Recipe,
 )
+from embconvert.models.forms import FORMATS, TokenizerPlace
 from embconvert.models.kinds import TASKS
+from embconvert.models.reranker_templates import RERANKER_TEMPLATES
 from embconvert.request import values
 
 _ALL_COMMANDS = tuple(Command)
 
 
+class Group(StrEnum):
+    """What options are about; `--help` and the reference list them by it, in this order."""
+
+    SOURCE = "what to convert"
+    GRAPH = "what to make"
+    QUANTIZE = "how to quantize"
+    QUALITY = "quality"
+    MEASURE = "what to measure"
+    FOLDER = "where it goes"
+    HUB = "hub"
+    OUTPUT = "output"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One option.
+    """One option; `field` is the field of Request that it sets, if it has another name.
 
     Attributes:
-        name: As the user writes it, without the dashes.
-        commands: The conversions that take it; other commands name their options themselves.
-        help: One sentence.
-        default: What the help shows as default; empty when there is none.
-        parse: Turns the text into the value; raises UsageError.
-        metavar: The placeholder in help; None makes the option a flag, which needs no value.
-        field: The field of Request that it sets.
-        several: Whether its value may be several, with commas between them.
+        choices: The words that it takes, for shells to complete; empty if any word may be right.
     """
 
     name: str
+    group: Group
     help: str
     parse: Callable[[str], Any]
     commands: tuple[Command, ...] = ()
     metavar: str | None = None
-    default: str = ""
+    default: str = "off"
     field: str = ""
     several: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def is_flag(self) -> bool:
-        """Whether the option stands alone."""
         return self.metavar is None
 
     @property
     def request_field(self) -> str:
-        """The field of Request that it sets."""
         return self.field or self.name
+
+
+def flag(
+    name: str, group: Group, words: str, commands: tuple[Command, ...] = (), **rest: Any
+) -> Option:
+    """Returns an option without a value; with another `field`, it is the negation of that one."""
+    parse = values.boolean(name, negated="field" in rest)
+    return Option(name=name, group=group, help=words, commands=commands, parse=parse, **rest)
+
+
+def choice(*, name: str, words: Mapping[str, Any], **rest: Any) -> Option:
+    """Returns an option that takes one of some words, each with its value."""
+    return Option(name=name, choices=tuple(words), parse=values.choice(name, words), **rest)
 
 
 _EXPORT = (Command.EXPORT, Command.ALL)
 _OPTIMIZE = (Command.OPTIMIZE, Command.ALL)
 _QUANTIZE = (Command.QUANTIZE, Command.ALL)
 
+# fmt: off
 OPTIONS: tuple[Option, ...] = (
     Option(
-        name="model_id",
-        commands=_ALL_COMMANDS,
-        metavar="ID",
-        parse=values.text("model_id"),
-        default="required",
+        name="model_id", metavar="ID", group=Group.SOURCE, commands=_ALL_COMMANDS,
+        parse=values.text("model_id"), default="required",
         help="Hub id (org/name) or local folder of the model.",
     ),
     Option(
-        name="output_parent_dir",
-        commands=_ALL_COMMANDS,
-        metavar="DIR",
-        parse=values.path("output_parent_dir"),
-        default="./models/",
-        help="The model goes to DIR/<model_id>, or DIR/<folder name> for a local folder.",
-    ),
-    Option(
-        name="revision",
-        commands=_EXPORT,
-        metavar="REV",
-        parse=values.text("revision"),
-        default="the hub's main branch",
+        name="revision", metavar="REV", group=Group.SOURCE, commands=_EXPORT,
+        parse=values.text("revision"), default="the hub's main branch",
         help="Branch, tag or commit; resolved to a commit and recorded.",
     ),
-    Option(
-        name="task",
-        commands=_EXPORT,
-        metavar="TASK",
-        parse=values.choice("task", {t: t for t in TASKS}),
-        default="what the source is",
-        help="What the model is for: sentence-similarity, text-classification, fill-mask or "
-        "late-interaction, or optimum's synonyms.",
+    choice(
+        name="task", metavar="TASK", group=Group.SOURCE, commands=_EXPORT,
+        words={t: t for t in TASKS}, default="detected from the model",
+        help="Task of the model: sentence-similarity, text-classification, fill-mask, "
+        "late-interaction or hybrid, or optimum's synonyms.",
     ),
     Option(
-        name="opset",
-        commands=_EXPORT,
-        metavar="N",
-        parse=values.opset,
-        default="17",
-        help=f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]}.",
+        name="route", metavar="NAME", group=Group.SOURCE, commands=_ALL_COMMANDS,
+        parse=values.route, default="all of the model's",
+        help="Route of a model with a Router, such as query or document; each has its own folder, "
+        "DIR/<model_id>/<route>.",
+    ),
+    choice(
+        name="reranker_template", metavar="NAME", group=Group.SOURCE, commands=_EXPORT,
+        words={name: name for name in RERANKER_TEMPLATES},
+        default="that of the model's files, or of its name",
+        help="Known reranker whose text around query and document, and whose words for the score, "
+        f"a model without such settings uses: {', '.join(RERANKER_TEMPLATES)}.",
     ),
     Option(
-        name="device",
-        commands=_EXPORT,
-        metavar="DEVICE",
-        parse=values.device,
-        default="cpu",
-        help="The torch device that traces the model: cpu, cuda, cuda:1, mps.",
+        name="adapter", metavar="ID", group=Group.SOURCE, commands=_ALL_COMMANDS,
+        parse=values.adapters, several=True, default="none",
+        help="LoRA adapter (PEFT) to merge with the model: hub id, local folder, or the name of "
+        "one in the model's repository; several separated by commas. ID@REV pins a revision, and "
+        "ID=0.5 scales it.",
+    ),
+    flag("trust_remote_code", Group.SOURCE, "Run Python code that comes with the model.", _EXPORT),
+    Option(
+        name="model_path", metavar="FILE", group=Group.SOURCE,
+        commands=(Command.OPTIMIZE, Command.QUANTIZE), parse=values.path("model_path"),
+        default="the exported graph in the output folder",
+        help="ONNX file to use instead; it is not changed.",
     ),
     Option(
-        name="optimize",
-        commands=_OPTIMIZE,
-        metavar="LEVEL",
-        parse=values.choice("optimize", {str(int(level)): level for level in OptimizationLevel}),
-        default="1",
-        help="0 makes no optimized file, 1 is portable, 2 is for CPU, 99 is bound to this CPU.",
-    ),
-    Option(
-        name="quantize",
-        commands=_QUANTIZE,
-        metavar="PRECISION",
-        parse=values.precisions,
-        several=True,
+        name="quantize", metavar="PRECISION", group=Group.GRAPH, commands=_QUANTIZE,
+        parse=values.precisions, choices=(*QUANTIZED_PRECISIONS, "auto"), several=True,
         default="none for all, required for quantize",
-        help="Q8, Q4, QInt8, QUInt8, Float16, QInt8Static or QFLOAT8E4M3FN, several with commas, "
-        "or auto: the smallest that keeps the budget.",
+        help=f"{', '.join(QUANTIZED_PRECISIONS)}, or a usual name such as int8; several separated "
+        "by commas; or auto, the smallest that meets the budget.",
+    ),
+    choice(
+        name="optimize", metavar="LEVEL", group=Group.GRAPH, commands=_OPTIMIZE,
+        words={str(int(level)): level for level in OptimizationLevel}, default="1",
+        help="Optimization level: 0 is none, 1 is portable, 2 is for CPUs, 99 is for this CPU "
+        "only.",
+    ),
+    choice(
+        name="layout", metavar="LAYOUT", group=Group.GRAPH, commands=_EXPORT,
+        words=values.by_word(Layout), default="hub",
+        help="Folder layout for the program that will load the model: hub, transformersjs, vespa, "
+        "opensearch, openvino and others, which `embconvert help layouts` lists.",
     ),
     Option(
-        name="model_path",
-        commands=(Command.OPTIMIZE, Command.QUANTIZE),
-        metavar="FILE",
-        parse=values.path("model_path"),
-        default="what export left in the output folder",
-        help="Work on this ONNX file instead; it is never changed.",
+        name="shape", metavar="SHAPE", group=Group.GRAPH, commands=_ALL_COMMANDS,
+        parse=values.shapes("shape"), several=True, default="none",
+        help="Further files with a fixed number of texts and of tokens, such as 1x128, or several "
+        "separated by commas, for NPUs, Core ML and TensorRT: one of each quantized file, or "
+        "of the last float32 file if nothing is quantized.",
     ),
     Option(
-        name="per_channel",
-        commands=_QUANTIZE,
-        parse=values.boolean("per_channel"),
-        default="on",
-        help="One scale for each channel of a weight.",
+        name="format", metavar="FORMAT", group=Group.GRAPH, commands=_ALL_COMMANDS,
+        parse=values.formats, choices=tuple(FORMATS), several=True, default="none",
+        help="Further files in another format, made from each quantized file, or with --shape from "
+        "those with a fixed shape: ort, for ONNX Runtime's mobile and reduced builds, with the "
+        "list of operators that such a build needs.",
+    ),
+    choice(
+        name="tokenizer", metavar="PLACE", group=Group.GRAPH, commands=_ALL_COMMANDS,
+        words=values.by_word(TokenizerPlace), default=TokenizerPlace.SEPARATE,
+        help="in_graph adds further files that read texts and give embeddings, with the tokenizer "
+        "in the graph, for databases (Oracle), C, Go and phones; they need the operators of "
+        "onnxruntime-extensions.",
     ),
     Option(
-        name="no_per_channel",
-        commands=_QUANTIZE,
-        parse=values.boolean("no_per_channel", negated=True),
-        field="per_channel",
-        default="off",
-        help="One scale for the whole weight.",
+        name="min_onnxruntime", metavar="VERSION", group=Group.GRAPH, commands=_ALL_COMMANDS,
+        parse=values.runtime, default="any",
+        help="Oldest ONNX Runtime release that must run the files; newer operators are replaced by "
+        "older ones, and a file for which that is impossible is refused.",
     ),
-    Option(
-        name="reduce_range",
-        commands=_QUANTIZE,
-        parse=values.boolean("reduce_range"),
-        default="on",
-        help="7-bit weights, which x86 without VNNI needs to be right.",
-    ),
-    Option(
-        name="no_reduce_range",
-        commands=_QUANTIZE,
-        parse=values.boolean("no_reduce_range", negated=True),
-        field="reduce_range",
-        default="off",
-        help="8-bit weights, for ARM and x86 with VNNI.",
-    ),
-    Option(
-        name="recipes",
-        commands=_QUANTIZE,
-        metavar="NAMES",
-        parse=values.recipes,
-        several=True,
-        default="those that are worth their price",
-        help=f"What betters a precision: none, or some of {', '.join(Recipe)}, with commas.",
-    ),
-    Option(
-        name="table_bits",
-        commands=_QUANTIZE,
-        metavar="N",
-        parse=values.choice("table_bits", {"4": 4, "8": 8}),
-        default="8 for Q8, 4 for Q4",
-        help="Bits of the token table of Q8 and Q4: 4 or 8.",
-    ),
-    Option(
-        name="calibration_method",
-        commands=_QUANTIZE,
-        metavar="METHOD",
-        parse=values.choice("calibration_method", {m.value: m for m in CalibrationMethod}),
-        default="minmax",
-        help="The range of QInt8Static's activations: minmax, entropy or percentile.",
-    ),
-    Option(
-        name="quant_format",
-        commands=_QUANTIZE,
-        metavar="FORMAT",
-        parse=values.choice("quant_format", {f.value: f for f in QuantFormat}),
-        default="QDQ",
-        help="How QInt8Static is written: QDQ, for runtimes to fuse, or QOperator.",
-    ),
-    Option(
-        name="min_onnxruntime",
-        commands=_ALL_COMMANDS,
-        metavar="VERSION",
-        parse=values.runtime,
+    choice(
+        name="operators", metavar="OPERATORS", group=Group.GRAPH,
+        commands=(Command.OPTIMIZE, Command.QUANTIZE, Command.ALL), words=values.by_word(Operators),
         default="any",
-        help="Refuse what this ONNX Runtime release, the oldest of your consumers, cannot run.",
+        help="Operators of optimized and quantized graphs: any allows ONNX Runtime's own, "
+        "standard only those of ONNX itself, for OpenVINO and other programs.",
+    ),
+    flag(
+        "no_float32", Group.GRAPH,
+        "Publish only quantized files and write no float32 file, for models whose float32 "
+        "weights are too large for the disk.",
+        (Command.ALL,),
+    ),
+    choice(
+        name="pooling", metavar="MODE", group=Group.GRAPH, commands=_EXPORT,
+        words=values.by_word(PoolingMode) | {"mean_sqrt_len": PoolingMode.MEAN_SQRT_LEN},
+        default="the model's own",
+        help="Pooling that replaces the model's own: mean, cls, lasttoken, max, weightedmean or "
+        "mean_sqrt_len.",
+    ),
+    flag(
+        "normalize", Group.GRAPH,
+        "L2-normalize embeddings, even if the model does not.",
+        _EXPORT, default="the model's own",
     ),
     Option(
-        name="calibration_dataset",
-        commands=_QUANTIZE,
-        metavar="FILE",
-        parse=values.path("calibration_dataset"),
+        name="dimensions", metavar="N", group=Group.GRAPH, commands=_EXPORT,
+        parse=values.positive("dimensions"), default="all of the model's",
+        help="Truncate embeddings to N dimensions and normalize them, for Matryoshka models.",
+    ),
+    flag(
+        "force_dimensions", Group.GRAPH,
+        "Truncate even if the model does not say that it was trained for it.",
+        _EXPORT,
+    ),
+    choice(
+        name="output", metavar="OUTPUT", group=Group.GRAPH, commands=_EXPORT,
+        words=values.by_word(Output), default="both",
+        help="Outputs of the graph: both is last_hidden_state and sentence_embedding, sentence "
+        "only the latter; for SPLADE models, logits gives every token's logits, which "
+        "fastembed, Vespa and sentence-transformers pool themselves.",
+    ),
+    Option(
+        name="inputs", metavar="NAMES", group=Group.GRAPH, commands=_EXPORT, parse=values.inputs,
+        choices=tuple(Inputs), default="those that the model reads",
+        help="Inputs of the graph, for clients that never send token_type_ids "
+        f"({Inputs.IDS_AND_MASK}) or always do ({Inputs.WITH_TYPES}); "
+        f"{Inputs.IN_A_ROW} are those of model2vec's own export, for static embeddings.",
+    ),
+    choice(
+        name="output_precision", metavar="PRECISION", group=Group.GRAPH, commands=_EXPORT,
+        words=values.by_word(OutputPrecision), default="float32",
+        help="Number format of embeddings, in the graph: float32; int8 or uint8, with ranges from "
+        "the calibration texts; binary or ubinary, one bit per dimension.",
+    ),
+    Option(
+        name="opset", metavar="N", group=Group.GRAPH, commands=_EXPORT, parse=values.opset,
+        choices=tuple(map(str, OPSETS)), default="17",
+        help=f"ONNX opset, {OPSETS[0]} to {OPSETS[-1]}.",
+    ),
+    flag(
+        "skip_shape_inference", Group.GRAPH,
+        "Skip symbolic shape inference, for models on which it fails.",
+        (Command.OPTIMIZE, Command.QUANTIZE, Command.ALL),
+    ),
+    Option(
+        name="device", metavar="DEVICE", group=Group.GRAPH, commands=_EXPORT, parse=values.device,
+        default="cpu",
+        help="torch device on which the model is traced: cpu, cuda, cuda:1, mps or xpu.",
+    ),
+    Option(
+        name="recipes", metavar="NAMES", group=Group.QUANTIZE, commands=_QUANTIZE,
+        parse=values.recipes, choices=("none", *Recipe), several=True,
+        default="the recommended set",
+        help=f"Techniques that reduce quantization error: none, or some of {', '.join(Recipe)}, "
+        "separated by commas.",
+    ),
+    Option(
+        name="calibration_dataset", metavar="FILE", group=Group.QUANTIZE,
+        commands=(Command.EXPORT, *_QUANTIZE), parse=values.path("calibration_dataset"),
         default="a built-in set",
-        help="UTF-8 text file, one text a line, that calibrates: a regular file of at most 64 MiB, "
-        "1 MiB a line and 1,000,000 texts.",
+        help="UTF-8 file of calibration texts, one per line; at most 64 MiB, 1 MiB per line and "
+        "1,000,000 texts.",
+    ),
+    flag(
+        "per_channel", Group.QUANTIZE,
+        "One scale per channel of a weight tensor.",
+        _QUANTIZE, default="on",
+    ),
+    flag(
+        "no_per_channel", Group.QUANTIZE,
+        "One scale per weight tensor.",
+        _QUANTIZE, field="per_channel",
+    ),
+    flag(
+        "reduce_range", Group.QUANTIZE,
+        "Limit 8-bit weights so that the 16-bit sums of x86 CPUs without VNNI do not overflow.",
+        _QUANTIZE, default="on",
+    ),
+    flag(
+        "no_reduce_range", Group.QUANTIZE,
+        "Use the whole range of 8-bit weights, for ARM, and for x86 with VNNI.",
+        _QUANTIZE, field="reduce_range",
+    ),
+    choice(
+        name="table_bits", metavar="N", group=Group.QUANTIZE, commands=_QUANTIZE,
+        words={"4": 4, "8": 8}, default="8 for Q8, 4 for Q4 and Q4F16",
+        help="Bits per weight of the embedding table in Q8, Q4 and Q4F16: 4 or 8.",
+    ),
+    choice(
+        name="calibration_method", metavar="METHOD", group=Group.QUANTIZE, commands=_QUANTIZE,
+        words=values.by_word(CalibrationMethod), default="minmax",
+        help="How QInt8Static determines the range of activations: minmax, entropy or percentile.",
+    ),
+    choice(
+        name="quant_format", metavar="FORMAT", group=Group.QUANTIZE, commands=_QUANTIZE,
+        words=values.by_word(QuantFormat), default="QDQ",
+        help="ONNX format of QInt8Static: QDQ, which runtimes fuse, or QOperator.",
     ),
     Option(
-        name="min_cosine",
-        commands=_QUANTIZE,
-        metavar="X",
-        parse=values.cosine,
-        default="one for each precision",
-        help="Floor of the mean cosine to the reference; a file below it is not published.",
+        name="min_cosine", metavar="X", group=Group.QUALITY, commands=_QUANTIZE,
+        parse=values.share("min_cosine", "0.98"), default="depends on the precision",
+        help="Minimum mean cosine to the reference; files below it are not published.",
     ),
     Option(
-        name="max_size",
-        commands=_QUANTIZE,
-        metavar="SIZE",
-        parse=values.size,
+        name="min_neighbours", metavar="X", group=Group.QUALITY, commands=_QUANTIZE,
+        parse=values.share("min_neighbours", "0.9"), default="depends on the precision",
+        help="Minimum share of each text's ten nearest neighbours that stay; files below it are "
+        "not published.",
+    ),
+    Option(
+        name="max_size", metavar="SIZE", group=Group.QUALITY, commands=_QUANTIZE, parse=values.size,
         default="any",
-        help="The budget of --quantize auto: 25MB, 1.5GB, or 30% of float32's size.",
+        help="Maximum file size for --quantize auto: 25MB, 1.5GB, or 30% of the float32 size.",
     ),
     Option(
-        name="min_speedup",
-        commands=_QUANTIZE,
-        metavar="X",
-        parse=values.speedup,
-        default="any",
-        help="The budget of --quantize auto: throughput here over that of float32.",
+        name="min_speedup", metavar="X", group=Group.QUALITY, commands=_QUANTIZE,
+        parse=values.speedup, default="any",
+        help="Minimum speed for --quantize auto: throughput on this machine, relative to float32.",
     ),
     Option(
-        name="pooling",
-        commands=_EXPORT,
-        metavar="MODE",
-        parse=values.choice(
-            "pooling",
-            {m.value: m for m in PoolingMode} | {"mean_sqrt_len": PoolingMode.MEAN_SQRT_LEN},
-        ),
-        default="the model's own",
-        help="Pooling in place of the model's own: "
-        "mean, cls, lasttoken, max, weightedmean or mean_sqrt_len.",
+        name="evaluate", metavar="PATH", group=Group.QUALITY, commands=_QUANTIZE,
+        parse=values.path("evaluate"), default="none",
+        help="Data on which --quantize auto also compares candidates with float32, as `embconvert "
+        "evaluate` does.",
     ),
     Option(
-        name="normalize",
-        commands=_EXPORT,
-        parse=values.boolean("normalize"),
-        default="the model's own",
-        help="Give embeddings of length 1, also where the model itself does not.",
+        name="max_loss", metavar="N", group=Group.QUALITY, commands=_QUANTIZE, parse=values.points,
+        default="0.5",
+        help="Maximum loss on the data of --evaluate, in points (hundredths) of its main figure.",
+    ),
+    flag(
+        "skip_validation", Group.QUALITY,
+        "Do not compare with the reference; the manifest records it.",
+        _ALL_COMMANDS,
+    ),
+    flag(
+        "full_validation", Group.QUALITY,
+        "Compare on all built-in texts instead of a sample.",
+        _ALL_COMMANDS,
     ),
     Option(
-        name="dimensions",
-        commands=_EXPORT,
-        metavar="N",
-        parse=values.positive("dimensions"),
-        default="all of the model's",
-        help="Cut embeddings after N components and normalize them, for Matryoshka models.",
-    ),
-    Option(
-        name="force_dimensions",
-        commands=_EXPORT,
-        parse=values.boolean("force_dimensions"),
-        default="off",
-        help="Cut also embeddings of a model that does not say that it was trained for it.",
-    ),
-    Option(
-        name="output",
-        commands=_EXPORT,
-        metavar="OUTPUT",
-        parse=values.choice("output", {o.value: o for o in Output}),
-        default="both",
-        help="both: last_hidden_state, then sentence_embedding; sentence: that alone.",
-    ),
-    Option(
-        name="layout",
-        commands=_EXPORT,
-        metavar="LAYOUT",
-        parse=values.choice("layout", {layout.value: layout for layout in Layout}),
-        default="hub",
-        help="How the folder looks, by the program that will load it: hub, nixiesearch, "
-        "transformersjs, fastembed, tei, vespa or singlefile.",
-    ),
-    Option(
-        name="skip_shape_inference",
-        commands=(Command.OPTIMIZE, Command.QUANTIZE, Command.ALL),
-        parse=values.boolean("skip_shape_inference"),
-        default="off",
-        help="For models on which symbolic shape inference fails.",
-    ),
-    Option(
-        name="skip_validation",
-        commands=_ALL_COMMANDS,
-        parse=values.boolean("skip_validation"),
-        default="off",
-        help="Do not compare with the reference; the manifest says so.",
-    ),
-    Option(
-        name="no_float32",
-        commands=(Command.ALL,),
-        parse=values.boolean("no_float32"),
-        default="off",
-        help="Publish the quantized files only, and write no float32 file on the way: "
-        "for models whose float32 weights are too large for the disk.",
-    ),
-    Option(
-        name="full_validation",
-        commands=_ALL_COMMANDS,
-        parse=values.boolean("full_validation"),
-        default="off",
-        help="Compare a large model on all built-in texts, too, not on a sample of them.",
-    ),
-    Option(
-        name="max_graph_seconds",
-        commands=_ALL_COMMANDS,
-        metavar="N",
+        name="max_graph_seconds", metavar="N", group=Group.QUALITY, commands=_ALL_COMMANDS,
         parse=values.positive("max_graph_seconds"),
-        default="600, 300 for each GB of the graph, 10 for each text",
-        help="How long work on one graph may take; a graph that somebody made may run without an "
-        "end.",
+        default="600 + 300 per GB of the graph + 10 per text",
+        help="Time limit for one graph; an untrusted graph may never finish.",
     ),
     Option(
-        name="trust_remote_code",
-        commands=_EXPORT,
-        parse=values.boolean("trust_remote_code"),
-        default="off",
-        help="Run Python code that comes with the model.",
+        name="output_parent_dir", metavar="DIR", group=Group.FOLDER, commands=_ALL_COMMANDS,
+        parse=values.path("output_parent_dir"), default="./models/",
+        help="Parent of the output folder, which is DIR/<model_id>, or DIR/<folder name> for a "
+        "local folder.",
     ),
     Option(
-        name="cache_dir",
-        commands=_ALL_COMMANDS,
-        metavar="DIR",
-        parse=values.path("cache_dir"),
-        default="$HF_HOME/hub",
-        help="The hub cache.",
+        name="cache_dir", metavar="DIR", group=Group.HUB, commands=_ALL_COMMANDS,
+        parse=values.path("cache_dir"), default="$HF_HOME/hub",
+        help="Hub cache folder.",
     ),
-    Option(
-        name="offline",
-        commands=_ALL_COMMANDS,
-        parse=values.boolean("offline"),
-        default="off",
-        help="Open no connection; use the cache.",
+    flag("offline", Group.HUB, "Use the cache only; open no connection.", _ALL_COMMANDS),
+    flag("dry_run", Group.OUTPUT, "Print what would be done, without doing it.", _ALL_COMMANDS),
+    flag(
+        "json", Group.OUTPUT,
+        "Print the manifest (or, with --dry_run, the plan) as JSON.",
+        _ALL_COMMANDS,
     ),
-    Option(
-        name="dry_run",
-        commands=_ALL_COMMANDS,
-        parse=values.boolean("dry_run"),
-        default="off",
-        help="Print what would be done, and do nothing.",
-    ),
-    Option(
-        name="json",
-        commands=_ALL_COMMANDS,
-        parse=values.boolean("json"),
-        default="off",
-        help="Print the manifest (or, with --dry_run, the plan) as JSON.",
-    ),
-    Option(
-        name="quiet",
-        commands=_ALL_COMMANDS,
-        parse=values.boolean("quiet"),
-        default="off",
-        help="Only warnings and errors on stderr.",
-    ),
-    Option(
-        name="debug",
-        commands=_ALL_COMMANDS,
-        parse=values.boolean("debug"),
-        default="off",
-        help="Tracebacks, and the libraries' own warnings.",
+    flag("quiet", Group.OUTPUT, "Print only warnings and errors to stderr.", _ALL_COMMANDS),
+    flag(
+        "debug", Group.OUTPUT,
+        "Print tracebacks, the libraries' own warnings, and the times of a run's jobs.",
+        _ALL_COMMANDS,
     ),
 )
+# fmt: on
 
 
 def options_of(command: Command) -> dict[str, Option]:
-    """Returns the options that a command takes, by name."""
     return {option.name: option for option in OPTIONS if command in option.commands}
 
 
 def shared(*names: str) -> tuple[Option, ...]:
-    """Returns options of the conversions that another command takes with the same meaning."""
+    """Returns options that another command shares with the conversions."""
     by_name = {option.name: option for option in OPTIONS}
     return tuple(by_name[name] for name in names)

@@ -1,7 +1,7 @@
-"""YAML and JSON as a tree that knows where each part stands; safe for any input.
+"""Reads YAML and JSON into a tree with the position of each part; safe for any input.
 
-PyYAML's own loaders lose the lines, resolve aliases into as many copies as a file asks for, and
-the one in C overflows the stack of a deeply nested file. Its events have none of that.
+PyYAML's loaders lose the positions and expand aliases without limit, and the one in C overflows the
+stack on a deeply nested file. So the tree is built from PyYAML's events.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 import yaml
 
 _MAX_DEPTH = 8
-# A path has at most 4,096 bytes, and nothing else in a list is as long.
+# The longest value in a list is a path, which has at most 4,096 bytes.
 _MAX_WORD = 4096
-# What stands in a list of 100,000 models, each with three options of its own, and some more.
+# Enough for a list of 100,000 models with three options each.
 _MAX_NODES = 1_000_000
-# Tags that change nothing of how a word or a list is read here; `!` is a word in quotes.
+# Tags that do not change how a word or list is read here; `!` marks a quoted word.
 _PLAIN_TAGS = (None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map")))
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULLS = ("", "~", "null", "Null", "NULL")
@@ -22,18 +22,14 @@ _NULLS = ("", "~", "null", "Null", "NULL")
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Place:
-    """Where something stands in a file, both counted from 1."""
+    """A position in a file, counted from 1."""
 
     line: int
     column: int
 
 
 class NotYamlError(ValueError):
-    """The text is no YAML that can be read here.
-
-    Attributes:
-        place: Where it goes wrong.
-    """
+    """The text is not YAML that embconvert reads; `place` is where."""
 
     def __init__(self, message: str, place: Place) -> None:
         super().__init__(message)
@@ -42,13 +38,7 @@ class NotYamlError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scalar:
-    """A word.
-
-    Attributes:
-        text: As it is written; None for YAML's null.
-        switch: What it is when it is one of YAML's words for true and false.
-        place: Where it stands.
-    """
+    """A word as written, None for null, and its value if it is one of YAML's for true and false."""
 
     text: str | None
     switch: bool | None
@@ -65,7 +55,7 @@ class Sequence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mapping:
-    """Pairs in order; a key may stand there twice."""
+    """Pairs in order; a key may occur twice."""
 
     pairs: "tuple[tuple[Scalar, Node], ...]"
     place: Place
@@ -75,11 +65,11 @@ Node = Scalar | Sequence | Mapping
 
 
 def parse_yaml(text: str) -> Node:
-    """Reads one YAML or JSON document.
+    """Reads one YAML or JSON document; of an empty one, the root is a null.
 
     Raises:
-        NotYamlError: It is none, holds several, is nested absurdly deep, has too many parts or too
-            long a word, or has aliases or tags.
+        NotYamlError: It is not one document, is nested too deeply, has too many parts or too long a
+            word, or uses aliases or tags.
     """
     reader = _Reader(text)
     try:
@@ -89,7 +79,7 @@ def parse_yaml(text: str) -> Node:
         message = error.problem or error.context or "it cannot be read"
         place = Place(line=mark.line + 1, column=mark.column + 1) if mark else reader.place
         raise NotYamlError(message, place) from error
-    except yaml.YAMLError as error:  # a character that no YAML may have
+    except yaml.YAMLError as error:  # a character that YAML forbids
         raise NotYamlError(str(error).splitlines()[0], reader.place) from error
 
 
@@ -110,21 +100,21 @@ class _Reader:
         raise NotYamlError(message, self.place)
 
     def document(self) -> Node:
-        self._next()  # the stream starts
+        self._next()  # start of the stream
         if isinstance(self._next(), yaml.StreamEndEvent):
-            self._refuse("it is empty")
+            return Scalar(text=None, switch=None, place=self.place)
         node = self._node(self._next(), 0)
-        self._next()  # the document ends
+        self._next()  # end of the document
         if not isinstance(self._next(), yaml.StreamEndEvent):
-            self._refuse("it holds a second document")
+            self._refuse("it has a second document")
         return node
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
         place = self.place
         if depth > _MAX_DEPTH:
-            self._refuse(f"it is nested over {_MAX_DEPTH} deep")
+            self._refuse(f"it is nested more than {_MAX_DEPTH} levels deep")
         if isinstance(event, yaml.AliasEvent):
-            self._refuse("aliases are not read; what models share belongs under defaults")
+            self._refuse("aliases are not supported; write shared options below `defaults`")
         self._count(event)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
@@ -143,16 +133,16 @@ class _Reader:
         return Mapping(pairs=tuple(pairs), place=place)
 
     def _count(self, event: Any) -> None:
-        """Refuses what is too much, and what asks to be read as something else."""
+        """Refuses too many parts, and tags that would change the meaning of a value."""
         self._nodes += 1
         if self._nodes > _MAX_NODES:
             self._refuse(f"it has over {_MAX_NODES:,} parts")
         if event.tag not in _PLAIN_TAGS:
-            self._refuse("tags are not read: write the value without")
+            self._refuse("tags are not supported; write the value without one")
 
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
         if len(event.value) > _MAX_WORD:
-            self._refuse(f"here is a word of over {_MAX_WORD:,} letters")
+            self._refuse(f"a word has over {_MAX_WORD:,} characters")
         if event.style not in (None, ""):  # in quotes
             return Scalar(text=event.value, switch=None, place=self.place)
         return Scalar(

@@ -1,0 +1,366 @@
+"""The topics of `embconvert help`, made of the tables that the program itself reads.
+
+`docs/make_reference.py` makes the reference pages of the same topics.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from embconvert.errors import EXIT_CODES
+from embconvert.models.choices import (
+    DEFAULT_RECIPES,
+    RECIPES,
+    Layout,
+    OptimizationLevel,
+    Output,
+    Precision,
+    Recipe,
+)
+from embconvert.models.compat import OLDEST, Version, oldest_for_precision
+from embconvert.models.descriptions import LEVELS
+from embconvert.models.descriptions import PRECISIONS as PRECISION_WORDS
+from embconvert.models.descriptions import RECIPES as RECIPE_WORDS
+from embconvert.models.kinds import KINDS, KindRules, Measure
+
+if TYPE_CHECKING:
+    from embconvert.manifest.consumers import Consumer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """A table with an introduction; code stands in backticks.
+
+    Attributes:
+        columns: Headings; the first column names a row.
+        rows: One cell per column; links as `[words](address)`.
+    """
+
+    title: str
+    introduction: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def _code(words: Iterable[object]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _version(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+def _precisions() -> Topic:
+    from embconvert.fidelity.floors import FLOORS
+
+    floors = FLOORS[Measure.COSINE]
+
+    def runtime(precision: Precision) -> str:
+        oldest = oldest_for_precision(precision, None)
+        return "" if oldest == OLDEST else f"{_version(oldest)} or newer"
+
+    return Topic(
+        title="Precisions",
+        introduction=(
+            "Values of `--quantize`, except Float32, in any case; `int8`, `uint8`, `fp16`, `int4`, "
+            "`fp8` and similar names of other programs are understood. Files below a minimum are "
+            "not published. For quantized precisions, `--min_cosine` replaces the minimum mean "
+            "cosine (of rerankers, the minimum mean agreement), and `--min_neighbours` the minimum "
+            "share of nearest neighbours that stay; it also removes the minimum rank correlation. "
+            "`--quantize auto` chooses the smallest precision that meets a budget."
+        ),
+        columns=(
+            "precision",
+            "what it is",
+            "minimum mean cosine",
+            "minimum rank correlation",
+            "minimum kept neighbours",
+            "needs ONNX Runtime",
+        ),
+        rows=tuple(
+            (
+                f"`{precision}`",
+                PRECISION_WORDS[precision],
+                f"{floors[precision].mean_cosine:g}",
+                f"{floors[precision].rank_correlation:g}",
+                f"{floors[precision].neighbours:.0%}",
+                runtime(precision),
+            )
+            for precision in Precision
+        ),
+    )
+
+
+def _figures() -> Topic:
+    from embconvert.reporting.table import COLUMN_WORDS
+
+    return Topic(
+        title="Figures of the result table",
+        introduction=(
+            "Every file is compared with the source model on built-in texts: on a sample, and on "
+            "all if the sample does not decide. `embconvert evaluate` compares on your data. A "
+            "narrow terminal shows fewer columns; `report.html` and `--json` have all."
+        ),
+        columns=("column", "meaning"),
+        rows=tuple((f"`{title}`", words) for title, words in COLUMN_WORDS.items()),
+    )
+
+
+def _recipes() -> Topic:
+    def name(precision: Precision, recipe: Recipe) -> str:
+        return f"{precision} (default)" if recipe in DEFAULT_RECIPES[precision] else str(precision)
+
+    def words(recipe: Recipe) -> str:
+        entry = RECIPE_WORDS[recipe]
+        source = f" ([{entry.paper[0]}]({entry.paper[1]}))" if entry.paper else ""
+        return f"{entry.words.removesuffix('.')}{source}."
+
+    return Topic(
+        title="Recipes",
+        introduction=(
+            "A recipe is a technique that reduces quantization error. `--recipes` selects them, "
+            "and the manifest records them. For the most accurate QInt8, at some cost of speed: "
+            "`--recipes token_scales,split,bias_correction,row_table`."
+        ),
+        columns=("recipe", "what it does", "for"),
+        rows=tuple(
+            (
+                f"`{recipe}`",
+                words(recipe),
+                ", ".join(
+                    name(p, recipe) for p, supported in RECIPES.items() if recipe in supported
+                ),
+            )
+            for recipe in RECIPE_WORDS
+        ),
+    )
+
+
+def _levels() -> Topic:
+    return Topic(
+        title="Optimization levels",
+        introduction=(
+            "Values of `--optimize`. No level changes the numbers by more than rounding. If the "
+            "fused graph does not give the source's embeddings, only no-op nodes are removed, and "
+            "you are told."
+        ),
+        columns=("level", "what it may do"),
+        rows=tuple((f"`{int(level)}`", LEVELS[level]) for level in OptimizationLevel),
+    )
+
+
+def _layouts() -> Topic:
+    from embconvert.manifest.consumers import CONSUMERS, consumer_of
+    from embconvert.manifest.layouts import LAYOUTS, SERVED_FILE, LayoutRules
+
+    def graphs(rules: LayoutRules) -> str:
+        if rules.form is not None:
+            return ", ".join(f"`{file}` ({precision})" for precision, file in rules.names.items())
+        if rules.serves_one:
+            return f"`{SERVED_FILE}`, the only graph at the root: the last that the run makes"
+        named = [f"`{file}` ({precision})" for precision, file in rules.names.items()]
+        return ", ".join(["`onnx/model.onnx`", *named, "`onnx/model_opt1_<precision>.onnx`"])
+
+    def also(layout: Layout) -> str:
+        rules, consumer = LAYOUTS[layout], consumer_of(layout)
+        found = [f"`{field}` in `config.json`" for field in rules.config]
+        if rules.external_data_in_config:
+            found.append("`use_external_data_format` in `config.json` if needed")
+        if rules.model_max_length:
+            found.append("texts are truncated as in the source")
+        if consumer.pools:
+            found.append(f"pools by itself: {' or '.join(consumer.pools)}")
+        if rules.archive:
+            found.append("`opensearch/model.zip`, and `register.json` with its hash")
+        if rules.form is not None:
+            found.append("the exported graph in `onnx/`, which the files are made from")
+        if not consumer.external_data:
+            found.append("never external data, so at most 2 GB")
+        return "; ".join(found)
+
+    return Topic(
+        title="Layouts",
+        introduction=(
+            "Values of `--layout`, the target runtime. The graphs in ONNX are the same in all "
+            "layouts, except for what a program [demands](consumers.md) of inputs and outputs; "
+            "their paths and a few fields of the configuration files differ. What a program cannot "
+            "load, or would compute otherwise, is a usage error before work starts."
+        ),
+        columns=("layout", "for", "graphs to load", "also", "ONNX Runtime"),
+        rows=tuple(
+            (
+                f"`{layout}`",
+                "; ".join(c.name for c in CONSUMERS if c.layout is layout),
+                graphs(rules),
+                also(layout),
+                "none"
+                if rules.form
+                else _runtimes(consumer_of(layout))
+                or "yours; the manifest has the oldest of each file",
+            )
+            for layout, rules in LAYOUTS.items()
+        ),
+    )
+
+
+def _runtimes(consumer: "Consumer") -> str:
+    """Returns the releases of ONNX Runtime that a program contains or allows; "" if unknown."""
+    oldest, newest = consumer.oldest_onnxruntime, consumer.newest_onnxruntime
+    if newest is None:
+        return "" if oldest is None else f"{_version(oldest)} or newer"
+    if oldest in (None, newest):
+        return _version(newest)
+    return f"{_version(oldest)} to {_version(newest)}"
+
+
+def _consumers() -> Topic:
+    from embconvert.manifest.consumers import CONSUMERS, Consumer
+
+    def inputs(consumer: Consumer) -> str:
+        if consumer.layout is None:
+            return ""
+        if consumer.sends is None:
+            return "what the graph has"
+        others = (
+            f", and {_code(consumer.may_send)} if the graph has it" if consumer.may_send else ""
+        )
+        return f"{_code(consumer.sends)}{others}"
+
+    def output(consumer: Consumer) -> str:
+        if consumer.layout is None:
+            return ""
+        rank = "" if consumer.rank is None else f", rank {consumer.rank}"
+        pools = f"; pools itself: {' or '.join(consumer.pools)}" if consumer.pools else ""
+        normal = {True: ", normalized", False: ", never normalized", None: ""}
+        return f"{consumer.reads}{rank}{pools}{normal[consumer.normalizes]}"
+
+    def run(consumer: Consumer) -> str:
+        programs = [
+            f"{'its engine: ' if run.is_engine else ''}{run.program} (`{run.test}`)"
+            for run in consumer.runs
+        ]
+        return "; ".join(programs) or ("not run, only read" if consumer.source else "")
+
+    return Topic(
+        title="Programs",
+        introduction=(
+            "What each program demands, and with which `--layout` a folder for it is made. A test "
+            "in `tests/consumers` that is named here loads a folder unchanged and compares its "
+            "vectors with the source's. `its engine` means that the test is not the program "
+            "itself: it uses the program's engine by the rules in the program's source."
+        ),
+        columns=(
+            "program",
+            "`--layout`",
+            "sends",
+            "reads",
+            "files",
+            "external data",
+            "ONNX Runtime",
+            "run in CI",
+            "read in",
+            "remark",
+        ),
+        rows=tuple(
+            (
+                consumer.name,
+                "" if consumer.layout is None else f"`{consumer.layout}`",
+                inputs(consumer),
+                output(consumer),
+                "" if consumer.layout is None else _code(consumer.files),
+                "" if consumer.layout is None else "yes" if consumer.external_data else "no",
+                _runtimes(consumer),
+                run(consumer),
+                "" if consumer.source is None else consumer.source.link,
+                consumer.remark,
+            )
+            for consumer in CONSUMERS
+        ),
+    )
+
+
+def _kinds() -> Topic:
+    return Topic(
+        title="Kinds of models",
+        introduction=(
+            "The kind of the source decides the outputs of its graphs, and what they are compared "
+            "with. `--task` overrides it. Forms are models of a kind that are read or made in a "
+            "way of their own, with what they are recognized by. Of a model that also reads images "
+            "or sound, such as CLIP, SigLIP, EmbeddingGemma 2 or Qwen3-VL-Embedding, only what "
+            "reads texts is converted, for `--layout` `hub`, `singlefile` and `openvino`."
+        ),
+        columns=("kind", "`--task`", "output", "compared with", "`--layout`", "forms"),
+        rows=tuple(
+            (
+                str(kind),
+                _code(dict.fromkeys(rules.tasks)),
+                _or_with_output(rules, rules.named_outputs),
+                rules.reference,
+                _or_with_output(rules, rules.layouts_for),
+                "; ".join(rules.forms),
+            )
+            for kind, rules in KINDS.items()
+        ),
+    )
+
+
+def _or_with_output(rules: KindRules, values: Callable[[Output], tuple[str, ...]]) -> str:
+    """Returns a kind's values, and those of each other value of --output if they differ."""
+    usual = values(Output.BOTH)
+    others = [(o, values(o)) for o in rules.outputs if values(o) != usual]
+    return "; ".join(
+        [_code(usual), *(f"with `--output {o}`: {_code(changed)}" for o, changed in others)]
+    )
+
+
+def _exit_codes() -> Topic:
+    return Topic(
+        title="Exit codes",
+        introduction=(
+            "On 6, 7, 8 and 11, the files that passed are still published, unless that would "
+            "remove or replace published files. Every error is two lines: `error:` what is wrong, "
+            "`hint:` what to do next. `--debug` adds the traceback."
+        ),
+        columns=("code", "meaning"),
+        rows=tuple(EXIT_CODES.items()),
+    )
+
+
+def _data() -> Topic:
+    from embconvert.evaluation.figures import FIGURES, MAIN_FIGURES
+    from embconvert.evaluation.reading import FORM_WORDS
+
+    return Topic(
+        title="Data to evaluate on",
+        introduction=(
+            "What `embconvert evaluate --data PATH` reads. Files are in UTF-8; what they are, is "
+            "found out by their names and columns and said. Columns may have other usual names, "
+            "such as `query,positive,negative` or `text1,text2,label`, and any others beside them; "
+            "a table without a header may have a score or a third text in its last column. The "
+            "first figure is the main one; each has the interval of its loss. Rerankers rank the "
+            "documents that `candidates.tsv` names for each query (query-id, corpus-id), or else "
+            "20 with words in common and the relevant ones."
+        ),
+        columns=("data", "what it looks like", "figures"),
+        rows=tuple(
+            (str(form), FORM_WORDS[form], ", ".join((MAIN_FIGURES[form], *FIGURES[form])))
+            for form in FORM_WORDS
+        ),
+    )
+
+
+#: Every topic by its name; a function makes it, because some tables take long to import.
+TOPICS: Mapping[str, Callable[[], Topic]] = MappingProxyType(
+    {
+        "precisions": _precisions,
+        "figures": _figures,
+        "layouts": _layouts,
+        "consumers": _consumers,
+        "kinds": _kinds,
+        "recipes": _recipes,
+        "levels": _levels,
+        "data": _data,
+        "exit-codes": _exit_codes,
+    }
+)

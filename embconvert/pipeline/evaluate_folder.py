@@ -1,0 +1,195 @@
+"""`embconvert evaluate`: compares the graphs of published folders on a user's data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from embconvert.console import Console
+from embconvert.errors import UsageError
+from embconvert.evaluation.data import Dataset
+from embconvert.evaluation.evaluating import Evaluator
+from embconvert.evaluation.figures import Figure, Scored, figures_of
+from embconvert.evaluation.intervals import loss_of
+from embconvert.evaluation.reading import read_data
+from embconvert.evaluation.records import (
+    EVALUATION_FILE,
+    EVALUATION_PAGE,
+    DataRecord,
+    EvaluatedGraph,
+    Evaluation,
+    Evaluations,
+    FigureRecord,
+    as_text,
+)
+from embconvert.evaluation.scoring import scoring_for
+from embconvert.folder.disk import output_errors
+from embconvert.folder.evaluations import (
+    read_evaluations,
+    refuse_broken_evaluations,
+    write_evaluation,
+)
+from embconvert.foreign_text import one_line
+from embconvert.pipeline.checked_folder import at_work
+from embconvert.pipeline.evaluated import (
+    Compared,
+    Opened,
+    compared_graphs,
+    compared_source,
+    open_folders,
+    sides_of,
+    similarity_of,
+)
+from embconvert.processes.worker import finish
+from embconvert.processes.workers import Workers
+from embconvert.reporting.evaluation_page import evaluation_page
+from embconvert.reporting.evaluation_table import evaluation_rows, header_of
+from embconvert.request.records import EvaluateRequest, Finished
+
+
+def evaluate(request: EvaluateRequest) -> Finished:
+    """Evaluates folders for the command line.
+
+    Returns:
+        Text for stdout: the pages that were written; with `json` all figures.
+
+    Raises:
+        EmbconvertError: As evaluate_folders(), or the results cannot be written.
+    """
+    console = Console(quiet=request.quiet, debug=request.debug)
+    found = evaluate_folders(request, console)
+    if request.json:
+        named = (replace(one, folder=one_line(str(path))) for path, one in found.items())
+        return Finished(text=as_text(Evaluations(evaluations=tuple(named))).rstrip())
+    pages = [one_line(str(_place(request, folder) / EVALUATION_PAGE)) for folder in found]
+    return Finished(text="\n".join(pages))
+
+
+def evaluate_folders(request: EvaluateRequest, console: Console) -> Mapping[Path, Evaluation]:
+    """Compares the graphs of folders, and writes the results beside them.
+
+    Returns:
+        The evaluation of each folder.
+
+    Raises:
+        UsageError: The data is bad, or embconvert did not publish a folder.
+        SourceError: A folder is damaged, or the source is unavailable.
+        FidelityError: A graph does not run.
+        OutputError: The results cannot be written.
+    """
+    found = {}
+    with at_work(console, request.max_graph_seconds) as (workers, scratch):
+        (scratch / "data").mkdir()
+        data = read_data(request.data, scratch / "data")
+        console.say(data.words)
+        for folder in request.folders:
+            refuse_broken_evaluations(_place(request, folder))
+        for number, folder in enumerate(request.folders):
+            opened = open_folders(folder, scratch / f"{number}", console)
+            found[folder] = _evaluate(opened, request, data, workers, console)
+            console.table(
+                f"{folder}: {data.name}", header_of(found[folder]), evaluation_rows(found[folder])
+            )
+    for folder, evaluation in found.items():
+        place = _place(request, folder)
+        with output_errors(place, "choose another --output"):
+            place.mkdir(parents=True, exist_ok=True)
+            dropped = read_evaluations(place).dropped_by(evaluation)
+            if dropped:
+                console.say(
+                    f"{place / EVALUATION_FILE}: this replaces the figures of {', '.join(dropped)} "
+                    "on the same data"
+                )
+            write_evaluation(place, evaluation, evaluation_page)
+    return found
+
+
+def _place(request: EvaluateRequest, folder: Path) -> Path:
+    return request.output or folder
+
+
+def _evaluate(
+    opened: list[Opened],
+    request: EvaluateRequest,
+    data: Dataset,
+    workers: Workers,
+    console: Console,
+) -> Evaluation:
+    compared = compared_graphs(opened, request.files, workers, console)
+    if request.against is not None:
+        compared.insert(0, compared_source(opened, request, workers, console))
+    elif compared[0].digests and opened[-1].manifest.artifacts and _lacks_float32(opened):
+        raise UsageError(
+            f"{opened[-1].folder} has no float32 graph to compare with",
+            "give the source: --against ID",
+        )
+    sides = sides_of(opened, data)
+    kind = opened[0].manifest.kind
+    heads = [head.output for head in opened[0].manifest.source.model.heads]
+    if heads:
+        console.say(f"only the dense vectors are evaluated, not: {', '.join(heads)}")
+    scoring, similarity = scoring_for(kind), similarity_of(opened[-1])
+    evaluator = Evaluator(data, scoring, sides, similarity or "")
+    baseline: Scored | None = None
+    theirs: list[Figure] = []
+    graphs: list[EvaluatedGraph] = []
+    for one in compared:
+        console.say(f"evaluating {one.path}")
+        try:
+            with console.progress(f"evaluating {one.path}", evaluator.size) as advance:
+                outcome = finish(evaluator.run(one.queries, one.documents, advance))
+        finally:
+            one.end()
+        if baseline is None:
+            baseline = outcome
+            theirs = figures_of(data, baseline, baseline)
+        graphs.append(evaluated_graph(one, figures_of(data, outcome, baseline), theirs))
+    source = opened[-1].manifest.source
+    routes = [one.manifest.source.route for one in opened]
+    return Evaluation(
+        model_id=source.model_id,
+        revision=source.revision,
+        routes=tuple(route.name for route in routes if route is not None),
+        data=DataRecord(
+            name=one_line(data.name, 200),
+            form=data.form,
+            digest=data.digest,
+            queries=len(data.queries),
+            documents=len(data.documents),
+            remarks=tuple(data.remarks),
+        ),
+        baseline=compared[0].path,
+        query_prompt=sides.query_prompt,
+        document_prompt=sides.document_prompt,
+        similarity=f"{similarity} of dense vectors" if heads else similarity,
+        graphs=tuple(graphs),
+    )
+
+
+def _lacks_float32(opened: list[Opened]) -> bool:
+    return all(graph.made_from is not None for graph in opened[-1].manifest.artifacts)
+
+
+def evaluated_graph(
+    compared: Compared, ours: Sequence[Figure], theirs: Sequence[Figure]
+) -> EvaluatedGraph:
+    """Returns the figures of a graph and their losses against the baseline's."""
+    figures = []
+    for figure, reference in zip(ours, theirs, strict=True):
+        loss = loss_of(figure, reference)
+        figures.append(
+            FigureRecord(
+                name=figure.name,
+                value=figure.value,
+                loss=loss.points,
+                low=loss.low,
+                high=loss.high,
+                verdict=loss.verdict,
+            )
+        )
+    return EvaluatedGraph(
+        path=compared.path,
+        precision=compared.precision,
+        size_bytes=compared.size_bytes,
+        digests=compared.digests,
+        figures=tuple(figures),
+    )
