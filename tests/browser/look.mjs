@@ -31,6 +31,30 @@ await page.goto(pathToFileURL(page_file).href);
 seen.overflow = await page.evaluate(
   () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
 );
+
+// Words of a plot that lie on one another, or that the page has no room for.
+[seen.overlaps, seen.outside] = await page.evaluate(() => {
+  const overlaps = [], outside = [];
+  for (const plot of document.querySelectorAll("svg.plot")) {
+    const words = [...plot.querySelectorAll("text")].filter((text) => text.textContent);
+    const boxes = words.map((text) => [text.textContent, text.getBoundingClientRect()]);
+    const room = plot.closest("section").getBoundingClientRect();
+    boxes.forEach(([name, box], number) => {
+      if (box.left < room.left || box.right > room.right) outside.push(name);
+      for (const [other, at] of boxes.slice(number + 1)) {
+        const width = Math.min(box.right, at.right) - Math.max(box.left, at.left);
+        const height = Math.min(box.bottom, at.bottom) - Math.max(box.top, at.top);
+        // Boxes have some room above and below the letters.
+        if (width > 1 && height > 3) overlaps.push(`${name} and ${other}`);
+      }
+    });
+  }
+  return [overlaps, outside];
+});
+// Tables that need to be scrolled sideways.
+seen.scrolled = await page.evaluate(() => [...document.querySelectorAll(".scroll")]
+  .filter((part) => part.checkVisibility() && part.scrollWidth > part.clientWidth + 1)
+  .map((part) => part.getAttribute("aria-label")));
 seen.background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
 if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
 

@@ -9,18 +9,49 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples import graph, published
 
-from embconvert.manifest import EmbeddingRecord
-from embconvert.models.choices import OptimizationLevel, PoolingMode
+from embconvert.manifest.kinds.embedding import EmbeddingRecord
+from embconvert.models.choices import OptimizationLevel, PoolingMode, Precision
 from embconvert.models.values import Fusion
+from embconvert.reporting.bench import bench_page
 from embconvert.reporting.compare import compare
 from embconvert.reporting.report import report
 from embconvert.request.records import CompareRequest, ReportRequest
+from support.benchmark import BENCHMARK
+from support.examples import fidelity, graph, published, speeds
 
 LOOK = Path(sys.prefix) / "browser" / "look.mjs"
 #: A desktop and a phone.
 DESKTOP, PHONE = 1280, 390
+#: The files of a large folder, some of them close together: precision, size, loss and speed.
+MANY = (
+    ("Q8", 26_000, 4e-5, 98), ("Q4", 16_300, 8e-3, 106), ("QInt8", 23_000, 2.8e-3, 201),
+    ("QUInt8", 23_000, 2.8e-3, 199), ("Float16", 45_300, 1e-6, 103),
+    ("QInt8Static", 23_100, 3.1e-3, 230), ("QFLOAT8E4M3FN", 23_050, 1.1e-3, 99),
+)  # fmt: skip
+#: What has a column for each file.
+WIDE = {"Operators of each file"}
+
+
+def large(folder: Path) -> None:
+    """Publishes a folder with every precision."""
+    folder.mkdir()
+    whole = graph(folder, "model", 90_400)
+    level = OptimizationLevel.BASIC
+    others = [
+        graph(
+            folder, f"model_opt1_{name}", size, precision=Precision(name), made_from=whole.sha256,
+            optimization_level=level, fidelity=fidelity(loss, bin_number=17),
+        )
+        for name, size, loss, _ in MANY
+    ]  # fmt: skip
+    optimized = graph(
+        folder, "model_opt1", 90_300, optimization_level=level, made_from=whole.sha256
+    )
+    measured = {f"model_opt1_{name}": speed / 100 for name, *_, speed in MANY}
+    published(
+        folder, whole, optimized, *others, speeds=speeds(model=None, model_opt1=1.0, **measured)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +73,23 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         made_from=whole.sha256,
     )  # fmt: skip
     published(home / "plain", whole, optimized)
+    large(home / "large")
+    large(home / "another-folder-whose-name-is-longer-than-a-phone-is-wide")
     made = {
         name: Path(report(ReportRequest(folder=home / name, quiet=True)).text)
-        for name in ("model", "plain")
+        for name in ("model", "plain", "large")
     }
-    folders = (home / "model", home / "other-model", home / "plain")
-    output = home / "compare.html"
-    return made | {"compare": Path(compare(CompareRequest(folders=folders, output=output)).text)}
+    compared = {
+        "compare": ("model", "other-model", "plain"),
+        "compare-large": ("large", "another-folder-whose-name-is-longer-than-a-phone-is-wide"),
+    }
+    for page, names in compared.items():
+        folders = tuple(home / name for name in names)
+        done = compare(CompareRequest(folders=folders, output=home / f"{page}.html"))
+        made[page] = Path(done.text)
+    made["bench"] = home / "bench.html"
+    made["bench"].write_text(bench_page([BENCHMARK]), encoding="utf-8")
+    return made
 
 
 def look(page: Path, width: int, scheme: str, shot: str) -> dict[str, Any]:
@@ -69,7 +110,10 @@ def look(page: Path, width: int, scheme: str, shot: str) -> dict[str, Any]:
         ("model", DESKTOP, "light"), ("model", DESKTOP, "dark"),
         ("model", PHONE, "light"), ("model", PHONE, "dark"),
         ("plain", DESKTOP, "dark"), ("plain", PHONE, "light"),
+        ("large", DESKTOP, "dark"), ("large", PHONE, "light"),
         ("compare", DESKTOP, "light"), ("compare", PHONE, "dark"),
+        ("compare-large", DESKTOP, "dark"), ("compare-large", PHONE, "light"),
+        ("bench", DESKTOP, "dark"), ("bench", PHONE, "light"),
     ],
 )  # fmt: skip
 def test_a_page_is_whole_for_everybody(
@@ -79,6 +123,8 @@ def test_a_page_is_whole_for_everybody(
     assert seen["console"] == []
     assert seen["requests"] == []
     assert seen["overflow"] <= 0, "it scrolls sideways"
+    assert seen["overlaps"] == seen["outside"] == [], "words of a plot that nobody can read"
+    assert set(seen["scrolled"]) <= WIDE, "figures or names that are cut off"
     dark = sum(map(int, seen["background"].strip("rgb()").split(","))) < 3 * 128
     assert dark == (scheme == "dark")
     assert seen["reached"] == seen["usable"] > 2, "not all of it is reached by Tab"

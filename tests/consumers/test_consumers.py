@@ -5,33 +5,62 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import LARGE_MODEL, ROOT, embconvert
 
+from embconvert.derive import derive
 from embconvert.fidelity.figures import cosines
 from embconvert.fidelity.texts import verification_texts
+from embconvert.graph.onnx_file import read_artifact
 from embconvert.manifest.codec import parse_manifest
+from embconvert.manifest.consumers import consumer_of
+from embconvert.manifest.layouts import LAYOUTS
+from embconvert.models.adapters import AdapterChoice
 from embconvert.models.choices import Layout
-from embconvert.reporting.snippet_parts import DOCUMENTS, QUERY, Snippet
+from embconvert.models.forms import FileForm, FormKind
+from embconvert.reporting.home import Home
+from embconvert.reporting.sample_texts import DOCUMENTS, QUERY
+from embconvert.reporting.snippet_parts import Snippet
 from embconvert.reporting.snippets import snippets
+from support import zoo
+from support.command_line import LARGE_MODEL, ROOT, embconvert
+from support.derived import derive_settings
+from support.documents import DOCS, shell_commands
+from support.exports import load_adapted
+from support.hub_server import HubServer
+from support.lora import QUERY_AND_VALUE, build_adapter
 
 CLIENTS = Path(__file__).parent / "clients"
 #: Of all kinds and lengths, and the longest, which is cut.
 TEXTS = [*verification_texts().texts[::6], max(verification_texts().texts, key=len)]
-PRECISIONS = "QInt8,QUInt8,QInt8Static,Float16,Q8,Q4,QFLOAT8E4M3FN"
+PRECISIONS = "QInt8,QUInt8,QInt8Static,Float16,Q8,Q4,Q4F16,QFLOAT8E4M3FN"
 #: Least mean cosine to sentence-transformers' own vectors.
 FLOORS = {
     "Float32": 0.999999, "Float16": 0.99999, "Q8": 0.999,
     "QInt8": 0.98, "QUInt8": 0.98, "QInt8Static": 0.99, "Q4": 0.95,
+    "Q4F16": 0.95,
     "QFLOAT8E4M3FN": 0.99,
 }  # fmt: skip
+
+#: Layouts of programs on the JVM, with the rules of the client there.
+ON_THE_JVM = {
+    Layout.VESPA: "vespa",
+    Layout.LANGCHAIN4J: "langchain4j",
+    Layout.SPRINGAI: "springai",
+    Layout.OPENSEARCH: "opensearch",
+}
+
+#: Those of programs with an ONNX Runtime that fuses attention, which the library for Java there is
+#: (1.17) does not: they get float32.
+WITH_FUSED_ATTENTION = (Layout.VESPA, Layout.SPRINGAI)
 
 #: What --layout makes of it, converted from one folder to the next.
 Folder = Callable[[Layout], Path]
@@ -43,7 +72,7 @@ def environment(name: str) -> Path:
     return path
 
 
-def run(command: Sequence[object], texts: Sequence[str] = (), cwd: Path | None = None) -> str:
+def run(command: Sequence[object], texts: Sequence[object] = (), cwd: Path | None = None) -> str:
     done = subprocess.run(
         list(map(str, command)), input=json.dumps(list(texts)), capture_output=True, text=True,
         cwd=cwd, timeout=300, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"},
@@ -63,6 +92,13 @@ def with_transformers_js(folder: Path, dtype: str) -> np.ndarray:
     script = environment("transformersjs") / "embed.mjs"
     vectors = json.loads(run(["node", script, folder, dtype, "mean"], TEXTS))
     return np.asarray(vectors, np.float32)
+
+
+def in_browser(folder: Path, device: str, dtypes: Sequence[str], numbers: list[int]) -> Any:
+    """What headless Chromium makes of some of TEXTS, two at a time, by dtype."""
+    batches = [[TEXTS[n] for n in numbers[start : start + 2]] for start in range(0, 4, 2)]
+    script = environment("transformersjs") / "embed_in_browser.mjs"
+    return json.loads(run(["node", script, folder, device, *dtypes], batches))
 
 
 @pytest.fixture(scope="session")
@@ -104,13 +140,17 @@ def laid_out(hub: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) 
         if layout not in made:
             parent = tmp_path_factory.mktemp(str(layout))
             shutil.copytree(hub, parent / hub.name)
-            serves_one = layout in (Layout.NIXIESEARCH, Layout.TEI, Layout.VESPA)
+            options = ["--quantize", "QInt8" if LAYOUTS[layout].serves_one else PRECISIONS]
+            command = "all"
+            if layout in WITH_FUSED_ATTENTION:
+                command, options = "export", []
             outcome = embconvert(
-                "all", "--model_id", minilm, "--output_parent_dir", parent, "--layout", layout,
-                "--quantize", "QInt8" if serves_one else PRECISIONS, "--skip_validation",
+                command, "--model_id", minilm, "--output_parent_dir", parent, "--layout", layout,
+                *options, "--skip_validation",
             )  # fmt: skip
             assert outcome.code == 0, outcome.stderr
-            assert "loading" not in outcome.stderr  # all is there already, under other names
+            # All is there already, under other names, or made from the exported graph.
+            assert "load the source" not in outcome.stderr
             made[layout] = Path(outcome.stdout.strip())
         return made[layout]
 
@@ -135,6 +175,39 @@ def test_tokenizers_and_onnxruntime_at_each_oldest_version_that_is_stamped(
         assert_near(ours, reference, graph["precision"])
 
 
+@pytest.mark.parametrize("file", ["model.onnx", "model_opt1_QInt8.onnx"])
+def test_onnxruntimes_own_format_at_the_oldest_version_that_is_stamped(
+    hub: Path, reference: np.ndarray, tmp_path: Path, file: str
+) -> None:
+    shutil.copyfile(hub / "tokenizer.json", tmp_path / "tokenizer.json")
+    form = FileForm(kind=FormKind.ORT)
+    source, settings = read_artifact(hub / "onnx" / file), derive_settings(form, tmp_path)
+    made = derive(source, tmp_path / form.file(file), settings).artifact
+    oldest = f"onnxruntime-{made.min_onnxruntime}"
+    ours = client(oldest, "with_onnxruntime.py", tmp_path, made.path.name)
+    assert_near(ours, reference, "QInt8" if "QInt8" in file else "Float32")
+
+
+def test_onnxruntime_1_17_runs_what_is_made_for_it(
+    hub: Path, minilm: Path, reference: np.ndarray, tmp_path: Path
+) -> None:
+    """With fused operators that it has, and attention in older ones; level 1."""
+    shutil.copytree(hub, tmp_path / hub.name)
+    outcome = embconvert(
+        "all", "--model_id", minilm, "--output_parent_dir", tmp_path, "--skip_validation",
+        "--quantize", "QInt8,Float16", "--min_onnxruntime", "1.17",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    folder = Path(outcome.stdout.strip())
+    for name, precision in (("", "Float32"), ("_QInt8", "QInt8"), ("_Float16", "Float16")):
+        file = f"onnx/model_opt1{name}.onnx"
+        ours = client("onnxruntime-1.17", "with_onnxruntime.py", folder, file)
+        assert_near(ours, reference, precision)
+        manifest = json.loads((folder / "embconvert.json").read_text())
+        (operators,) = (a["operators"] for a in manifest["artifacts"] if a["path"] == file)
+        assert "com.microsoft.BiasGelu" in operators
+
+
 @pytest.mark.parametrize("output", ["sentence_embedding", "last_hidden_state"])
 @pytest.mark.parametrize("precision", ["Float32", "QInt8"])
 def test_fastembed(laid_out: Folder, reference: np.ndarray, output: str, precision: str) -> None:
@@ -146,7 +219,7 @@ def test_fastembed(laid_out: Folder, reference: np.ndarray, output: str, precisi
 
 @pytest.mark.parametrize(("dtype", "precision"), [
     ("default", "Float32"), ("fp32", "Float32"), ("fp16", "Float16"), ("q8", "QInt8"),
-    ("uint8", "QUInt8"), ("int8", "QInt8Static"), ("q4", "Q4"),
+    ("uint8", "QUInt8"), ("int8", "QInt8Static"), ("q4", "Q4"), ("q4f16", "Q4F16"),
 ])  # fmt: skip
 def test_transformers_js(
     laid_out: Folder, reference: np.ndarray, uncut: np.ndarray, dtype: str, precision: str
@@ -154,7 +227,27 @@ def test_transformers_js(
     ours = with_transformers_js(laid_out(Layout.TRANSFORMERSJS), dtype)
     assert_near(ours[uncut], reference[uncut], precision)
     # What is cut is cut at the same place.
-    assert cosines(ours, reference).min() > (0.9 if precision == "Q4" else 0.95)
+    assert cosines(ours, reference).min() > (0.9 if precision in ("Q4", "Q4F16") else 0.95)
+
+
+@pytest.mark.parametrize(("device", "dtypes"), [
+    ("wasm", {
+        "default": "QInt8", "default@1": "QInt8", "fp32": "Float32", "fp16": "Float16",
+        "uint8": "QUInt8", "int8": "QInt8Static", "q4": "Q4", "q4f16": "Q4F16",
+        "/model_opt1_Q8": "Q8",
+    }),
+    # Software computes it, so it is slow; half precision needs a GPU.
+    ("webgpu", {"default": "Float32", "q8": "QInt8", "q4": "Q4"}),
+])  # fmt: skip
+def test_transformers_js_in_a_browser(
+    laid_out: Folder, reference: np.ndarray, device: str, dtypes: dict[str, str]
+) -> None:
+    numbers = [n for n, text in enumerate(TEXTS) if 5 <= len(text.split()) <= 9][:4]
+    found = in_browser(laid_out(Layout.TRANSFORMERSJS), device, list(dtypes), numbers)
+    for dtype, precision in dtypes.items():
+        assert "error" not in found[dtype], f"{dtype}: {found[dtype]['error']}"
+        assert found[dtype]["isolated"], "WebAssembly would have no threads"
+        assert_near(np.asarray(found[dtype]["vectors"], np.float32), reference[numbers], precision)
 
 
 def test_external_data(
@@ -181,6 +274,41 @@ def test_sentence_transformers(hub: Path, reference: np.ndarray, precision: str)
     assert_near(ours, reference, precision)
 
 
+@pytest.fixture(scope="session")
+def for_openvino(hub: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    parent = tmp_path_factory.mktemp("openvino")
+    shutil.copytree(hub, parent / hub.name)
+    outcome = embconvert(
+        "all", "--model_id", minilm, "--output_parent_dir", parent, "--layout", "openvino",
+        "--quantize", "Q8", "--skip_validation",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    # The exported graph is there already.
+    assert "load the source" not in outcome.stderr
+    return Path(outcome.stdout.strip())
+
+
+def test_sentence_transformers_on_openvino(for_openvino: Path, reference: np.ndarray) -> None:
+    """Without a name it takes the float32 file."""
+    both = client("openvino", "with_openvino_backend.py", for_openvino, "", "openvino_model_q8.xml")
+    # OpenVINO's Q8 quantizes activations on some CPUs.
+    for ours, precision in zip(both, ("Float32", "QInt8Static"), strict=True):
+        assert_near(ours, reference, precision)
+
+
+@pytest.mark.parametrize("key", ["sentence-transformers-openvino", "openvino"])
+def test_the_code_on_the_card_for_openvino(for_openvino: Path, minilm: Path, key: str) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    snippet, _ = snippet_of(for_openvino, key)
+    last = run_snippet(
+        snippet, "openvino", for_openvino,
+        python="[list(map(float, e)) for e in embeddings]", javascript="",
+    )  # fmt: skip
+    theirs = SentenceTransformer(str(minilm), device="cpu").encode(texts_in(snippet.code))
+    assert_near(np.asarray(last, np.float32), theirs, "QInt8Static")
+
+
 def test_nixiesearch_by_its_rules(laid_out: Folder, reference: np.ndarray) -> None:
     folder = laid_out(Layout.NIXIESEARCH)
     ours = client("onnxruntime-1.23", "like_nixiesearch.py", folder, "mean", 256)
@@ -192,9 +320,66 @@ def test_text_embeddings_inference_by_its_rules(laid_out: Folder, reference: np.
     assert_near(ours, reference, "QInt8")
 
 
+@pytest.mark.parametrize("layout", ON_THE_JVM)
+def test_programs_on_the_jvm(
+    laid_out: Folder, reference: np.ndarray, uncut: np.ndarray, layout: Layout
+) -> None:
+    """ONNX Runtime's and DJL's libraries for Java, used as the program uses them."""
+    folder = laid_out(layout)
+    settings: list[str] = {Layout.VESPA: ["256"], Layout.LANGCHAIN4J: ["MEAN"]}.get(layout, [])
+    if layout is Layout.OPENSEARCH:
+        config = json.loads((folder / "opensearch" / "register.json").read_text())["model_config"]
+        names = ("model_type", "pooling_mode", "normalize_result")
+        settings = [json.dumps(config[name]).strip('"') for name in names]
+    done = subprocess.run(
+        ["java", "-cp", environment("jvm"), "Embed", ON_THE_JVM[layout], folder, *settings],
+        input="".join(f"{b64encode(text.encode()).decode()}\n" for text in TEXTS),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ours = np.array([json.loads(line) for line in done.stdout.splitlines()], np.float32)
+    precision = "Float32" if layout in WITH_FUSED_ATTENTION else "QInt8"
+    assert_near(ours[uncut], reference[uncut], precision)
+    lengths = np.linalg.norm(ours, axis=1)
+    is_unit = np.allclose(lengths, 1, atol=1e-4)
+    assert is_unit == (consumer_of(layout).normalizes is not False)
+
+
+def test_the_c_api(hub: Path, reference: np.ndarray, tmp_path: Path) -> None:
+    """What libraries for C++, C#, Go, Rust and Swift wrap."""
+    from tokenizers import Tokenizer
+
+    (library,) = environment("onnxruntime-1.23").rglob("libonnxruntime.so.*")
+    program = tmp_path / "embed"
+    run(["gcc", "-Wall", "-Werror", "-o", program, CLIENTS.parent / "c" / "embed.c", "-ldl"])
+    tokenizer = Tokenizer.from_file(str(hub / "tokenizer.json"))
+    rows = [tokenizer.encode(text).ids for text in TEXTS]
+    done = subprocess.run(
+        [program, library, hub / "onnx" / "model_opt1_QInt8.onnx"],
+        input="".join(f"{len(ids)} {' '.join(map(str, ids))}\n" for ids in rows),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ours = np.array([list(map(float, line.split())) for line in done.stdout.splitlines()])
+    assert_near(ours, reference, "QInt8")
+
+
+def test_chroma_by_its_rules(
+    minilm: Path, reference: np.ndarray, uncut: np.ndarray, tmp_path: Path
+) -> None:
+    outcome = embconvert(
+        "export", "--model_id", minilm, "--output_parent_dir", tmp_path, "--layout", "chroma",
+        "--skip_validation",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    ours = client("onnxruntime-1.23", "like_chroma.py", outcome.stdout.strip())
+    assert_near(ours[uncut], reference[uncut], "Float32")
+
+
 @pytest.mark.parametrize(("key", "env"), [
     ("fastembed", "fastembed"),
     ("onnxruntime", "onnxruntime-1.23"),
+    ("optimum", "peers"),
     ("sentence-transformers", "peers"),
     ("transformers.js", "transformersjs"),
 ])  # fmt: skip
@@ -208,10 +393,45 @@ def test_the_code_on_the_model_card(hub: Path, minilm: Path, key: str, env: str)
     last = run_snippet(
         snippet, env, hub,
         python="[list(map(float, e)) for e in embeddings]",
-        javascript="sentence_embedding.tolist()",
+        javascript="embeddings.tolist()",
     )  # fmt: skip
     theirs = SentenceTransformer(str(minilm), device="cpu").encode(texts)
     assert_near(np.asarray(last, np.float32), theirs, precision)
+
+
+@pytest.mark.parametrize(("guide", "env"), [
+    ("fastembed", "fastembed"),
+    ("sentence-transformers", "peers"),
+    ("transformersjs", "transformersjs"),
+])  # fmt: skip
+def test_a_guide_that_is_followed_to_the_letter(
+    guide: str, env: str, minilm: Path, tmp_path: Path
+) -> None:
+    """Its command and its sample, unchanged; MiniLM has the shape of the model that they name."""
+    from sentence_transformers import SentenceTransformer
+
+    page = DOCS / "guides" / f"{guide}.md"
+    command, *_ = shell_commands(page, "embconvert")
+    with HubServer() as hub:
+        hub.add_model("intfloat/e5-small-v2", minilm)
+        network = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+        outcome = embconvert(*command[1:], "--skip_validation", cwd=tmp_path, env=network)
+    assert outcome.code == 0, outcome.stderr
+    language, code = re.findall(
+        r"^```(python|javascript)\n(.*?)^```$", page.read_text(), re.M | re.S
+    )[0]
+    embeddings = "(*queries, *documents)" if "queries = " in code else "embeddings"
+    last = run_snippet(
+        Snippet(key=guide, title=guide, language=language, code=code),
+        env,
+        tmp_path / outcome.stdout.strip(),
+        python=f"[list(map(float, e)) for e in {embeddings}]",
+        javascript="embeddings.tolist()",
+    )
+    texts = texts_in(code)
+    assert [text.partition(": ")[0] for text in texts] == ["query", "passage"]
+    theirs = SentenceTransformer(str(minilm), device="cpu").encode(texts)
+    assert_near(np.asarray(last, np.float32), theirs, "QInt8")
 
 
 @pytest.fixture(scope="session")
@@ -260,6 +480,87 @@ def test_the_code_on_a_rerankers_card(
     np.testing.assert_allclose(last, theirs, atol=0.1 if applies else 0.3)
 
 
+@pytest.mark.parametrize("key", ["sentence-transformers-openvino", "openvino"])
+def test_the_code_on_a_rerankers_card_for_openvino(
+    reranker: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory, key: str
+) -> None:
+    from sentence_transformers import CrossEncoder
+
+    source, folder = reranker
+    parent = tmp_path_factory.mktemp("openvino")
+    shutil.copytree(folder, parent / folder.name)
+    outcome = embconvert(
+        "export", "--model_id", source, "--output_parent_dir", parent, "--layout", "openvino",
+        "--skip_validation",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    snippet, _ = snippet_of(parent / folder.name, key)
+    last = run_snippet(
+        snippet, "openvino", parent / folder.name, python="[float(x) for x in np.ravel(scores)]",
+        javascript="",
+    )  # fmt: skip
+    theirs = CrossEncoder(str(source), device="cpu").predict([(QUERY, text) for text in DOCUMENTS])
+    np.testing.assert_allclose(last, theirs, atol=1e-4)
+
+
+@pytest.fixture(scope="session")
+def splade(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """MiniLM with a head of random weights, and its token logits for programs that pool them."""
+    import torch
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+    from transformers import AutoModelForMaskedLM
+
+    parent = tmp_path_factory.mktemp("splade")
+    source = parent / "splade"
+    torch.manual_seed(0)
+    model = AutoModelForMaskedLM.from_pretrained(minilm)
+    tokens = torch.arange(1000, 1100)[None]
+    with torch.no_grad():  # most words are left out, as trained models do
+        model.cls.predictions.bias -= model(tokens).logits.flatten()[::97].quantile(0.99)
+    model.save_pretrained(source)
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        shutil.copy(minilm / file, source)
+    modules = [Transformer(str(source), transformer_task="fill-mask"), SpladePooling()]
+    SparseEncoder(modules=modules, device="cpu").save_pretrained(
+        str(source), create_model_card=False
+    )
+    outcome = embconvert(
+        "all", "--model_id", source, "--output_parent_dir", parent / "out", "--output", "logits",
+        "--layout", "fastembed", "--quantize", "QInt8", "--skip_validation",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    return source, Path(outcome.stdout.strip())
+
+
+#: In Python, the beginning of a list of the active entries of each vector v, with their weights.
+ACTIVE = "[(v.nonzero()[0].tolist(), v[v > 0].tolist())"
+
+
+@pytest.mark.parametrize(("key", "env", "vectors"), [
+    ("fastembed", "fastembed", "[(e.indices.tolist(), e.values.tolist()) for e in embeddings]"),
+    ("onnxruntime", "onnxruntime-1.23", f"{ACTIVE} for v in vectors]"),
+    ("sentence-transformers", "peers", f"{ACTIVE} for v in embeddings.to_dense().numpy()]"),
+])  # fmt: skip
+def test_the_code_on_the_card_of_a_sparse_models_logits(
+    splade: tuple[Path, Path], key: str, env: str, vectors: str
+) -> None:
+    """Each program pools the logits to the vectors of SparseEncoder."""
+    from sentence_transformers import SparseEncoder
+
+    source, folder = splade
+    snippet, precision = snippet_of(folder, key)
+    last = run_snippet(snippet, env, folder, python=vectors, javascript="")
+    chain = SparseEncoder(str(source), device="cpu")
+    theirs = chain.encode(texts_in(snippet.code), convert_to_sparse_tensor=False).numpy()
+    ours = np.zeros_like(theirs)
+    for row, (indices, values) in zip(ours, last, strict=True):
+        row[indices] = values
+    assert 10 < (theirs != 0).sum(axis=1).min() < 10_000
+    assert_near(ours, theirs, precision)
+
+
 def run_snippet(snippet: Snippet, env: str, folder: Path, *, python: str, javascript: str) -> Any:
     """Runs the card's code as it stands, in the folder's parent.
 
@@ -287,14 +588,41 @@ def snippet_of(folder: Path, key: str) -> tuple[Snippet, str]:
     manifest = parse_manifest((folder / "embconvert.json").read_bytes())
     card = (folder / "README.md").read_text(encoding="utf-8")
     for graph in manifest.artifacts:  # the card shows one of them
-        for snippet in snippets(manifest, graph, folder, name=folder.name):
+        for snippet in snippets(manifest, graph, folder, home=Home(name=folder.name)):
             if snippet.key == key and snippet.code in card:
                 return snippet, str(graph.precision)
     raise AssertionError(f"the card has no code for {key}")
 
 
 def texts_in(code: str) -> list[str]:
-    """The texts that the code embeds: its one list of strings."""
-    inside = code[code.index("[\n") + 1 :].split("]", maxsplit=1)[0].rstrip().removesuffix(",")
-    texts: list[str] = json.loads(f"[{inside}]")
-    return texts
+    """The texts that the code embeds: its lists of strings, in order."""
+    lists = re.findall(r"\[\n((?: +\".*\",\n)+)\]", code)
+    return [text for inside in lists for text in json.loads(f"[{inside.rstrip().rstrip(',')}]")]
+
+
+#: What PEFT writes, by the arguments of build_adapter.
+ADAPTERS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "half precision": {"dtype": "bfloat16"},
+    "rank-stabilized": {"use_rslora": True},
+    "magnitudes": {"use_dora": True},
+    "embeddings": {"target": rf"embeddings\.word_embeddings|{QUERY_AND_VALUE}"},
+    "other alpha": {"alpha_pattern": {"query": 3, "layer.1.attention.self.value": 5}},
+    "whole weights": {
+        "whole": {name: name for name in ("pooler.dense.weight", "pooler.dense.bias")},
+        "modules_to_save": ["pooler"],
+    },
+}
+
+
+def test_an_adapter_is_merged_as_by_peft(tmp_path: Path) -> None:
+    """PEFT is in the environment of the peers; embconvert does not need it."""
+    base = zoo.build_model("bert", tmp_path / "base")
+    adapters = [build_adapter(tmp_path / name, base, **more) for name, more in ADAPTERS.items()]
+    theirs = client("peers", "with_peft.py", base, *adapters)
+    for name, adapter, wanted in zip(ADAPTERS, adapters, theirs, strict=True):
+        choice = AdapterChoice(name=str(adapter))
+        source = load_adapted(base, tmp_path / f"{name}-copy", choice)
+        found = source.encode([[text] for text in TEXTS])
+        vectors = np.concatenate([one.sentence for one in found if one.sentence is not None])
+        np.testing.assert_allclose(vectors, wanted, atol=2e-6, err_msg=name)

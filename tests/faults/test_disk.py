@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fault_bench import OURS, SCENARIOS, Bench, moments
-from faulty_runs import Run, Runner
+
+from support.fault_bench import OURS, SCENARIOS, Bench, moments
+from support.faulty_runs import Run, Runner
 
 pytestmark = pytest.mark.integration
 
@@ -108,7 +109,7 @@ def test_the_needed_room_is_said_before_work_starts(
             tmp_path, "all", "--model_id", minilm, "--output_parent_dir", tmp_path / "disk",
             "--skip_validation",
         )  # fmt: skip
-        assert_refused(run, "this needs about 0.2 GB, 0.1 GB are free")
+        assert_refused(run, "too little space: about 0.2 GB are needed, 0.1 GB are free")
     assert not [event for event in run.events if "begin" in event]
 
 

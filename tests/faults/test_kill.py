@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_bench import OURS, SCENARIOS, Bench, moments
-from faulty_runs import Runner
+
+from support.fault_bench import OURS, SCENARIOS, Bench, moments
+from support.faulty_runs import Runner
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, files_in
-from faulty_runs import Runner
+
+from support.command_line import ROOT, files_in
+from support.faulty_runs import Runner
 
 pytestmark = pytest.mark.integration
 
@@ -55,7 +56,7 @@ def test_names_that_the_locale_cannot_say_are_no_problem(tiny_bert: Path, tmp_pa
     (model / "config.json").write_text("ü", encoding="utf-8")
     refused = subprocess.run(command(model, parent), env=plain, capture_output=True, check=False)
     assert refused.returncode == 3
-    assert b"error: config.json is no JSON" in refused.stderr
+    assert b"error: config.json is not JSON" in refused.stderr
     assert b"Traceback" not in refused.stderr
 
 
@@ -107,7 +108,9 @@ def test_a_terminal_shows_a_bar_and_survives_that_it_closes(
             said += part
     process.communicate(timeout=120)
     assert process.returncode == 0, said
-    assert b"verifying onnx/model.onnx" in said
+    bars = (b"load the source model", b"trace onnx/model.onnx", b"verifying onnx/model.onnx")
+    assert all(bar + b" \x1b" in said for bar in bars), "each has a bar"
+    assert b" s of about " in said
     os.close(ours)
 
 
@@ -155,7 +158,7 @@ def test_too_little_memory_is_said_before_and_when_it_ran_out(
             env=environment(), capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
     assert done.returncode == 5, done.stderr
-    assert "warning: this needs about 0.6 GB of memory, and the container" in done.stderr
+    assert "warning: the conversion needs about 0.6 GB of memory, but the container" in done.stderr
     *_, error, hint = done.stderr.splitlines()
     assert error.startswith("error: the process with the source model ended: the system killed it")
     assert "more memory" in hint

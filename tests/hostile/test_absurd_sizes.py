@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus import config
-from faulty_runs import Runner
-from settings_corpus import BERT_SETTINGS, set_json
+
+from support.corpus import config
+from support.faulty_runs import Runner
+from support.settings_corpus import BERT_SETTINGS, set_json
 
 pytestmark = pytest.mark.integration
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from faulty_runs import Runner
 
 from embconvert.graph.streams import hash_file
+from support.faulty_runs import Runner
 
 pytestmark = pytest.mark.integration
 

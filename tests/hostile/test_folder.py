@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import files_in
-from examples import published
 
 from embconvert.cli.main import run
 from embconvert.errors import OutputError
+from embconvert.folder.parent import Parent
 from embconvert.folder.published import is_whole, published_manifest, read_manifest
 from embconvert.folder.staging import Staging
-from embconvert.manifest import MANIFEST_FILE, Manifest
+from embconvert.hub.push import FilesFor
+from embconvert.manifest import MANIFEST_FILE, PAGES, Manifest
+from embconvert.pipeline.push_folder import push
 from embconvert.reporting.report import report
-from embconvert.request.records import ReportRequest
+from embconvert.request.records import PushRequest, ReportRequest
+from support.command_line import files_in
+from support.examples import published
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +120,7 @@ def test_what_is_no_regular_file_is_refused_by_name(
     REPLACED[what](folder / file)
     assert run(command(name, folder)) == 3
     error, hint = capsys.readouterr().err.splitlines()[-2:]
-    assert f"{file} is {what}, where a file must be" in error
+    assert f"{file} is {what}, not a file" in error
     assert hint.startswith("hint: remove it")
 
 
@@ -127,7 +130,7 @@ def test_a_folder_of_the_folder_may_be_no_link(
 ) -> None:
     by_link(folder / "onnx")
     assert run(command(name, folder)) == 3
-    assert "onnx is a link, where a folder must be" in capsys.readouterr().err
+    assert "onnx is a link, not a folder" in capsys.readouterr().err
 
 
 def test_a_card_that_is_another_files_second_name_is_not_pushed(
@@ -138,7 +141,7 @@ def test_a_card_that_is_another_files_second_name_is_not_pushed(
     (folder / "README.md").unlink()
     (folder / "README.md").hardlink_to(secret)
     assert run(command("push", folder)) == 3
-    assert "README.md has another name" in capsys.readouterr().err
+    assert "README.md is a hard link" in capsys.readouterr().err
 
 
 def test_a_folder_of_hard_links_is_pushed_where_hashes_vouch_for_it(folder: Path) -> None:
@@ -149,22 +152,25 @@ def test_a_folder_of_hard_links_is_pushed_where_hashes_vouch_for_it(folder: Path
 
 
 def test_what_replaces_a_file_after_it_was_checked_is_not_uploaded(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path
 ) -> None:
-    seen = {}
+    seen: dict[str, bytes] = {}
     (tmp_path / "secret").write_text("a secret")
     before = {file: (folder / file).read_bytes() for file in files_in(folder)}
 
-    def upload(files: dict[str, object], *_: object) -> str:
+    def upload(files_for: FilesFor, *_: object) -> str:
+        files = files_for("org/name", "https://huggingface.co")
         for file in files:
             (folder / file).unlink()
             (folder / file).symlink_to(tmp_path / "secret")
-        seen.update({file: stream.read() for file, stream in files.items()})  # type: ignore[attr-defined]
+        seen.update({file: stream.read() for file, stream in files.items()})
         return "done"
 
-    monkeypatch.setattr("embconvert.hub.push.upload", upload)
-    assert run(["push", str(folder), "--repo_id", "org/name"]) == 0
-    assert seen == before
+    assert push(PushRequest(folder=folder, repo_id="org/name"), upload).text == "done"
+    assert seen.keys() == before.keys()
+    assert b"a secret" not in seen.values()
+    for file in seen.keys() - {*PAGES, MANIFEST_FILE}:  # these are made for the repository
+        assert seen[file] == before[file]
 
 
 def test_links_of_the_right_size_make_no_folder_whole(folder: Path) -> None:
@@ -249,28 +255,28 @@ def test_a_folder_swapped_for_a_link_in_mid_run_gets_nothing(
         swapped = {"staging": staging.folder, "parent": folder.parent, "target": folder}[what]
         swap(swapped, elsewhere)
         if what == "target":
-            staging.publish(manifest, None)
+            staging.complete(manifest, None)
+            staging.swap()
         else:
             staging.path("config.json")
     assert {file: (elsewhere / file).read_bytes() for file in files_in(elsewhere)} == before
 
 
-def test_a_parent_swapped_just_before_the_rename_gets_nothing(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_parent_swapped_just_before_the_rename_gets_nothing(folder: Path, tmp_path: Path) -> None:
     elsewhere = elsewhere_of(tmp_path)
     manifest = staged_manifest(folder)
-    with Staging(folder, print) as staging:
+
+    class Swapped(Parent):
+        def move(self, name: str, to: str) -> None:
+            if to == folder.name and not folder.parent.is_symlink():
+                swap(folder.parent, elsewhere)
+            super().move(name, to)
+
+    with Staging(folder, print, Swapped) as staging:
         for file in manifest.paths():
             staging.path(file).write_bytes((folder / file).read_bytes())
-        rename = staging._rename
-
-        def swapped() -> bool:
-            swap(folder.parent, elsewhere)
-            return rename()
-
-        monkeypatch.setattr(staging, "_rename", swapped)
-        staging.publish(manifest, manifest)
+        staging.complete(manifest, manifest)
+        staging.swap()
     assert files_in(elsewhere) == {}
     assert (folder.parent.with_name("models.gone") / folder.name / MANIFEST_FILE).is_file()
 
@@ -295,7 +301,7 @@ def test_the_lock_is_no_link(folder: Path, tmp_path: Path, *, dangling: bool) ->
     if not dangling:
         victim.write_text("mine")
     (folder.parent / f".{folder.name}.embconvert-lock").symlink_to(victim)
-    with pytest.raises(OutputError, match="is no file"), Staging(folder, print):
+    with pytest.raises(OutputError, match="is not a file"), Staging(folder, print):
         pass
     assert victim.exists() is not dangling
 

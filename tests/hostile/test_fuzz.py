@@ -4,7 +4,6 @@ A few hundred inputs each in CI; `make fuzz` feeds them for an hour.
 """
 
 import json
-import os
 import string
 import tempfile
 from collections.abc import Callable
@@ -15,8 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from examples import graph, published
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 from safetensors.numpy import save
@@ -30,65 +28,24 @@ from embconvert.fleet.entries import read_entries
 from embconvert.graph.onnx_file import read_artifact
 from embconvert.json_files import read_any_json
 from embconvert.manifest import Manifest
-from embconvert.manifest.codec import BrokenManifest, as_json, as_text, parse_manifest
+from embconvert.manifest.codec import BrokenManifest, as_text, parse_manifest
 from embconvert.models.architectures import read_architecture
+from embconvert.models.json_records import as_json
 from embconvert.models.values import FileRecord, Fusion, KeptNode
-from embconvert.plan.search import Budget, Candidate, search_record
+from embconvert.plan.budget import Budget
+from embconvert.plan.frontier import Candidate, search_record
 from embconvert.reporting.card import model_card
 from embconvert.reporting.compare import comparison_page
+from embconvert.reporting.home import Home
 from embconvert.reporting.page import report_page
-from embconvert.reporting.summary import Conversion
+from embconvert.reporting.summary import ManifestSummary
 from embconvert.request.records import BatchRequest
 from embconvert.source.distrust import refuse_absurd_sizes
 from embconvert.source.folder import resolve_folder
 from embconvert.source.settings.module_list import parse_modules
-
-EXAMPLES = int(os.environ.get("EMBCONVERT_FUZZ_EXAMPLES", "150"))
-fuzz = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
-
-
-@st.composite
-def mutated(draw: st.DrawFn, value: Any) -> Any:
-    """A JSON value with one part of it replaced, removed or doubled."""
-    if isinstance(value, dict) and value and draw(st.integers(0, 5)):
-        key = draw(st.sampled_from(sorted(value)))
-        if draw(st.integers(0, 9)) == 0:
-            return {k: v for k, v in value.items() if k != key}
-        return value | {key: draw(mutated(value[key]))}
-    if isinstance(value, list) and value and draw(st.integers(0, 5)):
-        index = draw(st.integers(0, len(value) - 1))
-        return [*value[:index], draw(mutated(value[index])), *value[index + 1 :]]
-    return draw(JSON)
-
-
-@st.composite
-def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """Bytes of which some are changed, inserted or cut off."""
-    data = bytearray(content)
-    for _ in range(draw(st.integers(1, 6))):
-        place = draw(st.integers(0, max(0, len(data) - 1)))
-        act = draw(st.integers(0, 3))
-        if act == 0:
-            data[place : place + 1] = draw(st.binary(min_size=1, max_size=1))
-        elif act == 1:
-            data[place:place] = draw(st.binary(min_size=1, max_size=9))
-        elif act == 2:
-            data[place : place + draw(st.integers(1, 9))] = b""
-        else:
-            data[place:place] = b"\xff" * draw(st.integers(1, 10))
-    return bytes(data)
+from embconvert.speed.records import Speedup
+from support.examples import graph, published
+from support.fuzzing import damaged, fuzz, mutated
 
 
 def is_refused(call: Callable[[], Any], *errors: type[Exception]) -> None:
@@ -137,7 +94,9 @@ def whole_manifest() -> Manifest:
         kept=(KeptNode(node="a", operator="MatMul", reason="large"),),
         settings={"opset": 17, "recipes": ("gptq",), "normalize": False, "dimensions": None},
     )  # fmt: skip
-    tried = Candidate(name="Q4", size_bytes=9, fidelity=made.fidelity, speedup=2.0)
+    tried = Candidate(
+        name="Q4", size_bytes=9, fidelity=made.fidelity, speedup=Speedup(times=2.0, spread=0.1)
+    )
     return replace(
         published(folder, made),
         search=search_record(Budget(floor=Floor(mean_cosine=0.9)), [tried]),
@@ -158,9 +117,9 @@ def test_the_manifest(content: bytes) -> None:
     except BrokenManifest:
         return
     assert parse_manifest(as_text(manifest).encode()) == manifest
-    report_page(manifest, Path("/nowhere"), name="m")
-    model_card(manifest, Path("/nowhere"), name="m")
-    comparison_page({"a": Conversion(manifest), "b": Conversion(manifest)})
+    report_page(manifest, Path("/nowhere"), home=Home(name="m"))
+    model_card(manifest, Path("/nowhere"), home=Home(name="m"))
+    comparison_page({"a": ManifestSummary(manifest), "b": ManifestSummary(manifest)})
 
 
 def test_the_manifest_that_is_mutated_is_one() -> None:

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import graph_corpus as corpus
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from onnx import ModelProto, TensorProto
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.graph.given import check_given
 from embconvert.graph.onnx_file import read_artifact, read_model
+from support import graph_corpus as corpus
 
 fuzz = settings(
     max_examples=int(os.environ.get("EMBCONVERT_FUZZ_EXAMPLES", "150")),

@@ -13,18 +13,19 @@ from typing import Any
 import httpx2
 import huggingface_hub
 import pytest
-from hub_server import git_blob
 from huggingface_hub import constants, errors
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fuzz import JSON, damaged, fuzz, mutated
 
 from embconvert.errors import EmbconvertError, NetworkError
 from embconvert.hub import answers
 from embconvert.hub.cache import needed_files
 from embconvert.hub.guard import Guard
 from embconvert.hub.http import asked_wait_s, guarded_client
+from embconvert.hub.limits import Limits
 from embconvert.hub.stored import CachedModel
+from support.fuzzing import JSON, damaged, fuzz, mutated
+from support.hub_server import git_blob
 
 # Not reached by any: every answer is made here.
 ENDPOINT, COMMIT = "http://127.0.0.1:9", "0123456789" * 4
@@ -80,7 +81,7 @@ BODY = st.one_of(
 
 def client_for(answer: Callable[[httpx2.Request], httpx2.Response]) -> type[httpx2.Client]:
     """A client whose requests reach a function."""
-    guarded, _ = guarded_client(1.0, ENDPOINT)
+    guarded, _ = guarded_client(1.0, ENDPOINT, Limits())
 
     class Client(guarded):  # type: ignore[misc, valid-type]
         def _init_transport(self, *_: Any, **__: Any) -> httpx2.MockTransport:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zoo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embconvert.errors import EmbconvertError
 from embconvert.fidelity.tokenization import tokenize
 from embconvert.source.tokenizer_file import check_tokenizer_file
+from support import zoo
 
 EXAMPLES = int(os.environ.get("EMBCONVERT_FUZZ_EXAMPLES", "150"))
 TEXTS = (
@@ -86,7 +86,7 @@ def test_changed_tokenizers(good: Any, data: st.DataObject) -> None:
         (folder / "tokenizer.json").write_text(json.dumps(value))
         try:
             check_tokenizer_file(folder / "tokenizer.json", zoo.VOCAB_SIZE)
-            tokens = tokenize(folder, TEXTS, max_length=64, rows=zoo.VOCAB_SIZE)
+            tokens = tokenize(folder, TEXTS, most=64, rows=zoo.VOCAB_SIZE)
         except EmbconvertError as error:
             assert "tokenizer.json" in error.message
             return

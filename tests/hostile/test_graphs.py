@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import graph_corpus as corpus
 import numpy as np
 import onnx
 import pytest
-from faulty_runs import Run, Runner
-from graph_corpus import CONTRADICTIONS, LARGEST, PLACES, Given, bad_tensor, good_graph
-from onnx import TensorProto, helper
+from onnx import AttributeProto, TensorProto, helper
+
+from support import graph_corpus as corpus
+from support.faulty_runs import Run, Runner
+from support.graph_corpus import CONTRADICTIONS, LARGEST, PLACES, Given, bad_tensor, good_graph
 
 pytestmark = pytest.mark.integration
 
@@ -49,23 +50,37 @@ REFUSED: dict[str, Given] = {
         corpus.shadowing_contrib, 4, "the name of an operator"
     ),
     "two functions of a name": Given(corpus.twice_the_same_function, 3, "two functions"),
-    "10,000 subgraphs": Given(corpus.nested_ifs(10_000), 3, "is no ONNX file"),
+    "10,000 subgraphs": Given(corpus.nested_ifs(10_000), 3, "is not an ONNX file"),
     "30 subgraphs, fields missing": Given(corpus.nested_ifs(30), 3, "cannot be converted"),
-    "a cycle": Given(corpus.cycle, 3, "'b', which nothing before it makes"),
-    "another order": Given(corpus.unsorted, 3, "'found', which nothing before it makes"),
-    "an unknown value": Given(corpus.undefined_input, 3, "'nobody', which nothing before it makes"),
-    "no output": Given(corpus.undefined_output, 3, "nothing makes its output"),
-    "a value made twice": Given(corpus.made_twice, 3, "is made twice"),
+    "a cycle": Given(corpus.cycle, 3, "'b', which no node before it computes"),
+    "another order": Given(corpus.unsorted, 3, "'found', which no node before it computes"),
+    "an unknown value": Given(
+        corpus.undefined_input, 3, "'nobody', which no node before it computes"
+    ),
+    "no output": Given(corpus.undefined_output, 3, "no node computes its output"),
+    "a value made twice": Given(corpus.made_twice, 3, "is computed twice"),
     "two weights of a name": Given(corpus.two_initializers, 3, "two of its weights"),
     "two inputs of a name": Given(corpus.two_inputs_of_a_name, 3, "two of its inputs"),
-    "a weight that is made": Given(corpus.made_and_initializer, 3, "is made twice"),
-    "an input that is made": Given(corpus.input_made_by_a_node, 3, "is made twice"),
+    "a weight that is made": Given(corpus.made_and_initializer, 3, "is computed twice"),
+    "an input that is made": Given(corpus.input_made_by_a_node, 3, "is computed twice"),
     "two outputs of a name": Given(corpus.two_outputs_of_a_name, 3, "two of its outputs"),
-    "two nodes of a name": Given(corpus.nodes_of_a_name, 3, "ONNX Runtime does not load"),
+    "a reference outside of functions": Given(
+        corpus.referring("sign"), 3, "'sign', which is not a parameter"
+    ),
+    "a reference to a graph outside of functions": Given(
+        corpus.referring("sign", AttributeProto.GRAPH), 3, "'sign', which is not a parameter"
+    ),
+    "a reference to nothing": Given(
+        corpus.referring("other", inside=True), 3, "'other', which is not a parameter"
+    ),
+    "a reference to a graph": Given(
+        corpus.referring("sign", AttributeProto.GRAPH, inside=True), 4, "take a graph as 'sign'"
+    ),
+    "two nodes of a name": Given(corpus.nodes_of_a_name, 3, "ONNX Runtime cannot load"),
     "a sparse weight": Given(corpus.sparse_initializer, 4, "'bias' is a sparse tensor"),
     "a sparse attribute": Given(corpus.sparse_attribute, 4, "is a sparse tensor"),
-    "strings": Given(corpus.strings, 4, "'words' holds strings"),
-    "bfloat16": Given(corpus.bfloat16, 4, "no operator for model.onnx on the CPU"),
+    "strings": Given(corpus.strings, 4, "'words' has strings"),
+    "bfloat16": Given(corpus.bfloat16, 4, "no CPU operator for model.onnx"),
     "no operator set": Given(corpus.opsets(), 3, "no operator set of ONNX"),
     "no operator set of ONNX": Given(
         corpus.opsets(("com.microsoft", 1)), 3, "no operator set of ONNX"
@@ -75,13 +90,13 @@ REFUSED: dict[str, Given] = {
     "operator set 10^9": Given(corpus.opsets(("", 10**9)), 3, "version 1000000000"),
     "two operator sets": Given(corpus.opsets(("", 17), ("ai.onnx", 18)), 3, "two operator sets"),
     "com.microsoft 10^9": Given(
-        corpus.opsets(("", 17), ("com.microsoft", 10**9)), 3, "ONNX Runtime does not load"
+        corpus.opsets(("", 17), ("com.microsoft", 10**9)), 3, "ONNX Runtime cannot load"
     ),
     "IR version 10^9": Given(corpus.ir_version(10**9), 3, "version 1000000000"),
-    "no IR version": Given(corpus.ir_version(None), 3, "ONNX Runtime does not load"),
-    "an unknown operator": Given(corpus.operator("Nothing"), 3, "ONNX Runtime does not load"),
-    "an unknown domain": Given(corpus.operator("Thing", "evil"), 3, "ONNX Runtime does not load"),
-    "Python as an operator": Given(corpus.operator("PyOp", "pyopmulti"), 3, "does not load"),
+    "no IR version": Given(corpus.ir_version(None), 3, "ONNX Runtime cannot load"),
+    "an unknown operator": Given(corpus.operator("Nothing"), 3, "ONNX Runtime cannot load"),
+    "an unknown domain": Given(corpus.operator("Thing", "evil"), 3, "ONNX Runtime cannot load"),
+    "Python as an operator": Given(corpus.operator("PyOp", "pyopmulti"), 3, "cannot load"),
     **{
         f"a tensor, {name}": Given(bad_tensor(**fields), 3, "the tensor 'bad' ")
         for name, fields in CONTRADICTIONS.items()
@@ -95,8 +110,8 @@ REFUSED: dict[str, Given] = {
     },
 }
 QUANTIZED: dict[str, Given] = {
-    "QDQ": Given(corpus.quantized_weights, 4, "quantized already: it has DequantizeLinear"),
-    "Cast and Mul": Given(corpus.quantized_by_hand, 4, "quantized already: it has int8 weights"),
+    "QDQ": Given(corpus.quantized_weights, 4, "is already quantized: it has DequantizeLinear"),
+    "Cast and Mul": Given(corpus.quantized_by_hand, 4, "is already quantized: it has int8 weights"),
     "MatMulNBits": Given(corpus.fused_quantization, 4, "it has com.microsoft.MatMulNBits"),
     "float16": Given(corpus.float16, 4, "it has float16 weights"),
     "float16 inside": Given(corpus.float16_in_float32_out, 4, "it has float16 weights"),
@@ -232,9 +247,9 @@ def test_a_graph_that_runs_too_long_is_ended(
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (corpus.many_inputs(5000), "inputs that no tokenizer gives: 'i0' and 4999 more"),
-        (corpus.string_input, "inputs that no tokenizer gives: 'text'"),
-        (corpus.optional_input, "inputs that no tokenizer gives: 'maybe'"),
+        (corpus.many_inputs(5000), "inputs that a tokenizer does not provide: 'i0' and 4999 more"),
+        (corpus.string_input, "inputs that a tokenizer does not provide: 'text'"),
+        (corpus.optional_input, "inputs that a tokenizer does not provide: 'maybe'"),
         (corpus.huge("Expand", 1 << 40), "does not run"),
     ],
 )
@@ -283,7 +298,7 @@ def test_what_onnx_runtime_does_not_load_is_not_published(
     graph.parent.mkdir()
     graph.write_bytes(model.SerializeToString())
     run = convert(hostile_runner, tiny_bert, out, graph, "optimize", "--skip_validation")
-    assert_refused(run, out, 3, "ONNX Runtime does not load model.onnx")
+    assert_refused(run, out, 3, "ONNX Runtime cannot load model.onnx")
     assert len(list(graph.parent.iterdir())) == 1
 
 

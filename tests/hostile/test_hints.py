@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from faulty_runs import Run, Runner
 
 from embconvert.cli.commands import COMMANDS
 from embconvert.cli.hints import for_command
 from embconvert.cli.main import run
 from embconvert.errors import SourceError
-from embconvert.pipeline.making import _joined
+from embconvert.pipeline.checks import joined_reasons
 from embconvert.request.fleet_options import ENTRY_OPTIONS
+from support.faulty_runs import Run, Runner
 
 pytestmark = pytest.mark.integration
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
@@ -83,7 +83,7 @@ def test_a_comparison_that_cannot_be_written_has_a_hint_that_works(
 
     for output in (everybodys / "a/b/x.html", everybodys / "a/c/d/x.html", everybodys / "x.html"):
         hint = hint_of(compare(output))
-        assert hint == "choose another --output, where you may write"
+        assert hint == "choose another --output for which you have write permission"
     assert compare(mine / "deep" / "x.html").code == 0
     disk = everybodys / "disk"
     with small_disk(disk, "ro,size=1m"):
@@ -110,7 +110,7 @@ def test_a_conversion_that_cannot_be_written_has_a_hint_that_works(
 
     for parent in (everybodys, everybodys / "new" / "newer", mine / "theirs"):
         hint = hint_of(export(parent))
-        assert hint == "choose another --output_parent_dir, where you may write"
+        assert hint == "choose another --output_parent_dir for which you have write permission"
     assert export(mine).code == 0
     disk = everybodys / "disk"
     with small_disk(disk, "ro,size=1m"):
@@ -123,7 +123,7 @@ def test_a_report_that_cannot_be_written_has_a_hint_that_works(
 ) -> None:
     folder = conversion(runner, tiny_bert, everybodys / "one")
     hint = hint_of(runner.run(everybodys, "report", folder, user=NOBODY))
-    assert hint == "make a copy of the folder, where you may write"
+    assert hint == "make a copy of the folder for which you have write permission"
     copy = everybodys / "copy"
     shutil.copytree(folder, copy)
     for path in (copy, *copy.rglob("*")):
@@ -287,11 +287,11 @@ def test_a_reason_that_both_exporters_give_is_said_once() -> None:
         "torch's trace exporter fails: no room",
         "torch's torch.export exporter fails: no room",
     ]
-    assert _joined(reasons) == (
+    assert joined_reasons(reasons) == (
         "torch's trace exporter fails: no room; "
         "torch's torch.export exporter fails, for the same reason"
     )
-    assert _joined(["a: b", "c: d"]) == "a: b; c: d"
+    assert joined_reasons(["a: b", "c: d"]) == "a: b; c: d"
 
 
 def test_a_hint_of_a_shared_stage_says_whose_its_options_are() -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples import published
 
 from embconvert.cli.main import run
 from embconvert.manifest import MANIFEST_FILE, Manifest
-from embconvert.manifest.codec import MAX_BYTES, OlderManifest, as_json, as_text, parse_manifest
-from embconvert.manifest.schema import SCHEMA_FILE, schema_text
+from embconvert.manifest.codec import MAX_BYTES, OlderManifest, as_text, parse_manifest
+from embconvert.models.json_records import as_json
 from embconvert.pipeline.freshness import current_manifest
 from embconvert.request.records import Request
+from support.documents import DATA, generator, schema
+from support.examples import published
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,10 @@ def another_measure(manifest: Any) -> None:
 
 
 GRAPH = ("artifacts", 2)
+SPEED = ("speeds", "graphs", 2)
 NEAR = (*GRAPH, "fidelity", "similarity")
+HUGE = {"kind": "shape", "shape": {"texts": 1 << 30, "tokens": 1 << 30}}
+BESIDE = {"path": "onnx/model.onnx", "sha256": "0" * 64, "size_bytes": 1}
 EDITS: list[tuple[Edit, str]] = [
     (put(*GRAPH, "size_bytes", value=0), "artifacts[2].size_bytes must be at least 1"),
     (put(*GRAPH, "size_bytes", value=-5), "artifacts[2].size_bytes must be at least 1"),
@@ -101,17 +105,25 @@ EDITS: list[tuple[Edit, str]] = [
     (put(*GRAPH, "precision", value="Q3"), "artifacts[2].precision must be one of"),
     (put(*GRAPH, "optimization_level", value=3), "artifacts[2].optimization_level must be one of"),
     (put(*GRAPH, "duration_s", value=-1), "artifacts[2].duration_s must be at least 0"),
-    (put(*GRAPH, "duration_s", value=10**400), "artifacts[2].duration_s must be a number that is"),
+    (put(*GRAPH, "duration_s", value=10**400), "artifacts[2].duration_s must be a finite number"),
     (put(*GRAPH, "operators", "MatMul", value=-3), "artifacts[2].operators.MatMul must be at"),
     (put(*GRAPH, "operators", value=[]), "artifacts[2].operators must be an object"),
     (put(*GRAPH, "inputs", value=[]), "artifacts[2].inputs must have at least 1"),
     (put(*GRAPH, "inputs", 0, "shape", value=[-1]), "artifacts[2].inputs[0].shape[0] must be"),
     (put(*GRAPH, "min_onnxruntime", value="x"), "artifacts[2].min_onnxruntime must be a release"),
     (put(*GRAPH, "settings", value={"a": {}}), "artifacts[2].settings.a must be text"),
+    (put(*GRAPH, "forms", value=[{"kind": "exe"}]), "artifacts[2].forms[0].kind must be one of"),
+    (put(*GRAPH, "forms", value=[{"kind": "shape"}]), "artifacts[2].forms[0] must have a shape"),
+    (put(*GRAPH, "forms", value=[HUGE]), "artifacts[2].forms[0] must have at most 4,194,304"),
+    (put(*GRAPH, "beside", value=[{**BESIDE, "path": "/x"}]), "beside[0].path must be a path"),
+    (put(*GRAPH, "beside", value=[BESIDE]), "beside[0].path is the same as artifacts[0].path"),
     (put(*GRAPH, "kept", value=[{}]), "artifacts[2].kept[0].node is missing"),
     (put(*GRAPH, "fidelity", "worst_texts", value=[]), "fidelity.worst_texts must have at least 1"),
     (put(*GRAPH, "fidelity", "histogram", value=[1]), "fidelity.histogram must have at least 30"),
-    (put(*GRAPH, "fidelity", "texts_per_second", value=0), "texts_per_second must be more than 0"),
+    (put(*SPEED, "shapes", 0, "texts_per_second", value=0), "second must be more than 0"),
+    (put(*SPEED, "shapes", value=[]), "speeds.graphs[2].shapes must have at least 1"),
+    (put(*SPEED, "path", value="../x"), "speeds.graphs[2].path must be a path inside"),
+    (put("speeds", "waited", value=2), "speeds.waited must be at most 1"),
     (put(*NEAR, "mean", value=1.1), "artifacts[2].fidelity.similarity.mean must be at most 1.0001"),
     (put(*NEAR, "min", value=-2), "artifacts[2].fidelity.similarity.min must be at least -1.0001"),
     (put(*NEAR, "measure", value="taste"), "fidelity.similarity.measure must be one of"),
@@ -123,6 +135,7 @@ EDITS: list[tuple[Edit, str]] = [
     (put("artifacts", 0, "path", value="a\\b"), "artifacts[0].path must be a path inside"),
     (put("artifacts", 0, "path", value="a\nb"), "artifacts[0].path must be a path inside"),
     (put("artifacts", 0, "path", value="a" * 2000), "artifacts[0].path must have at most 1000"),
+    (put("recommended", "path", value="other.onnx"), "recommended.path must be that of a graph"),
     (twice, "artifacts[1].path is the same as artifacts[0].path"),
     (twins, "artifacts[1].path is the same as artifacts[0].path"),
     (below_a_file, "artifacts[0].path is a folder of another file"),
@@ -133,7 +146,7 @@ EDITS: list[tuple[Edit, str]] = [
     (put("source", "model", "kind", value="oracle"), "source.model has an unknown kind"),
     (put("source", "model", "kind", value=...), "source.model has no kind"),
     (put("source", "model", value=3), "source.model must be an object"),
-    (put("source", "model", "labels", value=2), "source.model.labels is no field of a manifest"),
+    (put("source", "model", "labels", value=2), "source.model.labels is not a field of a manifest"),
     (put("source", "model", "dimension", value=-1), "source.model.dimension must be at least 1"),
     (put("source", "model", "pooling", value=["sum"]), "source.model.pooling[0] must be one of"),
     (put("source", "max_seq_length", value=0), "source.max_seq_length must be at least 1"),
@@ -142,38 +155,38 @@ EDITS: list[tuple[Edit, str]] = [
     (put("source", value=[]), "source must be an object"),
     (put("machine", "cpus", value=0), "machine.cpus must be at least 1"),
     (put("machine", "cpus", value="<script>"), "machine.cpus must be a whole number"),
-    (put("verification", "texts", value="270"), "verification.texts must be a whole number"),
+    (put("verification", "texts", value="300"), "verification.texts must be a whole number"),
     (put("stack", "torch", value="<script>"), "stack.torch must be letters, digits"),
     (put("tool", "version", value="<script>"), "tool.version must be letters, digits"),
     (put("tool", "name", value="other"), "tool.name must be 'embconvert'"),
     (put("tool", "commands", value="all"), "tool.commands must be a list"),
     (put("tool", "commands", value=["x" * 70_000]), "tool.commands[0] must have at most 65536"),
     (put("layout", value="pyramid"), "layout must be one of"),
-    (put("comment", value="mine"), "comment is no field of a manifest"),
-    (put("schema_version", value="2"), "schema_version must be 2"),
-    (put("schema_version", value=2.0), "schema_version must be 2"),
-    (put("schema_version", value=True), "schema_version must be 2"),
-    (put("schema_version", value=...), "schema_version must be 2"),
-    (put("schema_version", value=3), "a newer embconvert wrote it"),
-    (put("schema_version", value=1), "was written by an older embconvert"),
+    (put("comment", value="mine"), "comment is not a field of a manifest"),
+    (put("schema_version", value="3"), "schema_version must be 3"),
+    (put("schema_version", value=3.0), "schema_version must be 3"),
+    (put("schema_version", value=True), "schema_version must be 3"),
+    (put("schema_version", value=...), "schema_version must be 3"),
+    (put("schema_version", value=4), "written by a newer embconvert"),
+    (put("schema_version", value=2), "was written by an older embconvert"),
 ]
 
 BYTES: list[tuple[Callable[[str], bytes], str]] = [
-    (lambda text: b"\xef\xbb\xbf" + text.encode(), "begins with a byte order mark"),
+    (lambda text: b"\xef\xbb\xbf" + text.encode(), "starts with a byte order mark"),
     (lambda text: text.encode("utf-16"), "is not UTF-8"),
     (lambda text: text.encode() + b"\xff", "is not UTF-8"),
-    (lambda text: text.encode()[:-9], "is no JSON"),
-    (lambda text: text.replace('"org/example-model"', '"\\ud800"', 1).encode(), "is no JSON"),
+    (lambda text: text.encode()[:-9], "is not JSON"),
+    (lambda text: text.replace('"org/example-model"', '"\\ud800"', 1).encode(), "is not JSON"),
     (lambda text: text.replace('"cpus": 2', '"cpus": 2, "cpus": 3').encode(), "cpus twice"),
     (lambda text: text.replace('"mean": ', '"mean": NaN, "x": ', 1).encode(), "has NaN"),
     (lambda text: text.replace('"mean": ', '"mean": -Infinity, "x": ', 1).encode(), "has -Inf"),
-    (lambda text: text.replace('"mean": ', '"mean": 1e999, "x": ', 1).encode(), "is finite"),
+    (lambda text: text.replace('"mean": ', '"mean": 1e999, "x": ', 1).encode(), "finite number"),
     (lambda text: b"[" * 100_000 + text.encode(), "is nested too deeply"),
-    (lambda text: text.encode() + b" " * MAX_BYTES, "is over 16 MiB"),
-    (lambda _: b"", "is no JSON"),
+    (lambda text: text.encode() + b" " * MAX_BYTES, "is larger than 16 MiB"),
+    (lambda _: b"", "is not JSON"),
     (lambda _: b"[]", "must be an object"),
     (lambda _: b"null", "must be an object"),
-    (lambda _: b"9" * 10_000, "is no JSON"),
+    (lambda _: b"9" * 10_000, "is not JSON"),
 ]  # fmt: skip
 
 
@@ -262,13 +275,14 @@ def test_an_older_version_is_told_apart() -> None:
 
 
 def test_the_schema_is_in_step_with_the_records() -> None:
-    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), "run: make schema"
+    for name, text in generator("make_schemas").schemas().items():
+        assert (DATA / name).read_text(encoding="utf-8") == text, "run: make schema"
 
 
 def test_the_schema_refuses_what_the_reader_refuses(folder: Path) -> None:
     import jsonschema
 
-    validator = jsonschema.Draft202012Validator(json.loads(schema_text()))
+    validator = jsonschema.Draft202012Validator(schema("manifest"))
     whole = json.loads((folder / MANIFEST_FILE).read_text())
     validator.validate(whole)
     for edit, message in EDITS:
@@ -276,5 +290,5 @@ def test_the_schema_refuses_what_the_reader_refuses(folder: Path) -> None:
             continue  # no schema says that
         value = copy.deepcopy(whole)
         edit(value)
-        if value.get("schema_version") not in (2.0, True, None):
+        if value.get("schema_version") not in (3.0, True, None):
             assert not validator.is_valid(value), message

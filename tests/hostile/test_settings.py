@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import zoo
-from conftest import files_in
-from corpus import MARKER, Hostile
-from faulty_runs import Runner
-from settings_corpus import RERANKER_CORPUS, SECRET, SETTINGS_CORPUS
 
 from embconvert.processes.no_network import forbid_network
+from support import zoo
+from support.command_line import files_in
+from support.corpus import MARKER, Hostile
+from support.faulty_runs import Runner
+from support.settings_corpus import RERANKER_CORPUS, SECRET, SETTINGS_CORPUS
 
 pytestmark = pytest.mark.integration
 

@@ -1,23 +1,24 @@
 """The tables of settings know every key that the installed libraries read.
 
 After an upgrade these tests name the new keys. Decide in embconvert/source/settings what becomes of
-each, then record them: python tests/hostile/library_keys.py
+each, then record them: python tests/support/library_keys.py
 """
 
 import importlib.util
 import json
-from pathlib import Path
 
 import pytest
-from library_keys import library_keys, text_fields
 
 from embconvert.source.settings.files import TABLES
-from embconvert.source.settings.modules import MODULE_ENTRY, MODULES, TRANSFORMER, WHOLE_MODEL
+from embconvert.source.settings.modules import MODULE_ENTRY, MODULES, WHOLE_MODEL
 from embconvert.source.settings.rules import SettingsTable, Use
+from embconvert.source.settings.transformer_module import TRANSFORMER
+from support.command_line import ROOT
+from support.library_keys import library_keys, text_fields
 
 pytestmark = pytest.mark.integration
 
-RECORDED = json.loads(Path(__file__).with_name("library_keys.json").read_text(encoding="utf-8"))
+RECORDED = json.loads((ROOT / "tests/support/library_keys.json").read_text(encoding="utf-8"))
 
 #: Arguments of sentence-transformers' own constructors, which no file can set.
 _NOT_IN_FILES = {"model_name_or_path", "backend", "_from_auto_load", "trust_remote_code"}
@@ -64,7 +65,7 @@ def test_every_key_of_a_file_is_in_its_table(
 def test_every_parameter_of_a_module_is_in_its_table(installed: dict[str, list[str]]) -> None:
     found = {name.removeprefix("module "): keys for name, keys in installed.items()}
     for name, rules in MODULES.items():
-        if rules.unsupported is None:
+        if rules.unsupported is None and rules.path:
             keys = set(found[name]) - _NOT_IN_FILES
             assert {key for key in keys if not rules.table.knows(key)} == set(), name
 
@@ -79,19 +80,18 @@ def test_a_path_of_a_module_is_that_of_its_class() -> None:
     from sentence_transformers.util import import_from_string
 
     for name, rules in MODULES.items():
-        if rules.unsupported is None:
+        if rules.unsupported is None and rules.path:
             assert import_from_string(rules.path).__name__ == name
 
 
 def test_the_page_of_settings_is_that_of_the_tables() -> None:
     """`make docs` writes it."""
-    root = Path(__file__).parents[2]
-    spec = importlib.util.spec_from_file_location("make_settings", root / "docs/make_settings.py")
+    spec = importlib.util.spec_from_file_location("make_settings", ROOT / "docs/make_settings.py")
     assert spec is not None
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
-    assert (root / "docs" / "settings.md").read_text(encoding="utf-8") == made.page()
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == made.page()
 
 
 def test_keys_of_the_tokenizer_that_name_files_are_never_read() -> None:

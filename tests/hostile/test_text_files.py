@@ -10,14 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Outcome
 
-from embconvert.console import Console
 from embconvert.errors import SeveralErrors, UsageError
 from embconvert.fidelity.texts import calibration_texts
 from embconvert.fleet.entries import read_entries
 from embconvert.fleet.shards import matrix
 from embconvert.request.records import BatchRequest
+from support.command_line import ROOT, Outcome
 
 pytestmark = pytest.mark.integration
 
@@ -118,18 +117,18 @@ def test_a_gigantic_file_is_refused_without_reading_it(tiny_bert: Path, tmp_path
     file = sparse(tmp_path / "file", 1 << 40)
     assert_refused(run("batch", file), 2, "is over 16 MiB")
     words = ("all", "--model_id", tiny_bert, "--quantize", "QInt8", "--calibration_dataset", file)
-    assert_refused(run(*words), 2, "has a line 1 of over 1 MiB")
+    assert_refused(run(*words), 2, "has more than 1 MiB in line 1")
 
 
 @pytest.mark.parametrize(
     ("line", "count", "message"),
     [
         (b"x" * (1 << 20) + b"\n", 60, None),
-        (b"x" * ((1 << 20) + 1) + b"\n", 1, "has a line 1 of over 1 MiB"),
+        (b"x" * ((1 << 20) + 1) + b"\n", 1, "has more than 1 MiB in line 1"),
         (b"x" * 1023 + b"\n", 1 << 16, None),
         (b"x" * 1023 + b"\n", (1 << 16) + 1, "is over 64 MiB"),
         (b"x\n", 1_000_000, None),
-        (b"x\n", 1_000_001, "has over 1,000,000 texts"),
+        (b"x\n", 1_000_001, "has more than 1,000,000 texts"),
         (b"\n", 1 << 20, "has no texts"),
         (b"good\n\xff\n", 1, "is not UTF-8: invalid start byte at byte 1, in line 2"),
         (b"", 1, "has no texts"),
@@ -149,14 +148,14 @@ def test_the_bounds_of_calibration_texts(
 
 def test_the_bounds_are_said_in_the_help() -> None:
     said = " ".join(run("all", "--help").stdout.split())
-    assert "at most 64 MiB, 1 MiB a line and 1,000,000 texts" in said
+    assert "at most 64 MiB, 1 MiB per line and 1,000,000 texts" in said
     said = " ".join(run("batch", "--help").stdout.split())
     assert "at most 16 MiB and 100,000 models" in said
 
 
 def test_a_file_whose_size_says_nothing_is_bounded() -> None:
     """A file of /proc says that it is empty, and this one is endless."""
-    with pytest.raises(UsageError, match=r"over|UTF-8"):
+    with pytest.raises(UsageError, match=r"more than|UTF-8"):
         calibration_texts(Path("/proc/self/pagemap"))
 
 
@@ -164,34 +163,34 @@ ALIASES = "a: &a [x, x]\n" + "".join(
     f"{c}: &{c} [*{p}, *{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
 )
 LISTS = {
-    "aliases": (f"{ALIASES}models: [x]", "aliases are not read"),
-    "an alias of itself": ("models: &m [*m]", "aliases are not read"),
-    "a merge key": ("models:\n- &b {model_id: a/b}\n- {<<: *b}", "aliases are not read"),
+    "aliases": (f"{ALIASES}models: [x]", "aliases are not supported"),
+    "an alias of itself": ("models: &m [*m]", "aliases are not supported"),
+    "a merge key": ("models:\n- &b {model_id: a/b}\n- {<<: *b}", "aliases are not supported"),
     "a merge key of a mapping": ("models:\n- {<<: {model_id: a/b}}", "'<<' is not an option"),
-    "flow nesting": ("[" * 1_000_000, "nested over 8 deep"),
-    "block nesting": ("- " * 500_000, "nested over 8 deep"),
+    "flow nesting": ("[" * 1_000_000, "exceeded maximum nesting depth"),
+    "block nesting": ("- " * 500_000, "nested more than 8 levels deep"),
     "keys in keys": ("? " * 500_000, "key must be a word"),
     "a tag that makes objects": (
-        "models: !!python/object/apply:os.system ['touch x']", "tags are not read",
+        "models: !!python/object/apply:os.system ['touch x']", "tags are not supported",
     ),
-    "a tag of a word": ("models: [!!python/name:os.system '']", "tags are not read"),
-    "a tag of its own": ("models: [!evil a/b]", "tags are not read"),
-    "a tag of a key": ("!!binary bW9kZWxz: [a/b]", "tags are not read"),
-    "a key twice": ("models: [a/b]\nmodels: [c/d]", "models is given twice"),
-    "an option twice": ("models: [{model_id: a/b, opset: 17, opset: 18}]", "opset is given twice"),
-    "a gigantic word": ("models: [" + "x" * 1_000_000 + "]", "a word of over 4,096 letters"),
+    "a tag of a word": ("models: [!!python/name:os.system '']", "tags are not supported"),
+    "a tag of its own": ("models: [!evil a/b]", "tags are not supported"),
+    "a tag of a key": ("!!binary bW9kZWxz: [a/b]", "tags are not supported"),
+    "a key twice": ("models: [a/b]\nmodels: [c/d]", "models occurs twice"),
+    "an option twice": ("models: [{model_id: a/b, opset: 17, opset: 18}]", "opset occurs twice"),
+    "a gigantic word": ("models: [" + "x" * 1_000_000 + "]", "a word has over 4,096 characters"),
     "a gigantic key": ("x" * 1000 + ": 1", "is not a part of a list"),
-    "a gigantic quoted key": ('"' + "x" * 1_000_000 + '": 1', "a word of over 4,096 letters"),
-    "a line of a name": ("models: [" + "x" * 4000 + "]", "cannot be looked at"),
+    "a gigantic quoted key": ('"' + "x" * 1_000_000 + '": 1', "a word has over 4,096 characters"),
+    "a line of a name": ("models: [" + "x" * 4000 + "]", "cannot be read"),
     "too many parts": ("[" + "x," * 1_100_000 + "]", "over 1,000,000 parts"),
-    "too many models": ("models:\n" + "- a/b\n" * 100_001, "lists over 100,000 models"),
+    "too many models": ("models:\n" + "- a/b\n" * 100_001, "the list has over 100,000 models"),
     "two documents": ("models: [a/b]\n---\nmodels: [c/d]", "a second document"),
     "a wrong directive": ("%YAML 9.9\n---\nmodels: [a/b]", "incompatible YAML"),
     "a control character": ("models: [a\x00b]", "control characters"),
     "a quoted null": ('models: ["a\\0b"]', "is empty"),
     "a surrogate": ('models: ["\\uD800"]', ""),
     "the home of nobody": (
-        "models: [{model_id: a/b, cache_dir: ~nobody-here/x}]", "home of a user",
+        "models: [{model_id: a/b, cache_dir: ~nobody-here/x}]", "home folder of an unknown user",
     ),
 }  # fmt: skip
 
@@ -221,17 +220,6 @@ def test_a_list_of_100_000_models_is_read_in_seconds_and_little_memory(tmp_path:
     assert len(matrix(entries, None)["include"]) == 256
     assert time.process_time() - start < 60, "it is ten seconds, and a busy machine is slower"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3 << 20
-
-
-def test_reading_a_long_list_says_how_far_it_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "models.yaml"
-    file.write_text("models:\n" + "".join(f"- org/m{n}\n" for n in range(50)))
-    clock = iter(range(0, 10_000))
-    monkeypatch.setattr("embconvert.console.time.monotonic", lambda: float(next(clock)))
-    read_entries(BatchRequest(file=file), Console(quiet=False, debug=False))
-    assert f"reading {file}: 12 of 50" in capsys.readouterr().err
 
 
 def test_all_errors_of_a_list_come_at_once_but_not_100_000(tmp_path: Path) -> None:
@@ -361,7 +349,7 @@ def test_without_proc_it_says_what_it_needs(tiny_bert: Path, tmp_path: Path) -> 
     )  # fmt: skip
     assert done.returncode == 9
     assert done.stderr == (
-        "error: /proc is not mounted, and ONNX Runtime opens a graph's weights through it\n"
+        "error: /proc is not mounted, but ONNX Runtime needs it to read a graph's weights\n"
         "hint: run: mount -t proc proc /proc; or start the sandbox with it\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import zoo
-from conftest import ROOT, files_in
-from corpus import Hostile, edit
-from faulty_runs import Runner
-from tokenizer_corpus import FOUND, HARMLESS, OTHER_FILES, REFUSED, split
+
+from support import zoo
+from support.command_line import files_in
+from support.corpus import Hostile, edit
+from support.faulty_runs import Runner
+from support.tokenizer_corpus import FOUND, HARMLESS, OTHER_FILES, REFUSED, split
 
 pytestmark = pytest.mark.integration
 
@@ -24,10 +25,7 @@ LOOPS = (
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     """Runs that give tokenizers a few seconds only."""
-    path = f"{ROOT / 'tests' / 'lowered'}:{ROOT}"
-    made = Runner(
-        tmp_path_factory.mktemp("runner"), {"PYTHONPATH": path, "TOKENIZING_SECONDS": "3"}
-    )
+    made = Runner(tmp_path_factory.mktemp("runner"), {"EMBCONVERT_TOKENIZING_SECONDS": "3"})
     yield made
     made.close()
 

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from containers import IMAGE, docker
+
+from support.containers import IMAGE, docker
 
 pytestmark = pytest.mark.usefixtures("image")
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Outcome, embconvert, files_in
+
+from support.command_line import Outcome, embconvert, files_in
+from support.pickling import call, pickle_of, save_pickle, text
 
 pytestmark = pytest.mark.integration
-
-PICKLE = b"\x80\x04K\x01."
 
 
 def no_model(model: Path) -> None:
@@ -36,7 +36,7 @@ def corrupt_weights(model: Path) -> None:
 
 def pickled_weights(model: Path) -> None:
     (model / "model.safetensors").unlink()
-    (model / "pytorch_model.bin").write_bytes(PICKLE)
+    save_pickle(model / "pytorch_model.bin", pickle_of(call("builtins", "eval", text("1"))))
 
 
 def foreign_weights(model: Path) -> None:
@@ -62,12 +62,12 @@ def remote_code(model: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "code", "message", "hint"),
     [
-        (no_model, 3, "is no model", "hub id"),
+        (no_model, 3, "is not a model", "hub id"),
         (no_tokenizer, 3, "no tokenizer", "tokenizer.json"),
         (truncated_weights, 3, "model.safetensors is truncated or corrupt", "download"),
         (corrupt_weights, 3, "model.safetensors is truncated or corrupt", "download"),
-        (pickled_weights, 3, "only as a pickle", "safe_serialization"),
-        (foreign_weights, 3, "is not in the model's files", "incomplete"),
+        (pickled_weights, 3, "asks for builtins.eval", "safe_serialization"),
+        (foreign_weights, 3, "is not in the model's files", "download the model again"),
         (unknown_architecture, 4, "of_next_year", "newer"),
         (remote_code, 4, "remote code", "--trust_remote_code"),
     ],
@@ -94,12 +94,17 @@ def test_a_bad_model_is_refused(
     ("arguments", "code", "message", "hint"),
     [
         (("--optimize", "3"), 2, "--optimize '3'", "0, 1, 2, 99"),
-        (("--quantize", "int8"), 2, "--quantize 'int8'", "did you mean QInt8?"),
-        (("--opset", "9"), 2, "--opset 9", "17 to 20"),
-        (("--device", "cuda:7"), 2, "cuda:7 is not there", "cpu"),
+        (("--quantize", "int9"), 2, "--quantize 'int9'", "did you mean QInt8?"),
+        (("--opset", "9"), 2, "--opset must be between 17 and 20, not 9", "17"),
+        (("--device", "cuda:7"), 2, "cuda:7 does not exist", "cpu"),
         (("--task", "text-generation"), 2, "text-generation", "sentence-similarity"),
-        (("--calibration_dataset", "absent.txt"), 2, "No such file", "one text a line"),
-        (("--min_cosine", "2"), 2, "no cosine", "0.98"),
+        (
+            ("--quantize", "Q4", "--calibration_dataset", "absent.txt"),
+            2,
+            "No such file",
+            "one text per line",
+        ),
+        (("--min_cosine", "2"), 2, "between 0 and 1", "0.98"),
         (("--model-size", "3"), 2, "--model_size is not an option", "--help"),
     ],
 )
@@ -140,7 +145,7 @@ def test_a_file_that_is_no_onnx_is_refused(content: bytes, tiny_bert: Path, tmp_
         "optimize", "--model_id", tiny_bert, "--model_path", graph,
         "--output_parent_dir", tmp_path / "out",
     )  # fmt: skip
-    assert_refused(outcome, 3, "no ONNX", "ONNX file")
+    assert_refused(outcome, 3, "not an ONNX file", "ONNX file")
     assert not (tmp_path / "out").exists()
 
 
@@ -149,7 +154,7 @@ def test_a_quantized_graph_is_not_quantized_again(tiny_bert: Path, tmp_path: Pat
     embconvert("all", *common, "--quantize", "QInt8")
     graph = tmp_path / "tiny-bert" / "onnx" / "model_opt1_QInt8.onnx"
     outcome = embconvert("quantize", *common, "--model_path", graph, "--quantize", "QUInt8")
-    assert_refused(outcome, 4, "quantized already", "exported")
+    assert_refused(outcome, 4, "already quantized", "exported")
 
 
 def test_optimize_without_an_export_says_what_to_run_first(tiny_bert: Path, tmp_path: Path) -> None:

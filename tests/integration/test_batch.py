@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Outcome, embconvert, files_in
-from hub_server import HubServer
+
+from support.command_line import Outcome, embconvert, files_in
+from support.hub_server import HubServer
 
 pytestmark = pytest.mark.integration
 
@@ -73,7 +74,7 @@ def test_a_fleet_is_converted_once_and_then_again_where_it_changed(
     second = batch(home, hub, tiny_bert, "--json")
     assert statuses(second) == ["up_to_date", "failed", "up_to_date"]
     assert [(r.method, r.path) for r in hub.requests] == [("GET", "/api/models/somebody/one")]
-    assert "loading" not in second.stderr
+    assert "load the source" not in second.stderr
     assert files_in(home / "models") == before
 
     # A new commit, and another option.
@@ -128,7 +129,7 @@ def runner_of(process: "subprocess.Popen[str]") -> int:
     return next(
         int(child)
         for child in children
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"processes.program" in Path(f"/proc/{child}/cmdline").read_bytes()
     )
 
 
@@ -137,7 +138,7 @@ def test_a_crash_costs_one_model_and_the_next_run_mends_it(tiny_bert: Path, tmp_
     for model in models:
         shutil.copytree(tiny_bert, model)
     process = start(tmp_path, models)
-    wait_for(process, "loading")
+    wait_for(process, "load the source")
     os.kill(runner_of(process), signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (1, f"{tmp_path / 'out/second'}\n"), stderr
@@ -155,7 +156,7 @@ def test_a_signal_ends_it_and_leaves_nothing_unfinished(
 ) -> None:
     """To all as a terminal's Ctrl-C, to one as Kubernetes' SIGTERM."""
     process = start(tmp_path, [tiny_bert])
-    wait_for(process, "loading")
+    wait_for(process, "load the source")
     sent = time.monotonic()
     if to_all:
         os.killpg(process.pid, signal.SIGINT)

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-import zoo
-from conftest import embconvert, files_in
 
 from embconvert.models.kinds import KINDS, Kind
+from support import zoo
+from support.command_line import embconvert, files_in
 
 pytestmark = pytest.mark.integration
 
@@ -18,6 +18,10 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tiny_bert: Path, tmp_path:
     plan = embconvert(*arguments, "--quantize", "QInt8", "--json")
     assert text.code == plan.code == 0
     assert "onnx/model_opt1_QInt8.onnx" in text.stdout
+    assert text.stdout.splitlines()[-1].startswith("then the speeds of the published files are")
+    assert json.loads(plan.stdout)["times_files"] is True
+    unverified = embconvert(*arguments, "--skip_validation")
+    assert "speeds" not in unverified.stdout
     assert [step["file"] for step in json.loads(plan.stdout)["steps"]] == [
         "onnx/model.onnx", "onnx/model_opt1.onnx", "onnx/model_opt1_QInt8.onnx",
     ]  # fmt: skip
@@ -53,7 +57,7 @@ def test_higher_levels_write_their_own_file(level: int, tiny_bert: Path, tmp_pat
     )
     assert outcome.code == 0, outcome.stderr
     assert outcome.graph(f"model_opt{level}.onnx")["optimization_level"] == level
-    assert ("bound to this kind of CPU" in outcome.stderr) == (level == 99)
+    assert ("only on this kind of CPU" in outcome.stderr) == (level == 99)
 
 
 def test_a_model_without_modules_gets_mean_pooling_and_is_told(tmp_path: Path) -> None:

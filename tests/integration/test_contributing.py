@@ -22,7 +22,7 @@ def note(frame, event, argument):
     if event == "call" and module.startswith("embconvert"):
         name = f"{module.removeprefix('embconvert.')}:{frame.f_code.co_qualname}"
         called.setdefault(name)
-        if name == "processes.workers:Worker.begin":
+        if name == "processes.worker:Worker.begin":
             task = frame.f_locals["task"]
             called.setdefault(f"{task.__module__.removeprefix('embconvert.')}:{task.__qualname__}")
 leave = os._exit

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zoo
-from conftest import LARGE_MODEL, Outcome, convert, embconvert, files_in
 from tokenizers import Tokenizer
+
+from support import zoo
+from support.command_line import LARGE_MODEL, Outcome, convert, embconvert, files_in
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +27,7 @@ def test_one_folder_goes_from_layout_to_layout_without_making_anything_again(
     quantized = (folder / "model.onnx").read_bytes()
 
     again = convert(tiny_bert, tmp_path, "--quantize", "QInt8", "--layout", "transformersjs")
-    assert "loading" not in again.stderr
+    assert "load the source" not in again.stderr
     assert "model.onnx is now onnx/model_quantized.onnx" in again.stderr
     assert graphs_in(folder) == {
         "onnx/model.onnx", "onnx/model_opt1.onnx", "onnx/model_quantized.onnx",
@@ -78,7 +79,7 @@ def test_a_layout_without_external_data_refuses_a_graph_that_has_some(
         "--layout", "singlefile", "--skip_validation", env=LARGE_MODEL,
     )  # fmt: skip
     assert outcome.code == 5, outcome.stderr
-    assert "--layout singlefile does not admit" in outcome.stderr
+    assert "--layout singlefile does not support" in outcome.stderr
     assert not (tmp_path / tiny_bert.name).exists()
 
 

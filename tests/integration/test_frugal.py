@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zoo
-from conftest import LARGE_MODEL, LITTLE_MEMORY, convert, files_in
-from test_architectures import export, load, random_feed
 
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.graph.segments import PiecewiseGraph
+from support import zoo
+from support.command_line import LARGE_MODEL, LITTLE_MEMORY, convert, files_in
+from support.exports import export, load, random_feed
 
 pytestmark = pytest.mark.integration
 
@@ -53,8 +53,7 @@ def test_a_graph_in_pieces_gives_what_it_gives_whole(architecture: str, tmp_path
         for feed in (random_feed(random, *shape, left=False) for shape in ((1, 5, 0), (3, 23, 4)))
     ]
     found: list[dict[str, Any]] = [{} for _ in feeds]
-    for index, values, seconds in graph.pieces(feeds):
-        assert seconds > 0
+    for index, values in graph.pieces(feeds):
         found[index] |= values
     assert len(graph) > 1
     for feed, values in zip(feeds, found, strict=True):

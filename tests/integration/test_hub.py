@@ -13,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Outcome, embconvert, files_in
-from hub_faults import changing, cutting, failing, stalling
-from hub_server import HubServer
 from safetensors.numpy import save_file
+
+from support.asymmetric import build_two_towers
+from support.command_line import Outcome, embconvert, files_in
+from support.hub_faults import changing, cutting, failing, stalling
+from support.hub_server import HubServer
+from support.pickling import save, tensor
 
 pytestmark = pytest.mark.integration
 
@@ -144,6 +147,46 @@ def test_only_needed_files_are_fetched(hub: HubServer, tiny_bert: Path, tmp_path
     assert hub.requests == []
 
 
+def test_of_an_asymmetric_model_only_the_asked_route_is_fetched(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    model = build_two_towers(tmp_path / "model", tmp_path / "parts")
+    hub.add_model("somebody/model", model)
+    fetched = fetch(hub, tmp_path, "--route", "query")
+    assert fetched.code == 0, fetched.stderr
+    sent = set(hub.files_sent())
+    everything = set(files_in(model))
+    assert sent == {file for file in everything if not file.startswith("document_")}
+    both = fetch(hub, tmp_path)
+    assert both.code == 0, both.stderr
+    # Files with the same content are one file in the cache.
+    sent = set(hub.files_sent())
+    assert {(model / f).read_bytes() for f in sent} == {
+        (model / f).read_bytes() for f in everything
+    }
+    revisions = [line for line in both.stdout.splitlines() if line.startswith("model ")]
+    assert len(revisions) == 2
+    assert len(set(revisions)) == 1
+    offline = fetch(hub, tmp_path, "--offline")
+    assert offline.code == 0, offline.stderr
+
+
+def test_pickles_are_fetched_where_there_are_no_safetensors(
+    hub: HubServer, tiny_bert: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_bert, model)
+    (model / "model.safetensors").unlink()
+    save(model / "pytorch_model.bin", {"a": tensor((400, 64))}, {"0": bytes(4 * 400 * 64)})
+    wanted = sorted(files_in(model))
+    (model / "training_args.bin").write_bytes(b"not wanted")
+    hub.add_model("somebody/model", model)
+    fetched = fetch(hub, tmp_path)
+    assert fetched.code == 0, fetched.stderr
+    assert sorted(hub.files_sent()) == wanted
+    assert "the weights are read from pickles, without running them" in fetched.stderr
+
+
 def test_offline_works_with_a_cache_and_says_so_without(
     hub: HubServer, tiny_bert: Path, tmp_path: Path
 ) -> None:
@@ -163,18 +206,23 @@ def test_offline_works_with_a_cache_and_says_so_without(
     assert_refused(damaged, 3, "model.safetensors in the cache is damaged", "without --offline")
     mended = fetch(hub, tmp_path)
     assert mended.code == 0, mended.stderr
-    assert "model.safetensors: not what the hub announces; fetching it again" in mended.stderr
+    assert (
+        "model.safetensors: the content differs from the hub's hash; fetching again"
+        in mended.stderr
+    )
     weights.unlink()
     in_part = fetch(hub, tmp_path, "--offline")
-    assert_refused(in_part, 3, "in the cache in part only", "without --offline")
+    assert_refused(in_part, 3, "is incomplete in the cache", "without --offline")
 
 
 def test_a_model_or_revision_that_is_not_there_has_near_names(
     hub: HubServer, tiny_bert: Path, tmp_path: Path
 ) -> None:
-    assert_refused(fetch(hub, tmp_path), 3, "has no model somebody/model", "check the spelling")
+    assert_refused(fetch(hub, tmp_path), 3, "no folder somebody/model", "check the spelling")
     hub.add_model("somebody/modell", tiny_bert)
-    assert_refused(fetch(hub, tmp_path), 3, "has no model", "did you mean somebody/modell?")
+    assert_refused(
+        fetch(hub, tmp_path), 3, "no model of that name", "did you mean somebody/modell?"
+    )
     hub.add_model("somebody/model", tiny_bert, tag="v1.0")
     near = fetch(hub, tmp_path, "--revision", "v1.1")
     assert_refused(near, 3, "somebody/model has no revision v1.1", "did you mean v1.0?")
@@ -191,7 +239,7 @@ def test_a_private_model_needs_the_right_token(
     wrong = fetch(hub, tmp_path, token="hf_wrong")
     assert_refused(wrong, 3, "the hub refuses HF_TOKEN", "valid token")
     broken = fetch(hub, tmp_path, token=f"{TOKEN}\tagain é")
-    assert_refused(broken, 2, "HF_TOKEN is no token", "copy it again")
+    assert_refused(broken, 2, "HF_TOKEN is not a token", "copy it again")
     assert TOKEN not in broken.stderr
     right = fetch(hub, tmp_path, token=TOKEN)
     assert right.code == 0, right.stderr
@@ -211,7 +259,11 @@ def test_a_gated_model_says_to_accept_its_licence(
 
 @pytest.mark.parametrize(
     ("status", "code", "message"),
-    [(403, 3, "without a token"), (404, 3, "refuses the request"), (400, 3, "refuses the request")],
+    [
+        (403, 3, "requires a token"),
+        (404, 3, "refuses the request"),
+        (400, 3, "refuses the request"),
+    ],
 )
 def test_an_answer_that_no_retry_changes_is_no_network_error(
     status: int, code: int, message: str, hub: HubServer, tmp_path: Path
@@ -236,8 +288,8 @@ def test_a_busy_hub_gets_the_time_that_it_asks_for(
     assert outcome.code == 0, outcome.stderr
     assert time.monotonic() - start > 2
     waits = [line for line in outcome.stderr.splitlines() if "trying again" in line]
-    assert "the hub answers 429 Too Many Requests; trying again in 1 s (1 of 4)" in waits
-    assert "the hub answers 503 Service Unavailable; trying again in 0 s (2 of 4)" in waits
+    assert "the hub responds 429 Too Many Requests; trying again in 1 s (1 of 4)" in waits
+    assert "the hub responds 503 Service Unavailable; trying again in 0 s (2 of 4)" in waits
     assert len(waits) == 5
 
 
@@ -250,7 +302,7 @@ def test_a_hub_that_asks_for_too_long_a_wait_is_left_alone(hub: HubServer, tmp_p
 def test_a_hub_that_fails_is_given_up_after_a_few_tries(hub: HubServer, tmp_path: Path) -> None:
     hub.faults.append(failing(500, times=99, Retry_After="0"))
     outcome = fetch(hub, tmp_path)
-    assert_refused(outcome, 10, "answers 500 Internal Server Error, after 5 tries", "try again")
+    assert_refused(outcome, 10, "responds 500 Internal Server Error, after 5 tries", "try again")
     assert len(hub.requests) == 5
 
 
@@ -259,7 +311,7 @@ def test_a_hub_that_stalls_is_asked_again(hub: HubServer, tiny_bert: Path, tmp_p
     hub.faults += [stalling(1.5, times=1, of=part) for part in ("/api/", "/tree/", "/content/")]
     outcome = fetch(hub, tmp_path)
     assert outcome.code == 0, outcome.stderr
-    assert outcome.stderr.count("the hub does not answer; trying again in 1 s (1 of 4)") == 3
+    assert outcome.stderr.count("the hub does not respond; trying again in 1 s (1 of 4)") == 3
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -274,9 +326,7 @@ def test_a_connection_cut_in_mid_file_is_resumed(
     hub.faults.append(cutting(23 << 20, times=1, of="model.safetensors", reset=reset))
     outcome = fetch(hub, tmp_path)
     assert outcome.code == 0, outcome.stderr
-    assert re.search(
-        r"model.safetensors: the connection broke off after [0-9.]+ MB", outcome.stderr
-    )
+    assert re.search(r"model.safetensors: the connection was lost after [0-9.]+ MB", outcome.stderr)
     ranges = [s.headers.get("range") for s in hub.requests if "/model.safetensors?" in s.path]
     assert len(ranges) == 2
     assert ranges[0] is None
@@ -293,12 +343,12 @@ def test_a_file_whose_content_is_wrong_is_fetched_again_and_then_refused(
         hub.faults[:] = [changing(times=1, of=f"/{name}")]
         once = fetch(hub, tmp_path)
         assert once.code == 0, once.stderr
-        assert f"{name}: not what the hub announces; fetching it again" in once.stderr
+        assert f"{name}: the content differs from the hub's hash; fetching again" in once.stderr
 
         shutil.rmtree(tmp_path / "home")
         hub.faults[:] = [changing(times=9, of=f"/{name}")]
         always = fetch(hub, tmp_path)
-        assert_refused(always, 3, f"{name} has another content than the hub announces", "proxies")
+        assert_refused(always, 3, f"{name} differs from the hub's hash", "proxy")
         hub.faults.clear()
         assert fetch(hub, tmp_path).code == 0, "nothing wrong is left in the cache"
 
@@ -314,7 +364,7 @@ def test_a_cache_without_room_is_an_output_error(
 def test_an_endpoint_that_is_no_address_is_a_usage_error(hub: HubServer, tmp_path: Path) -> None:
     nowhere = environment(hub, tmp_path) | {"HF_ENDPOINT": "nowhere"}
     outcome = embconvert(*arguments(tmp_path), env=nowhere)
-    assert_refused(outcome, 2, "HF_ENDPOINT is not an address", "https://")
+    assert_refused(outcome, 2, "HF_ENDPOINT is not a valid URL", "https://")
 
 
 def test_two_processes_share_one_cache_and_one_output_folder(

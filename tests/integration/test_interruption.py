@@ -9,14 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import embconvert, files_in
 
+from embconvert.folder.exchange import staged_folders
 from embconvert.folder.published import read_manifest
+from embconvert.folder.staging import read_journals
 from embconvert.graph.streams import hash_file
+from support.command_line import embconvert, files_in
 
 pytestmark = pytest.mark.integration
 
-STAGES = ("loading", "optimize:", "quantize:")
+STAGES = ("load the source", "optimize onnx", "quantize onnx")
 
 
 def start(model: Path, parent: Path) -> "subprocess.Popen[str]":
@@ -60,8 +62,22 @@ def test_after_kill_9_nothing_is_visible_and_the_next_run_completes(
     assert again.code == 0, again.stderr
     assert_complete(tmp_path / "tiny-bert")
     assert [p.name for p in tmp_path.iterdir()] == ["tiny-bert"]
-    # What had been finished before the kill is not done again.
-    assert ("model.onnx is there already" in again.stderr) == (stage != "loading")
+
+
+def test_what_was_finished_before_kill_9_is_not_done_again(tiny_bert: Path, tmp_path: Path) -> None:
+    process = start(tiny_bert, tmp_path)
+    while not (journals := read_journals(staged_folders(tmp_path / "tiny-bert"))):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    again = embconvert(
+        "all", "--model_id", tiny_bert, "--output_parent_dir", tmp_path, "--quantize", "QInt8",
+        "--skip_validation",
+    )  # fmt: skip
+    finished = [record.path for journal, _ in journals for record in journal.artifacts]
+    assert finished
+    for file in finished:
+        assert f"{file} is up to date" in again.stderr
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -85,7 +101,7 @@ def test_a_signal_ends_the_run_quickly_and_removes_what_was_staged(
     number: signal.Signals, code: int, tiny_bert: Path, tmp_path: Path
 ) -> None:
     process = start(tiny_bert, tmp_path / "out")
-    wait_for(process, "loading")
+    wait_for(process, "load the source")
     time.sleep(1.0)  # torch is being imported
     sent = time.monotonic()
     os.killpg(process.pid, number)  # as a terminal does; workers must leave it to the parent
@@ -93,7 +109,7 @@ def test_a_signal_ends_the_run_quickly_and_removes_what_was_staged(
     assert process.returncode == code
     assert time.monotonic() - sent < 10
     assert stderr.splitlines()[-2:] == [
-        "error: interrupted", "hint: nothing unfinished was published; run it again",
+        "error: interrupted", "hint: nothing incomplete was published; run the command again",
     ]  # fmt: skip
     assert not (tmp_path / "out").exists()
 

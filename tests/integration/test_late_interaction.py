@@ -6,12 +6,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import zoo
-from conftest import LITTLE_MEMORY, convert, embconvert
+
+from support import zoo
+from support.command_line import LITTLE_MEMORY, convert, embconvert
+
+if TYPE_CHECKING:
+    import torch
 
 pytestmark = pytest.mark.integration
 
@@ -94,6 +98,7 @@ def test_a_folder_is_verified_continued_and_its_rules_are_told(tmp_path: Path) -
         "length": 24, "token_id": zoo.MASK_ID, "attend": False, "fixed": True,
     }  # fmt: skip
     assert (len(late["skipped_ids"]), late["skipped_in"]) == (3, ["document"])
+    assert "more prompts are not verified" not in first.stderr
     quantized = embconvert(
         "quantize", "--model_id", model, "--output_parent_dir", tmp_path / "out",
         "--quantize", "QInt8Static",
@@ -115,13 +120,19 @@ def test_little_memory_half_precision_and_no_float32(tmp_path: Path) -> None:
     assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["similarity"]["mean"] > 0.97
 
 
-def test_what_pylate_saved_is_read_as_sentence_transformers_reads_it(tmp_path: Path) -> None:
-    model = zoo.build_late_interaction("bert", tmp_path / "m")
-    modules = json.loads((model / "modules.json").read_text())[:2]
-    modules[1]["type"] = "pylate.models.Dense.Dense"
+def save_as_pylate(model: Path, **told: str) -> None:
+    """Rewrites a model's settings as PyLate has them."""
+    modules = json.loads((model / "modules.json").read_text())
+    modules = [module for module in modules if module["type"].endswith(("Transformer", "Dense"))]
+    for module in modules[1:]:
+        module["type"] = "pylate.models.Dense.Dense"
+        path = model / module["path"] / "config.json"
+        settings = {"use_residual": False, **json.loads(path.read_text())}
+        del settings["module_input_name"], settings["module_output_name"]
+        path.write_text(json.dumps(settings))
     (model / "modules.json").write_text(json.dumps(modules))
     said = {
-        "model_type": "ColBERT", "query_prefix": "a ", "document_prefix": "b ",
+        **told, "query_prefix": "a ", "document_prefix": "b ",
         "query_length": 20, "document_length": 40, "attend_to_expansion_tokens": False,
     }  # fmt: skip
     (model / "config_sentence_transformers.json").write_text(json.dumps(said))
@@ -129,6 +140,76 @@ def test_what_pylate_saved_is_read_as_sentence_transformers_reads_it(tmp_path: P
     for name in ("query_expansion", "query_length", "document_length"):
         settings.pop(name, None)
     (model / "sentence_bert_config.json").write_text(json.dumps(settings))
+
+
+def projected(model: Path, tokens: "torch.Tensor") -> "torch.Tensor":
+    """What PyLate makes of a transformer's token vectors.
+
+    Source: pylate.models.Dense.Dense.forward (1.4).
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    for place in sorted(model.glob("*_Dense")):
+        settings = json.loads((place / "config.json").read_text())
+        weights = load_file(place / "model.safetensors")
+        activation = getattr(torch.nn, settings["activation_function"].rpartition(".")[2])()
+        found = activation(
+            torch.nn.functional.linear(tokens, weights["linear.weight"], weights.get("linear.bias"))
+        )
+        if settings["use_residual"]:
+            own = weights.get("residual.weight")
+            found = found + (tokens if own is None else torch.nn.functional.linear(tokens, own))
+        tokens = found
+    return torch.nn.functional.normalize(tokens, dim=-1)
+
+
+def test_layers_of_a_projection_have_their_activations_and_residuals(tmp_path: Path) -> None:
+    """After a decoder of convolutions; one residual has weights of its own, the other has none."""
+    import onnxruntime
+    import torch
+    from sentence_transformers import MultiVectorEncoder
+
+    layers = (
+        {"out_features": 64, "activation_function": torch.nn.GELU(), "use_residual": True},
+        {"out_features": 64, "activation_function": torch.nn.Tanh(), "use_residual": True,
+         "bias": True},
+        {"out_features": 48, "activation_function": torch.nn.ReLU()},
+        {"out_features": 16},
+    )  # fmt: skip
+    model = zoo.build_late_interaction("lfm2", tmp_path / "m", projection=layers)
+    save_as_pylate(model)
+    outcome = convert(
+        model, tmp_path / "out", "--quantize", "QInt8,QInt8Static,Float16", "--min_cosine", 0.97
+    )
+    chain = MultiVectorEncoder(str(model), device="cpu")
+    features = chain.preprocess(list(zoo.SENTENCES), prompt="b ", task="document")
+    with torch.no_grad():
+        wanted = projected(model, chain[0](dict(features))["token_embeddings"]).numpy()
+    counts = features["attention_mask"].numpy().astype(bool)
+    for file in ("model.onnx", "model_opt1.onnx"):
+        session = onnxruntime.InferenceSession(str(outcome.folder / "onnx" / file))
+        feed = {i.name: features[i.name].numpy() for i in session.get_inputs()}
+        (ours,) = session.run(None, feed)
+        np.testing.assert_allclose(ours[counts], wanted[counts], atol=2e-4)
+
+
+def test_a_residual_without_its_weights_is_refused_with_their_name(tmp_path: Path) -> None:
+    layers = ({"out_features": 64}, {"out_features": 16})
+    model = zoo.build_late_interaction("bert", tmp_path / "m", projection=layers)
+    path = model / "1_Dense" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "use_residual": True}))
+    outcome = embconvert("all", "--model_id", model, "--output_parent_dir", tmp_path / "out")
+    assert outcome.code == 3
+    assert 'Missing key(s) in state_dict: "residual.weight"' in outcome.stderr
+
+
+@pytest.mark.parametrize("told", [{"model_type": "ColBERT"}, {}], ids=["told", "untold"])
+def test_what_pylate_saved_is_read_as_sentence_transformers_reads_it(
+    told: dict[str, str], tmp_path: Path
+) -> None:
+    model = zoo.build_late_interaction("bert", tmp_path / "m")
+    save_as_pylate(model, **told)
     outcome = convert(model, tmp_path / "out", "--optimize", 0)
     late = outcome.manifest["source"]["model"]["late_interaction"]
     assert late["query_prompt"] == "a "
@@ -174,4 +255,4 @@ def test_what_does_not_give_a_vector_for_each_token_is_refused(tmp_path: Path) -
     chain.save_pretrained(str(model), create_model_card=False)
     outcome = embconvert("all", "--model_id", model, "--output_parent_dir", tmp_path / "out")
     assert outcome.code == 4
-    assert "the module HierarchicalTokenPooling" in outcome.stderr
+    assert "the unsupported module HierarchicalTokenPooling" in outcome.stderr

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from embconvert.source import lockstep
 from embconvert.source.lockstep import run_in_lockstep
 
 pytestmark = pytest.mark.integration
@@ -30,8 +29,10 @@ def layers(count: int, trace: list[str]) -> Any:
     return torch.nn.Sequential(torch.nn.ModuleList(Layer(number, trace) for number in range(count)))
 
 
-def run(calls: Sequence[Callable[[], Any]], model: Any, trace: list[str]) -> list[Any]:
-    return run_in_lockstep(calls, model, lambda: trace.append("|"))
+def run(
+    calls: Sequence[Callable[[], Any]], model: Any, trace: list[str], **options: int
+) -> list[Any]:
+    return run_in_lockstep(calls, model, lambda: trace.append("|"), **options)
 
 
 def go_through(model: Any, batch: str, count: int) -> str:
@@ -130,11 +131,11 @@ def test_batches_of_all_shapes_go_through_a_linear_module_at_once(
 
 
 def test_more_rows_than_help_go_through_a_layer_in_turns(
-    products: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+    products: list[tuple[int, ...]],
 ) -> None:
-    monkeypatch.setattr(lockstep, "_ROWS", 4)
     model: Any = TwoLinearLayers()
-    run([partial(model, torch.randn(rows, 4)) for rows in (3, 3, 3, 1)], model, [])
+    calls = [partial(model, torch.randn(rows, 4)) for rows in (3, 3, 3, 1)]
+    run(calls, model, [], enough_rows=4)
     assert products == [(6, 4), (4, 4), (6, 8), (4, 8)]
 
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-import zoo
-from conftest import embconvert, files_in
+
+from support import zoo
+from support.command_line import embconvert, files_in
 
 pytestmark = pytest.mark.integration
 
@@ -35,11 +36,11 @@ def test_the_quantized_files_are_those_of_a_run_with_float32(tmp_path: Path) -> 
         "--no_float32",
     )  # fmt: skip
     assert again.code == 0, again.stderr
-    assert "loading" not in again.stderr
+    assert "load the source" not in again.stderr
     assert "up to date" in again.stderr
 
 
 def test_without_a_quantized_file_nothing_would_be_left(tiny_bert: Path) -> None:
     outcome = embconvert("all", "--model_id", tiny_bert, "--no_float32")
     assert outcome.code == 2
-    assert "--no_float32 leaves no file to publish" in outcome.stderr
+    assert "--no_float32 without --quantize leaves no file to publish" in outcome.stderr

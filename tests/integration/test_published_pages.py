@@ -2,13 +2,16 @@
 
 import hashlib
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import Outcome, embconvert
-from hub_server import HubServer
+
+from support.command_line import ROOT, Outcome, embconvert
+from support.hub_server import HubServer
 
 pytestmark = pytest.mark.integration
 
@@ -35,14 +38,14 @@ def test_a_conversion_leaves_pages_and_what_people_wrote(tiny_bert: Path, tmp_pa
     for file, digest in pages.items():
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
     assert outcome.manifest["tool"]["commands"] == [
-        f"embconvert export --model_id {tiny_bert} --skip_validation"
+        f"embconvert export --model_id ./{tiny_bert.name} --skip_validation"
     ]
 
     # A card that somebody has changed is his; a report that is gone comes back.
     (folder / "README.md").write_text("# Mine\n")
     (folder / "report.html").unlink()
     again = convert(tiny_bert, tmp_path, "--skip_validation")
-    assert "README.md is yours and stays as it is" in again.stderr
+    assert "README.md was changed by you and is kept" in again.stderr
     assert (folder / "README.md").read_text() == "# Mine\n"
     assert (folder / "report.html").is_file()
     assert [page["path"] for page in again.manifest["pages"]] == ["report.html"]
@@ -90,6 +93,43 @@ def test_an_earlier_command_is_told_while_its_graphs_stand(tiny_bert: Path, tmp_
         "--quantize", "QInt8", "--skip_validation",
     )  # fmt: skip
     assert outcome.manifest["tool"]["commands"] == [
-        f"embconvert export --model_id {tiny_bert} --skip_validation",
-        f"embconvert quantize --model_id {tiny_bert} --quantize QInt8 --skip_validation",
+        f"embconvert export --model_id ./{tiny_bert.name} --skip_validation",
+        f"embconvert quantize --model_id ./{tiny_bert.name} --quantize QInt8 --skip_validation",
     ]
+
+
+def test_nothing_that_is_published_tells_where_files_lay_here(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    """Neither pages nor manifest, graphs nor settings: of the source, of the options, of ours."""
+    secret = tmp_path / "secret-place"
+    source = Path(shutil.copytree(tiny_bert, secret / "my-model"))
+    texts = secret / "my-texts.txt"
+    texts.write_text("one text\nand another\n" * 8)
+    graph = secret / "graph.onnx"
+    options = ("--model_id", source, "--output_parent_dir", secret / "out", "--skip_validation")
+    made = embconvert("all", *options, "--quantize", "QInt8", "--calibration_dataset", texts)
+    assert made.code == 0, made.stderr
+    folder = Path(made.stdout.strip())
+    shutil.copy(folder / "onnx" / "model.onnx", graph)
+    more = embconvert("quantize", *options, "--quantize", "Float16", "--model_path", graph)
+    assert more.code == 0, more.stderr
+    told = [
+        f"{file.relative_to(folder)} names {place}"
+        for file in folder.rglob("*")
+        if file.is_file()
+        for place in (
+            "secret-place",
+            str(ROOT),
+            sys.prefix,
+            tempfile.gettempdir(),
+            str(Path.home()),
+        )
+        if place.encode() in file.read_bytes()
+    ]
+    assert told == []
+    assert more.manifest["source"]["model_id"] == "./my-model"
+    assert more.manifest["tool"]["commands"][-1] == (
+        "embconvert quantize --model_id ./my-model --model_path graph.onnx --quantize Float16 "
+        "--skip_validation"
+    )

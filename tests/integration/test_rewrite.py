@@ -7,23 +7,26 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-import zoo
-from test_architectures import assert_same_as_torch, export, load, random_feed
 
 from embconvert.graph.onnx_file import read_artifact, read_model
 from embconvert.models.choices import OptimizationLevel
 from embconvert.models.values import ExportedModel, OptimizedModel
 from embconvert.rewrite import rewrite, rules_for
 from embconvert.rewrite.optimizer import Optimizer, optimize
+from embconvert.rewrite.standard import FORMS
+from support import zoo
+from support.exports import assert_same_as_torch, export, load, random_feed
 
 pytestmark = pytest.mark.integration
 
 # Attentions of each architecture, of as many layers; a rule that stops matching fails here.
-ATTENTIONS = dict.fromkeys(zoo.ARCHITECTURES, 2) | {"modernbert": 3}
+ATTENTIONS = dict.fromkeys(zoo.ARCHITECTURES, 2) | {"lfm2": 1, "modernbert": 3}
 ROTARY = {
-    "eurobert", "gemma2", "gemma3_text", "gte", "llama", "mistral", "modernbert", "nomic_bert",
-    "phi3", "qwen2", "qwen3",
+    "eurobert", "gemma", "gemma2", "gemma3_text", "gte", "jina_embeddings_v3", "lfm2", "llama",
+    "mistral", "mixtral", "modernbert", "nomic_bert", "phi3", "qwen2", "qwen3",
 }  # fmt: skip
+#: Architectures whose operators, taken together, have every standard form.
+STANDARD = {"bert", "deberta-v2", "gemma2", "gemma3_text", "mixtral", "modernbert", "mt5"}
 # (batch, tokens, most padding); none is the shape of the trace.
 SHAPES = [(1, 5, 0), (3, 23, 4), (2, 41, 9), (5, 64, 30), (1, 64, 0), (4, 16, 15)]
 
@@ -37,11 +40,17 @@ def test_every_attention_is_fused(architecture: str, tmp_path: Path) -> None:
         made = run_optimizer(plain, tmp_path / f"opt{int(level)}.onnx", level)
         by_kind = {fusion.kind: fusion for fusion in made.fusions}
         attention = by_kind["attention"]
+        assert_same(plain, made.artifact.path)
         assert attention.fused == ATTENTIONS[architecture]
         assert all(not fusion.left for fusion in made.fusions)
         assert by_kind.get("rotary embedding", attention).fused == (
             2 * ATTENTIONS[architecture] if architecture in ROTARY else attention.fused
         )
+    if architecture in STANDARD:
+        made = run_optimizer(plain, tmp_path / "standard.onnx", replaced=tuple(FORMS))
+        assert set(read_model(made.artifact.path).opset_imports) == {""}
+        assert not set(made.artifact.operators) & set(FORMS)
+        assert (made.artifact.opset, made.artifact.min_onnxruntime) == (opset, "1.15")
         assert_same(plain, made.artifact.path)
     assert_at_rest(tmp_path / "opt1.onnx", OptimizationLevel.BASIC)
     assert_at_rest(tmp_path / "opt2.onnx", OptimizationLevel.EXTENDED)
@@ -60,7 +69,12 @@ def test_windows_longer_than_the_traced_text_are_fused(tmp_path: Path) -> None:
         assert_same_as_torch(source, path)
 
 
-def run_optimizer(plain: Path, path: Path, level: OptimizationLevel) -> OptimizedModel:
+def run_optimizer(
+    plain: Path,
+    path: Path,
+    level: OptimizationLevel = OptimizationLevel.BASIC,
+    replaced: tuple[str, ...] = (),
+) -> OptimizedModel:
     return optimize(
         ExportedModel(artifact=read_artifact(plain)),
         path,
@@ -68,6 +82,7 @@ def run_optimizer(plain: Path, path: Path, level: OptimizationLevel) -> Optimize
         optimizer=Optimizer.FUSION,
         skip_shape_inference=False,
         work=path.parent,
+        replaced=replaced,
     )
 
 

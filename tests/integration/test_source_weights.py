@@ -1,17 +1,21 @@
 """The source's weights stay in its files, whatever precision they are stored in."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import zoo
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from test_architectures import export, load
 
 from embconvert.errors import SourceError
+from embconvert.export.exporter import Exporter
+from embconvert.export.exporter import export as export_model
 from embconvert.graph.onnx_file import read_model
+from embconvert.graph.source_tensors import marked, read_places
+from support import zoo
+from support.exports import export, load
 
 pytestmark = pytest.mark.integration
 
@@ -73,3 +77,19 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path: Path) -> None:
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(SourceError, match=f"{name} has values that are not finite"):
         export(load(model), tmp_path / "model.onnx")
+
+
+def test_weights_of_a_hub_model_stay_where_they_are(tiny_bert: Path, tmp_path: Path) -> None:
+    """In the hub's cache, a file of weights has a hash for a name, and a link that names it."""
+    snapshot, blobs = tmp_path / "snapshots" / "commit", tmp_path / "blobs"
+    shutil.copytree(tiny_bert, snapshot)
+    blobs.mkdir()
+    (snapshot / "model.safetensors").rename(blobs / "a1b2")
+    (snapshot / "model.safetensors").symlink_to(blobs / "a1b2")
+    apart = tmp_path / "apart.onnx"
+    export_model(load(snapshot), apart, opset=17, exporter=Exporter.TRACE, keep_weights_apart=True)
+    whole = export(load(snapshot), tmp_path / "whole.onnx")
+    places = read_places(apart)
+    files = {place.file for weight in places.values() if (place := marked(weight))}
+    assert files == {str(blobs / "a1b2")}
+    assert apart.stat().st_size < whole.stat().st_size / 4

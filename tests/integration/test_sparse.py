@@ -1,11 +1,14 @@
 """Sparse models: graphs weigh words as sentence-transformers' SparseEncoder does."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-import zoo
-from conftest import LITTLE_MEMORY, convert, embconvert, run_published
+
+from embconvert.fidelity.figures import cosines
+from support import zoo
+from support.command_line import LITTLE_MEMORY, convert, embconvert, run_published
 
 pytestmark = pytest.mark.integration
 
@@ -65,7 +68,7 @@ def test_pooling_and_the_most_active_dimensions_are_in_the_graph(tmp_path: Path)
 def test_a_masked_language_model_is_one_when_that_is_said(tmp_path: Path) -> None:
     model = zoo.build_sparse("bert", tmp_path / "m", modules=False)
     outcome = convert(model, tmp_path / "out", "--task", "fill-mask")
-    assert "SPLADE's pooling is assumed" in outcome.stderr
+    assert "SPLADE pooling is assumed" in outcome.stderr
     folder = tmp_path / "out" / "m"
     # The published folder says what it is: sentence-transformers makes the same of its modules.
     import shutil
@@ -112,6 +115,71 @@ def test_little_memory_and_no_float32(tmp_path: Path) -> None:
     assert little.manifest["verification"]["execution"] == "layer by layer"
     assert little.graph("model_opt1_QInt8.onnx")["fidelity"]["similarity"]["mean"] > 0.97
     assert len(list((tmp_path / "out" / "m" / "onnx").glob("*.onnx"))) == 1
+
+
+def test_token_logits_for_programs_that_pool_them(tmp_path: Path) -> None:
+    """The model's own pooling of the graph's logits gives SparseEncoder's vectors."""
+    import torch
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    model = zoo.build_sparse(
+        "bert", tmp_path / "m", strategy="sum", activation="log1p_relu", max_active_dims=16
+    )
+    outcome = convert(
+        model, tmp_path / "out", "--output", "logits", "--layout", "fastembed",
+        "--quantize", "Q8,QInt8,Float16", "--min_cosine", 0.9, env=LITTLE_MEMORY,
+    )  # fmt: skip
+    assert "fastembed and Vespa always pool by max over relu" in outcome.stderr
+    folder = tmp_path / "out" / "m"
+    tokens = AutoTokenizer.from_pretrained(model)(
+        TEXTS, padding=True, truncation=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        wanted = AutoModelForMaskedLM.from_pretrained(model)(**tokens).logits.numpy()
+    mask = tokens["attention_mask"].bool().numpy()
+    found = run_published(folder, "onnx/model_opt1.onnx", "logits", TEXTS)
+    np.testing.assert_allclose(found[mask], wanted[mask], atol=2e-4)
+    for graph in outcome.manifest["artifacts"]:
+        (output,) = graph["outputs"]
+        assert (output["name"], output["shape"]) == ("logits", ["batch", "seq", zoo.VOCAB_SIZE])
+        assert "TopK" not in graph["operators"], "the pooling is still there"
+        figures = graph["fidelity"]
+        assert figures["lowest_token_cosine"] > 0.9
+        assert figures["active_dims"] == 16
+    card = (folder / "README.md").read_text()
+    code = card[card.index("import numpy as np") : card.index("for vector in vectors:\n    active")]
+    names: dict[str, np.ndarray] = {}
+    with contextlib.chdir(tmp_path / "out"):
+        exec(code, names)
+    from sentence_transformers import SparseEncoder
+
+    chain = SparseEncoder(str(model), device="cpu")
+    theirs = chain.encode(names["texts"], convert_to_sparse_tensor=False).numpy()
+    assert cosines(names["vectors"], theirs).min() > 0.9
+    assert "splade_pp" not in card, "fastembed would pool otherwise"
+    for against in ([], ["--against", model]):
+        verified = embconvert("verify", folder, *against)
+        assert verified.code == 0, verified.stderr
+
+
+def test_logits_of_a_model_that_pools_none_are_refused(tmp_path: Path) -> None:
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    plain = zoo.build_sparse("bert", tmp_path / "plain", modules=False)
+    modules = [
+        Transformer(str(plain), transformer_task="fill-mask"), SpladePooling(), Normalize(),
+    ]  # fmt: skip
+    model = tmp_path / "m"
+    SparseEncoder(modules=modules, device="cpu").save_pretrained(
+        str(model), create_model_card=False
+    )
+    outcome = embconvert(
+        "all", "--model_id", model, "--output_parent_dir", tmp_path / "out", "--output", "logits"
+    )
+    assert outcome.code == 2
+    assert "the modules Transformer, SpladePooling, Normalize" in outcome.stderr
 
 
 def test_options_of_embedding_models_are_refused(tmp_path: Path) -> None:

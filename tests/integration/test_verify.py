@@ -9,10 +9,10 @@ from typing import Any
 
 import onnx
 import pytest
-import zoo
-from conftest import Outcome, embconvert, files_in
 
 from embconvert.graph.streams import hash_file
+from support import zoo
+from support.command_line import Outcome, embconvert, files_in
 
 pytestmark = pytest.mark.integration
 
@@ -36,10 +36,11 @@ def test_a_whole_folder_passes_and_is_not_changed(folder: Path, tiny_bert: Path)
     before = {name: hash_file(folder / name) for name in files_in(folder)}
     alone = embconvert("verify", folder)
     assert alone.code == 0, alone.stderr
-    assert alone.stdout.splitlines() == [
-        f"onnx/{name}.onnx: loads and runs; not compared with its source"
-        for name in ("model", "model_opt1", "model_opt1_QInt8")
-    ]
+    for line, name in zip(
+        alone.stdout.splitlines(), ("model", "model_opt1", "model_opt1_QInt8"), strict=True
+    ):
+        assert line.startswith(f"onnx/{name}.onnx: loads and runs; not compared with its source")
+        assert line.endswith("% of top 10 kept)")
     against = embconvert("verify", folder, "--against", tiny_bert, "--json")
     assert against.code == 0, against.stderr
     graphs = json.loads(against.stdout)["graphs"]
@@ -47,6 +48,7 @@ def test_a_whole_folder_passes_and_is_not_changed(folder: Path, tiny_bert: Path)
         "onnx/model.onnx", "onnx/model_opt1.onnx", "onnx/model_opt1_QInt8.onnx",
     ]  # fmt: skip
     assert graphs[0]["fidelity"]["similarity"]["mean"] > 0.99999
+    assert graphs[0]["fidelity"]["neighbours"]["kept"] == 1.0
     assert {name: hash_file(folder / name) for name in files_in(folder)} == before
 
 
@@ -67,12 +69,18 @@ def test_a_source_is_compared_as_it_was_converted(
     folder = Path(made.stdout.strip())
     outcome = embconvert("verify", folder, "--against", tiny_bert)
     assert outcome.code == 0, outcome.stderr
-    assert outcome.stdout.startswith("onnx/model.onnx: mean cosine 1.00000 (when converted 1.0")
+    assert outcome.stdout == (
+        "onnx/model.onnx: mean cosine 1.00000, 100.0% of top 10 kept "
+        "(when converted: mean cosine 1.00000, 100.0% of top 10 kept)\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("version", "said"),
-    [(1, "was written by an older embconvert; it is made again"), (2.5, "counts as empty")],
+    [
+        (1, "was written by an older embconvert; the model is converted again"),
+        (2.5, "is treated as empty"),
+    ],
 )
 def test_a_manifest_of_another_version_is_told_and_the_folder_made_again(
     folder: Path, tiny_bert: Path, version: float, said: str
@@ -82,7 +90,7 @@ def test_a_manifest_of_another_version_is_told_and_the_folder_made_again(
     again = embconvert("export", *words)
     assert again.code == 0, again.stderr
     assert said in again.stderr
-    assert again.manifest["schema_version"] == 2
+    assert again.manifest["schema_version"] == 3
 
 
 def change_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -118,10 +126,10 @@ def against_the_schema(folder: Path) -> None:
     ("spoil", "message"),
     [
         (without_a_graph, "is damaged: onnx/model.onnx is missing"),
-        (with_a_link, "onnx/model.onnx is a link, where a file must be"),
+        (with_a_link, "onnx/model.onnx is a link, not a file"),
         (with_a_changed_tokenizer, "tokenizer.json is not the file that the manifest lists"),
         (with_half_a_manifest, "embconvert.json"),
-        (against_the_schema, "embconvert.json: comment is no field of a manifest"),
+        (against_the_schema, "embconvert.json: comment is not a field of a manifest"),
     ],
 )
 def test_a_damaged_folder_is_named(
@@ -136,11 +144,40 @@ def test_a_folder_that_is_none_of_ours_is_a_usage_error(tmp_path: Path) -> None:
     assert_refused(embconvert("verify", tmp_path / "absent"), 2, "there is no folder")
 
 
-def test_a_graph_that_drifted_from_its_source_is_found(folder: Path, tmp_path: Path) -> None:
+def test_a_graph_that_drifted_from_its_source_is_found(
+    folder: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """As if the manifest had been made for another model's graph."""
+    other = zoo.build_model("bert", tmp_path / "other", seed=1)
+    made = embconvert(
+        "export", "--model_id", other, "--output_parent_dir", tmp_path / "out", "--skip_validation"
+    )
+    graph = folder / "onnx" / "model.onnx"
+    shutil.copy(Path(made.stdout.strip()) / "onnx" / "model.onnx", graph)
+
+    def vouch(manifest: dict[str, Any]) -> None:
+        entry = next(a for a in manifest["artifacts"] if a["path"] == "onnx/model.onnx")
+        entry.update(sha256=hash_file(graph), size_bytes=graph.stat().st_size)
+
+    change_manifest(folder, vouch)
+    outcome = embconvert("verify", folder, "--against", tiny_bert)
+    assert_refused(outcome, 8, "onnx/model.onnx has changed: mean cosine")
+
+
+def test_another_model_than_the_source_is_told_before_anything_is_compared(
+    folder: Path, tmp_path: Path
+) -> None:
     other = zoo.build_model("bert", tmp_path / "other", seed=1)
     outcome = embconvert("verify", folder, "--against", other)
-    assert_refused(outcome, 8, "onnx/model.onnx is not what it was: mean cosine")
-    assert "is not the source as it was" in outcome.stderr
+    assert_refused(
+        outcome, 3, "is not the source that this folder was made of: model.safetensors is another"
+    )
+    assert "give ./tiny-bert, as it was then" in outcome.stderr
+    reranker = zoo.build_model("roberta", tmp_path / "roberta")
+    assert_refused(embconvert("verify", folder, "--against", reranker), 3, "is not the source")
+    assert_refused(
+        embconvert("verify", folder, "--min_cosine", "0.9"), 2, "no effect without --against"
+    )
 
 
 def test_a_graph_that_does_not_run_is_found_though_its_hash_is_right(folder: Path) -> None:
@@ -153,7 +190,7 @@ def test_a_graph_that_does_not_run_is_found_though_its_hash_is_right(folder: Pat
         entry.update(sha256=hash_file(graph), size_bytes=graph.stat().st_size)
 
     change_manifest(folder, vouch)
-    assert_refused(embconvert("verify", folder), 3, "model_opt1.onnx is no ONNX file")
+    assert_refused(embconvert("verify", folder), 3, "model_opt1.onnx is not an ONNX file")
 
 
 def assert_refused(outcome: Outcome, code: int, message: str) -> None:
@@ -182,7 +219,10 @@ def test_weights_in_a_file_that_is_not_listed_are_not_read(folder: Path) -> None
         entry.update(sha256=hash_file(path), size_bytes=path.stat().st_size)
 
     change_manifest(folder, vouch)
-    assert_refused(embconvert("verify", folder), 3, "reads secret, and the manifest lists none")
+    assert_refused(embconvert("verify", folder), 3, "reads secret, but the manifest lists none")
+    other = next(file for file in path.parent.glob("*.onnx") if file != path)
+    compared = embconvert("diff", path, other)
+    assert_refused(compared, 3, "reads secret, but the manifest lists none")
 
 
 def test_a_tokenizer_that_is_not_listed_is_not_read(folder: Path) -> None:
@@ -192,4 +232,4 @@ def test_a_tokenizer_that_is_not_listed_is_not_read(folder: Path) -> None:
     change_manifest(folder, forget)
     (folder / "tokenizer.json").unlink()
     os.mkfifo(folder / "tokenizer.json")
-    assert_refused(embconvert("verify", folder), 3, "lists no tokenizer.json")
+    assert_refused(embconvert("verify", folder), 3, "does not list tokenizer.json")

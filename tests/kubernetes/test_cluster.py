@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import (
+
+from support.cluster import (
     apply,
     configure,
     has_condition,
@@ -105,4 +106,4 @@ def test_the_second_night_does_nothing(models: Path, source: Path) -> None:
         wait_until(lambda night=night: has_condition(night, "Complete"))  # type: ignore[misc]
     assert verified(models)
     (pod,) = pods_of("night-2")
-    assert "is up to date; nothing was done again" in kubectl("logs", pod["metadata"]["name"])
+    assert "is up to date; nothing was changed" in kubectl("logs", pod["metadata"]["name"])

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import KUBECTL, apply, get, has_condition, kubectl, manifest, overlay, pod_spec
+
+from support.cluster import KUBECTL, apply, get, has_condition, kubectl, manifest, overlay, pod_spec
 
 SEED = 9
 PODS = 4
@@ -50,7 +51,7 @@ class Pod:
     killed_at: float | None = None
 
     def events(self) -> list[tuple[float, str, str]]:
-        """When models were begun and ended: time, "begin" or what came of it, model."""
+        """When models were begun and ended: time, "begin" or the result, model."""
         found = []
         for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines():
             stamp, _, text = line.partition(" ")
@@ -98,7 +99,7 @@ class Watch:
 
 def fleet(sources: Path, count: int) -> list[str]:
     """Builds tiny models that any user may read; returns their names."""
-    import zoo
+    from support import zoo
 
     names = []
     for number in range(count):

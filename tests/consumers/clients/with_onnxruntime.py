@@ -10,9 +10,6 @@ from tokenizers import Tokenizer
 
 folder, file = Path(sys.argv[1]), sys.argv[2]
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-limit = json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
-tokenizer.enable_truncation(limit)
-tokenizer.enable_padding()
 session = onnxruntime.InferenceSession(str(folder / file), providers=["CPUExecutionProvider"])
 
 vectors = []

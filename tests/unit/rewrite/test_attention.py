@@ -3,10 +3,10 @@
 import itertools
 
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.attention import fuse_attention, why_left
+from support.rewriting import apply, operators
 
 HEADS, SIZE = 2, 4
 RULES = (*TIDYING, fuse_attention)
@@ -33,6 +33,9 @@ SCORES = {
         by = Constant<value = float {0.3}>() scores = Mul(one, by)""",
     "masked by Where": "scores = Where(seen, dot, lowest)",
     "masked by Where, the other way": "hidden = Not(seen) scores = Where(hidden, lowest, dot)",
+    "with a mask, and at least something": """masked = Add(dot, padding)
+        twice = Add(masked, padding) scores = Max(twice, lowest)""",
+    "at least something": "scores = Max(lowest, dot)",
     "with a bias, masked by Where": """one = Add(dot, position)
         scores = Where(seen, one, lowest)""",
 }
@@ -110,6 +113,45 @@ def test_heads_that_are_merged_with_the_batch_are_known() -> None:
     assert operators(apply(text, *RULES))["MultiHeadAttention"] == 1
 
 
+MERGED = """g (float[batch, seq, 8] x, int64[batch, seq] mask) => (float y) {{
+  heads = Constant<value = int64[4] {{0, 0, 2, 4}}>()
+  x3 = Reshape(x, heads) x4 = Transpose<perm = [0, 2, 1, 3]>(x3)
+  all = Shape(x) i = Constant<value = int64[1] {{1}}>() s = Gather(all, i)
+  minus = Constant<value = int64[1] {{-1}}>() size = Constant<value = int64[1] {{4}}>()
+  merged = Concat<axis = 0>(minus, s, size) b = Reshape(x4, merged)
+  bt = Transpose<perm = [0, 2, 1]>(b) dot = MatMul(b, bt)
+  n = Constant<value = int64[1] {{2}}>() apart = Concat<axis = 0>(minus, n, s, s)
+  three = Concat<axis = 0>(minus, s, s)
+  middle = Constant<value = int64[2] {{1, 2}}>() wide = Unsqueeze(mask, middle)
+  seen = Cast<to = 9>(wide) lowest = Constant<value = float {{-3.4e38}}>()
+  nothing = Constant<value = float {{0.0}}>() padding = Where(seen, nothing, lowest)
+  slope = Constant<value = float[2, 1] {{0.5, 0.25}}>() row = Constant<value = int64[1] {{1}}>()
+  real = Cast<to = 1>(mask) m3 = Unsqueeze(real, row) position = Mul(m3, slope)
+  {scores} y = MatMul(p3, b)
+}}"""
+MASKS = {
+    "of the heads apart": """d4 = Reshape(dot, apart) masked = Add(d4, padding)
+        d3 = Reshape(masked, three) p3 = Softmax<axis = -1>(d3)""",
+    "of the heads merged": """one = Constant<value = int64[3] {{-1, 1, 0}}>()
+        flat = Reshape(position, one) d3 = Add(dot, flat) p3 = Softmax<axis = -1>(d3)""",
+    "of both": """one = Constant<value = int64[3] {{-1, 1, 0}}>() flat = Reshape(position, one)
+        d3 = Add(dot, flat) d4 = Reshape(d3, apart) masked = Add(d4, padding)
+        p = Softmax<axis = -1>(masked) p3 = Reshape(p, three)""",
+    "for all texts": """many = Constant<value = float[1, 1, 1] {{0.5}}>()
+        d3 = Add(dot, many) p3 = Softmax<axis = -1>(d3)""",
+    "by Where": """one = Constant<value = int64[3] {{-1, 1, 0}}>() flat = Reshape(position, one)
+        some = Greater(flat, nothing) d3 = Where(some, dot, lowest)
+        p3 = Softmax<axis = -1>(d3)""",
+}
+
+
+@pytest.mark.parametrize("scores", MASKS)
+def test_masks_of_heads_that_are_merged_with_the_batch_are_known(scores: str) -> None:
+    text = MERGED.format(scores=MASKS[scores].format())
+    found = operators(apply(text, *RULES))
+    assert (found["MultiHeadAttention"], found["Softmax"]) == (1, 0)
+
+
 GROUPED = """g (float[batch, seq, 32] x, float[batch, seq, 16] z, int64[batch, seq] mask)
   => (float y) {{
   hq = Constant<value = int64[4] {{0, 0, 4, 8}}>() hk = Constant<value = int64[4] {{0, 0, 2, 8}}>()
@@ -153,6 +195,30 @@ def test_causal_attention_with_shared_heads_and_caps_is_known(scores: str) -> No
     assert (found["GroupQueryAttention"], found["Softmax"]) == (1, 0)
 
 
+def one_head_for_all(order: str) -> str:
+    """Keys and values of one head are broadcast by the products."""
+    text = GROUPED.format(order=order, scores="scores = Add(dot, bias)", seen_alone=SEEN_ALONE)
+    return (
+        text.replace("{0, 0, 2, 8}", "{0, 0, 1, 8}")
+        .replace("batch, seq, 16] z", "batch, seq, 8] z")
+        .replace(
+            "kt = Transpose<perm = [0, 1, 3, 2]>(k)", "kt = Transpose<perm = [0, 1, 3, 2]>(k4)"
+        )
+        .replace("MatMul(p, k)", "MatMul(p, k4)")
+    )
+
+
+def test_one_head_of_keys_and_values_for_all_is_known() -> None:
+    found = operators(apply(one_head_for_all("LessOrEqual(kv, rows)"), *RULES))
+    assert (found["GroupQueryAttention"], found["Softmax"]) == (1, 0)
+
+
+def test_one_head_for_all_that_reads_both_ways_is_left() -> None:
+    editor = apply(one_head_for_all("GreaterOrEqual(kv, rows)"), *RULES)
+    (softmax,) = editor.nodes("Softmax")
+    assert "share keys and values, but it is not causal" in why_left(editor, softmax)
+
+
 @pytest.mark.parametrize("order", ["GreaterOrEqual(kv, rows)", "Less(rows, kv)"])
 def test_what_is_not_causal_keeps_its_copied_heads(order: str) -> None:
     text = GROUPED.format(
@@ -162,6 +228,52 @@ def test_what_is_not_causal_keeps_its_copied_heads(order: str) -> None:
     assert (found["MultiHeadAttention"], found["GroupQueryAttention"]) == (1, 0)
 
 
+def with_sinks(
+    order: str = "LessOrEqual(kv, rows)",
+    sinks: str = "float[1, 4, 1, 1] {0.5, -1.0, 2.0, 0.0}",
+    softmax: str = "top = ReduceMax<axes = [-1]>(wider) less = Sub(wider, top)"
+    " pw = Softmax<axis = -1>(less)",
+    cut: str = "i0, im, i3, i1",
+) -> str:
+    text = GROUPED.format(order=order, scores="scores = Add(dot, bias)", seen_alone=SEEN_ALONE)
+    return text.replace(
+        "p = Softmax<axis = -1>(scores)",
+        f"""sink = Constant<value = {sinks}>() i3 = Constant<value = int64[1] {{3}}>()
+        im = Constant<value = int64[1] {{-1}}>() i2 = Constant<value = int64[1] {{2}}>()
+        long = Concat<axis = 0>(b, n4, s, i1) sinks = Expand(sink, long)
+        wider = Concat<axis = -1>(scores, sinks) {softmax} p = Slice(pw, {cut})""",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_sinks(),
+        with_sinks(softmax="pw = Softmax<axis = -1>(wider)", cut="i0, im, im"),
+    ],
+    ids=["less the largest", "as they are"],
+)
+def test_causal_attention_with_sinks_is_known(text: str) -> None:
+    editor = apply(text, *RULES)
+    assert (operators(editor)["GroupQueryAttention"], operators(editor)["Softmax"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (with_sinks(order="GreaterOrEqual(kv, rows)"), "it has sinks, but it is not causal"),
+        (with_sinks(sinks="float[1, 1, 1, 1] {0.5}"), "not one number for each head"),
+        (with_sinks(softmax="pw = Softmax<axis = -1>(wider) end = Add(s, i1)",
+                    cut="i1, end, i3, i1"), "not cut off"),
+    ],
+    ids=["both ways", "one for all heads", "cut elsewhere"],
+)  # fmt: skip
+def test_other_sinks_are_left(text: str, reason: str) -> None:
+    editor = apply(text, *RULES)
+    (softmax,) = editor.nodes("Softmax")
+    assert reason in why_left(editor, softmax)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -169,7 +281,11 @@ def test_what_is_not_causal_keeps_its_copied_heads(order: str) -> None:
             "=> (float y)", "=> (float y, float z)"), "more than once"),
         (attention(softmax="p0 = Softmax<axis = -1>(scores) p = Relu(p0)"), "go to Relu"),
         (attention(softmax="p = Softmax<axis = 2>(scores)"), "last axis"),
-        (attention(scores="scores = Relu(dot)"), "no product"),
+        (attention(scores="scores = Relu(dot)"), "not a product"),
+        (attention(scores="nine = Constant<value = float {-9.0}>()"
+                   " scores = Where(seen, dot, nine)"), "not hidden"),
+        (attention(scores="two = Constant<value = float {-2.0}>() scores = Max(dot, two)"),
+         "not a product"),
         (attention(scores="d2 = MatMul(q4, kt) scores = Add(dot, d2)"), "sum of products"),
         (attention(scores="""cap = Constant<value = float {2.0}>() less = Div(dot, cap)
             t = Tanh(less) scores = Mul(t, cap)"""), "capped"),

@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from rewriting import parse
 
 from embconvert.rewrite.facts import Facts
 from embconvert.rewrite.sizes import Size
+from support.rewriting import parse
 
 #: (what is computed of x (batch, seq, 8) and m (batch, seq) int64, its sizes)
 GRAPHS = [
@@ -36,6 +36,18 @@ GRAPHS = [
         h = Concat<axis = 0>(b, v, eight) y = Reshape(x, h)""", "batch seq 8"),
     ("""all = Shape(x) minus = Constant<value = int64[3] {-1, -1, 8}>() same = Equal(all, minus)
         y = Where(same, all, all)""", "3"),
+    ("""w = Constant<value = float[3, 1, 3] {1, 1, 1, 1, 1, 1, 1, 1, 1}>()
+        s = Constant<value = int64[1] {0}>() e = Constant<value = int64[1] {3}>()
+        a = Constant<value = int64[1] {2}>() p = Slice(x, s, e, a)
+        t = Transpose<perm = [0, 2, 1]>(p) y = Conv<group = 3, pads = [1, 1]>(t, w)""",
+     "batch 3 seq"),
+    ("""t = Transpose<perm = [0, 2, 1]>(x)
+        y = MaxPool<kernel_shape = [3], pads = [1, 1]>(t)""", "batch 8 seq"),
+    ("k = Constant<value = int64[1] {2}>() y, i = TopK(x, k)", "batch seq 2"),
+    ("p = Constant<value = int64[6] {0, 0, 1, 0, 0, 2}>() y = Pad(x, p)", "batch seq 11"),
+    ("r = Flatten<axis = 2>(x) w = Constant<value = float[1, 8] {1, 1, 1, 1, 1, 1, 1, 1}>() "
+     "y = Gemm<transB = 1>(r, w)", "batch*seq 1"),
+    ("y = Softplus(x)", "batch seq 8"),
     ("""c = Constant<value = float {2.0}>() y = Mul(c, x)""", "batch seq 8"),
     ("""one = Constant<value = int64[1] {1}>() u = Unsqueeze(m, one) k = Cast<to = 1>(u)
         a = Constant<value = int64[1] {0}>() all = Shape(m) s = Slice(all, one, one)

@@ -1,10 +1,10 @@
 """GELU in all the ways that models write it becomes one operator."""
 
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.gelu import fuse_gelu
+from support.rewriting import apply, operators
 
 CONSTANTS = """half = Constant<value = float {0.5}>() one = Constant<value = float {1.0}>()
   root = Constant<value = float {1.4142135}>() inverse = Constant<value = float {0.70710677}>()

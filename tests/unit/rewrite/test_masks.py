@@ -1,11 +1,11 @@
 """Masks stay as small as they are."""
 
 import pytest
-from rewriting import apply, operators, parse
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.editing import Editor
 from embconvert.rewrite.masks import is_causal
+from support.rewriting import apply, operators, parse
 
 MASKED = """g (float[batch, 2, seq, seq] x, int64[batch, seq] mask)
   => (float[batch, 2, seq, seq] y) {{

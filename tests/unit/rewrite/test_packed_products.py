@@ -2,10 +2,10 @@
 
 import onnx_ir as ir
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.packed_products import unpack_products
+from support.rewriting import apply, operators
 
 WEIGHTS = ", ".join(str(number % 7) for number in range(8 * 12))
 CONSTANTS = """z = Constant<value = int64[1] {0}>() a = Constant<value = int64[1] {4}>()

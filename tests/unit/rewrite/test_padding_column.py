@@ -1,10 +1,10 @@
 """A padding mask becomes a place of each head; other biases stay."""
 
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.padding_column import move_padding_into_heads
+from support.rewriting import apply, operators
 
 TEXT = """g (float[batch, seq, 8] x, int64[batch, seq] mask, float[1, 2, seq, seq] position)
   => (float[batch, seq, 8] y) {{

@@ -3,9 +3,9 @@
 import onnx
 import onnx_ir as ir
 import onnxruntime
-from rewriting import apply, operators
 
 from embconvert.rewrite.residual import keep_residual_apart
+from support.rewriting import apply, operators
 
 TEXT = """g (float[batch, seq, 8] x, float[batch, seq, 8] z) => (float[batch, seq, 8] y) {
   w = Constant<value = float[8] {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0}>()

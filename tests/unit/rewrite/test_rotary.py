@@ -1,10 +1,10 @@
 """Rotary embeddings become one operator, whatever lies where."""
 
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.rotary import fuse_rotary_embedding
+from support.rewriting import apply, operators
 
 ANGLES = """all = Shape(h) i1 = Constant<value = int64 {1}>() s = Gather(all, i1)
   i0 = Constant<value = int64 {0}>() places = Range(i0, s, i1)

@@ -1,10 +1,10 @@
 """Made-up token types cost no lookup for each token."""
 
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.same_row import look_up_rows_once
+from support.rewriting import apply, operators
 
 TABLE = "table = Constant<value = float[2, 4] {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0}>()"
 

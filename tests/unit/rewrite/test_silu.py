@@ -1,9 +1,9 @@
 """SiLU and the quick GELU become one operator."""
 
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite.silu import fuse_silu
+from support.rewriting import apply, operators
 
 
 @pytest.mark.parametrize(

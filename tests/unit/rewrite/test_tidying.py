@@ -1,9 +1,9 @@
 """What does nothing goes; what is computed of constants is computed now."""
 
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
+from support.rewriting import apply, operators
 
 
 def graph(body: str) -> str:
@@ -37,6 +37,15 @@ def test_what_does_nothing_goes(body: str) -> None:
 @pytest.mark.parametrize(
     ("body", "kept"),
     [
+        ("""i, scale, middle = DynamicQuantizeLinear(x) w = Constant<value = uint8[8, 8] {
+            0,1,2,3,4,5,6,7, 0,1,2,3,4,5,6,7, 0,1,2,3,4,5,6,7, 0,1,2,3,4,5,6,7,
+            0,1,2,3,4,5,6,7, 0,1,2,3,4,5,6,7, 0,1,2,3,4,5,6,7, 0,1,2,3,4,5,6,7}>()
+            p = MatMulInteger(i, w, middle) a = Cast<to = 1>(p) y = Mul(a, scale)""", "Cast"),
+        ("""i, scale, middle = DynamicQuantizeLinear(x) a = Cast<to = 1>(i)
+            y = Mul(a, scale)""", "Cast"),
+        ("q = QuantizeLinear(x, one) a = Cast<to = 1>(q) y = Neg(a)", "Cast"),
+        ("""middle = Constant<value = int8 {0}>() q = QuantizeLinear(x, one, middle)
+            a = Cast<to = 1>(q) y = Neg(a)""", "Cast"),
         ("a = Cast<to = 11>(x) b = Cast<to = 1>(a) y = Neg(b)", "Cast"),
         ("a = Transpose<perm = [1, 0, 2]>(x) b = Neg(a) y = Transpose<perm = [1, 0, 2]>(b)",
          "Transpose"),

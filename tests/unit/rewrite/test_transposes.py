@@ -1,10 +1,10 @@
 """A product takes its tokens as they lie."""
 
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite.tidying import drop_needless_nodes
 from embconvert.rewrite.transposes import multiply_untransposed
+from support.rewriting import apply, operators
 
 
 def graph(product: str, back: str = "1, 0, 2", there: str = "1, 0, 2") -> str:

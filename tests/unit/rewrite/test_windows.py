@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rewriting import apply, operators
 
 from embconvert.rewrite import TIDYING
 from embconvert.rewrite.windows import fuse_windowed_attention
+from support.rewriting import apply, operators
 
 RULES = (*TIDYING, fuse_windowed_attention)
 WIDTH, REACH = 8, 2
@@ -114,3 +114,33 @@ def test_what_computes_something_else_is_left(other: dict[str, Any]) -> None:
     editor = apply(attention(**other), *RULES)
     assert operators(editor)["Softmax"] == 1
     assert not operators(editor)["MultiHeadAttention"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "values"),
+    [
+        ("Mul(q, q)", "Add(k, v)"),
+        ("Mul(q, k)", "Mul(k, v)"),
+        ("Sum(q, k, v)", "Mul(k, v)"),
+        ("Identity(one)", "Sum(q, k, v)"),
+    ],
+    ids=["queries are keys", "keys are values", "values are scored", "nothing is scored"],
+)
+def test_other_combinations_of_three_products_are_left(scores: str, values: str) -> None:
+    """The part between the products and the last one is like attention's, but for what is read."""
+    random = np.random.default_rng(0)
+    weights = "".join(
+        f"w{name} = Constant<value = {numbers(random, WIDTH, WIDTH)}>()\n" for name in "qkvo"
+    )
+    editor = apply(
+        f"""g (float[batch, seq, {WIDTH}] x, int64[batch, seq] mask) => (float y) {{
+          {weights}
+          q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv)
+          last = Constant<value = int64[1] {{-1}}>()
+          real = Cast<to = 1>(mask) one = Unsqueeze(real, last)
+          s = {scores} m = Mul(s, one) p = Softmax<axis = -1>(m)
+          u = {values} o = Mul(p, u) y = MatMul(o, wo)
+        }}""",
+        *RULES,
+    )
+    assert operators(editor)["Softmax"] == 1

@@ -1,0 +1,107 @@
+"""Figures are those of the field's usual definitions."""
+
+import numpy as np
+import pytest
+
+from embconvert.evaluation.data import Form, Pairs
+from embconvert.evaluation.figures import (
+    FIGURES,
+    MAIN_FIGURES,
+    Figure,
+    kept_neighbours,
+    pair_figures,
+    retrieval_figures,
+)
+from embconvert.evaluation.ranking import Ranking
+
+
+def ranking(*lists: list[int], scores: list[float] | None = None) -> Ranking:
+    depth = 101
+    documents = np.full((len(lists), depth), -1, np.int64)
+    values = np.full((len(lists), depth), -np.inf, np.float32)
+    for row, numbers in enumerate(lists):
+        documents[row, : len(numbers)] = numbers
+        values[row, : len(numbers)] = scores or np.linspace(1, 0.5, len(numbers))
+    return Ranking(documents=documents, scores=values)
+
+
+def values(figures: list[Figure]) -> dict[str, float]:
+    return {figure.name: round(figure.value, 6) for figure in figures}
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e299])
+def test_the_scale_of_scores_does_not_matter(scale: float) -> None:
+    gold, scores = np.array([1.0, 2, 3, 5]) * scale, np.array([0.2, 0.1, 0.3, 0.9])
+    numbers = np.arange(4)
+    pairs = Pairs(first=numbers, second=numbers, gold=gold)
+    assert values(pair_figures(Form.SCORED_PAIRS, pairs, scores))["Pearson"] == round(
+        float(np.corrcoef([1, 2, 3, 5], scores)[0, 1]), 6
+    )
+
+
+def test_retrieval() -> None:
+    """As trec_eval computes them (checked with pytrec_eval-terrier 0.5.11)."""
+    found = retrieval_figures(ranking([5, 3, 8]), [{3: 2, 8: 1, 9: 1, 5: 0}])
+    gain = 2 / np.log2(3) + 1 / np.log2(4)
+    best = 2 + 1 / np.log2(3) + 1 / np.log2(4)
+    assert values(found) == {
+        "nDCG@10": round(gain / best, 6), "recall@10": 0.666667, "recall@100": 0.666667,
+        "MRR@10": 0.5,
+    }  # fmt: skip
+    assert tuple(figure.name for figure in found) == (
+        MAIN_FIGURES[Form.RETRIEVAL], *FIGURES[Form.RETRIEVAL][:3],
+    )  # fmt: skip
+
+
+def test_retrieval_counts_ten_results_and_a_hundred() -> None:
+    found = retrieval_figures(ranking(list(range(101))), [{10: 1, 99: 1, 100: 1}])
+    assert values(found) == {"nDCG@10": 0, "recall@10": 0, "recall@100": 0.666667, "MRR@10": 0}
+
+
+def test_a_query_with_one_document_and_one_result() -> None:
+    assert values(retrieval_figures(ranking([0]), [{0: 1}]))["nDCG@10"] == 1
+
+
+def test_neighbours_are_kept_in_any_order() -> None:
+    before, after = list(range(20)), [*range(9, -1, -1), *range(20, 30)]
+    assert kept_neighbours(ranking(before), ranking(after)).tolist() == [1.0]
+    assert kept_neighbours(ranking(before), ranking([*range(3), *range(40, 50)])).tolist() == [0.3]
+
+
+def test_a_neighbour_as_near_as_the_last_one_counts_as_kept() -> None:
+    scores = [1.0] * 9 + [0.5, 0.5, 0.4]
+    before = ranking(list(range(12)), scores=scores)
+    assert kept_neighbours(before, ranking([*range(9), 10])).tolist() == [1.0]
+    assert kept_neighbours(before, ranking([*range(9), 11])).tolist() == [0.9]
+
+
+def test_few_documents_have_few_neighbours() -> None:
+    assert kept_neighbours(ranking([1, 2]), ranking([2, 1])).tolist() == [1.0]
+
+
+def pairs(gold: list[float]) -> Pairs:
+    numbers = np.arange(len(gold))
+    return Pairs(first=numbers, second=numbers, gold=np.array(gold))
+
+
+def test_pairs() -> None:
+    scores = np.array([0.1, 0.2, 0.9, 1.0])
+    assert values(pair_figures(Form.SCORED_PAIRS, pairs([1, 2, 3, 4]), scores)) == {
+        "Spearman": 1.0, "Pearson": round(float(np.corrcoef([1, 2, 3, 4], scores)[0, 1]), 6),
+    }  # fmt: skip
+    assert values(pair_figures(Form.LABELLED_PAIRS, pairs([0, 1, 0, 1]), scores)) == {
+        "AP": round((1 + 2 / 3) / 2, 6)
+    }
+
+
+def test_triples_that_are_equal_count_half() -> None:
+    scores = np.array([0.9, 0.5, 0.1, 0.8, 0.5, 0.2])
+    found = pair_figures(Form.TRIPLES, pairs([1, 1, 1, 0, 0, 0]), scores)
+    assert values(found) == {"accuracy": 0.5}
+
+
+@pytest.mark.parametrize("scores", [[0.5] * 4, [1, 1, 1, 2]])
+def test_constant_scores_are_no_error(scores: list[float]) -> None:
+    for form in (Form.SCORED_PAIRS, Form.LABELLED_PAIRS):
+        for figure in pair_figures(form, pairs([0, 1, 0, 1]), np.array(scores)):
+            assert np.isfinite(figure.value)

@@ -1,0 +1,22 @@
+"""docs/quality.md has a place for each part that `make bench-quality` measures."""
+
+import outliers
+import pytest
+from pipelines import MODEL
+from quality import PAGE, with_part
+
+
+@pytest.mark.parametrize("name", [MODEL.name, *outliers.SHAPES])
+def test_a_part_replaces_its_own_tables_only(name: str) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    once = with_part(page, name, "| new |")
+    assert once.count("| new |") == 1
+    assert with_part(once, name, "| newer |") == once.replace("| new |", "| newer |")
+    before, after = (text.split(f"<!-- measured: {name} -->") for text in (page, once))
+    assert before[0] == after[0]
+    assert before[1].split("<!-- end: ", 1)[1] == after[1].split("<!-- end: ", 1)[1]
+
+
+def test_a_model_without_a_place_is_told() -> None:
+    with pytest.raises(ValueError, match="no place for unknown"):
+        with_part(PAGE.read_text(encoding="utf-8"), "unknown", "| new |")

@@ -1,0 +1,35 @@
+"""The page and the table of evaluations."""
+
+from dataclasses import replace
+
+from embconvert.evaluation.records import Evaluations
+from embconvert.reporting.evaluation_page import evaluation_page
+from embconvert.reporting.evaluation_table import evaluation_rows, header_of
+from support.evaluation import evaluation
+from support.html_page import Page
+
+
+def test_the_newest_evaluation_is_first_with_its_plot() -> None:
+    old, new = evaluation("1" * 64), evaluation("1" * 64, "2" * 64, digest="b" * 64)
+    new = replace(new, data=replace(new.data, name="my <b>newest</b> data"))
+    page = evaluation_page(Evaluations(evaluations=(old, new)))
+    text = Page(page).text
+    assert text.index("my <b>newest</b> data") < text.index("my data")
+    assert "0.8 points lower" in text
+    assert page.count("<svg") == 1  # a baseline alone has no loss to draw
+    assert "Loss of nDCG@10. graph1 0.80, 0.40 to 1.60" in page
+
+
+def test_a_page_without_evaluations_is_no_error() -> None:
+    assert "<h1></h1>" in evaluation_page(Evaluations(evaluations=()))
+
+
+def test_the_table_has_the_loss_of_each_graph() -> None:
+    found = evaluation("1" * 64, "2" * 64)
+    assert [column.title for column in header_of(found)] == [
+        "file", "size", "nDCG@10", "loss in points", "95% interval", "verdict",
+    ]  # fmt: skip
+    assert evaluation_rows(found) == [
+        ["onnx/graph0.onnx", "0.0 MB", "0.7500", "-", "-", "baseline"],
+        ["onnx/graph1.onnx", "0.0 MB", "0.7420", "0.80", "0.40 to 1.60", "0.8 points lower"],
+    ]

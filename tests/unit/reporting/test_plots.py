@@ -1,0 +1,41 @@
+"""What plots show."""
+
+from pathlib import Path
+
+import pytest
+
+from embconvert.fidelity.figures import HISTOGRAM_EDGES
+from embconvert.models.choices import Precision
+from embconvert.reporting.plots import nines, nines_axis, used_bins
+from embconvert.reporting.summary import ManifestSummary
+from support.examples import fidelity, graph, published
+
+
+@pytest.mark.parametrize(
+    ("cosine", "expected"), [(0.9, 1), (0.99, 2), (0.5, 0.30103), (1.0, 7), (1 - 1e-12, 7)]
+)
+def test_cosines_are_drawn_by_their_nines(cosine: float, expected: float) -> None:
+    assert nines(cosine) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([7.0], ["0.999999", "same"]),
+        ([2.3, 6.1], ["0.99", "0.999", "0.9999", "0.99999", "0.999999", "same"]),
+        ([0.4], ["0", "0.9"]),
+        ([2.0], ["0.9", "0.99"]),
+    ],
+)
+def test_an_axis_of_nines_has_round_ends_and_no_label_twice(
+    values: list[float], labels: list[str]
+) -> None:
+    assert [entry["label"] for entry in nines_axis(values)] == labels
+
+
+@pytest.mark.parametrize("first", [0, 1, 3, 20, 28])
+def test_a_distribution_shows_all_of_its_bins(tmp_path: Path, first: int) -> None:
+    figures = fidelity(0.01, bin_number=first)
+    record = graph(tmp_path, "model", 100, fidelity=figures, precision=Precision.QINT8)
+    shown = used_bins(ManifestSummary(published(tmp_path, record)).graphs)
+    assert {first, first + 1} <= set(shown) <= set(range(len(HISTOGRAM_EDGES) + 1))

@@ -1,0 +1,283 @@
+"""The source's files are checked before anything heavy starts."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from embconvert.errors import SourceError, UnsupportedModelError
+from embconvert.models.values import StaticForm
+from embconvert.source.folder import resolve_folder
+from support.examples import TOKENIZER
+from support.pickling import save, tensor
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder that passes every check."""
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "max_position_embeddings": 64}')
+    (tmp_path / "tokenizer.json").write_text(TOKENIZER)
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1e30}')
+    save_file({"weight": np.zeros((4, 4), np.float32)}, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def test_a_whole_model_is_resolved(model: Path) -> None:
+    resolved = resolve_folder(model, model_id="m")
+    assert [file.path for file in resolved.files] == [
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+    ]  # fmt: skip
+    assert (resolved.max_seq_length, resolved.has_modules) == (64, False)
+    (model / "tokenizer.json").write_text(f"{TOKENIZER} ")
+    assert resolve_folder(model, model_id="m").digest != resolved.digest
+
+
+def test_the_modules_own_length_comes_first(model: Path) -> None:
+    (model / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
+    assert resolve_folder(model, model_id="m").max_seq_length == 16
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", "{", "not JSON"),
+        ("config.json", "[]", "not a JSON object"),
+        ("config.json", "{}", "no model_type"),
+        ("config.json", '{"a":' * 5000 + "1" + "}" * 5000, "not JSON"),
+        ("config.json", " " * (1 << 24) + "{}", "over 16 MiB"),
+        ("modules.json", "{}", "not a list of modules"),
+        ("modules.json", '[{"path": "../x", "type": "a.B"}]', "outside the model's"),
+        ("model.safetensors", "short", "truncated or corrupt"),
+        ("model.safetensors", "\xff" * 64, "truncated or corrupt"),
+    ],
+)
+def test_a_broken_file_is_named(file: str, content: str, message: str, model: Path) -> None:
+    (model / file).write_text(content, encoding="latin-1")
+    with pytest.raises(SourceError, match=message):
+        resolve_folder(model, model_id="m")
+
+
+def test_shards_must_all_be_there_and_inside(model: Path) -> None:
+    (model / "model.safetensors").rename(model / "model-1.safetensors")
+    index = model / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"weight": "model-1.safetensors"}}))
+    assert len(resolve_folder(model, model_id="m").files) == 5
+    index.write_text(json.dumps({"weight_map": {"weight": "model-2.safetensors"}}))
+    with pytest.raises(SourceError, match=r"model-2\.safetensors is missing"):
+        resolve_folder(model, model_id="m")
+    index.write_text(json.dumps({"weight_map": {"weight": "../model-1.safetensors"}}))
+    with pytest.raises(SourceError, match="outside"):
+        resolve_folder(model, model_id="m")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("os.system", "remote code"),
+        ("custom.Model", "remote code"),
+        ("sentence_transformers.models.Normalize", "not compute token embeddings"),
+    ],
+)
+def test_a_module_is_an_import_path_and_only_the_librarys_own_are_taken(
+    kind: str, message: str, model: Path
+) -> None:
+    (model / "modules.json").write_text(json.dumps([{"path": "", "type": kind}]))
+    with pytest.raises(UnsupportedModelError, match=message):
+        resolve_folder(model, model_id="m")
+
+
+@pytest.fixture
+def with_dense(model: Path) -> Path:
+    """The same, with a module behind the transformer."""
+    modules = [
+        {"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+    ]
+    (model / "modules.json").write_text(json.dumps(modules))
+    (model / "2_Dense").mkdir()
+    return model
+
+
+def test_pickles_are_read_where_there_are_no_safetensors(with_dense: Path) -> None:
+    (with_dense / "model.safetensors").unlink()
+    save(with_dense / "pytorch_model.bin", {"a": tensor()}, {"0": bytes(24)})
+    save(with_dense / "2_Dense" / "pytorch_model.bin", {"a": tensor()}, {"0": bytes(24)})
+    resolved = resolve_folder(with_dense, model_id="m")
+    weights = {file.path for file in resolved.files if "model" in file.path}
+    assert weights == {"pytorch_model.bin", "2_Dense/pytorch_model.bin"}
+    assert resolved.parameters == 12
+
+
+def test_safetensors_are_read_and_the_pickles_beside_them_are_not(with_dense: Path) -> None:
+    shutil.copy(with_dense / "model.safetensors", with_dense / "2_Dense")
+    (with_dense / "pytorch_model.bin").write_bytes(b"no weights")
+    (with_dense / "2_Dense" / "pytorch_model.bin").write_bytes(b"no weights")
+    resolved = resolve_folder(with_dense, model_id="m")
+    assert not [file.path for file in resolved.files if file.path.endswith(".bin")]
+
+
+def test_tied_weights_count_once(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    save(model / "pytorch_model.bin", {"a": tensor(), "b": tensor()}, {"0": bytes(24)})
+    assert resolve_folder(model, model_id="m").parameters == 6
+
+
+def test_shards_of_pickles_must_be_pickles(model: Path) -> None:
+    (model / "model.safetensors").rename(model / "other.safetensors")
+    save(model / "one.bin", {"a": tensor()}, {"0": bytes(24)})
+    index = model / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "one.bin"}}))
+    assert resolve_folder(model, model_id="m").parameters == 6
+    index.write_text(json.dumps({"weight_map": {"a": "other.safetensors"}}))
+    with pytest.raises(SourceError, match=r"other\.safetensors, which is not a \.bin file"):
+        resolve_folder(model, model_id="m")
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "model.ckpt", "training_args.bin"])
+def test_weights_under_a_name_that_nobody_looks_for_are_named(name: str, model: Path) -> None:
+    (model / "model.safetensors").rename(model / name)
+    with pytest.raises(SourceError, match=f"transformers does not load {name}"):
+        resolve_folder(model, model_id="m")
+
+
+def test_weights_of_a_module_under_such_a_name_are_named(with_dense: Path) -> None:
+    (with_dense / "2_Dense" / "dense.pt").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"the weights in 2_Dense are in dense\.pt"):
+        resolve_folder(with_dense, model_id="m")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs_is_no_weights(name: str, model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    (model / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(SourceError, match="is a pointer of Git LFS") as refused:
+        resolve_folder(model, model_id="m")
+    assert "git lfs pull" in refused.value.hint
+
+
+def static(folder: Path, config: dict[str, object] | None = None, **tensors: list[int]) -> None:
+    """Makes a folder of static embeddings: modules.json, or model2vec's config.json.
+
+    Args:
+        tensors: Shapes by name; `dot` stands for a dot in it.
+    """
+    (folder / "config.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    if config is None:
+        modules = [{"path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
+        (folder / "modules.json").write_text(json.dumps(modules))
+    else:
+        (folder / "config.json").write_text(json.dumps({"model_type": "model2vec", **config}))
+    weights = {name.replace("dot", "."): np.zeros(shape) for name, shape in tensors.items()}
+    save_file(weights, folder / "model.safetensors")
+
+
+def test_a_table_of_sentence_transformers_needs_no_config(model: Path) -> None:
+    static(model, embeddingdotweight=[9, 3])
+    resolved = resolve_folder(model, model_id="m")
+    assert resolved.static is StaticForm.SENTENCE_TRANSFORMERS
+    assert (resolved.architecture.hidden_size, resolved.max_seq_length) == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "length"), [({}, 512), ({"max_length": 9}, 9), ({"max_length": None}, None)]
+)
+def test_model2vec_says_where_texts_are_cut(
+    config: dict[str, object], length: int | None, model: Path
+) -> None:
+    static(model, {"tokenizer_name": "x/y", **config}, embeddings=[4, 3], mapping=[9])
+    resolved = resolve_folder(model, model_id="m")
+    assert resolved.static is StaticForm.MODEL2VEC
+    assert (resolved.max_seq_length, resolved.unknown_settings) == (length, ())
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "message"),
+    [
+        (None, {"weight": [4, 4]}, "has no table of vectors"),
+        (None, {"embeddings": [4]}, "has no table of vectors"),
+        (None, {"embeddings": [0, 4]}, "has no table of vectors"),
+        (None, {"embeddings": [4, 4], "weights": [3]}, "that do not fit its table"),
+        (None, {"embeddings": [1, 1 << 20], "mapping": [1 << 13]}, "makes a table of 8192 x"),
+        ({}, {"embeddingdotweight": [4, 4]}, "no tensor 'embeddings'"),
+        ({}, {"embeddings": [4, 4], "mapping": [3, 3]}, "that do not fit its table"),
+        ({"normalize": "yes"}, {"embeddings": [4, 4]}, "normalize has an unexpected value"),
+        ({"max_length": -1}, {"embeddings": [4, 4]}, "max_length has an unexpected value"),
+    ],
+)
+def test_a_table_that_fits_nothing_is_refused(
+    config: dict[str, object] | None, tensors: dict[str, list[int]], message: str, model: Path
+) -> None:
+    static(model, config, **tensors)
+    with pytest.raises(SourceError, match=message):
+        resolve_folder(model, model_id="m")
+
+
+def test_a_table_behind_another_module_is_refused(with_dense: Path) -> None:
+    modules = json.loads((with_dense / "modules.json").read_text())
+    modules[1]["type"] = "sentence_transformers.models.StaticEmbedding"
+    (with_dense / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(UnsupportedModelError, match="after another module"):
+        resolve_folder(with_dense, model_id="m")
+
+
+REPLACED = [
+    ("bert", {"AutoConfig": "configuration.JinaBertConfig"}, "JinaBertConfig"),
+    ("xlm-roberta", {"AutoConfig": "c.XLMRobertaFlashConfig", "AutoModel": "m.Any"}, "FlashConfig"),
+    ("qwen2", {"AutoModel": "modeling_qwen.Qwen2Model"}, "Qwen2Model"),
+    ("qwen3", {"AutoModelForSequenceClassification": "modeling.JinaForRanking"}, "JinaForRanking"),
+]
+
+
+@pytest.mark.parametrize(("model_type", "names", "other"), REPLACED)
+def test_code_that_replaces_a_class_of_transformers_needs_trust(
+    model_type: str, names: dict[str, str], other: str, model: Path
+) -> None:
+    config = {"model_type": model_type, "auto_map": names}
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnsupportedModelError, match=f"needs remote code: .* by .*{other}") as found:
+        resolve_folder(model, model_id="m")
+    assert "remove auto_map from a copy" in found.value.hint
+    resolve_folder(model, model_id="m", trust_remote_code=True)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"AutoConfig": "x/y--configuration.NomicBertConfig", "AutoModel": "x/y--m.NomicBertModel"},
+        {"AutoTokenizer": ["tokenization.Tokenizer", None]},
+        ["AutoModel"],
+    ],
+)
+def test_code_of_which_transformers_has_a_class_is_not_needed(names: object, model: Path) -> None:
+    config = {"model_type": "nomic_bert", "auto_map": names}
+    (model / "config.json").write_text(json.dumps(config))
+    assert resolve_folder(model, model_id="m").architecture.model_type == "nomic_bert"
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        "cpmant",
+        "deepseek_v4",
+        "funnel",
+        "minimax",
+        "qwen4_exp",
+        "qwen4_exp_text",
+        "recurrent_gemma",
+        "reformer",
+        "rwkv",
+        "xlstm",
+    ],
+)
+def test_an_architecture_that_no_graph_expresses_is_refused_before_weights_are_read(
+    model_type: str, model: Path
+) -> None:
+    (model / "config.json").write_text(json.dumps({"model_type": model_type}))
+    (model / "model.safetensors").write_text("broken")
+    with pytest.raises(UnsupportedModelError, match=f"{model_type} cannot .* ONNX graph") as found:
+        resolve_folder(model, model_id="m")
+    assert "another architecture" in found.value.hint

@@ -1,0 +1,73 @@
+"""How long a text may be, by what sentence-transformers goes by."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from embconvert.errors import SourceError
+from embconvert.source.reading import SourceTokenizer
+
+
+def reading(
+    length: int | float | None = 128,
+    *,
+    text: dict[str, Any] | None = None,
+    expansion: dict[str, Any] | None = None,
+    pad_token_id: int | None = 0,
+) -> tuple[SourceTokenizer, Any]:
+    transformer = SimpleNamespace(
+        processing_kwargs={} if text is None else {"text": text},
+        query_expansion=expansion,
+        query_length=None,
+        document_length=180,
+    )
+    tokenizer = SimpleNamespace(pad_token_id=pad_token_id, eos_token="</s>", unk_token=None)
+
+    class Model(list[Any]):
+        max_seq_length = length
+
+    model = Model([transformer])
+    model.tokenizer = tokenizer  # type: ignore[attr-defined]
+    return SourceTokenizer(model, ()), model
+
+
+@pytest.mark.parametrize(
+    ("length", "text", "found"),
+    [
+        (128, None, 128),
+        (1e30, None, None),
+        (None, None, None),
+        (128, {"max_length": 32}, 32),
+        (1e30, {"max_length": 32}, 32),
+        (128, {"padding": True}, 128),
+    ],
+)
+def test_a_length_of_each_call_goes_before_the_models(
+    length: float | None, text: dict[str, Any] | None, found: int | None
+) -> None:
+    assert reading(length, text=text)[0].max_seq_length == found
+
+
+def test_what_cuts_queries_documents_and_calls_is_cut_too() -> None:
+    ours, model = reading(512, text={"max_length": 400, "truncation": False})
+    ours.cut_at(100)
+    assert ours.max_seq_length == model.max_seq_length == 100
+    assert model[0].processing_kwargs["text"] == {"max_length": 100, "truncation": True}
+    assert model[0].document_length == 100
+    assert model[0].query_length is None
+
+
+def test_queries_that_are_filled_up_beyond_the_positions_are_refused() -> None:
+    ours, _ = reading(expansion={"length": 128})
+    with pytest.raises(SourceError, match="filled up to 128 tokens") as raised:
+        ours.cut_at(64)
+    assert "query_expansion" in raised.value.hint
+
+
+def test_a_tokenizer_without_pad_token_is_refused_with_what_to_set() -> None:
+    reading()[0].refuse_missing_pad_token()
+    with pytest.raises(SourceError, match="no pad token") as raised:
+        reading(pad_token_id=None)[0].refuse_missing_pad_token()
+    assert '"</s>"' in raised.value.hint
+    assert "tokenizer_config.json" in raised.value.hint
