@@ -1,4 +1,4 @@
-"""How much memory a container needs, by the model's size: the table of docker/README.md.
+"""How much memory a container needs, by the model's size: the table of docs/container.md.
 
     make bench-container        (needs docker, the image, and to read the host's cgroups)
 
@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-import zoo  # noqa: E402
+from support import zoo  # noqa: E402
 
 #: Hidden size, layers, heads, feed-forward size, vocabulary: a BERT of each size.
 SHAPES = {

@@ -1,12 +1,13 @@
 """Measures embconvert beside the usual pipeline of three tools; `make bench` runs it.
 
-Whole processes, one pipeline after the other and again, each into a fresh folder. It reports and
-judges nothing. Linux only.
+    python benchmarks/convert.py [--models minilm e5-small] [--minutes N] [--json FILE] [--no_page]
+
+Whole processes, one pipeline after the other and again, and writes the figures into
+docs/performance.md. The rounds end when the minutes are over. It judges nothing. Linux only.
 """
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -14,21 +15,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from machine import machine, versions
-from measure import OFFLINE, Figures, StepFailed, adopt_orphans, measure
-from pipelines import MODEL, OUR_BIN, PEER_BIN, PIPELINES, ROOT, Pipeline
-from records import File, Record, Run
-from tables import as_text
+from measure import Figures, StepFailed, adopt_orphans, measure
+from pipelines import MODEL, MODELS, OUR_BIN, PEER_BIN, PIPELINES, ROOT, VERIFIED
+from records import Record, Run
+from tables import as_markdown, write_fleets, write_page
 
+_MOST_ROUNDS = 5
 _WARM_UP = "warm-up"
+_JOBS = "times of the jobs"
 _START = time.perf_counter()
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measures, prints and writes."""
     options = _options()
     for needed in (MODEL, OUR_BIN / "embconvert", PEER_BIN / "optimum-cli"):
         if not needed.exists():
@@ -39,94 +42,118 @@ def main() -> int:
     build.mkdir(exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as work:
-            record = _measured(options.rounds, Path(work))
+            record = _Bench(options.models, 60 * options.minutes, Path(work)).measured()
     except StepFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    print(as_text(record))
-    if options.json:
-        content = dataclasses.asdict(record) | {"summary": record.summary()}
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
+    print(as_markdown(record))
+    options.json.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
+    if not options.no_page:
+        write_page(record)
+        if "minilm" in options.models:
+            write_fleets(record)
     return 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument(
-        "--rounds", type=_positive, default=5, metavar="N", help="rounds that count (default: 5)"
+        "--minutes", type=float, default=13.0, metavar="N", help="in all (default: 13)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", default=ROOT / "build/bench.json")
+    parser.add_argument("--no_page", action="store_true", help="leave docs/performance.md alone")
     return parser.parse_args()
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
-    return int(text)
+class _Bench:
+    """Runs the pipelines on the models, in turns.
+
+    Args:
+        models: Keys of MODELS.
+        seconds: After which no further round begins.
+        work: A folder for what is made.
+    """
+
+    def __init__(self, models: Sequence[str], seconds: float, work: Path) -> None:
+        self._models, self._seconds, self._work = models, seconds, work
+        self._log = work / "log"
+
+    def measured(self) -> Record:
+        """Returns the figures; each model has at least one round.
+
+        Raises:
+            StepFailed: A process failed.
+        """
+        where = machine()
+        sources = {key: self._source(key) for key in self._models}
+        runs: list[Run] = []
+        jobs: dict[str, str] = {}
+        # The first round warms the caches. It alone samples memory, which would disturb the times.
+        for number in range(_MOST_ROUNDS + 1):
+            for key, source in sources.items():
+                started = time.perf_counter()
+                took = [r.total.wall_s for r in runs if (r.model, r.round) == (key, number - 1)]
+                if number > 1 and started - _START + sum(took) > self._seconds:
+                    continue
+                runs += self._round(key, source, number)
+                if number == 0:
+                    jobs[key] = self._jobs(key, source)
+        return Record(where, versions(), runs, jobs)
+
+    def _source(self, key: str) -> Path:
+        shape = MODELS[key].shape
+        if shape is None:
+            return MODEL
+        folder = self._work / key
+        _tell(f"{key}: making the model")
+        command = (str(OUR_BIN / "python"), "benchmarks/shapes.py", shape, str(folder))
+        subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        return folder
+
+    def _round(self, key: str, source: Path, number: int) -> Iterator[Run]:
+        """Yields the cost of each pipeline."""
+        label = f"round {number}" if number else _WARM_UP
+        outputs = self._work / "outputs"
+        for name, pipeline in PIPELINES.items():
+            folder = outputs / (pipeline.continues or name)
+            folder.mkdir(parents=True, exist_ok=pipeline.continues is not None)
+            # What the run before wrote must not be flushed at this one's expense.
+            os.sync()
+            figures: dict[str, Figures] = {}
+            for step in pipeline.steps(MODELS[key], source, folder):
+                _tell(f"{key}, {label}: {name} {step.name}")
+                figures[step.name] = measure(step, self._log, sample=number == 0)
+            yield Run(key, number, name, figures)
+        shutil.rmtree(outputs)
+
+    def _jobs(self, key: str, source: Path) -> str:
+        """Returns the jobs of a verified run as `--debug` prints them, as a Markdown table."""
+        folder = self._work / "jobs"
+        pipeline = PIPELINES[VERIFIED]
+        (step,) = pipeline.steps(MODELS[key], source, folder)
+        step = dataclasses.replace(step, command=(*step.command, "--debug"))
+        measure(step, self._log, sample=False)
+        shutil.rmtree(folder)
+        return as_table(self._log.read_text(errors="replace"))
 
 
-def _measured(rounds: int, work: Path) -> Record:
-    where = machine()
-    runs: list[Run] = []
-    # The first round warms the caches. It alone samples memory, which would disturb the times,
-    # and its files are the ones that are looked at.
-    for number in range(rounds + 1):
-        for pipeline in PIPELINES:
-            folder = work / pipeline.key if number == 0 else work / "timed"
-            label = f"round {number} of {rounds}" if number else _WARM_UP
-            runs.append(Run(number, pipeline.key, _run(pipeline, folder, label, work / "log")))
-            if number:
-                shutil.rmtree(folder)
-    files = _files(work)
-    sizes = {p.key: _size(work / p.key) for p in PIPELINES}
-    return Record(where, versions(), runs, sizes, files)
-
-
-def _run(pipeline: Pipeline, folder: Path, label: str, log: Path) -> dict[str, Figures]:
-    folder.mkdir()
-    # What the run before wrote must not be flushed at this one's expense.
-    os.sync()
-    figures: dict[str, Figures] = {}
-    for step in pipeline.steps(folder):
-        _tell(f"{label}: {pipeline.key} {step.name}")
-        figures[step.name] = measure(step, log, sample=label == _WARM_UP)
-    return figures
-
-
-def _files(work: Path) -> list[File]:
-    """Returns the ONNX files of the pipelines, those with the same bytes once."""
-    groups: dict[tuple[str, str], list[Path]] = {}
-    for path in sorted(work.rglob("*.onnx"), key=lambda path: (len(path.name), path)):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        groups.setdefault((path.name, digest), []).append(path)
-    _tell(f"cosines of {len(groups)} different files")
-    found = _cosines([paths[0] for paths in groups.values()])
-    return [
-        File(
-            pipelines=" ".join(path.relative_to(work).parts[0] for path in paths),
-            name=name,
-            bytes=paths[0].stat().st_size,
-            cosines=cosines,
-        )
-        for ((name, _), paths), cosines in zip(groups.items(), found, strict=True)
-    ]
-
-
-def _cosines(files: Sequence[Path]) -> list[list[float]]:
-    helper = Path(__file__).with_name("cosines.py")
-    command = [str(OUR_BIN / "python"), str(helper), str(MODEL), *map(str, files)]
-    environment = os.environ | OFFLINE
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise StepFailed(f"{helper}\n{done.stderr[-2000:]}")
-    found: list[list[float]] = json.loads(done.stdout)
-    return found
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def as_table(output: str) -> str:
+    """Returns the table of jobs in what `--debug` printed, as Markdown."""
+    lines = output.partition(_JOBS)[2].splitlines()
+    rows: list[list[str]] = []
+    for line in lines[1:]:
+        if not line.strip():
+            if rows:
+                break
+            continue
+        if "─" not in line:
+            rows.append(line.replace("  ", "\0").split("\0"))
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    head, *others = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([head, "|---|---:|---:|---:|", *others])
 
 
 def _tell(message: str) -> None:

@@ -26,11 +26,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import zoo  # noqa: E402
-from hub_server import HubServer  # noqa: E402
 from machine import machine  # noqa: E402
 from measure import Figures, adopt_orphans, measure  # noqa: E402
 from pipelines import OUR_BIN, Step  # noqa: E402
+
+from support import zoo  # noqa: E402
+from support.hub_server import HubServer  # noqa: E402
 
 RESULTS = ROOT / "build/fleet-cost.json"
 EMBCONVERT = str(OUR_BIN / "embconvert")

@@ -31,7 +31,7 @@ class Cost:
         cpu_s: User and system time of the processes that were waited for.
         peak_bytes: Highest memory that the kernel cannot take back: anonymous memory of all its
             processes. Mapped files count as page cache, which it can.
-        read_bytes: That came from the machine's disks meanwhile.
+        read_bytes: Read from the machine's disks during the run.
         written_bytes: That went there.
         said: The end of what it printed.
     """

@@ -46,10 +46,11 @@ def _cpu_name() -> str:
 
 def versions() -> dict[str, dict[str, str]]:
     """Returns the version of each package that matters, for ours and for the peer."""
-    return {"ours": _versions(OUR_BIN), "peer": _versions(PEER_BIN)}
+    return {"ours": installed(OUR_BIN), "peer": installed(PEER_BIN)}
 
 
-def _versions(binaries: Path) -> dict[str, str]:
+def installed(binaries: Path) -> dict[str, str]:
+    """Returns the version of each package that matters, in an environment."""
     command = (str(binaries / "python"), "-c", _ASK, *_PACKAGES)
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, str] = json.loads(answer)

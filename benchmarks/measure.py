@@ -33,7 +33,7 @@ class Figures:
         process_bytes: Most resident memory of the largest of its processes.
         tree_bytes: Most memory of all its processes at once, shared pages counted once; None
             where it was not sampled.
-        others_cpu_s: CPU time that the rest of the machine used meanwhile.
+        others_cpu_s: CPU time of all other processes during the run.
     """
 
     wall_s: float

@@ -1,12 +1,13 @@
 """Memory and time of conversions under a memory limit, beside the peers: `make bench-memory`.
 
     python benchmarks/memory.py [--rows bge-m3 ...] [--no_peers] [--limited] [--timeout_s N]
-                                [--json FILE]
+                                [--json FILE] [--page]
 
 Each row is a model of real shape with random weights, converted under its limit and without one;
 the files must be the same. How long a plain copy of the model and of these files takes is measured,
 too. It reports and judges nothing else. Every run is noted in FILE as soon as it ends, and rows
-that are not asked for stay there. Linux, as root.
+that are not asked for stay there. --page replaces the measured rows of docs/memory.md. Linux, as
+root.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 
 from groups import TIMED_OUT, Cost, run_limited
 from machine import machine, versions
+from pages import replace_part, replace_rows, where_and_when
 from pipelines import OUR_BIN, PEER_BIN, ROOT
 
 _GIB = 1 << 30
@@ -86,9 +88,11 @@ def main() -> int:
     )
     parser.add_argument("--timeout_s", type=float, default=1200.0, help="of each run")
     parser.add_argument("--json", type=Path, metavar="FILE", default=ROOT / "build/memory.json")
+    parser.add_argument("--page", action="store_true", help="write rows into docs/memory.md")
     parser.add_argument("--print", action="store_true", help="print what is in FILE, no more")
     options = parser.parse_args()
     found: list[dict[str, Any]] = []
+    new: list[dict[str, Any]] = []
     if options.json.is_file():
         found = json.loads(options.json.read_text())["runs"]
     if not options.print:
@@ -99,11 +103,23 @@ def main() -> int:
             with tempfile.TemporaryDirectory(prefix="memory-", dir=ROOT / "build") as work:
                 bench = _Bench(row, Path(work), options.timeout_s)
                 for measured in bench.measure(peers=not options.no_peers, limited=options.limited):
-                    found.append(dataclasses.asdict(measured))
+                    new.append(dataclasses.asdict(measured))
+                    found.append(new[-1])
                     facts = {"machine": machine(), "versions": versions(), "runs": found}
                     options.json.write_text(json.dumps(facts, indent=2) + "\n")
     print(_table(found))
+    if options.page:
+        _write_page(new)
     return 0
+
+
+def _write_page(new: list[dict[str, Any]]) -> None:
+    """Replaces the rows of docs/memory.md that were measured again, and says when that was."""
+    page = ROOT / "docs/memory.md"
+    replace_rows(page, _table(new).splitlines()[2:], named_by=3)
+    rows = dict.fromkeys(f"{run['tool']} ({run['row']['shape']})" for run in new)
+    where = where_and_when(machine(), versions())
+    replace_part(page, "make bench-memory", f"Measured again: {', '.join(rows)}: {where}.")
 
 
 class _Bench:
@@ -152,7 +168,7 @@ class _Bench:
         Path("/proc/sys/vm/drop_caches").write_text("1")
         script = 'cp -r "$1" "$2" "$3" && find "$3" -type f -exec sync {} +'
         words = ["sh", "-c", script, "sh", str(self._model), str(output), str(copy)]
-        measured = self._run("a copy of both", words, limit)
+        measured = self._run("copy", words, limit)
         shutil.rmtree(copy)
         return measured
 
@@ -233,7 +249,7 @@ def _cells(run: dict[str, Any] | None, *, read: bool = True) -> list[str]:
 def _words(cost: Mapping[str, Any]) -> str:
     """Returns what a failure said, in a table's cell."""
     if cost["exit_code"] in (-9, 137):
-        return "killed for memory, without a word"
+        return "killed for lack of memory"
     if cost["exit_code"] == TIMED_OUT:
         return f"not done after {cost['wall_s'] / 60:.0f} minutes"
     lines = [line for line in cost["said"].splitlines() if line.strip()]

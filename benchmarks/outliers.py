@@ -20,7 +20,7 @@ from pipelines import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-import zoo
+from support import zoo
 
 FOLDER = ROOT / "build" / "bench-quality"
 LAYERS = 4

@@ -9,7 +9,8 @@ def main(source: str, target: str, kind: str = "int8") -> None:
     Args:
         source: The float file.
         target: The new file.
-        kind: int8, by quantize_dynamic; or float16, by ONNX Runtime's converter.
+        kind: int8, by quantize_dynamic; js, the same with the settings of transformers.js'
+            scripts/quantize.py; or float16, by ONNX Runtime's converter.
     """
     import onnx
 
@@ -26,8 +27,8 @@ def main(source: str, target: str, kind: str = "int8") -> None:
     quantize_dynamic(
         source,
         target,
-        per_channel=True,
-        reduce_range=True,
+        per_channel=kind != "js",
+        reduce_range=kind != "js",
         weight_type=QuantType.QInt8,
         use_external_data_format=kind == "large int8",
         # Shape inference finds no type for some tensors of a fused graph; without it this raises.

@@ -1,17 +1,17 @@
-"""What the benchmark collects, and what it makes of it."""
+"""What `make bench` collects, and what it makes of it."""
 
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from measure import Figures, total
-from pipelines import PEER, PIPELINES
 
-MEASURES: dict[str, Callable[[Figures], float]] = {
+MEASURES: dict[str, Callable[[Figures], float | None]] = {
     "wall_s": lambda f: f.wall_s,
     "cpu_s": lambda f: f.cpu_s,
     "process_bytes": lambda f: f.process_bytes,
+    # Only the warm-up samples it.
+    "tree_bytes": lambda f: f.tree_bytes,
 }
 
 
@@ -20,11 +20,13 @@ class Run:
     """One run of a pipeline.
 
     Attributes:
+        model: A key of pipelines.MODELS.
         round: 0 is the warm-up.
-        pipeline: Its key.
+        pipeline: A key of pipelines.PIPELINES.
         steps: The cost of each of its processes, by name.
     """
 
+    model: str
     round: int
     pipeline: str
     steps: dict[str, Figures]
@@ -36,23 +38,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class File:
-    """An ONNX file that a pipeline wrote.
-
-    Attributes:
-        pipelines: The keys of those that wrote just these bytes.
-        name: Its name.
-        bytes: Its size.
-        cosines: To sentence-transformers, one for each text.
-    """
-
-    pipelines: str
-    name: str
-    bytes: int
-    cosines: list[float]
-
-
-@dataclass(frozen=True)
 class Record:
     """All that the benchmark found.
 
@@ -60,73 +45,40 @@ class Record:
         machine: What it ran on.
         versions: Of the packages on both sides.
         runs: In their order.
-        folder_bytes: Size of what each pipeline wrote, by key.
-        files: The ONNX files.
+        jobs: What `--debug` prints of the jobs of a verified run, by model.
     """
 
     machine: dict[str, str | float]
     versions: dict[str, dict[str, str]]
     runs: list[Run]
-    folder_bytes: dict[str, int]
-    files: list[File]
+    jobs: dict[str, str]
 
-    @property
-    def timed(self) -> list[Run]:
-        """The runs that count."""
-        return [run for run in self.runs if run.round]
+    def rounds(self, model: str) -> int:
+        """Returns how many rounds of a model count."""
+        return max(run.round for run in self.runs if run.model == model)
 
-    @property
-    def rounds(self) -> int:
-        """How many rounds count."""
-        return max(run.round for run in self.runs)
+    def values(self, model: str, pipeline: str, measure: str) -> list[float]:
+        """Returns a measure of a pipeline: by round, memory of all processes of the warm-up."""
+        is_sampled = measure == "tree_bytes"
+        found = (
+            MEASURES[measure](run.total)
+            for run in self.runs
+            if (run.model, run.pipeline) == (model, pipeline) and (run.round == 0) == is_sampled
+        )
+        return [value for value in found if value is not None]
 
-    def costs(self, pipeline: str) -> list[Figures]:
-        """Returns what a pipeline cost in each round that counts."""
-        return [run.total for run in self.timed if run.pipeline == pipeline]
-
-    def tree_bytes(self, pipeline: str) -> int:
-        """Returns the memory of all processes at once, which only the warm-up sampled."""
-        first = next(run for run in self.runs if run.pipeline == pipeline and not run.round)
-        return first.total.tree_bytes or 0
+    def ratios(self, model: str, pipeline: str, over: str, measure: str) -> list[float]:
+        """Returns a pipeline's measure divided by another's, for each round."""
+        both = (self.values(model, key, measure) for key in (pipeline, over))
+        return [a / b for a, b in zip(*both, strict=True)]
 
     def others_share(self) -> float:
         """Returns the part of the machine that other programs used during the rounds."""
-        wall = sum(run.total.wall_s for run in self.timed)
-        others = sum(run.total.others_cpu_s for run in self.timed)
-        return others / (wall * float(self.machine["cores"]))
-
-    def summary(self) -> dict[str, Any]:
-        """Returns medians and ranges of each pipeline, and the ratios of ours to the peer's."""
-        keys = [pipeline.key for pipeline in PIPELINES]
-        return {
-            "medians": {
-                key: {n: spread([m(f) for f in self.costs(key)]) for n, m in MEASURES.items()}
-                for key in keys
-            },
-            "tree_bytes": {key: self.tree_bytes(key) for key in keys},
-            "ratios": {
-                f"{key}/{PEER}": {n: spread(self.ratios(key, m)) for n, m in MEASURES.items()}
-                for key in keys
-                if key != PEER
-            },
-            "cosines": [
-                {
-                    "pipelines": file.pipelines,
-                    "name": file.name,
-                    "mean": statistics.fmean(file.cosines),
-                    "min": min(file.cosines),
-                }
-                for file in self.files
-            ],
-            "others_share": self.others_share(),
-        }
-
-    def ratios(self, pipeline: str, measure: Callable[[Figures], float]) -> list[float]:
-        """Returns a pipeline's figure over the peer's, for each round."""
-        pairs = zip(self.costs(pipeline), self.costs(PEER), strict=True)
-        return [measure(ours) / measure(theirs) for ours, theirs in pairs]
+        timed = [run.total for run in self.runs if run.round]
+        wall = sum(figures.wall_s for figures in timed)
+        return sum(f.others_cpu_s for f in timed) / (wall * float(self.machine["cores"]))
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Returns the median and the range."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return statistics.median(values), min(values), max(values)

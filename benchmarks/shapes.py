@@ -50,6 +50,7 @@ def _bert(hidden: int, layers: int, heads: int, vocabulary: int = 30522) -> Mapp
 #: By growing size. The figures are those of the models' config.json.
 SHAPES: Mapping[str, Shape] = {
     "minilm-l6": Shape(model_type="bert", config=_bert(384, 6, 12)),
+    "e5-small": Shape(model_type="bert", config=_bert(384, 12, 12, 250037)),
     "bert-base": Shape(model_type="bert", config=_bert(768, 12, 12)),
     "bert-large": Shape(model_type="bert", config=_bert(1024, 24, 16)),
     "bge-m3": Shape(

@@ -18,11 +18,11 @@ from embconvert.models.choices import OptimizationLevel, Overrides
 from embconvert.models.values import ExportedModel
 from embconvert.rewrite.optimizer import Optimizer, optimize
 from embconvert.source.folder import resolve_folder
-from embconvert.source.torch_model import SourceModel
+from embconvert.source.kinds.embedding import EmbeddingModel
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-import zoo
+from support import zoo
 
 FOLDER = ROOT / "build" / "bench-speed"
 #: The contenders, in the order of the tables; torch runs the source itself.
@@ -112,7 +112,7 @@ def prepare(name: str) -> dict[str, str]:
 
 
 def _make_plain(name: str, path: Path) -> None:
-    source = SourceModel.load(
+    source = EmbeddingModel.load(
         resolve_folder(source_folder(name), model_id=name),
         source_folder(name),
         device="cpu",

@@ -1,97 +1,108 @@
-"""The record as text."""
+"""The record of `make bench` as Markdown, and its place in the documentation."""
 
-import statistics
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
-from measure import Figures
-from pipelines import MODEL, PEER, PIPELINES
-from records import MEASURES, Record, spread
+from pages import replace_part, where_and_when
+from pipelines import GOALS, MODELS, PIPELINES, ROOT, VERIFIED
+from records import Record, spread
 
+PAGE, FLEETS = ROOT / "docs/performance.md", ROOT / "docs/fleets.md"
 _MB = 1e6
 
 
-def as_text(record: Record) -> str:
-    """Returns what a reader wants to see, as lines."""
-    parts = (_setting(record), _costs(record), _ratios(record), _files(record))
-    return "\n\n".join(parts)
+def write_page(record: Record, page: Path = PAGE) -> None:
+    """Puts the figures in the place of those of the last measurement.
+
+    Args:
+        page: A page of the documentation.
+
+    Raises:
+        ValueError: The page has no place for them.
+    """
+    replace_part(page, "make bench", as_markdown(record))
+
+
+def write_fleets(record: Record, page: Path = FLEETS) -> None:
+    """Puts what a fleet of MiniLMs takes in the place of what it took.
+
+    Raises:
+        ValueError: The page does not have the sentences.
+    """
+    seconds = f"{spread(record.values('minilm', VERIFIED, 'cpu_s'))[0]:.1f}"
+    hours = 10_000 * float(seconds) / 3600
+    text = page.read_text()
+    for before, number, after in (
+        ("takes ", seconds, " s of CPU time with verification"),
+        ("of that size take ", f"{hours:.0f}", " core-hours"),
+        ("core-hours, ", f"{60 * hours / 40:.0f}", " minutes for 20 pods with 2 cores each"),
+    ):
+        text, count = re.subn(f"{before}[0-9.]+{after}", f"{before}{number}{after}", text)
+        if count != 1:
+            raise ValueError(f"{page} does not say once: {before}...{after}")
+    page.write_text(text)
+
+
+def as_markdown(record: Record) -> str:
+    """Returns what a reader wants to see."""
+    parts = [_goals(record)]
+    parts += [_costs(record, model) for model in MODELS if _is_measured(record, model)]
+    return "\n\n".join([*parts, _setting(record)])
+
+
+def _is_measured(record: Record, model: str) -> bool:
+    return any(run.model == model and run.round for run in record.runs)
+
+
+def _goals(record: Record) -> str:
+    models = [key for key in MODELS if _is_measured(record, key)]
+    lines = [
+        f"| share of the other tools' cost | goal | {' | '.join(models)} |",
+        f"|---|---:|{'---:|' * len(models)}",
+    ]
+    for goal in GOALS:
+        cells = []
+        for model in models:
+            ratios = record.ratios(model, goal.pipeline, goal.over, goal.measure)
+            cells.append(_spread(ratios, "{:.2f}"))
+        lines.append(f"| {goal.title} | {goal.most:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _costs(record: Record, model: str) -> str:
+    lines = [
+        f"{MODELS[model].title}, rounds: {record.rounds(model)}:",
+        "",
+        "| | wall | CPU | largest process | all processes |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for key, pipeline in PIPELINES.items():
+
+        def cell(measure: str, style: str, unit: float = 1.0, key: str = key) -> str:
+            values = [value / unit for value in record.values(model, key, measure)]
+            return _spread(values, style)
+
+        cells = [cell("wall_s", "{:.1f} s"), cell("cpu_s", "{:.1f} s")]
+        cells += [cell(name, "{:.0f} MB", _MB) for name in ("process_bytes", "tree_bytes")]
+        lines.append(f"| {pipeline.title} | {' | '.join(cells)} |")
+    jobs = record.jobs.get(model)
+    if jobs is not None:
+        lines += ["", "The jobs of `--quantize QInt8`, from `--debug`:", "", jobs]
+    return "\n".join(lines)
 
 
 def _setting(record: Record) -> str:
-    machine = record.machine
-    lines = [
-        f"machine  {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"{machine['kernel']}",
-        f"load     {machine['load']} before the start; during the rounds other programs used "
-        f"{record.others_share():.0%} of the machine",
-        f"model    {MODEL.name}",
-    ]
-    for side, versions in record.versions.items():
-        lines.append(f"{side:<8} " + ", ".join(f"{n} {v}" for n, v in versions.items()))
-    return "\n".join(lines)
-
-
-def _costs(record: Record) -> str:
-    rows = [["", "wall s", "CPU s", "largest process MB", "all processes MB", "output MB"]]
-    for pipeline in PIPELINES:
-        key, costs = pipeline.key, record.costs(pipeline.key)
-        tree = f"{record.tree_bytes(key) / _MB:.0f}"
-        output = f"{record.folder_bytes[key] / _MB:.1f}"
-        rows.append([f"{key}  {pipeline.title}", *_columns(costs), tree, output])
-        steps = [run.steps for run in record.timed if run.pipeline == key]
-        if len(steps[0]) > 1:
-            rows += [[f"     {name}", *_columns([s[name] for s in steps])] for name in steps[0]]
-    title = (
-        f"median (min-max), {_keys()} in turn, rounds: {record.rounds}; all processes: those "
-        "alive at once, shared pages counted once, sampled in the warm-up"
+    where = where_and_when(record.machine, record.versions)
+    return (
+        f"Measured on {where}. Other programs used {record.others_share():.0%} of the machine. "
+        "Whole processes in turns, median and range of the rounds; memory of all processes (shared "
+        "pages counted once) is sampled in the warm-up."
     )
-    note = f"{PEER} includes optimum-cli's check on random ids, which cannot be switched off"
-    return f"{title}\n{_aligned(rows)}\n{note}"
-
-
-def _columns(costs: Sequence[Figures]) -> list[str]:
-    return [
-        _spread([f.wall_s for f in costs], "{:.2f}"),
-        _spread([f.cpu_s for f in costs], "{:.2f}"),
-        _spread([f.process_bytes / _MB for f in costs], "{:.0f}"),
-    ]
-
-
-def _ratios(record: Record) -> str:
-    rows = [["", "wall", "CPU", "largest process", "all processes"]]
-    for key in (p.key for p in PIPELINES if p.key != PEER):
-        cells = [_spread(record.ratios(key, measure), "{:.2f}") for measure in MEASURES.values()]
-        tree = record.tree_bytes(key) / record.tree_bytes(PEER)
-        rows.append([f"{key} / {PEER}", *cells, f"{tree:.2f}"])
-    return f"ours / peer: median (min-max) of the ratios in each round\n{_aligned(rows)}"
-
-
-def _files(record: Record) -> str:
-    rows = [["", "file", "MB", "mean cosine", "min cosine"]]
-    for file in record.files:
-        cosines = [f"{statistics.fmean(file.cosines):.6f}", f"{min(file.cosines):.6f}"]
-        rows.append([file.pipelines, file.name, f"{file.bytes / _MB:.1f}", *cosines])
-    texts = len(record.files[0].cosines)
-    title = f"cosine to sentence-transformers over {texts} texts, one at a time"
-    return f"{title}\n{_aligned(rows, left=2)}"
-
-
-def _keys() -> str:
-    return " ".join(pipeline.key for pipeline in PIPELINES)
 
 
 def _spread(values: Sequence[float], style: str) -> str:
-    middle, low, high = (style.format(value) for value in spread(values).values())
-    return f"{middle} ({low}-{high})"
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Aligns columns; the first ones to the left, those of numbers to the right."""
-    count = len(rows[0])
-    full = [[*row, *[""] * (count - len(row))] for row in rows]
-    widths = [max(len(row[i]) for row in full) for i in range(count)]
-    lines = []
-    for row in full:
-        texts = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)][:left]
-        numbers = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)][left:]
-        lines.append("  " + "  ".join([*texts, *numbers]).rstrip())
-    return "\n".join(lines)
+    if not values:
+        return "-"
+    middle, low, high = (style.format(value) for value in spread(values))
+    return middle if len(values) == 1 else f"{middle} ({low.split()[0]} to {high.split()[0]})"

@@ -1,0 +1,108 @@
+"""The files whose quality is compared: ours, and those that other tools make of the same model."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines import OUR_BIN, PEER_BIN, ROOT
+
+from embconvert.graph.openvino_ir import IR_SUFFIX
+from embconvert.models.choices import DEFAULT_RECIPES, Precision
+from embconvert.models.forms import IR_WEIGHTS_SUFFIX
+
+OPENVINO_BIN = ROOT / ".venv-openvino/bin"
+_TEXTS = ROOT / "embconvert/data/calibration_texts.txt"
+#: QUInt8 computes the same as QInt8, and Q4F16 as Q4 but for half precision.
+_LEFT_OUT = (Precision.FLOAT32, Precision.QUINT8, Precision.Q4F16)
+_PRECISIONS = [p for p in Precision if p not in _LEFT_OUT]
+_WITH_RECIPES = [p for p in _PRECISIONS if DEFAULT_RECIPES.get(p)]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file and what the table calls it."""
+
+    label: str
+    path: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes, with those of the weights that are beside it."""
+        weights = self.path.with_suffix(IR_WEIGHTS_SUFFIX)
+        beside = weights.stat().st_size if self.path.suffix == IR_SUFFIX else 0
+        return self.path.stat().st_size + beside
+
+    def digest(self) -> str:
+        paths = [self.path]
+        if self.path.suffix == IR_SUFFIX:
+            paths.append(self.path.with_suffix(IR_WEIGHTS_SUFFIX))
+        return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def convert(source: Path, work: Path) -> tuple[Path, list[File]]:
+    """Converts a model with the default recipes and without; what is up to date is kept.
+
+    Returns:
+        A folder with the tokenizer, and the files, float32 first.
+    """
+    folder = _converted(source, work / "default", _PRECISIONS)
+    plain = _converted(source, work / "none", _WITH_RECIPES, "--recipes", "none")
+    ours = [File("float32", folder / "onnx/model.onnx")]
+    ours += [File(f"`{p}`", folder / f"onnx/model_opt1_{p}.onnx") for p in _PRECISIONS]
+    ours += [File(f"`{p}`, none", plain / f"onnx/model_opt1_{p}.onnx") for p in _WITH_RECIPES]
+    return folder, ours
+
+
+def _converted(source: Path, parent: Path, precisions: Sequence[Precision], *more: str) -> Path:
+    command = [
+        str(OUR_BIN / "embconvert"), "all", "--model_id", str(source), "--output_parent_dir",
+        str(parent), "--quantize", ",".join(precisions), "--skip_validation", "--quiet", *more,
+    ]  # fmt: skip
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return parent / source.name
+
+
+def peers(source: Path, folder: Path, work: Path) -> tuple[list[File], list[str]]:
+    """Makes the peers' files, those of one content once; returns also what failed, as lines.
+
+    Files that an earlier run made are kept, and so is what failed.
+    """
+    target = work / "peers"
+    known = target / "failed.json"
+    if not known.exists():
+        target.mkdir(parents=True, exist_ok=True)
+        failed = dict(_make_peers(source, folder, target))
+        known.write_text(json.dumps(failed), encoding="utf-8")
+    lines = [f"{name} failed: {reason}" for name, reason in json.loads(known.read_text()).items()]
+    first: dict[str, File] = {}
+    for path in sorted(p for p in target.iterdir() if p.suffix in (".onnx", IR_SUFFIX)):
+        file = File(path.stem, path)
+        other = first.setdefault(file.digest(), file)
+        if other is not file:
+            lines.append(f"{file.label} has the bytes of {other.label}")
+    return list(first.values()), lines
+
+
+def _make_peers(source: Path, folder: Path, target: Path) -> Iterator[tuple[str, str]]:
+    here = Path(__file__).parent
+    exported, fused = (str(folder / "onnx" / name) for name in ("model.onnx", "model_opt1.onnx"))
+    # transformers.js quantizes the exported graph: its users have no level 1.
+    for kind, graph, name in (
+        ("int8", fused, "quantize_dynamic"), ("js", exported, "transformersjs_int8"),
+    ):  # fmt: skip
+        made = target / f"{name}.onnx"
+        command = [str(PEER_BIN / "python"), f"{here}/peer_quantize.py", graph, str(made), kind]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            yield name, done.stderr.strip().splitlines()[-1][:160]
+    model, to = str(source), str(target)
+    for binaries, script, *words in (
+        (PEER_BIN, "peer_int8.py", model, exported, to),
+        (OPENVINO_BIN, "peer_openvino.py", model, exported, str(_TEXTS), to),
+    ):
+        command = [str(binaries / "python"), f"{here}/{script}", *words]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        yield from json.loads(done.stdout.splitlines()[-1]).items()
