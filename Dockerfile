@@ -1,4 +1,4 @@
-# The embconvert image. docker/README.md says how to build and run it.
+# The embconvert image. docs/container.md says how to build and run it.
 
 # Renovate pins its digest and keeps it current (.github/renovate.json).
 ARG BASE_IMAGE=python:3.11-slim-bookworm
@@ -13,14 +13,15 @@ ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 ARG PIP_INDEX_URL
 ARG PIP_NO_INDEX
 RUN python -m venv --without-pip /opt/venv
-COPY requirements/runtime.txt /build/requirements.txt
+COPY requirements/runtime.txt requirements/openvino.txt /build/
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     if ls /wheels/*.whl >/dev/null 2>&1; \
     then set -- --find-links /wheels; \
     else set -- --extra-index-url "$TORCH_INDEX_URL"; fi; \
     python -m pip --python /opt/venv/bin/python install --quiet --disable-pip-version-check \
-        --no-compile --only-binary :all: --require-hashes "$@" --requirement /build/requirements.txt
+        --no-compile --only-binary :all: --require-hashes "$@" \
+        --requirement /build/runtime.txt --requirement /build/openvino.txt
 # Before the trimming: it reads licences and dependencies of what is installed.
 COPY requirements/sbom.txt /build/sbom.txt
 RUN --mount=type=bind,from=wheels,target=/wheels \

@@ -1,4 +1,4 @@
-"""Prints what the bytes of the image are, as a table in Markdown.
+"""Prints the image's size by package, as a Markdown table.
 
 docker run --rm -i --network none --entrypoint python embconvert - < docker/size_table.py
 """

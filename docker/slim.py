@@ -22,6 +22,10 @@ _DEVELOPMENT = (
     "torch/include", "torch/test", "torch/bin/test_*", "torch/bin/protoc*", "torch/share",
     "torch/lib/*.a", "torchgen/packaged", "numpy/_core/include", "numpy/_core/lib/*.a",
     "numpy/random/lib", "onnx/backend/test/data", "transformers/models/*/modular_*.py",
+    # Devices and formats of models that no conversion uses.
+    "openvino/libs/*_intel_gpu_plugin.so", "openvino/libs/*_intel_npu_plugin.so",
+    "openvino/libs/cache.json", "openvino/libs/*_tensorflow*", "openvino/libs/*_paddle*",
+    "openvino/libs/*_gguf*", "openvino/libs/*_pytorch*", "openvino/libs/*_jax*",
     # Syntax of Python 3.12, which has no byte code here.
     "torch/testing/_internal/py312_*.py",
     "**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.h", "**/*.hpp", "**/*.cpp", "**/*.cuh", "**/*.cu",

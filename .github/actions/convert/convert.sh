@@ -7,8 +7,8 @@ set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 models=$(mkdir -p "$MODELS_DIR" && cd "$MODELS_DIR" && pwd)
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+result=$(mktemp)
+trap 'rm -f "$result"' EXIT
 
 mounts=(--volume "$models:/models")
 arguments=(all --json)
@@ -18,7 +18,7 @@ while IFS='=' read -r -d '' variable value; do
   name=${variable#OPTION_}
   name=${name,,}
   case $name in
-    model_id | calibration_dataset)
+    model_id | calibration_dataset | evaluate)
       if [ -e "$value" ]; then
         path=$(realpath "$value")
         mounts+=(--volume "$path:/input/$(basename "$path"):ro")
@@ -39,16 +39,14 @@ done < <(env -0 | sort -z)
 token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 echo "::stop-commands::$token" >&2
 
-# An empty token is no token.
+# Treat an empty token as none.
 [ -n "${HF_TOKEN:-}" ] || unset HF_TOKEN
 docker run --rm --user "$(id -u):$(id -g)" --read-only --tmpfs /tmp --cap-drop ALL \
   --security-opt no-new-privileges --env HF_TOKEN --env HF_ENDPOINT \
-  "${mounts[@]}" "$EMBCONVERT_IMAGE" "${arguments[@]}" \
-  2>&1 >"$models/.manifest.json" | tee "$log" >&2
-code=${PIPESTATUS[0]}
+  "${mounts[@]}" "$EMBCONVERT_IMAGE" "${arguments[@]}" >"$result"
+code=$?
 echo "::$token::" >&2
 
-python3 "$here/summary.py" --manifest "$models/.manifest.json" --log "$log" --code "$code" \
+python3 "$here/summary.py" --result "$result" --code "$code" \
   --models "$MODELS_DIR" --output "$GITHUB_OUTPUT" --summary "$GITHUB_STEP_SUMMARY"
-rm -f "$models/.manifest.json"
 exit "$code"

@@ -1,9 +1,10 @@
-"""Tells GitHub what came of a conversion: the step's outputs and the job's summary."""
+"""Reports a conversion to GitHub: the outputs of the step and the summary of the job."""
 
 import argparse
 import json
 import re
 import unicodedata
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,12 @@ def block(lines: list[str]) -> list[str]:
     return [f"{ticks}text", *map(visible, lines), ticks]
 
 
-def verdict(manifest: dict[str, Any] | None, code: int) -> str:
+def verdict(manifests: Collection[dict[str, Any]]) -> str:
     """Returns verified, not-verified or failed."""
-    if code != 0 or manifest is None:
+    if not manifests:
         return "failed"
-    return "not-verified" if manifest["verification"]["skipped"] else "verified"
+    skipped = any(manifest["verification"]["skipped"] for manifest in manifests)
+    return "not-verified" if skipped else "verified"
 
 
 def table(manifest: dict[str, Any]) -> list[str]:
@@ -67,33 +69,49 @@ def table(manifest: dict[str, Any]) -> list[str]:
     return lines
 
 
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Returns what the command printed as JSON; None if it was killed before that."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return result if isinstance(result, dict) else None
+
+
 def main() -> None:
     """Writes both files."""
     parser = argparse.ArgumentParser()
-    for name in ("manifest", "log", "output", "summary"):
+    for name in ("result", "output", "summary"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--code", type=int, required=True)
     parser.add_argument("--models", required=True)
     options = parser.parse_args()
-    text = options.manifest.read_text(encoding="utf-8")
-    manifest = json.loads(text) if text.strip() else None
-    outcome = verdict(manifest, options.code)
+    result = read_result(options.result) or {}
+    # A command that fails prints its errors instead: see embconvert/data/error.schema.json.
+    is_done = options.code == 0 and bool(result)
+    # A model with routes has a manifest for each, in a folder of its own.
+    manifests = result.get("routes", {"": result}) if is_done else {}
+    outcome = verdict(manifests.values())
     said = [f"verdict={outcome}"]
     lines = [f"## embconvert: {outcome}", ""]
-    if manifest is not None:
-        # A local folder's name is its last part; a hub id is a path itself.
+    folder = ""
+    for route, manifest in manifests.items():
+        # A local folder is recorded as ./NAME; a hub id is a path itself.
         source = manifest["source"]["model_id"]
-        name = file_name(source.rpartition("/")[2]) if source.startswith("/") else source
+        name = file_name(source[2:]) if source.startswith("./") else source
         folder = f"{options.models}/{name}"
-        said += [f"folder={folder}", f"manifest={folder}/embconvert.json"]
-        lines += [f"{code(source)} -> {code(folder)}", "", *table(manifest)]
+        target = f"{folder}/{route}" if route else folder
+        lines += [f"{code(source)} -> {code(target)}", "", *table(manifest), ""]
+    if manifests:
+        said += [f"folder={folder}"]
+        said += [f"manifest={folder}/embconvert.json"] if "" in manifests else []
     else:
-        errors = [
-            line
-            for line in options.log.read_text(encoding="utf-8", errors="replace").split("\n")
-            if line.startswith(("error:", "hint:"))
+        said_so = [
+            f"{name}: {problem[key]}"
+            for problem in result.get("errors", ())
+            for name, key in (("error", "message"), ("hint", "hint"))
         ]
-        lines += block(errors or [f"exit code {options.code}"])
+        lines += block(said_so or [f"exit code {options.code}"])
     with options.output.open("a", encoding="utf-8") as stream:
         # One line each: the runner would take a second line for another output.
         stream.write("\n".join(map(visible, said)) + "\n")
