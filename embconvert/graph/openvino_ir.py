@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embconvert.processes.resources import cpus
 
 IR_SUFFIX = ".xml"
@@ -56,7 +58,11 @@ class IrSession:
         if threads:
             streams = max(1, cpus() // threads)
             settings |= {"INFERENCE_NUM_THREADS": threads * streams, "NUM_STREAMS": streams}
-        self._compiled = openvino().Core().compile_model(str(path), "CPU", settings)
+        library = openvino()
+        self._compiled = library.Core().compile_model(str(path), "CPU", settings)
+        # Its binding finds numpy when it makes its first array, and waits forever if two threads
+        # make theirs at once (OpenVINO 2026.4: one holds Python's lock, the other the binding's).
+        _ = library.Tensor(np.zeros(1, np.float32)).data
         self.inputs = [value.any_name for value in self._compiled.inputs]
         self._outputs = [value.any_name for value in self._compiled.outputs]
         self._local = threading.local()
