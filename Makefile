@@ -27,7 +27,7 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dist test test-wheel test-unit test-integration test-newest test-ranges test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-fleet bench-container bench-memory bench-memory-ours bench-quality bench-growth bench-schedule zoo kinds docs site picture schema lock clean
+.PHONY: help demo dist test test-wheel test-unit test-integration test-newest test-ranges test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-fleet bench-container bench-memory bench-memory-ours bench-quality bench-growth bench-schedule zoo kinds docs site picture schema lock lock-consumer clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -77,7 +77,7 @@ test-ranges: $(DEMO_MODEL) ## test the lowest and the highest versions that the 
 test-consumers: $(VENV)/.dev $(DEMO_MODEL) $(CONSUMERS:%=.venv-%/.installed) ## load folders with the programs that consume them (needs npm, javac, gcc)
 	$(BIN)/pytest tests/consumers
 
-test-unit: $(VENV)/.dev ## run the fast tests, which do not need torch
+test-unit: $(VENV)/.dev ## run the fast tests
 	$(BIN)/pytest tests/unit
 
 test-browser: $(VENV)/.dev $(BROWSER) ## check the report in headless Chromium (needs chromium and npm)
@@ -193,6 +193,9 @@ lock: $(VENV)/.dev ## pin every package by version and hash
 	$(COMPILE) --upgrade -o requirements/peers.txt requirements/peers.in
 	for input in requirements/consumers/*.in; do \
 		$(COMPILE) --upgrade -o "$${input%.in}.txt" "$$input" || exit; done
+
+lock-consumer: $(VENV)/.dev ## pin the packages of one program that loads folders: NAME=fastembed
+	$(COMPILE) -o requirements/consumers/$(NAME).txt requirements/consumers/$(NAME).in
 
 version: # of the product, for scripts
 	@sed -n 's/^__version__ = "\(.*\)"/\1/p' embconvert/__init__.py
