@@ -32,7 +32,9 @@ def test_every_stage_gives_the_embeddings_of_torch(architecture: str, tmp_path: 
     has_every = ALL or architecture in IN_EVERY_PRECISION
     outcome = embconvert(
         "all", "--model_id", model, "--output_parent_dir", tmp_path / "out",
-        "--quantize", EVERY if has_every else SOME, "--min_cosine", 0.99,
+        "--quantize", EVERY if has_every else SOME,
+        # Neighbours among embeddings of random weights lie closer together than a trained model's.
+        "--min_cosine", 0.99, "--min_neighbours", 0.3,
     )  # fmt: skip
 
     assert outcome.code == 0, outcome.stderr
