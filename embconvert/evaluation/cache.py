@@ -50,7 +50,8 @@ def key_of(*parts: str) -> bytes:
 class Cache:
     """The outputs of one graph, with all that determines them; a context manager.
 
-    What fails is said once, and then nothing is cached. The folder is that of cache_folder().
+    After the first failure, which is reported, nothing is cached. The folder is that of
+    cache_folder().
     """
 
     def __init__(self, folder: Path | None, graph: str, say: Callable[[str], None]) -> None:

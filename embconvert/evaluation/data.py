@@ -14,7 +14,7 @@ Values = npt.NDArray[np.float64]
 
 
 class Form(StrEnum):
-    """What some data is, as it is said."""
+    """The type of a user's data, as messages name it."""
 
     RETRIEVAL = "retrieval"
     SCORED_PAIRS = "pairs with scores"

@@ -79,7 +79,7 @@ def read_data(path: Path, scratch: Path) -> Dataset:
     file = DataFile(path=path)
     suffix = path.suffix.lower()
     if suffix not in (*_DELIMITERS, ".jsonl", ".txt"):
-        raise UsageError(f"{path} is no data of a known form", _KNOWN)
+        raise UsageError(f"{path} is not in a supported format", _KNOWN)
     if suffix == ".txt":
         return _read_texts(file, filter(str.strip, file.lines()), scratch)
     if suffix == ".jsonl":

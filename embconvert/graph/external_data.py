@@ -1,4 +1,4 @@
-"""Finding the file of a graph's external data, which may be no file of somebody else's."""
+"""Finds the file of a graph's external data; refuses paths outside of the graph's folder."""
 
 import os
 from pathlib import Path

@@ -229,7 +229,7 @@ class RecommendedRecord(Record):
 
     Attributes:
         path: Of the graph.
-        reason: What it is among the others, as "the smallest file that ...".
+        reason: Why it is the one to take, as "the smallest file that ...".
     """
 
     path: RelativePath

@@ -59,7 +59,7 @@ def importing_what_is_used() -> Iterator[None]:
 
 
 def _torch_compiler() -> types.ModuleType:
-    """Returns what gives the compiler's decorators, and its modules but for all that it imports."""
+    """Returns a stub of torch._dynamo whose decorators do nothing; its modules can be imported."""
     import torch
 
     compiler = _module("torch._dynamo", lambda _: _decorator)
@@ -88,7 +88,7 @@ def _module(name: str, attribute: Callable[[str], Any]) -> types.ModuleType:
 
 
 def _deferred(module: str) -> Callable[[str], Callable[..., Any]]:
-    """Returns what gives a module's functions, which is imported when one of them is called."""
+    """Returns a getter of a module's functions; the first call of one imports the module."""
 
     def attribute(name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:

@@ -107,7 +107,7 @@ class Halving:
         return self._converted[value, half]
 
     def _float32_weight(self, value: "ir.Value", node: "ir.Node") -> "ir.Value":
-        """Adds what makes float32 of a weight, beside its reader: ONNX Runtime does it once."""
+        """Adds a Cast of a weight to float32 before its reader; ONNX Runtime computes it once."""
         cast = self._add("Cast", [value], f"{value.name}_float32", node, to=_FLOAT)
         return self._times(cast, self._exponent(value), node)
 

@@ -25,8 +25,8 @@ class KindWords:
         rank: What the rank correlation is measured between.
         neighbours: Whose nearest neighbours are compared, and by what; None if none are.
         output_title: The model's output in the card's table.
-        as_head: What a head that gives such outputs gives, and how two texts are compared by it;
-            Markdown.
+        as_head: The card's description of such a head: its outputs, and how two texts are compared
+            by them; Markdown.
         pipeline_tag: From the source to the hub's name of its task, if it is not the usual one of
             the kind.
         needless_tags: From the source to the kind's tags that are not true of it.

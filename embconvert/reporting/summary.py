@@ -67,7 +67,7 @@ class Graph:
 
     @property
     def speed_words(self) -> str:
-        """The same where no heading says what it is."""
+        """The speed with its unit, where no heading names it."""
         is_known = self.speedup is None or self.speedup.is_measurable
         return self.speed_text if is_known else f"speed {self.speed_text}"
 

@@ -40,7 +40,7 @@ def multiply_pointwise(editor: Editor) -> bool:
 
 
 def _is_pointwise(node: "ir.Node", tensor: "ir.TensorProtocol") -> bool:
-    """Whether each token is multiplied by itself alone; dilations do not matter then."""
+    """Whether the convolution reads one token at a time: kernel size 1, whatever its dilations."""
     shape, attributes = tensor.shape.numpy(), node.attributes
     return (
         len(shape) == 3

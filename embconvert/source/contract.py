@@ -1,4 +1,4 @@
-"""What the program of a layout would get wrong, and what a graph must be for it."""
+"""Checks whether a layout's program computes the right embeddings; adapts the request to it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

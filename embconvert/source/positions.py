@@ -74,7 +74,7 @@ def usable_positions(
     limits: list[int] = []
 
     class LookUps(TorchDispatchMode):  # type: ignore[misc]
-        """Notes what is looked up where."""
+        """Records which rows of which tables are read."""
 
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None

@@ -65,7 +65,7 @@ class Speedup(Record):
 
     @property
     def is_measurable(self) -> bool:
-        """Whether noise is smaller than what it says."""
+        """Whether the ratio exceeds the noise of the measurement."""
         return self.verdict is not Verdict.UNKNOWN
 
     @property

@@ -1,4 +1,4 @@
-"""Words of strangers are words: they steer no terminal, and are markup and code nowhere.
+"""Untrusted text stays text: it controls no terminal, and is markup or code nowhere.
 
 Names, licences, prompts, tokens and figures of a model, the answers of a hub and the contents of a
 manifest go to terminals, logs of CI, model cards, pages and code samples.

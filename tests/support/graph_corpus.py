@@ -1,4 +1,4 @@
-"""Graphs of somebody's: each function turns a good small graph into one that is not.
+"""Malicious graphs: each function turns a good small graph into one that is not.
 
 The good one looks up tokens and multiplies what it finds: (batch, seq) to (batch, seq, 64).
 """

@@ -116,8 +116,8 @@ def _difference(
         min(len(ours), len(theirs)),
     )
     raise DeriveError(
-        f"--tokenizer in_graph: the operators split {one_line(python_string(text), _SHOWN)} "
-        f"otherwise than tokenizer.json: token {place + 1} is {_at(ours, place)}, not "
+        f"--tokenizer in_graph: the operators tokenize {one_line(python_string(text), _SHOWN)} "
+        f"differently from tokenizer.json: token {place + 1} is {_at(ours, place)}, not "
         f"{_at(theirs, place)}",
         "omit --tokenizer in_graph, and let the program that loads the folder tokenize",
     )

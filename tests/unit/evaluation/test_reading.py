@@ -131,7 +131,7 @@ def test_the_column_of_texts_is_said(tmp_path: Path) -> None:
         ("a.txt", "a\nb\n", "has 2 different texts"),
         ("a.txt", b"a\n\xff\xfeb\n", "is not UTF-8: invalid start byte at byte 1, in line 2"),
         ("a.txt", "a\n" + "b" * ((1 << 20) + 5), "has more than 1 MiB in line 2"),
-        ("a.parquet", "PAR1", "is no data of a known form"),
+        ("a.parquet", "PAR1", "is not in a supported format"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(

@@ -100,7 +100,7 @@ def test_other_tokens_are_refused_with_the_first_text(part: Any, tmp_path: Path)
     change(tmp_path, lambda parts: parts.update(part))
     graph = text_graph(tmp_path, TEXT_INPUT, INPUTS)
     with pytest.raises(
-        DeriveError, match=r'split ".*" otherwise than tokenizer.json: token \d+ is'
+        DeriveError, match=r'tokenize ".*" differently from tokenizer.json: token \d+ is'
     ):
         check_tokens(graph, tmp_path, COUNT)
 
