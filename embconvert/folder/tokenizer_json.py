@@ -126,7 +126,7 @@ def _contradictions(
             file=TOKENIZER_FILE,
             setting=name,
             source=f"has another {name.replace('_', '-')}",
-            library="uses the published one",
+            library="uses the one that is published now",
         )
 
 

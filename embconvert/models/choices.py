@@ -318,5 +318,7 @@ def unknown_value(what: str, value: str, known: Iterable[str]) -> UsageError:
     known = list(known)
     suggestion = nearest(value, known)
     choices = f"{what} can be {', '.join(known)}"
+    if not value:
+        return UsageError(f"{what} has an empty value", choices)
     hint = f"did you mean {suggestion}? {choices}" if suggestion else choices
     return UsageError(f"{what} {value!r} is unknown", hint)

@@ -1,7 +1,7 @@
 """`--dry_run`: shows the plan, the reused files, and the remaining jobs."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from embconvert.foreign_text import one_line
 from embconvert.manifest import ArtifactRecord
 from embconvert.pipeline.kept_reference import KeptReference
 from embconvert.pipeline.prepare import Prepared, is_short_of_memory
+from embconvert.pipeline.reuse import why_graphs_go
 from embconvert.plan.jobs import Job, build_jobs
 from embconvert.plan.plan import Plan
 from embconvert.plan.reuse import reusable
@@ -41,9 +42,14 @@ def dry_run(prepared: Prepared, target: Path, console: Console) -> str:
     times_files = bool(jobs) and plan.verifies and not in_pieces
     if request.json:
         listed = [_as_json(job) for job in jobs]
-        further = {"reused": sorted(found), "jobs": listed, "times_files": times_files}
+        further = {
+            "reused": sorted(found),
+            "removed": [file for file, _ in _removed(prepared, found)],
+            "jobs": listed,
+            "times_files": times_files,
+        }
         return json.dumps({**plan.as_json(), **further}, indent=2)
-    text = _as_text(plan, sorted(found), jobs)
+    text = _as_text(plan, sorted(found), _removed(prepared, found), jobs)
     return f"{text}\n{_TIMING}" if times_files else text
 
 
@@ -60,6 +66,20 @@ def _found(prepared: Prepared, target: Path) -> dict[str, ArtifactRecord]:
     ]
     found = reusable(prepared.plan.all_steps, whole, prepared.digests)
     return {file: replace(record, path=file) for file, record in found.items()}
+
+
+def _removed(
+    prepared: Prepared, found: Mapping[str, ArtifactRecord]
+) -> Sequence[tuple[str, str]]:
+    """Returns the published graphs that a run would remove, and why."""
+    old = prepared.old
+    reason = old and why_graphs_go(old, prepared.request.layout)
+    if old is None or reason is None:
+        return []
+    kept = {record.sha256 for record in found.values()}
+    made = {step.file for step in prepared.plan.steps}
+    lost = (a.path for a in old.artifacts if a.sha256 not in kept and a.path not in made)
+    return [(path, reason) for path in lost]
 
 
 def _is_there(record: ArtifactRecord, folder: Path) -> bool:
@@ -82,7 +102,9 @@ def _as_json(job: Job) -> dict[str, object]:
     }
 
 
-def _as_text(plan: Plan, reused: Sequence[str], jobs: Sequence[Job]) -> str:
+def _as_text(
+    plan: Plan, reused: Sequence[str], removed: Sequence[tuple[str, str]], jobs: Sequence[Job]
+) -> str:
     at = f" at {plan.revision}" if plan.revision else ""
     lines = [f"model     {one_line(plan.model_id)}{at}"]
     lines += [f"adapter   {one_line(adapter)}" for adapter in plan.adapters]
@@ -96,8 +118,9 @@ def _as_text(plan: Plan, reused: Sequence[str], jobs: Sequence[Job]) -> str:
         names = [name_of(step.precision, step.options.recipes) for step in plan.search.candidates]
         lines.append(f"auto      the first of {', '.join(names)} that meets: {plan.search.budget}")
     lines += [*map(one_line, plan.remarks), *(f"reused    {file}" for file in reused)]
+    lines += [f"removed   {file}: {reason}" for file, reason in removed]
     if not jobs:
-        return "\n".join([*lines, "nothing to do"])
+        return "\n".join([*lines, "no file is made"] if removed else [*lines, "nothing to do"])
     lines.append("jobs; each starts when the jobs that it needs are done:")
     return "\n".join([*lines, *_numbered(jobs)])
 
@@ -106,7 +129,7 @@ def _numbered(jobs: Sequence[Job]) -> Iterator[str]:
     numbers = {job.name: number for number, job in enumerate(jobs, start=1)}
     width = max(len(job.name) for job in jobs)
     for job in jobs:
-        notes = [f"{job.memory_bytes / 1e9:.1f} GB"]
+        notes = [f"{job.memory_bytes / 1e9:.1f} GB of memory"]
         if job.needs:
             notes.append("needs " + ", ".join(str(numbers[need]) for need in job.needs))
         if job.exclusive:

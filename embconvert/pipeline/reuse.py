@@ -20,6 +20,15 @@ from embconvert.regular_files import IrregularFile
 _LAYOUT_FILE = "config.json"
 
 
+def why_graphs_go(old: Manifest, layout: Layout) -> str | None:
+    """Returns why a run removes published graphs that it does not make; None if it keeps them."""
+    if old.layout != layout:
+        return f"the folder had the layout {old.layout}; to keep both, use another folder"
+    if LAYOUTS[layout].serves_one:
+        return f"the layout {layout} has one graph only"
+    return None
+
+
 class Reuse:
     """Stages files of earlier runs.
 
@@ -116,11 +125,9 @@ class Reuse:
         """
         if self.old is None:
             return
-        if self.old.layout != layout:
-            self._tell_of_removed(records.values(), f"the folder had the layout {self.old.layout}")
-            return
-        if LAYOUTS[layout].serves_one:
-            self._tell_of_removed(records.values(), f"the layout {layout} has one graph only")
+        reason = why_graphs_go(self.old, layout)
+        if reason is not None:
+            self._tell_of_removed(records.values(), reason)
             return
         before = {a.sha256 for a in self.old.artifacts}
         # An export comes before graphs made from it, and these before files derived from them.

@@ -274,7 +274,7 @@ def _as_text(request: VerifyRequest, checked: Sequence[CheckedGraph]) -> str:
     for graph in checked:
         recorded = graph.record.fidelity
         then = f" (when converted: {_in_words(recorded)})" if recorded else ""
-        figure = f"loads and runs; not compared with its source{then}"
+        figure = f"loads and runs; not compared with its source (--against SOURCE does){then}"
         if graph.fidelity is not None:
             figure = f"{_in_words(graph.fidelity)}{then}"
         lines.append(one_line(f"{graph.record.path}: {figure}"))

@@ -109,7 +109,7 @@ def test_a_signal_ends_the_run_quickly_and_removes_what_was_staged(
     assert process.returncode == code
     assert time.monotonic() - sent < 10
     assert stderr.splitlines()[-2:] == [
-        "error: interrupted", "hint: nothing incomplete was published; run the command again",
+        "error: interrupted", "hint: nothing incomplete was published, and unfinished work is removed; run the command again",
     ]  # fmt: skip
     assert not (tmp_path / "out").exists()
 
