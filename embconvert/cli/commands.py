@@ -241,8 +241,9 @@ _ALL = (
             choices=("bash", "zsh", "fish"),
             help=(
                 "bash, zsh or fish. To load the script, put `source <(embconvert completion bash)` "
-                "into ~/.bashrc (zsh: ~/.zshrc, after compinit), or `embconvert completion fish | "
-                "source` into ~/.config/fish/config.fish."
+                "into ~/.bashrc (zsh: `source <(embconvert completion zsh)` into ~/.zshrc, after "
+                "compinit if the file has it), or `embconvert completion fish | source` into "
+                "~/.config/fish/config.fish."
             ),
         ),
     ),

@@ -30,7 +30,11 @@ _embconvert() {{
 }}
 complete -o default -F _embconvert embconvert
 """
-_ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
+#: Where ~/.zshrc has not loaded zsh's own completion, bash's `complete` would fail.
+_ZSH = """\
+(( $+functions[compdef] )) || { autoload -U compinit && compinit -i }
+autoload -U +X bashcompinit && bashcompinit
+"""
 
 
 def completion(request: CompletionRequest) -> Finished:

@@ -136,5 +136,6 @@ def _default(option: Option) -> str:
 
 def _plain(text: str) -> str:
     """Returns a topic's text without marks: what a terminal shows."""
+    text = re.sub(r"\[([^\]]*)\]\(([\w-]+)\.md\)", r"\1 (embconvert help \2)", text)
     text = re.sub(r"\[([^\]]*)\]\(([^)]*)\)", r"\1, \2", text)
     return text.replace("`", "")

@@ -183,7 +183,7 @@ def _layouts() -> Topic:
         title="Layouts",
         introduction=(
             "Values of `--layout`, the target runtime. The graphs in ONNX are the same in all "
-            "layouts, except for what a program [demands](consumers.md) of inputs and outputs; "
+            "layouts, except for the inputs and outputs that a [program demands](consumers.md); "
             "their paths and a few fields of the configuration files differ. What a program cannot "
             "load, or would compute otherwise, is a usage error before work starts."
         ),

@@ -79,7 +79,8 @@ def read_data(path: Path, scratch: Path) -> Dataset:
     file = DataFile(path=path)
     suffix = path.suffix.lower()
     if suffix not in (*_DELIMITERS, ".jsonl", ".txt"):
-        raise UsageError(f"{path} is not in a supported format", _KNOWN)
+        what = "is not in a supported format" if path.exists() else "does not exist"
+        raise UsageError(f"{path} {what}", _KNOWN)
     if suffix == ".txt":
         return _read_texts(file, filter(str.strip, file.lines()), scratch)
     if suffix == ".jsonl":

@@ -17,7 +17,7 @@ from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import Workload
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
-from embconvert.graph.runtime import plain_options
+from embconvert.graph.runtime import plain_options, session_options
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.graph.value_types import ValueType, value_types
 from embconvert.models.values import OnnxArtifact
@@ -93,7 +93,12 @@ def hidden_states(
     if not names:
         return {}
     graph = PiecewiseGraph(
-        proto, weights, artifact.path.parent, options=plain_options, wanted=names, types=types
+        proto,
+        weights,
+        artifact.path.parent,
+        options=session_options if _needs_optimizations(proto) else plain_options,
+        wanted=names,
+        types=types,
     )
     feed = texts.batch(range(len(texts.lengths)), {*graph.inputs, "attention_mask"})
     found: dict[str, FloatArray] = {}
@@ -105,6 +110,23 @@ def hidden_states(
             f"the layers of {artifact.path.name} cannot be compared: {reason_of(error)}"
         ) from error
     return found
+
+
+def _needs_optimizations(proto: Any) -> bool:
+    """Whether a graph multiplies by blocks of integers that have scales in half precision.
+
+    For a CPU, ONNX Runtime (1.32) casts such a product to float32 if it stands between operators
+    that have no kernel for half precision. Below its highest level of optimization, it then packs
+    the weights before it has cast their scales, and gives wrong values without an error.
+    """
+    import onnx
+
+    half = onnx.TensorProto.DataType.FLOAT16
+    halves = {tensor.name for tensor in proto.graph.initializer if tensor.data_type == half}
+    return any(
+        node.op_type == "MatMulNBits" and not halves.isdisjoint(node.input)
+        for node in proto.graph.node
+    )
 
 
 def present(proto: Any, names: Sequence[str]) -> list[str]:

@@ -33,7 +33,7 @@ def translated_errors(request: Request) -> Iterator[None]:
     try:
         yield
     except NetworkError as error:
-        message = f"{request.model_id} cannot be fetched: {error.message}"
+        message = f"{_unfetched(request.model_id)}: {error.message}"
         raise NetworkError(message, error.hint) from error
     except EmbconvertError:
         raise
@@ -44,11 +44,17 @@ def translated_errors(request: Request) -> Iterator[None]:
                 raise translated from error
         if from_library(error):
             raise NetworkError(
-                f"{request.model_id} cannot be fetched: the hub's response cannot be read: "
+                f"{_unfetched(request.model_id)}: the hub's response cannot be read: "
                 f"{public_line(error)}",
                 "check the proxy, and that HF_ENDPOINT is the URL of a Hugging Face hub",
             ) from error
         raise
+
+
+def _unfetched(model_id: str) -> str:
+    # Few models of the hub have a name without an author: it may be that of a folder, mistyped.
+    folder = "" if "/" in model_id else "is not a folder here, and "
+    return f"{model_id} {folder}cannot be fetched"
 
 
 class _Refusals:
@@ -140,8 +146,14 @@ class _Refusals:
         return None
 
     def _network_error(self, error: BaseException) -> NetworkError:
+        what = _unfetched(self._model_id)
+        if type(error).__name__ == "OfflineModeIsEnabled":
+            return NetworkError(
+                f"{what}: the variable HF_HUB_OFFLINE is set",
+                "unset HF_HUB_OFFLINE; or, with a warm cache, use --offline",
+            )
         return NetworkError(
-            f"{self._model_id} cannot be fetched: {public_line(error)}",
+            f"{what}: {public_line(error)}",
             "check the network and HF_ENDPOINT and try again; with a warm cache, use --offline",
         )
 

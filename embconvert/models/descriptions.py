@@ -19,7 +19,9 @@ PRECISIONS: Mapping[Precision, str] = {
     ),
     Precision.Q4F16: (
         "The 4-bit weights of Q4, half precision elsewhere, as in Float16: for GPUs, such as "
-        "those that browsers use by WebGPU. On CPUs it is smaller than Q4, not faster."
+        "those that browsers use by WebGPU. On CPUs it is smaller than Q4, not faster, and ONNX "
+        "Runtime gives wrong embeddings if a program sets graph_optimization_level to less than "
+        "its default, ORT_ENABLE_ALL."
     ),
     Precision.QINT8: (
         "8-bit weights and embedding table; activations are quantized at run time, per token. "

@@ -25,8 +25,8 @@ COLUMN_WORDS: Mapping[str, str] = {
         "Of rerankers, in place of the cosine: how near a pair's score stays to the source's, "
         "on the same scale; 1 is equal."
     ),
-    "min cosine": "The same, for the text that changed most.",
-    "min agreement": "The same, for the pair that changed most.",
+    "min cosine": "The lowest cosine of any text, that of the one that changed most.",
+    "min agreement": "The lowest agreement of any pair, that of the one that changed most.",
     "top 10 kept": (
         "How many of a text's ten nearest neighbours among the compared texts stay among the "
         "ten. It tells best how much a search changes."

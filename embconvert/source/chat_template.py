@@ -88,12 +88,12 @@ class _TemplateReading(SourceTokenizer):
             or min(places) < 0
             or max(map(len, parts)) > _MOST_CHARACTERS
         ):
-            raise _refused(f"does not put {self._words} into a text once each")
+            raise _refused(f"does not contain {self._words} exactly once")
         for texts in (self._marks, *self._probes):
             if self._render(texts) != joined_by(parts, [texts[n] for n in self._order]):
-                raise _refused(f"does more than to put texts around {self._words}")
+                raise _refused(f"does more than put fixed texts around {self._words}")
         if self._render(self._marks, strftime_now=lambda _: _TIME) != rendered:
-            raise _refused("writes the date, which is another one tomorrow")
+            raise _refused("contains the current date, which changes every day")
         return tuple(parts)
 
     @property
@@ -176,17 +176,18 @@ class TextReading(_TemplateReading):
     def settle(self, warn: Callable[[str], None]) -> None:
         """Says what is around texts; raises UnsupportedModelError where tokens grow together."""
         if self.differing(("a", "A text.")):
-            raise _refused("grows together with the first or last token of a text")
+            raise _refused("shares tokens with the beginning or end of a text")
         counts = f"{len(self._before)} tokens before and {len(self._after)} after"
         if self._before or self._after:
             warn(
-                f"the model reads texts in its chat template: tokenizer.json has it, {counts} each"
+                "the model reads texts in its chat template: tokenizer.json adds "
+                f"{counts} each text"
             )
         others = self.differing(("\n\n a", "  a", "a\n\n", "a  "))
         if others:
             warn(
-                "a text with blanks at an end is read with other tokens there than in the chat "
-                f"template itself, such as {others[0]!r}"
+                "texts that begin or end with spaces or line breaks get other tokens there than in "
+                f"the chat template itself, such as {others[0]!r}"
             )
 
     def differing(self, texts: Sequence[str]) -> list[str]:
@@ -203,7 +204,7 @@ class TextReading(_TemplateReading):
 
         found = super().backend()
         if found is None:
-            raise _refused("is for a tokenizer in Python")
+            raise _refused("belongs to a tokenizer that has no tokenizer.json")
         made = Tokenizer.from_str(found.to_str())
         made.post_processor = putting_around(self.tokenizer, self._before, self._after)
         return made
@@ -237,7 +238,7 @@ def putting_around(tokenizer: Any, before: Sequence[int], after: Sequence[int]) 
 
 def _refused(what: str) -> UnsupportedModelError:
     return UnsupportedModelError(
-        f"the model's chat template {what}, so texts around an input cannot stand for it",
+        f"the model's chat template {what}, so fixed tokens around a text cannot replace it",
         "correct the template in a copy (chat_template.jinja, or chat_template in "
         "tokenizer_config.json)",
     )

@@ -56,7 +56,7 @@ def _inputs(request: Request, consumer: Consumer) -> Inputs | None:
         wanted = Inputs.WITH_TYPES if TOKEN_TYPES in consumer.sends else Inputs.IDS_AND_MASK
     if wanted is not None and request.inputs not in (None, wanted):
         raise UsageError(
-            f"{consumer.name} always sends {wanted}, not {request.inputs}",
+            f"--inputs {request.inputs}: {consumer.name} always sends {wanted}",
             "remove --inputs, or use --layout hub",
         )
     return wanted or request.inputs
@@ -93,7 +93,7 @@ def _refuse_other_embeddings(request: Request, resolved: ResolvedModel, consumer
         )
     if consumer.normalizes and not (request.normalize or "Normalize" in resolved.modules):
         raise UsageError(
-            f"{consumer.name} normalizes every embedding, and this model none",
+            f"{consumer.name} normalizes every embedding, but this model does not",
             f"add --normalize, if similarity by cosine is right for the model; or {instead}",
         )
 
@@ -135,6 +135,6 @@ def _refuse_missing_files(request: Request, resolved: ResolvedModel, consumer: C
     if "vocab.txt" in consumer.files and "vocab.txt" not in has:
         raise UsageError(
             f"{consumer.name} reads vocab.txt, the words of a WordPiece tokenizer, which "
-            f"{request.model_id} has not",
+            f"{request.model_id} does not have",
             "use --layout hub, and a program that reads tokenizer.json",
         )

@@ -15,7 +15,9 @@ def check_device(device: str) -> None:
     if backend.is_available():
         count = 1 if kind == "mps" else backend.device_count()
     if int(index or 0) >= count:
+        devices = f"{count} {kind} device{'' if count == 1 else 's'}"
+        last = f" to {kind}:{count - 1}" if count > 1 else ""
         raise UsageError(
-            f"--device {device} does not exist: torch finds {count} {kind} devices",
-            "use --device cpu" if not count else f"use {kind}:0 to {kind}:{count - 1}",
+            f"--device {device} does not exist: torch finds {devices}",
+            "use --device cpu" if not count else f"use --device {kind}:0{last}",
         )

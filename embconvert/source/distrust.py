@@ -79,8 +79,8 @@ def refuse_absurd_sizes(config: Mapping[str, Any], parameters: int) -> None:
         rows = config.get(key)
         if isinstance(rows, int) and columns and rows * min(columns) > parameters:
             raise SourceError(
-                f"config.json asks for a matrix of {key} {rows} x {min(columns)} numbers, but "
-                f"there are only {parameters} weights",
+                f"config.json asks for a matrix of {key} {rows} x {min(columns)} numbers, but the "
+                f"model's files have only {parameters} weights",
                 hint,
             )
 

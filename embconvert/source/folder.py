@@ -162,7 +162,10 @@ def _read_architecture(config: Mapping[str, Any]) -> Architecture:
     try:
         return read_architecture(config)
     except ValueError as error:
-        raise SourceError(str(error), "check that this is a transformers model") from error
+        raise SourceError(
+            str(error),
+            "give a model that transformers can load; its config.json says the model_type",
+        ) from error
 
 
 def _routed(

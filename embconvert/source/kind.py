@@ -46,7 +46,7 @@ def settle_kind(request: Request, resolved: ResolvedModel) -> ResolvedModel:
             refuse_untold_reranker(resolved)
     if request.inputs is Inputs.IN_A_ROW and resolved.static is None:
         raise UsageError(
-            f"--inputs {request.inputs} is for static embeddings, which {request.model_id} has not",
+            f"--inputs {request.inputs} is for static embeddings; {request.model_id} has none",
             "remove --inputs",
         )
     _refuse_options(request, kind)

@@ -241,5 +241,6 @@ def _load_error(
             "add --debug for the traceback, and please report the model",
         )
     return SourceError(
-        f"the model cannot be loaded: {reason}", "check its files, or add --debug for the traceback"
+        f"the model cannot be loaded: {reason}",
+        "download the model again, or add --debug for the traceback",
     )

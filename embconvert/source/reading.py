@@ -58,8 +58,8 @@ class SourceTokenizer:
         expansion = transformer.query_expansion
         if expansion is not None and expansion["length"] > length:
             raise SourceError(
-                f"queries are filled up to {expansion['length']} tokens, and the model has "
-                f"positions for {length}",
+                f"queries are padded to {expansion['length']} tokens, but the model has positions "
+                f"for only {length}",
                 "correct query_expansion in a copy of sentence_bert_config.json",
             )
         self._model.max_seq_length = length
@@ -76,7 +76,7 @@ class SourceTokenizer:
             return
         usual = self.tokenizer.eos_token or self.tokenizer.unk_token
         raise SourceError(
-            "the tokenizer has no pad token, and sentence-transformers fills batches up with it",
+            "the tokenizer has no pad token, with which sentence-transformers pads batches",
             "set pad_token in a copy of tokenizer_config.json"
             + (f'; models without one mostly take "{usual}"' if usual else ""),
         )

@@ -76,7 +76,10 @@ def settle_retriever(chain: Any, folder: Path, warn: Callable[[str], None]) -> N
     said = read_json(folder / _PROCESSOR) if (folder / _PROCESSOR).is_file() else {}
     prefix = said.get("query_prefix") or reading.prefix
     if not isinstance(prefix, str) or len(prefix) > _MOST_CHARACTERS:
-        raise SourceError(f"{_PROCESSOR}: query_prefix is no short text", "correct it in a copy")
+        raise SourceError(
+            f"{_PROCESSOR}: query_prefix should be a text of at most {_MOST_CHARACTERS} characters",
+            "correct query_prefix in a copy of the file",
+        )
     text = tokenizer("a", add_special_tokens=False)["input_ids"]
     filled = f"a{tokenizer.pad_token * _FILLED}\n"
     whole = tokenizer(filled)["input_ids"]

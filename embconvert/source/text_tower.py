@@ -41,14 +41,14 @@ def settle_text_tower(transformer: Any, warn: Callable[[str], None]) -> None:
     length = said.get("max_length") or transformer.max_seq_length
     if said.setdefault("padding", "max_length") == "max_length":
         warn(
-            f"texts are filled up to {length} tokens, as this architecture was trained; "
-            "sentence-transformers may fill them up to the longest of a batch instead, which gives "
-            "other vectors"
+            f"texts are padded to {length} tokens, as this architecture was trained; "
+            "sentence-transformers may pad them to the longest text of a batch instead, which "
+            "gives other vectors"
         )
     else:
         raise UnsupportedModelError(
-            "the model's settings fill texts up to the longest of a batch, and the architecture "
-            "gives the vector of the padding: a text's vector would be another one in each batch",
+            "the model's settings pad texts to the longest of a batch, and this architecture takes "
+            "the vector of the last place: a text would have another vector in each batch",
             "remove padding from processing_kwargs in a copy of sentence_bert_config.json",
         )
 
@@ -80,7 +80,8 @@ def _keep_token_vectors(transformer: Any) -> None:
         if not (hasattr(output, "last_hidden_state") and hasattr(output, "pooler_output")):
             raise UnsupportedModelError(
                 f"{transformer.config.model_type} gives no token vectors of a text",
-                "use a model of an architecture in docs/architectures.md",
+                "choose a model of another architecture; embconvert's docs/architectures.md lists "
+                "them",
             )
         return {
             **features,

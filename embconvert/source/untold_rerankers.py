@@ -227,7 +227,10 @@ def _advice(template: NextToken) -> str:
     if template.are_entries:
         return f"set {WORDS} in a copy of config.json to entries of tokenizer.json"
     assert isinstance(template, RerankerTemplate)
-    return f"{_OPTION} {template.name} is for models as {template.source}; use another one"
+    return (
+        f"{_OPTION} {template.name} is for models like {template.source}; use another template's "
+        "name"
+    )
 
 
 def _words(template: NextToken) -> dict[str, str | int]:

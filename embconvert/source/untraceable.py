@@ -43,5 +43,5 @@ def refuse_untraceable(model_type: str) -> None:
     if reason is not None:
         raise UnsupportedModelError(
             f"{model_type} cannot be converted: {reason}",
-            "choose a model of another architecture; see docs/architectures.md",
+            "choose a model of another architecture; embconvert's docs/architectures.md lists them",
         )

@@ -49,7 +49,8 @@ def weight_files(root: Path) -> list[Path]:
     raise SourceError(
         f"{root} has no weights: model.safetensors or pytorch_model.bin is missing"
         + (f"; transformers does not load {others[0]}" if others else ""),
-        "download the model again",
+        "download the model again; or load it with the library that made it, and save it with "
+        "save_pretrained(FOLDER)",
     )
 
 
@@ -67,7 +68,8 @@ def module_weights(folder: Path) -> list[Path]:
         raise SourceError(
             f"the weights in {folder.name} are in {others[0]}, but sentence-transformers loads "
             "only model.safetensors and pytorch_model.bin",
-            "download the model again",
+            "download the model again; or load it with the library that made it, and save it with "
+            "save_pretrained(FOLDER)",
         )
     return found
 

@@ -206,6 +206,12 @@ def test_no_network_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_name_that_may_be_of_a_folder_is_told_as_such_without_network(tmp_path: Path) -> None:
+    outcome = embconvert("all", "--model_id", "my-modle", env={"HF_HUB_OFFLINE": "1"}, cwd=tmp_path)
+    problem = "my-modle is not a folder here, and cannot be fetched: the variable HF_HUB_OFFLINE"
+    assert_refused(outcome, 10, problem, "unset HF_HUB_OFFLINE")
+
+
 def assert_refused(outcome: Outcome, code: int, message: str, hint: str) -> None:
     lines = outcome.stderr.splitlines()
     errors = [line for line in lines if line.startswith("error: ")]

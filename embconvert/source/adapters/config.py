@@ -40,9 +40,10 @@ def read_settings(folder: Path, name: str) -> LoraSettings:
     value = read_json(folder / ADAPTER_FILE)
     kind = value.get("peft_type")
     if kind != "LORA":
-        said = repr(kind[:100]) if isinstance(kind, str) else "no kind (peft_type)"
+        said = f"the peft_type {kind[:100]!r}" if isinstance(kind, str) else "no peft_type"
         raise UnsupportedModelError(
-            f"the adapter {name} is {said}; only LoRA adapters are merged", _MERGE_YOURSELF
+            f"the adapter {name} has {said} in {ADAPTER_FILE}; only LoRA adapters can be merged",
+            _MERGE_YOURSELF,
         )
     found = {
         key: _checked(key, item, name)
@@ -62,10 +63,16 @@ def read_settings(folder: Path, name: str) -> LoraSettings:
         )
     patterns = (*found.get("rank_pattern", {}), *found.get("alpha_pattern", {}))
     if sum(map(len, patterns)) > _MOST_CHARACTERS:
-        raise _unsupported(name, "its patterns are too long to be matched with each weight")
+        raise _unsupported(
+            name, f"rank_pattern and alpha_pattern have more than {_MOST_CHARACTERS:,} characters"
+        )
     for key in patterns:
         if not _PATTERN.fullmatch(key):
-            raise _unsupported(name, f"the pattern {key[:100]!r} is more than names of weights")
+            raise _unsupported(
+                name,
+                f"the pattern {key[:100]!r} (rank_pattern or alpha_pattern) has other characters "
+                "than names of weights and | between them",
+            )
     return LoraSettings(
         rank=found.get("r", 8),
         alpha=found.get("lora_alpha", 8),

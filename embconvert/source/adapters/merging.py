@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.models.values import ResolvedAdapter
-from embconvert.source.adapters.config import rank_of, scale_of
+from embconvert.source.adapters.config import ADAPTER_FILE, rank_of, scale_of
 from embconvert.source.merged_weight import MergedWeight, Update
 from embconvert.source.stand_ins import mapped_tensors
 from embconvert.source.weights import PICKLE_SUFFIX
@@ -97,11 +97,11 @@ class _Merging:
                 if not found["base"]:
                     names[key] = name
             else:
-                raise self._unsupported(f"{name[:200]!r} is a tensor of another kind of adapter")
+                raise self._unsupported(f"its tensor {name[:200]!r} is not one of LoRA")
         if not parts and not wholes:
             raise SourceError(f"the adapter {self._name} has no tensors", _HINT)
         if wholes and self._adapter.record.weight != 1:
-            raise self._unsupported("it has whole weights, which cannot be scaled")
+            raise self._unscalable("it has whole weights")
         for (module, parameter), tensor in wholes.items():
             if module in parts and (module, parameter) in names:
                 old = names[module, parameter]
@@ -123,12 +123,14 @@ class _Merging:
         for candidate in (name, name.removeprefix(head), head + name):
             if candidate in self._modules:
                 return candidate, self._modules[candidate]
-        raise self._unsupported(f"the model has no {name[:200]!r}")
+        raise self._unsupported(f"it changes {name[:200]!r}, which the model does not have")
 
     def _parameter(self, module: Any, name: str, parameter: str) -> "torch.nn.Parameter":
         found: torch.nn.Parameter | None = module._parameters.get(parameter)
         if found is None:
-            raise self._unsupported(f"the model has no weight {name[:200]}.{parameter}")
+            raise self._unsupported(
+                f"it changes {name[:200]}.{parameter}, which the model does not have"
+            )
         owners = sum(
             found is other for m in self._modules.values() for other in m._parameters.values()
         )
@@ -165,21 +167,36 @@ class _Merging:
         down, up = (tensors.get(f"{kind}{letter}") for letter in "AB")
         magnitude = tensors.get("lora_magnitude_vector")
         if not isinstance(found, torch.nn.Linear | torch.nn.Embedding | Conv1D):
-            raise self._unsupported(f"{name[:200]} is no matrix but {type(found).__name__}")
-        if down is None or up is None:
-            raise SourceError(
-                f"the adapter {self._name} has half of the update of {name[:200]}", _HINT
+            raise self._unsupported(
+                f"it changes {name[:200]}, which is not a Linear, Conv1D or Embedding layer but "
+                f"{type(found).__name__}"
             )
+        if down is None or up is None:
+            lacking = " and ".join(
+                f"{kind}{letter}"
+                for letter, part in zip("AB", (down, up), strict=True)
+                if part is None
+            )
+            raise SourceError(f"the adapter {self._name} has no {lacking} of {name[:200]}", _HINT)
         if others := tensors.keys() - {f"{kind}A", f"{kind}B", "lora_magnitude_vector"}:
-            raise self._unsupported(f"{name[:200]} has {sorted(others)[0]}, too")
+            raise self._unsupported(
+                f"it has {sorted(others)[0]} of {name[:200]}, which is not for such a layer"
+            )
         is_transposed = is_embedding or isinstance(found, Conv1D)
         if (magnitude is not None) is not self._adapter.settings.has_magnitudes:
+            has = "no" if magnitude is None else "a"
+            said = "is" if magnitude is None else "is not"
             raise SourceError(
-                f"the adapter {self._name} has a lora_magnitude_vector for some weights only", _HINT
+                f"the adapter {self._name} has {has} lora_magnitude_vector of {name[:200]}, but "
+                f"use_dora {said} set in {ADAPTER_FILE}",
+                _HINT,
             )
-        if magnitude is not None and (is_transposed or self._adapter.record.weight != 1):
-            problem = "which cannot be scaled" if not is_transposed else f"in {name[:200]}"
-            raise self._unsupported(f"it has magnitudes (DoRA), {problem}")
+        if magnitude is not None and is_transposed:
+            raise self._unsupported(
+                f"it has magnitudes (DoRA) of {name[:200]}, which is not a Linear layer"
+            )
+        if magnitude is not None and self._adapter.record.weight != 1:
+            raise self._unscalable("it has magnitudes (DoRA)")
         weight = self._parameter(found, name, "weight")
         self._check_parts(module, tuple(weight.shape), (up, down), magnitude, is_transposed)
         before = self._merged.weights.get(id(weight))
@@ -243,6 +260,13 @@ class _Merging:
         if what in self._noted:
             raise SourceError(f"the adapter {self._name} has {what[:200]} twice", _HINT)
         self._noted.add(what)
+
+    def _unscalable(self, problem: str) -> UnsupportedModelError:
+        factor = f"{self._adapter.record.weight:g}"
+        return UnsupportedModelError(
+            f"the adapter {self._name} cannot be scaled by {factor}: {problem}",
+            f"remove ={factor} from --adapter",
+        )
 
     def _unsupported(self, problem: str) -> UnsupportedModelError:
         return UnsupportedModelError(f"the adapter {self._name} cannot be merged: {problem}", _HINT)

@@ -80,7 +80,10 @@ class EmbeddingModel(SourceModel):
         reading.settle(warn)
         self.reading = reading
         if any(prompt.text != usual.usual for prompt in usual.named if prompt.text):
-            warn("only the model's default prompt is in the published template")
+            warn(
+                "the model's other prompts are left out: tokenizer.json adds the chat template "
+                "with the default prompt"
+            )
 
     def _refuse_chat_template(self) -> None:
         if not isinstance(self.reading, TextReading):

@@ -63,7 +63,10 @@ class Reranker(SourceModel):
             self._template = reading.template()
             self.reading = reading
             if any(prompt.text != usual.usual for prompt in usual.named if prompt.text):
-                warn("only the model's default prompt is in the published template")
+                warn(
+                    "the model's other prompts are left out: the published template has the "
+                    "default prompt"
+                )
 
     @property
     def _is_generative(self) -> bool:

@@ -143,6 +143,12 @@ def test_what_is_wrong_is_told_with_its_line(
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["nothing", "a.parquet"])
+def test_what_does_not_exist_is_not_called_unknown(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} does not exist"):
+        read_data(tmp_path / name, tmp_path)
+
+
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     import os
 

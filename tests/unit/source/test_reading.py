@@ -60,7 +60,7 @@ def test_what_cuts_queries_documents_and_calls_is_cut_too() -> None:
 
 def test_queries_that_are_filled_up_beyond_the_positions_are_refused() -> None:
     ours, _ = reading(expansion={"length": 128})
-    with pytest.raises(SourceError, match="filled up to 128 tokens") as raised:
+    with pytest.raises(SourceError, match="padded to 128 tokens") as raised:
         ours.cut_at(64)
     assert "query_expansion" in raised.value.hint
 

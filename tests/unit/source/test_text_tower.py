@@ -49,11 +49,11 @@ def test_texts_are_filled_up_where_the_last_place_is_taken(model_type: str) -> N
     settle_text_tower(transformer, warnings.append)
     assert transformer.processing_kwargs["text"]["padding"] == "max_length"
     assert transformer.max_seq_length == 64
-    assert "filled up to 64 tokens" in warnings[0]
+    assert "padded to 64 tokens" in warnings[0]
 
 
 def test_vectors_that_depend_on_the_batch_are_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match="another one in each batch"):
+    with pytest.raises(UnsupportedModelError, match="another vector in each batch"):
         settle_text_tower(tower("siglip", padding=True), pytest.fail)
 
 
