@@ -85,11 +85,30 @@ class SourceTokenizer:
         """Raises SourceError without a pad token: sentence-transformers pads every batch."""
         if self.tokenizer.pad_token_id is not None:
             return
-        usual = self.tokenizer.eos_token or self.tokenizer.unk_token
         raise SourceError(
             "the tokenizer has no pad token, and sentence-transformers fills batches up with it",
-            "set pad_token in a copy of tokenizer_config.json"
-            + (f'; models without one mostly take "{usual}"' if usual else ""),
+            self._set_pad_token,
+        )
+
+    def refuse_pad_token_beyond(self, rows: int | None) -> None:
+        """Raises SourceError if the model's table has no row for the pad token.
+
+        sentence-transformers embeds single texts with such a model, and no batches.
+        """
+        number = self.tokenizer.pad_token_id
+        if rows is None or number < rows:
+            return
+        raise SourceError(
+            f"the tokenizer's pad token has the id {number}, but the model's table has {rows} "
+            "rows: sentence-transformers cannot fill batches up with it",
+            self._set_pad_token,
+        )
+
+    @property
+    def _set_pad_token(self) -> str:
+        usual = self.tokenizer.eos_token or self.tokenizer.unk_token
+        return "set pad_token in a copy of tokenizer_config.json" + (
+            f'; models without one mostly take "{usual}"' if usual else ""
         )
 
     def features(self, texts: Sequence[Plain], prompt: str = "") -> "dict[str, torch.Tensor]":

@@ -79,6 +79,7 @@ class SourceModel:
         source._refuse_what_reads_no_text()
         source._refuse_chat_template()
         source.reading.refuse_missing_pad_token()
+        source.reading.refuse_pad_token_beyond(source.rows)
         source._refuse_missing_pad_token_id()
         if not all(text["input_ids"] for text in source.checked_tokens(cls._samples)):
             raise SourceError(

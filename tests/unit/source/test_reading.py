@@ -83,3 +83,11 @@ def test_a_tokenizer_without_pad_token_is_refused_with_what_to_set() -> None:
         reading(pad_token_id=None)[0].refuse_missing_pad_token()
     assert '"</s>"' in raised.value.hint
     assert "tokenizer_config.json" in raised.value.hint
+
+
+def test_a_pad_token_without_a_row_in_the_table_is_refused() -> None:
+    reading(pad_token_id=399)[0].refuse_pad_token_beyond(400)
+    reading(pad_token_id=400)[0].refuse_pad_token_beyond(None)
+    with pytest.raises(SourceError, match="id 400, but the model's table has 400 rows") as raised:
+        reading(pad_token_id=400)[0].refuse_pad_token_beyond(400)
+    assert '"</s>"' in raised.value.hint
