@@ -15,6 +15,7 @@ from embconvert.models.choices import Overrides
 from embconvert.models.kinds import KINDS, Kind, Value
 from embconvert.models.prompts import Prompts
 from embconvert.models.values import ResolvedModel
+from embconvert.source.block_attention import attend_fully
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
 from embconvert.source.model_errors import model_errors
@@ -80,6 +81,7 @@ class SourceModel:
         source._refuse_chat_template()
         source.reading.refuse_missing_pad_token()
         source.reading.refuse_pad_token_beyond(source.rows)
+        attend_fully(source._model[0], source.max_seq_length, warn)
         source._refuse_missing_pad_token_id()
         if not all(text["input_ids"] for text in source.checked_tokens(cls._samples)):
             raise SourceError(
