@@ -140,10 +140,20 @@ class SourceModel:
         warn(f"the model has positions for {usable} tokens{named}: texts are cut after {usable}")
 
     def _tell_of_prompts(self, warn: Callable[[str], None]) -> None:
-        """Warns about prompts that the pooling leaves out."""
+        """Warns about prompts that the pooling leaves out.
+
+        Raises UnsupportedModelError where they are cut off: sentence-transformers then leaves out
+        other tokens, as many as the prompt has.
+        """
         if self.prompts.pooled:
             return
         count = len([text for text in self.prompts.distinct if text])
+        if count and self.max_seq_length and self.tokenizer.truncation_side == "left":
+            raise UnsupportedModelError(
+                "the pooling leaves prompts out, and long texts are cut on the left, where their "
+                "prompts are: a graph cannot recognize what is gone",
+                "set truncation_side to right in a copy of tokenizer_config.json",
+            )
         warn(
             "the pooling leaves prompts out (include_prompt: false): "
             f"the graphs recognize those of the model's settings ({count}) at the beginning of a "
