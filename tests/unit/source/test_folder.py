@@ -293,7 +293,7 @@ def test_weights_that_another_program_quantized_are_refused(scale: str, model: P
 
 
 def test_masks_of_one_byte_and_scales_of_other_weights_are_not_refused(model: Path) -> None:
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "attn.bias": np.ones((4, 4), np.uint8),
         "attn.weight_scale": np.ones(4, np.float32),
         "table.weight": np.ones((4, 4), np.int8),
