@@ -9,6 +9,7 @@ from embconvert.folder.tokenizer_json import TOKENIZER_FILE, corrected
 from embconvert.json_files import read_any_json, read_json, write_json
 from embconvert.models.corrections import Correction
 from embconvert.models.values import ResolvedModel
+from embconvert.source.reading import CUTS_NOTHING
 from embconvert.source.settings.files import TRANSFORMER_FILES
 from embconvert.source.settings.module_list import parse_modules
 
@@ -20,6 +21,8 @@ _TOKENIZER, _CONFIG = TOKENIZER_FILE, "tokenizer_config.json"
 _ARGUMENTS = ("tokenizer_args", "processor_kwargs", "processor_args")
 # tokenizer_config.json says "unlimited" with numbers such as 1e30.
 _UNLIMITED = 1_000_000
+# The number that transformers itself writes for it.
+_WRITTEN_UNLIMITED = int(1e30)
 
 
 def publish_tokenizer(
@@ -108,6 +111,8 @@ def _change_config(path: Path, source: "SourceModel", used: Any) -> None:
     wanted: dict[str, Any] = {}
     if source.max_seq_length is not None:
         wanted["model_max_length"] = source.max_seq_length
+    elif (value.get("model_max_length") or _UNLIMITED) < _UNLIMITED:
+        wanted["model_max_length"] = _WRITTEN_UNLIMITED
     for key, part in (("padding_side", used.padding), ("truncation_side", used.truncation)):
         if part is not None and part["direction"] != value.get(key, "right"):
             wanted[key] = part["direction"]
@@ -118,7 +123,7 @@ def _change_config(path: Path, source: "SourceModel", used: Any) -> None:
 
 
 def _change_length(path: Path, length: int) -> None:
-    """Changes the lengths in the settings of sentence-transformers' Transformer module."""
+    """Makes the settings of sentence-transformers' Transformer module cut texts after a length."""
     value = read_json(path)
     before = str(value)
     if value.get("max_seq_length") is not None:
@@ -130,6 +135,8 @@ def _change_length(path: Path, length: int) -> None:
         call = (value.get("processing_kwargs") or {}).get(name) or {}
         if call.get("max_length") is not None:
             call["max_length"] = length
+        if call.get("truncation") in CUTS_NOTHING:  # but its positions end there
+            call["truncation"] = True
     if str(value) != before:
         write_json(path, value)
 

@@ -4,21 +4,24 @@ import contextlib
 import re
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from embconvert.console import Console
 from embconvert.errors import UsageError
-from embconvert.foreign_text import file_name
+from embconvert.foreign_text import file_name, json_string
 from embconvert.hub.adapted import Found, resolve_adapted
 from embconvert.hub.cache import remove_download
 from embconvert.hub.client import fetch, find_commits
+from embconvert.json_files import read_json
 from embconvert.models.choices import nearest
 from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
+from embconvert.source.distrust import code_of_tokenizer
 from embconvert.source.stand_ins import stand_ins
 
 __all__ = ["check", "find_commits", "local_folder", "output_folder", "remove_download", "resolve"]
 
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 # See huggingface_hub.utils.validate_repo_id.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 # See git-check-ref-format(1); huggingface_hub uses it as a path in the cache.
@@ -118,7 +121,22 @@ def resolve(request: Request, console: Console) -> ResolvedModel:
         console.say("the weights are read from pickles, without running them")
     if resolved.unknown_settings:
         console.say(f"ignored unknown settings: {', '.join(resolved.unknown_settings[:20])}")
+    _tell_of_tokenizer(resolved, console)
     return resolved
+
+
+def _tell_of_tokenizer(resolved: ResolvedModel, console: Console) -> None:
+    """Warns about code for the tokenizer that is not run."""
+    if resolved.settings is None:  # the user trusts it
+        return
+    for file in (f.path for f in resolved.files if PurePath(f.path).name == _TOKENIZER_CONFIG):
+        code = code_of_tokenizer(read_json(resolved.path(file)))
+        if code is not None:
+            console.warn(
+                f"{file} names the model's own code for its tokenizer, {json_string(code)}: "
+                "without --trust_remote_code texts are read by transformers' own class, as "
+                "sentence-transformers does it then"
+            )
 
 
 def _find(console: Console, request: Request, adapter_only: bool) -> Found:

@@ -106,6 +106,15 @@ def _refuse_absurd_counts(value: Any, where: str, hint: str) -> None:
             raise SourceError(f"config.json asks for {where} {said}; the limit is {limit}", hint)
 
 
+def code_of_tokenizer(config: Mapping[str, Any]) -> str | None:
+    """Returns the class of the model's own code that tokenizer_config.json names; None if none."""
+    names = config.get("auto_map")
+    named = names.get("AutoTokenizer") if isinstance(names, Mapping) else names
+    classes = named if isinstance(named, list) else [named]
+    # The second is the fast one.
+    return next((name for name in reversed(classes) if isinstance(name, str) and name), None)
+
+
 def refuse_foreign_code(config: Mapping[str, Any], *, is_local: bool) -> None:
     """Raises SourceError for a local model whose code is in another repository."""
     names = config.get("auto_map")

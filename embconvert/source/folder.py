@@ -34,7 +34,13 @@ from embconvert.source.static_files import (
 )
 from embconvert.source.tokenizer_file import check_tokenizer_file
 from embconvert.source.untraceable import refuse_untraceable
-from embconvert.source.weights import count_parameters, is_weights, module_weights, weight_files
+from embconvert.source.weights import (
+    count_parameters,
+    is_weights,
+    module_weights,
+    refuse_quantized,
+    weight_files,
+)
 
 #: The files that are about all modules, which are in the model's own folder.
 WHOLE_MODEL_FILES = ("modules.json", "config_sentence_transformers.json")
@@ -119,6 +125,8 @@ def resolve_folder(
         check_tokenizer_file(root / "tokenizer.json", rows if isinstance(rows, int) else None)
     weights = [f for f in files if is_weights(f.name)]
     refuse_absurd_sizes(config, sum(map(count_parameters, weights)))
+    # The model's own code may know the scales.
+    refuse_quantized([] if trust_remote_code else weights)
     of_text = bool(other_inputs(config))
     return ResolvedModel(
         model_id=model_id,

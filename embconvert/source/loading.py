@@ -2,7 +2,7 @@
 
 import contextlib
 import traceback
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def load_model(
     # Tracing requires attention as plain operators.
     settings = {"torch_dtype": torch.float32, "attn_implementation": "eager"}
     made_up: set[str] = set()
+    other_shapes: list[tuple[str, Sequence[int], Sequence[int]]] = []
     mapped: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if device == "cpu":
         mapped = keeping_stored_precision(mapped_files(resolved))
@@ -80,7 +81,7 @@ def load_model(
         with (
             without_panic_messages(),
             importing_what_is_used(),
-            _noting_missing_weights(made_up),
+            _noting_missing_weights(made_up, other_shapes),
             opening_stand_ins(resolved, folder),
             mapped,
             bounded,
@@ -109,6 +110,8 @@ def load_model(
     except SourceError:
         raise
     except Exception as error:
+        if other_shapes:
+            raise _shape_error(other_shapes) from error
         # sentence-transformers tries several classes and hides their errors.
         if "Unrecognized processing class" in str(error) and not trust_remote_code:
             _try_tokenizer(folder)
@@ -126,11 +129,14 @@ def load_model(
 
 
 @contextlib.contextmanager
-def _noting_missing_weights(missing: set[str]) -> Iterator[None]:
-    """Collects the names of weights that transformers initializes randomly.
+def _noting_missing_weights(
+    missing: set[str], other_shapes: list[tuple[str, Sequence[int], Sequence[int]]]
+) -> Iterator[None]:
+    """Collects the names of weights that transformers initializes randomly, and unfit shapes.
 
     from_pretrained() reports them only to its direct caller (`output_loading_info`), which is
-    another library; transformers 5.24 completes the list in this hook.
+    another library; transformers 5.24 completes the lists in this hook. `other_shapes` gets the
+    names of weights, their shapes in the files and those by config.json.
     """
     from transformers import PreTrainedModel
 
@@ -139,12 +145,26 @@ def _noting_missing_weights(missing: set[str]) -> Iterator[None]:
     def noting(model: Any, loading_info: Any) -> None:
         original(model, loading_info)
         missing.update(loading_info.missing_keys)
+        other_shapes.extend(sorted(loading_info.mismatched_keys))
 
     PreTrainedModel._adjust_missing_and_unexpected_keys = noting
     try:
         yield
     finally:
         PreTrainedModel._adjust_missing_and_unexpected_keys = original
+
+
+def _shape_error(found: Sequence[tuple[str, Sequence[int], Sequence[int]]]) -> SourceError:
+    """Returns an error about weights whose shapes are not those by config.json."""
+    found = list(dict.fromkeys(found))  # sentence-transformers may have tried several classes
+    name, stored, wanted = found[0]
+    shapes = ["x".join(map(str, shape)) for shape in (stored, wanted)]
+    others = f", and {len(found) - 1} more do not fit" if len(found) > 1 else ""
+    return SourceError(
+        f"the weight {name} is {shapes[0]} in the model's files, but {shapes[1]} by "
+        f"config.json{others}",
+        "correct the sizes in a copy of config.json, or download the model again",
+    )
 
 
 def refuse_random(model: Any, made_up: Set[str]) -> None:

@@ -28,6 +28,12 @@ def model_errors() -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ExportError("there is not enough memory for the source model", MORE_MEMORY) from error
     except Exception as error:
+        if isinstance(error, KeyError) and error.args == ("sentence_embedding",):
+            raise SourceError(
+                "the model's modules give no vector of a text: modules.json has no pooling",
+                "remove modules.json from a copy of the model, and choose with --pooling how a "
+                "text's token vectors become one",
+            ) from error
         raise SourceError(
             f"sentence-transformers cannot embed a text with this model: {reason_of(error)}",
             "a setting in its JSON files may be wrong; download the model again, or add --debug "

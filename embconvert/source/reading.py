@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _AT_ONCE = 32
 # transformers says "unlimited" with numbers such as 1e30.
 _UNLIMITED = 1_000_000
+#: What transformers takes for `truncation` to cut no text, whatever lengths are named.
+CUTS_NOTHING = (False, "do_not_truncate")
 
 
 class SourceTokenizer:
@@ -31,12 +33,21 @@ class SourceTokenizer:
     @property
     def max_seq_length(self) -> int | None:
         """Tokens after which a text is cut; None when it is not."""
+        if any(call.get("truncation") in CUTS_NOTHING for call in self._calls()):
+            return None
         length = self._model.max_seq_length
         for call in self._calls():
             length = call.get("max_length") or length
         if self._task in ("query", "document"):
             length = getattr(self._model[0], f"{self._task}_length", None) or length
-        return int(length) if length is not None and length < _UNLIMITED else None
+        if length is None or length >= _UNLIMITED or length < self._special_tokens:
+            return None  # tokenizers cuts nothing where special tokens alone are longer
+        return int(length)
+
+    @property
+    def _special_tokens(self) -> int:
+        """How many tokens are put around a text."""
+        return int(self.tokenizer.num_special_tokens_to_add()) if self.adds_special_tokens else 0
 
     @property
     def adds_special_tokens(self) -> bool:
@@ -74,11 +85,30 @@ class SourceTokenizer:
         """Raises SourceError without a pad token: sentence-transformers pads every batch."""
         if self.tokenizer.pad_token_id is not None:
             return
-        usual = self.tokenizer.eos_token or self.tokenizer.unk_token
         raise SourceError(
             "the tokenizer has no pad token, with which sentence-transformers pads batches",
-            "set pad_token in a copy of tokenizer_config.json"
-            + (f'; models without one mostly take "{usual}"' if usual else ""),
+            self._set_pad_token,
+        )
+
+    def refuse_pad_token_beyond(self, rows: int | None) -> None:
+        """Raises SourceError if the model's table has no row for the pad token.
+
+        sentence-transformers embeds single texts with such a model, and no batches.
+        """
+        number = self.tokenizer.pad_token_id
+        if rows is None or number < rows:
+            return
+        raise SourceError(
+            f"the tokenizer's pad token has the id {number}, but the model's table has {rows} "
+            "rows: sentence-transformers cannot pad batches with it",
+            self._set_pad_token,
+        )
+
+    @property
+    def _set_pad_token(self) -> str:
+        usual = self.tokenizer.eos_token or self.tokenizer.unk_token
+        return "set pad_token in a copy of tokenizer_config.json" + (
+            f'; models without one mostly take "{usual}"' if usual else ""
         )
 
     def features(self, texts: Sequence[Plain], prompt: str = "") -> "dict[str, torch.Tensor]":

@@ -15,6 +15,7 @@ from embconvert.models.choices import Overrides
 from embconvert.models.kinds import KINDS, Kind, Value
 from embconvert.models.prompts import Prompts
 from embconvert.models.values import ResolvedModel
+from embconvert.source.block_attention import attend_fully
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
 from embconvert.source.model_errors import model_errors
@@ -79,6 +80,8 @@ class SourceModel:
         source._refuse_what_reads_no_text()
         source._refuse_chat_template()
         source.reading.refuse_missing_pad_token()
+        source.reading.refuse_pad_token_beyond(source.rows)
+        attend_fully(source._model[0], source.max_seq_length, warn)
         source._refuse_missing_pad_token_id()
         if not all(text["input_ids"] for text in source.checked_tokens(cls._samples)):
             raise SourceError(
@@ -137,10 +140,20 @@ class SourceModel:
         warn(f"the model has positions for {usable} tokens{named}: texts are cut after {usable}")
 
     def _tell_of_prompts(self, warn: Callable[[str], None]) -> None:
-        """Warns about prompts that the pooling leaves out."""
+        """Warns about prompts that the pooling leaves out.
+
+        Raises UnsupportedModelError where they are cut off: sentence-transformers then leaves out
+        other tokens, as many as the prompt has.
+        """
         if self.prompts.pooled:
             return
         count = len([text for text in self.prompts.distinct if text])
+        if count and self.max_seq_length and self.tokenizer.truncation_side == "left":
+            raise UnsupportedModelError(
+                "the pooling leaves prompts out, and long texts are cut on the left, where their "
+                "prompts are: a graph cannot recognize what is gone",
+                "set truncation_side to right in a copy of tokenizer_config.json",
+            )
         warn(
             "the pooling leaves prompts out (include_prompt: false): "
             f"the graphs recognize those of the model's settings ({count}) at the beginning of a "

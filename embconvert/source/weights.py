@@ -1,9 +1,11 @@
 """A model's weight files: which they are, and how many numbers they have."""
 
 import math
+import re
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from embconvert.errors import SourceError
+from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.json_files import read_json, unreadable
 from embconvert.models.other_inputs import reads_text
 from embconvert.models.values import ResolvedModel
@@ -22,6 +24,10 @@ _WEIGHT_SUFFIXES = (".safetensors", PICKLE_SUFFIX)
 _OTHER_SUFFIXES = (PICKLE_SUFFIX, ".pt", ".pth", ".ckpt", ".pkl")
 # The limit of file systems.
 _MAX_NAME_BYTES = 255
+#: Types of quantized weights, by safetensors' names; masks of old models are U8, too.
+_ONE_BYTE = ("I8", "U8", "F8_E4M3", "F8_E5M2")
+#: What programs call the scales beside a weight: weight_scale, weight_scale_inv, scales, SCB.
+_SCALE = re.compile("scale|SCB|absmax")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -157,6 +163,35 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise SourceError(
             f"{path.name} is truncated or corrupt: {error}", "download the model again"
         ) from error
+
+
+def refuse_quantized(paths: Iterable[Path]) -> None:
+    """Refuses whole files with weights that another program has quantized.
+
+    transformers takes the small numbers for the weights themselves where config.json does not
+    declare them, and drops their scales: it gives vectors, which are wrong.
+
+    Raises:
+        UnsupportedModelError: There are some, with their scales beside them.
+    """
+    from safetensors import safe_open
+
+    small: dict[str, Path] = {}
+    scaled: set[str] = set()
+    for path in (path for path in paths if path.suffix != PICKLE_SUFFIX):
+        with safe_open(path, framework="np") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                place, _, last = name.rpartition(".")
+                if _SCALE.search(last):
+                    scaled.add(place)
+                elif last == "weight" and weights.get_slice(name).get_dtype() in _ONE_BYTE:
+                    small[place] = path
+    for place in sorted(small.keys() & scaled):
+        raise UnsupportedModelError(
+            f"{small[place].name}: the weight {place}.weight was quantized by another program, and "
+            "the libraries would read it without its scales",
+            "use the original model, whose weights are float32, float16 or bfloat16",
+        )
 
 
 def refuse_unreadable(path: Path) -> None:

@@ -46,6 +46,17 @@ def foreign_weights(model: Path) -> None:
     (model / "config.json").write_text(json.dumps(config))
 
 
+def other_sizes(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    config["max_position_embeddings"] -= 1
+    (model / "config.json").write_text(json.dumps(config))
+
+
+def no_pooling(model: Path) -> None:
+    modules = json.loads((model / "modules.json").read_text())
+    (model / "modules.json").write_text(json.dumps(modules[:1]))
+
+
 def unknown_architecture(model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     config["model_type"] = "of_next_year"
@@ -68,6 +79,8 @@ def remote_code(model: Path) -> None:
         (corrupt_weights, 3, "model.safetensors is truncated or corrupt", "download"),
         (pickled_weights, 3, "asks for builtins.eval", "safe_serialization"),
         (foreign_weights, 3, "is not in the model's files", "download the model again"),
+        (other_sizes, 3, "position_embeddings.weight is 128x32 in the model's files", "sizes"),
+        (no_pooling, 3, "modules.json has no pooling", "--pooling"),
         (unknown_architecture, 4, "of_next_year", "newer"),
         (remote_code, 4, "remote code", "--trust_remote_code"),
     ],

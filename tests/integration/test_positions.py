@@ -1,6 +1,7 @@
 """Texts are cut where the model's positions end, whatever its settings say."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from embconvert.folder.tokenizer_files import publish_tokenizer
+from embconvert.source.folder import resolve_folder
 from embconvert.source.positions import usable_positions
 from support import zoo
 from support.command_line import embconvert
@@ -68,6 +71,22 @@ def test_the_length_is_published_in_all_files_and_said(tmp_path: Path) -> None:
     assert of(folder, "sentence_bert_config.json")["max_seq_length"] == 131
     assert of(folder, "tokenizer_config.json")["model_max_length"] == 131
     assert len(Tokenizer.from_file(str(folder / "tokenizer.json")).encode(LONG).ids) == 131
+
+
+def test_a_source_that_cuts_no_text_is_cut_at_its_positions(tmp_path: Path) -> None:
+    model = zoo.build_model("bert", tmp_path / "model")
+    path = model / "sentence_bert_config.json"
+    unlimited = {"processing_kwargs": {"text": {"truncation": False}}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | unlimited))
+    source = load(model)
+    assert source.max_seq_length == 128
+    shutil.copytree(model, tmp_path / "out")
+    publish_tokenizer(source, resolve_folder(model, model_id="test"), tmp_path / "out")
+    published = of(tmp_path / "out", "sentence_bert_config.json")
+    assert of(tmp_path / "out", "tokenizer_config.json")["model_max_length"] == 128
+    assert published["processing_kwargs"]["text"]["truncation"] is True
+    file = str(tmp_path / "out" / "tokenizer.json")
+    assert len(Tokenizer.from_file(file).encode(LONG).ids) == 128
 
 
 def of(folder: Path, file: str) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embconvert.errors import UnsupportedModelError
 from embconvert.manifest.codec import parse_manifest
 from embconvert.reporting.home import Home
 from embconvert.reporting.sample_texts import DOCUMENTS, QUERY, TEXTS
 from embconvert.reporting.snippets import snippets
 from support import zoo
 from support.command_line import convert, embconvert
+from support.exports import load
 from support.prompts import give_prompts
 
 pytestmark = pytest.mark.integration
@@ -219,3 +221,17 @@ def test_prompts_that_the_pooling_leaves_out_are_recognized(
     ours = vectors(tmp_path / "out" / "m", [*prompted, *texts])
     wanted = np.concatenate([*theirs.values(), chain.encode(texts)])
     np.testing.assert_allclose(ours, wanted, atol=1e-4)
+
+
+def test_prompts_that_are_neither_pooled_nor_always_there_are_refused(tmp_path: Path) -> None:
+    """sentence-transformers leaves as many tokens out where the prompt was cut off."""
+    model = zoo.build_model("bert", tmp_path / "m")
+    give_prompts(model, {"query": "query: "})
+    for file, change in (
+        ("1_Pooling/config.json", {"include_prompt": False}),
+        ("tokenizer_config.json", {"truncation_side": "left"}),
+    ):
+        path = model / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UnsupportedModelError, match="cut on the left"):
+        load(model)

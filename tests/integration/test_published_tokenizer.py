@@ -166,6 +166,19 @@ def publish(model: Path, folder: Path) -> tuple[Correction, ...]:
     return publish_tokenizer(load(model), resolved, folder)
 
 
+def test_a_source_that_cuts_no_text_is_published_so(tmp_path: Path) -> None:
+    model = zoo.build_model("t5", tmp_path / "model")
+    settings(processing_kwargs={"text": {"truncation": False}})(model)
+    texts = (zoo.LONG_SENTENCE, "a")
+    corrections = publish(model, tmp_path / "out")
+    assert "sentence-transformers cuts no text" in " ".join(change.words for change in corrections)
+    graph = export(load(model), tmp_path / "model.onnx")
+    ours = published_alone(tmp_path / "out" / "tokenizer.json", graph, texts)
+    np.testing.assert_allclose(ours, of_the_source(model, texts), atol=1e-4)
+    said = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert said["model_max_length"] > len(zoo.LONG_SENTENCE)
+
+
 def test_files_that_say_what_the_source_does_stay_as_they_are(model: Path, tmp_path: Path) -> None:
     assert publish(model, tmp_path / "out") == ()
     for file in PUBLISHED:

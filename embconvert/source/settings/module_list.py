@@ -76,7 +76,23 @@ def parse_modules(entries: object, file: str = "modules.json") -> tuple[ModuleEn
             )
         own = PurePosixPath(path).as_posix()  # ./1_Pooling/ is 1_Pooling
         modules.append(ModuleEntry(path="" if own == "." else own, type=kind, entry=entry))
+    _refuse_same_names(modules, file)
     return tuple(modules)
+
+
+def _refuse_same_names(modules: Iterable[ModuleEntry], file: str) -> None:
+    """Raises SourceError if two modules have one name: sentence-transformers drops the first.
+
+    Source: sentence_transformers.base.model.BaseModel._load_config_modules (6.2).
+    """
+    names = [name for m in modules if isinstance(name := m.entry.get("name"), str)]
+    again = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if again is not None:
+        raise SourceError(
+            f"{file} has two modules with the name {again[:50]!r}, of which "
+            "sentence-transformers loads one only",
+            f"give each module its own name in a copy of {file}",
+        )
 
 
 def check_modules(modules: Iterable[ModuleEntry], *, trust_remote_code: bool) -> None:

@@ -234,7 +234,10 @@ def _structure(
                 "rename it in a copy: letters, digits, _ and -",
             )
         if name.casefold() in map(str.casefold, found):
-            raise SourceError(f"{file} has routes that differ only in case: {name}", _AGAIN)
+            raise SourceError(
+                f"{file} has routes that differ only in case: {name}",
+                "rename one of them in a copy",
+            )
         missing = [part for part in ids if part not in parts]
         if missing:
             raise SourceError(f"{file} does not say what the module {missing[0]!r} is", _AGAIN)

@@ -281,3 +281,24 @@ def test_an_architecture_that_no_graph_expresses_is_refused_before_weights_are_r
     with pytest.raises(UnsupportedModelError, match=f"{model_type} cannot .* ONNX graph") as found:
         resolve_folder(model, model_id="m")
     assert "another architecture" in found.value.hint
+
+
+@pytest.mark.parametrize("scale", ["SCB", "weight_scale", "weight_scale_inv", "scales"])
+def test_weights_that_another_program_quantized_are_refused(scale: str, model: Path) -> None:
+    """config.json does not declare them: the libraries would take the numbers as they are."""
+    scales = {f"dense.{scale}": np.ones(4, np.float32)}
+    save_file({"dense.weight": np.ones((4, 4), np.int8), **scales}, model / "model.safetensors")
+    with pytest.raises(UnsupportedModelError, match=r"dense\.weight was quantized"):
+        resolve_folder(model, model_id="m")
+
+
+def test_masks_of_one_byte_and_scales_of_other_weights_are_not_refused(model: Path) -> None:
+    weights: dict[str, np.ndarray] = {
+        "attn.bias": np.ones((4, 4), np.uint8),
+        "attn.weight_scale": np.ones(4, np.float32),
+        "table.weight": np.ones((4, 4), np.int8),
+        "logit_scale": np.ones(1, np.float32),
+        "weight": np.ones(1, np.float32),
+    }
+    save_file(weights, model / "model.safetensors")
+    resolve_folder(model, model_id="m")

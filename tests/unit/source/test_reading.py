@@ -22,7 +22,12 @@ def reading(
         query_length=None,
         document_length=180,
     )
-    tokenizer = SimpleNamespace(pad_token_id=pad_token_id, eos_token="</s>", unk_token=None)
+    tokenizer = SimpleNamespace(
+        pad_token_id=pad_token_id,
+        eos_token="</s>",
+        unk_token=None,
+        num_special_tokens_to_add=lambda: 2,
+    )
 
     class Model(list[Any]):
         max_seq_length = length
@@ -41,6 +46,13 @@ def reading(
         (128, {"max_length": 32}, 32),
         (1e30, {"max_length": 32}, 32),
         (128, {"padding": True}, 128),
+        (128, {"truncation": "longest_first"}, 128),
+        (128, {"truncation": False, "max_length": 32}, None),
+        (128, {"truncation": "do_not_truncate"}, None),
+        (2, None, 2),
+        (1, None, None),
+        (0, None, None),
+        (1, {"add_special_tokens": False}, 1),
     ],
 )
 def test_a_length_of_each_call_goes_before_the_models(
@@ -71,3 +83,11 @@ def test_a_tokenizer_without_pad_token_is_refused_with_what_to_set() -> None:
         reading(pad_token_id=None)[0].refuse_missing_pad_token()
     assert '"</s>"' in raised.value.hint
     assert "tokenizer_config.json" in raised.value.hint
+
+
+def test_a_pad_token_without_a_row_in_the_table_is_refused() -> None:
+    reading(pad_token_id=399)[0].refuse_pad_token_beyond(400)
+    reading(pad_token_id=400)[0].refuse_pad_token_beyond(None)
+    with pytest.raises(SourceError, match="id 400, but the model's table has 400 rows") as raised:
+        reading(pad_token_id=400)[0].refuse_pad_token_beyond(400)
+    assert '"</s>"' in raised.value.hint

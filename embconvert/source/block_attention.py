@@ -1,0 +1,33 @@
+"""Attention in blocks, as BigBird has it: what it gives depends on what was read before."""
+
+from collections.abc import Callable
+from typing import Any
+
+_BLOCKS, _FULL = "block_sparse", "original_full"
+
+
+def attend_fully(transformer: Any, length: int | None, warn: Callable[[str], None]) -> None:
+    """Settles a sentence-transformers Transformer on full attention; others stay.
+
+    Blocks need a long batch. At the first shorter one, transformers changes to full attention for
+    good: a long text then has another vector than before. Graphs have what does not change. Source:
+    transformers.models.big_bird.modeling_big_bird.BigBirdModel.forward (5.24).
+
+    Args:
+        length: Tokens after which a text is cut; None when it is not.
+        warn: Is told when texts can be long enough to matter.
+    """
+    model = getattr(transformer, "auto_model", None)
+    parts = list(model.modules()) if model is not None else []
+    changed = [p for p in parts if getattr(p, "attention_type", None) == _BLOCKS]
+    for part in changed:
+        part.set_attention_type(_FULL)
+    if not changed:
+        return
+    config = changed[0].config
+    tokens = (5 + 2 * config.num_random_blocks) * config.block_size
+    if length is None or length > tokens:
+        warn(
+            f"the graphs attend to the whole text; for a batch of more than {tokens} tokens, "
+            "sentence-transformers attends to blocks of it until it has read a shorter one"
+        )
