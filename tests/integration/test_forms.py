@@ -59,6 +59,20 @@ def test_the_files_are_verified_and_recorded(run: Outcome) -> None:
     assert timed == set(records) - set(NAMES)
 
 
+def test_a_reduced_build_gets_every_operator_of_a_quantized_model(run: Outcome) -> None:
+    from onnxruntime.tools.reduced_build_config_parser import parse_config
+
+    by_domain, types = parse_config(str(run.folder / "onnx" / CONFIG), enable_type_reduction=True)
+    names = {
+        name if domain == "ai.onnx" else f"{domain}.{name}"
+        for domain, opsets in by_domain.items()
+        for operators in opsets.values()
+        for name in operators
+    }
+    assert names == set(run.graph(NAMES[1])["operators"])
+    assert types.get_cpp_entries()
+
+
 def test_a_second_run_reuses_them_and_a_lost_one_is_made_again(
     run: Outcome, tiny_bert: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from embconvert.models.kinds import Kind
 from embconvert.pipeline.freshness import current_manifest
 from embconvert.request.records import Request
 from support import zoo
-from support.asymmetric import build_inference_free
+from support.asymmetric import build_inference_free, only_query_route
 from support.command_line import Outcome, convert, embconvert, files_in, run_published
 from support.exports import export, load
 
@@ -50,15 +50,6 @@ def theirs(model: Path, route: str) -> np.ndarray:
     call = {"query": chain.encode_query, "document": chain.encode_document}[route]
     vectors: np.ndarray = call(TEXTS, batch_size=1, convert_to_sparse_tensor=False).numpy()
     return vectors
-
-
-def only_route(model: Path, folder: Path) -> Path:
-    """Returns a model that has the query route's module and no router."""
-    shutil.copytree(model / QUERY, folder)
-    shutil.copy(model / "config_sentence_transformers.json", folder)
-    kind = f"sentence_transformers.sparse_encoder.models.{KIND}"
-    write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": kind}])
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +162,7 @@ def test_padding_on_either_side_and_weights_of_zero_or_less(tmp_path: Path) -> N
     built = build_inference_free(
         tmp_path / "m", tmp_path / "parts", weights={"a": -2.5, "t": 0.5, "<pad>": 3.0}
     )
-    source = load(only_route(built, tmp_path / "alone"), kind=Kind.SPARSE)
+    source = load(only_query_route(built, tmp_path / "alone"), kind=Kind.SPARSE)
     session = onnxruntime.InferenceSession(str(export(source, tmp_path / "model.onnx")))
     a, t, e, pad = (source.tokenizer.convert_tokens_to_ids(c) for c in ("a", "t", "e", "<pad>"))
     rows = {
@@ -223,7 +214,7 @@ def test_the_limit_and_prompts_of_queries(tmp_path: Path) -> None:
 
 
 def test_weights_that_fit_nothing_are_refused(model: Path, tmp_path: Path) -> None:
-    alone = only_route(model, tmp_path / "alone")
+    alone = only_query_route(model, tmp_path / "alone")
     weights = load_file(alone / "model.safetensors")["weight"]
     for wrong, message in (
         (weights[None], "no list of one weight per token"),

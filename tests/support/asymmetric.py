@@ -82,6 +82,16 @@ def build_inference_free(
     return folder
 
 
+def only_query_route(model: Path, folder: Path) -> Path:
+    """Returns an inference-free model that has the query route's module and no router."""
+    shutil.copytree(model / "query_0_SparseStaticEmbedding", folder)
+    shutil.copy(model / "config_sentence_transformers.json", folder)
+    kind = "sentence_transformers.sparse_encoder.models.SparseStaticEmbedding"
+    entry = {"idx": 0, "name": "0", "path": "", "type": kind}
+    (folder / "modules.json").write_text(json.dumps([entry]))
+    return folder
+
+
 def _dense(seed: int) -> Any:
     import torch
     from sentence_transformers.base.modules import Dense

@@ -31,7 +31,7 @@ LIBRARIES: tuple[Consumer, ...] = (
         layout=Layout.HUB,
         reads="any",
         runs=(IN_C,),
-        remark="Libraries for C++, C#, Go, Rust and Swift wrap it.",
+        remark="Libraries for C++, C#, Go, Rust and Swift wrap it. The test tokenizes in Python.",
     ),
     # GetInputOutputInfo gives the graph's inputs; its header has version 29 of the API.
     Consumer(
@@ -49,6 +49,7 @@ LIBRARIES: tuple[Consumer, ...] = (
         layout=Layout.HUB,
         reads="any",
         runs=(Run(ON_THE_JVM.program, ON_THE_JVM.test),),
+        remark="The test loads folders of `langchain4j`, `opensearch`, `springai` and `vespa`.",
     ),
     Consumer(
         name="programs that read one file",
@@ -76,6 +77,21 @@ LIBRARIES: tuple[Consumer, ...] = (
                 "sentence-transformers 5.7.0", "test_the_code_on_the_card_of_a_sparse_models_logits"
             ),
         ),
+        remark="The test loads a folder of `fastembed`, which has the same files.",
+    ),
+    Consumer(
+        name="sentence-transformers: CrossEncoder",
+        layout=Layout.HUB,
+        reads="`logits`",
+        files=_TRANSFORMERS_FILES,
+        runs=(Run("sentence-transformers 5.7.0", "test_the_code_on_a_rerankers_card"),),
+    ),
+    Consumer(
+        name="optimum",
+        layout=Layout.HUB,
+        reads="any, by `ORTModelForCustomTasks`",
+        files=_TRANSFORMERS_FILES,
+        runs=(Run("optimum-onnx 0.1.0", "test_the_code_on_the_model_card"),),
     ),
     # src/utils/dtypes.js and model-loader.js of 4.3: the suffix depends on the dtype, `_quantized`
     # for `q8` (the default in browsers). It contains ONNX Runtime 1.30 for Node.
@@ -101,7 +117,10 @@ LIBRARIES: tuple[Consumer, ...] = (
         files=(*_TRANSFORMERS_FILES, "special_tokens_map.json"),
         oldest_onnxruntime=(1, 17),
         source=Evidence("qdrant/fastembed", "onnx_model.py", "2026-08-19", "c48247f"),
-        runs=(Run("fastembed 0.9.1", "test_fastembed"),),
+        runs=(
+            Run("fastembed 0.9.1", "test_fastembed"),
+            Run("its sparse models", "test_the_code_on_the_card_of_a_sparse_models_logits"),
+        ),
     ),
     # text_embedding/output.rs: the only output, or last_hidden_state before sentence_embedding;
     # embedding_output.rs pools it, and leaves vectors of texts as they are with Cls, the default.

@@ -53,6 +53,21 @@ def test_a_reduced_build_is_told_the_operators_and_their_types(tmp_path: Path) -
     assert made.artifact.operators["MatMul"] == 1
 
 
+def test_the_build_script_of_onnxruntime_reads_these_operators_and_types(tmp_path: Path) -> None:
+    """By the parser that `build.py --include_ops_by_config` imports."""
+    from onnxruntime.tools.reduced_build_config_parser import parse_config
+
+    made = converted(embedding_model(tmp_path / "model.onnx"), tmp_path / "out")
+    config = tmp_path / "out" / made.beside[0].path
+    by_domain, types = parse_config(str(config), enable_type_reduction=True)
+    assert set(by_domain) == {"ai.onnx"}
+    opsets = by_domain["ai.onnx"]
+    assert set().union(*opsets.values()) == set(made.artifact.operators)
+    assert max(opsets) <= made.artifact.opset
+    assert types.is_typed_registration_needed("ai.onnx", "MatMul", "float")
+    assert not types.is_typed_registration_needed("ai.onnx", "MatMul", "double")
+
+
 def test_the_same_graph_gives_the_same_operators_and_size(tmp_path: Path) -> None:
     """ONNX Runtime writes one table in an order that differs from process to process."""
     source = embedding_model(tmp_path / "model.onnx")

@@ -85,6 +85,64 @@ def test_an_algorithm_without_operators_is_refused_by_name(tmp_path: Path) -> No
         text_graph(tmp_path, TEXT_INPUT, INPUTS)
 
 
+#: Short texts that operators for BPE of bytes split otherwise; see docs/guides/databases.md.
+SPLIT_OTHERWISE = {
+    "the beginning of a special token": "the <s",
+    "a space that is not known": "the  \x85",
+    "a letter that is not known": "a\U0003222ab",
+}
+
+
+@pytest.mark.parametrize("operator", ["GPT2Tokenizer", "HfJsonTokenizer"])
+@pytest.mark.parametrize("reason", SPLIT_OTHERWISE)
+def test_operators_for_bpe_split_some_texts_otherwise(reason: str, operator: str) -> None:
+    """That is why no graph has them: if an update changes it, they may be tried again."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    usual, odd = "the quick brown fox's 2 foxes\n\njump", SPLIT_OTHERWISE[reason]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    tokenizer.train_from_iterator([usual, odd] * 5, trainer)
+    assert by_its_operator(operator, tokenizer, usual) == tokenizer.encode(usual).ids
+    assert by_its_operator(operator, tokenizer, odd) != tokenizer.encode(odd).ids
+
+
+def by_its_operator(operator: str, tokenizer: Any, text: str) -> list[int]:
+    """The tokens of an operator of onnxruntime-extensions for BPE."""
+    from onnx import TensorProto, helper
+
+    parts = json.loads(tokenizer.to_str())
+    attributes = {
+        "GPT2Tokenizer": {
+            "vocab": json.dumps(parts["model"]["vocab"]),
+            "merges": "\n".join(" ".join(pair) for pair in parts["model"]["merges"]),
+            "added_token": "\n".join(f"{t['content']}={t['id']}" for t in parts["added_tokens"]),
+            "padding_length": -1,
+        },
+        "HfJsonTokenizer": {
+            "tokenizer_config": json.dumps({"tokenizer_class": "GPT2Tokenizer"}),
+            "tokenizer_vocab": tokenizer.to_str(),
+        },
+    }[operator]
+    names = ["ids", "mask"] if operator == "GPT2Tokenizer" else ["ids"]
+    domain = "ai.onnx.contrib"
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["text"], names, domain=domain, **attributes)],
+        "bpe",
+        [helper.make_tensor_value_info("text", TensorProto.STRING, [1])],
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, None)],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(domain, 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    session = open_session(model.SerializeToString(), with_extensions(session_options()))
+    ids: np.ndarray = session.run(["ids"], {"text": np.array([text], dtype=object)})[0]
+    return [int(number) for number in ids[0]]
+
+
 @pytest.mark.parametrize(
     "part",
     [
