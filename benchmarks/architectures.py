@@ -57,8 +57,8 @@ architectures: whatever converts and agrees with its source is published.
 | {unbuilt} | not tried: no small model could be made of them here |
 
 * **exporter**: `trace` is torch's tracing exporter, `torch.export` the second one.
-* **attention**, **norms**: operators that were fused, of those found; each folder's manifest says
-  what is left, and why.
+* **attention**, **norms**: operators that were fused, of those found; what is left, and why, is
+  [below](#left-unfused), and in each folder's manifest.
 * **cosine**: the lowest of any text to the source, of the optimized graph.
 * **difference**: the largest between two embeddings of random tokens, from 1 to 100 in a text and
   padded on either side, as a part of the largest number in them.
@@ -77,6 +77,14 @@ _CHECKED = """
 
 | architecture | exporter | attention | norms | difference | seconds |
 |---|---|---:|---:|---:|---:|
+"""
+_LEFT = """
+## Left unfused
+
+These remain operators of ONNX's own, which compute the same.
+
+| architecture | operator | number | reason |
+|---|---|---:|---|
 """
 _FAILED = """
 ## {title}
@@ -183,9 +191,12 @@ def result(found: Result) -> Result:
 
 
 def shares(fusions: dict[str, Any]) -> Result:
+    norms = ("layer norm", "RMS norm")
+    shown = {kind: fusions[kind] for kind in ("attention", *norms) if kind in fusions}
     return {
         "attention": share(fusions, "attention"),
-        "norms": share(fusions, "layer norm", "RMS norm"),
+        "norms": share(fusions, *norms),
+        "left": {kind: fusion["left"] for kind, fusion in shown.items() if fusion["left"]},
     }
 
 
@@ -210,6 +221,7 @@ def page(results: dict[str, Result]) -> str:
     text += _CONVERTED + "".join(converted_rows(groups["converted"]))
     if groups["checked"]:
         text += _CHECKED + "".join(converted_rows(groups["checked"]))
+    text += _LEFT + "".join(left_rows(groups["converted"] | groups["checked"]))
     for name, title in _TITLES.items():
         if groups[name]:
             text += _FAILED.format(title=title) + "".join(failed_rows(groups[name]))
@@ -230,6 +242,13 @@ def converted_rows(results: dict[str, Result]) -> Iterator[str]:
         figure = f"{r['difference']:.0e}" if "difference" in r else f"{r['cosine']:.6f}"
         cells = (name, r["exporter"], r["attention"], r["norms"], figure)
         yield f"| {' | '.join(cells)} | {r['seconds']:.0f} |\n"
+
+
+def left_rows(results: dict[str, Result]) -> Iterator[str]:
+    for name, r in sorted(results.items()):
+        for kind, reasons in r.get("left", {}).items():
+            for reason, count in reasons.items():
+                yield f"| {name} | {kind} | {count} | {reason} |\n"
 
 
 def failed_rows(results: dict[str, Result]) -> Iterator[str]:

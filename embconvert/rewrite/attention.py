@@ -88,9 +88,8 @@ def _find(editor: Editor, softmax: "ir.Node") -> _Attention:
     scores = parse_scores(editor, before)
     if scores is None:
         raise Unknown("its scores are not a product of queries and keys")
-    query, key = (_heads_apart(editor, v) for v in (scores.query, scores.key))
+    query, key, value = _heads_apart(editor, product, scores.query, scores.key, value)
     scores.query, scores.key = query, key
-    value = _heads_apart(editor, value)
     shapes = [facts.shape(v) for v in (query, key, value)]
     if any(shape is None or len(shape) != 4 for shape in shapes):
         raise Unknown("its heads are unknown")
@@ -127,13 +126,36 @@ def _product_with_values(
         value = user.outputs[0]
 
 
-def _heads_apart(editor: Editor, value: "ir.Value") -> "ir.Value":
-    """Returns (batch, heads, a, b) for a value that may be (batch * heads, a, b)."""
+def _heads_apart(editor: Editor, before: "ir.Node", *values: "ir.Value") -> "list[ir.Value]":
+    """Returns (batch, heads, a, b) for values that may be (batch * heads, a, b).
+
+    One that is merged by other nodes than a Reshape is split as another of the three is.
+    """
+    found = [_before_merge(editor, value) for value in values]
+    known = [editor.facts.shape(value) for value in found if value is not None]
+    if not known or known[0] is None:
+        raise Unknown("its heads are merged with the batch")
+    batch, heads = known[0][:2]
+    apart = []
+    for value, merged in zip(found, values, strict=True):
+        if value is not None:
+            apart.append(value)
+            continue
+        shape = editor.facts.shape(merged)
+        if shape is None or len(shape) != 3 or shape[0] != batch * heads:
+            raise Unknown("its heads are merged with the batch")
+        sizes = editor.sizes((Size.of(-1), heads, *shape[1:]), before)
+        apart.append(editor.add("Reshape", [merged, sizes], before))
+    return apart
+
+
+def _before_merge(editor: Editor, value: "ir.Value") -> "ir.Value | None":
+    """Returns (batch, heads, a, b) for such a value, or for a Reshape of it to three axes."""
     if editor.facts.rank(value) == 4:
         return value
     reshape = producer(value, "Reshape")
-    if reshape is None or reshape.inputs[0] is None or not is_head_merge(editor, reshape):
-        raise Unknown("its heads are merged with the batch")
+    if reshape is None or not is_head_merge(editor, reshape):
+        return None
     return reshape.inputs[0]
 
 

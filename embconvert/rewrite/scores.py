@@ -1,14 +1,22 @@
 """Parses attention scores: the product of queries and keys, and later steps."""
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from embconvert.rewrite.editing import Editor, number, operands, producer
+import numpy as np
+
+from embconvert.rewrite.editing import Editor, is_close, number, operands, producer
 from embconvert.rewrite.masks import HIDDEN
 from embconvert.rewrite.shapes import permutation
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+_BOOL = 9  # TensorProto's number
+_PARTS = ("Slice", "Unsqueeze", "Squeeze", "Reshape", "Expand")
+# Of 2048 positions by 2048; it is read into memory.
+_LARGEST_MASK = 1 << 22
 
 #: Operators that return their first input; a Cast only if the type does not change.
 PASSED = ("Cast", "Identity", "Dropout")
@@ -94,15 +102,7 @@ def parse_scores(editor: Editor, value: "ir.Value | None") -> Scores | None:
     if node.op_type in ("Mul", "Div"):
         return _parse_scaled(editor, node)
     if node.op_type == "Add":
-        found = [(parse_scores(editor, v), i) for i, v in enumerate(node.inputs)]
-        known = [(scores, i) for scores, i in found if scores is not None]
-        if len(known) > 1:
-            raise Unknown("its scores are a sum of products")
-        if not known:
-            return None
-        total, index = known[0]
-        total.steps.append(("add", node.inputs[1 - index], editor.facts.rank(node.outputs[0])))
-        return total
+        return _parse_selected(editor, node) or _parse_sum(editor, node)
     if node.op_type == "Where":
         for index, kept in ((1, True), (2, False)):
             fill = number(node.inputs[3 - index])
@@ -119,6 +119,49 @@ def parse_scores(editor: Editor, value: "ir.Value | None") -> Scores | None:
     if not passed and not merged:
         return None
     return parse_scores(editor, node.inputs[0])
+
+
+def _parse_sum(editor: Editor, node: "ir.Node") -> Scores | None:
+    found = [(parse_scores(editor, v), i) for i, v in enumerate(node.inputs)]
+    known = [(scores, i) for scores, i in found if scores is not None]
+    if len(known) > 1:  # as of a text and its layout; measured with lilt, on one thread
+        raise Unknown("its scores are a sum of products: with one as bias it is no faster")
+    if not known:
+        return None
+    total, index = known[0]
+    total.steps.append(("add", node.inputs[1 - index], editor.facts.rank(node.outputs[0])))
+    return total
+
+
+def _parse_selected(editor: Editor, node: "ir.Node") -> Scores | None:
+    """Parses `scores * kept + (1 - kept) * fill`, where kept is 0 or 1."""
+    for kept_part, filled_part in operands(node):
+        selected, filled = producer(kept_part, "Mul"), producer(filled_part, "Mul")
+        if selected is None or filled is None:
+            continue
+        for (value, kept), (hidden, by) in itertools.product(operands(selected), operands(filled)):
+            fill, rest = number(by), producer(hidden, "Sub")
+            if fill is None or rest is None or rest.inputs[1] is not kept:
+                continue
+            if not is_close(rest.inputs[0], 1) or not _is_zero_or_one(kept):
+                continue
+            scores = parse_scores(editor, value)
+            if scores is not None:
+                condition = editor.add("Cast", [kept], node, to=_BOOL)
+                rank = editor.facts.rank(node.outputs[0])
+                scores.steps.append(("where", condition, rank, fill, True))
+                return scores
+    return None
+
+
+def _is_zero_or_one(value: "ir.Value") -> bool:
+    """Whether each number is 0 or 1: a part of a constant, such as a triangle."""
+    while (node := producer(value, *_PARTS)) is not None and node.inputs[0] is not None:
+        value = node.inputs[0]
+    tensor = value.const_value
+    if tensor is None or tensor.size > _LARGEST_MASK:
+        return False
+    return bool(np.isin(tensor.numpy(), (0, 1)).all())
 
 
 def _parse_floored(editor: Editor, node: "ir.Node") -> Scores | None:

@@ -172,19 +172,33 @@ def refuse_random(model: Any, made_up: Set[str]) -> None:
 
     sentence-transformers 6.2 takes only the encoder of some encoder-decoders, such as MarianMT and
     M2M100, whose weights have other names in the files of the whole model: its vectors are random.
+    Of ProphetNet it finds the embeddings of tokens, but no layer.
     """
     names = {name for name, _ in model.named_parameters()} if model is not None else set()
-    if not names or not names <= made_up:
+    # An encoder and its decoder may share these, under a name that both find.
+    layers = names - _token_embeddings(model)
+    if not names or not (layers or names) <= made_up:
         return
-    name = type(model).__name__
+    found = "none of its weights"
+    if not names <= made_up:
+        found += " except the embeddings of tokens"
     raise UnsupportedModelError(
-        f"sentence-transformers loads this model as {name}, and finds none of its weights in the "
-        "model's files: its own vectors are random",
+        f"sentence-transformers loads this model as {type(model).__name__}, and finds {found} in "
+        "the model's files: its own vectors are random",
         "save the encoder alone with AutoModel.from_pretrained(MODEL).get_encoder()"
         ".save_pretrained(FOLDER), add the tokenizer's files, and convert FOLDER"
         if getattr(model.config, "is_encoder_decoder", False)
         else "download the model again, or fix the architecture in config.json",
     )
+
+
+def _token_embeddings(model: Any) -> set[str]:
+    """Returns the names of a model's input embeddings."""
+    try:
+        table = model.get_input_embeddings().weight
+    except (AttributeError, NotImplementedError):
+        return set()
+    return {name for name, weight in model.named_parameters() if weight is table}
 
 
 def hush_libraries() -> None:

@@ -25,6 +25,7 @@ from embconvert.source.prompts import prompts_of
 from embconvert.source.reading import SourceTokenizer
 from embconvert.source.routing import with_router
 from embconvert.source.stored_weights import as_stored
+from embconvert.source.text_models import refuse_what_reads_no_text
 from embconvert.source.weights import mapped_files
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class SourceModel:
         loaded = cls._loaded(resolved, folder, device=device, trust_remote_code=trust_remote_code)
         source = cls(loaded, resolved, overrides)
         source._settle(warn)
-        source._refuse_what_reads_no_text()
+        refuse_what_reads_no_text(source._model[0], resolved.architecture.model_type)
         source._refuse_chat_template()
         source.reading.refuse_missing_pad_token()
         source.reading.refuse_pad_token_beyond(source.rows)
@@ -97,17 +98,6 @@ class SourceModel:
         cls, resolved: ResolvedModel, folder: Path, *, device: str, trust_remote_code: bool
     ) -> LoadedModel:
         return load_model(resolved, folder, device=device, trust_remote_code=trust_remote_code)
-
-    def _refuse_what_reads_no_text(self) -> None:
-        """Refuses a model of images or sound, to which sentence-transformers cannot give a text."""
-        ways = getattr(self._model[0], "modality_config", {"text": {}})
-        if not {"text", "message"} & {way for way in ways if isinstance(way, str)}:
-            raise UnsupportedModelError(
-                f"sentence-transformers cannot embed texts with the architecture "
-                f"{self._resolved.architecture.model_type}",
-                "if it is made of a text model, as dpr is of bert, save that part with "
-                "save_pretrained() and convert it",
-            )
 
     def _refuse_chat_template(self) -> None:
         """Raises UnsupportedModelError for a model with a chat template.

@@ -15,6 +15,7 @@ from embconvert.rewrite import rewrite, rules_for
 from embconvert.rewrite.optimizer import Optimizer, optimize
 from embconvert.rewrite.standard import FORMS
 from support import zoo
+from support.all_architectures import build
 from support.exports import assert_same_as_torch, export, load, random_feed
 
 pytestmark = pytest.mark.integration
@@ -54,6 +55,18 @@ def test_every_attention_is_fused(architecture: str, tmp_path: Path) -> None:
         assert_same(plain, made.artifact.path)
     assert_at_rest(tmp_path / "opt1.onnx", OptimizationLevel.BASIC)
     assert_at_rest(tmp_path / "opt2.onnx", OptimizationLevel.EXTENDED)
+
+
+def test_scores_that_are_selected_by_a_product_are_fused(tmp_path: Path) -> None:
+    """As in OpenAI's first model: `scores * mask + -1e4 * (1 - mask)`."""
+    source = build("openai-gpt", tmp_path / "model", gain=1.5)
+    assert source is not None
+    plain = export(load(source), tmp_path / "model.onnx")
+    made = run_optimizer(plain, tmp_path / "opt1.onnx", OptimizationLevel.BASIC)
+    (attention,) = (fusion for fusion in made.fusions if fusion.kind == "attention")
+    assert (attention.found, attention.fused) == (2, 2)
+    assert_same_as_torch(source, made.artifact.path)
+    assert_at_rest(made.artifact.path, OptimizationLevel.BASIC)
 
 
 def test_windows_longer_than_the_traced_text_are_fused(tmp_path: Path) -> None:

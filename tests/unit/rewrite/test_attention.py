@@ -84,6 +84,29 @@ def test_every_way_to_write_it_is_known(query: str, key: str, scores: str) -> No
     assert found["Transpose"] == 0 or key == "scaled"
 
 
+def selected(fill: float = -1e4, corner: float = 0, order: str = "Add(kept, filled)") -> str:
+    """Scores times a triangle of ones, which a model has for its longest text."""
+    triangle = [[float(key <= row) for key in range(8)] for row in range(8)]
+    triangle[0][7] = corner
+    numbers = ", ".join(str(number) for row in triangle for number in row)
+    return attention(
+        scores=f"""triangle = Constant<value = float[1, 1, 8, 8] {{{numbers}}}>()
+        sizes = Shape(x) first = Constant<value = int64[1] {{1}}>() many = Gather(sizes, first)
+        start = Constant<value = int64[1] {{0}}>() second = Constant<value = int64[1] {{2}}>()
+        last = Constant<value = int64[1] {{3}}>() part = Slice(triangle, start, many, second)
+        ones = Slice(part, start, many, last) kept = Mul(dot, ones)
+        all = Constant<value = float {{1.0}}>() rest = Sub(all, ones)
+        fill = Constant<value = float {{{fill}}}>() filled = Mul(rest, fill)
+        scores = {order}"""
+    )
+
+
+@pytest.mark.parametrize("order", ["Add(kept, filled)", "Add(filled, kept)"])
+def test_scores_that_are_selected_by_a_product_are_known(order: str) -> None:
+    found = operators(apply(selected(order=order), *RULES))
+    assert (found["MultiHeadAttention"], found["Softmax"]) == (1, 0)
+
+
 def test_a_mask_is_computed_once_for_all_layers() -> None:
     text = attention(
         output="""
@@ -111,6 +134,37 @@ def test_heads_that_are_merged_with_the_batch_are_known() -> None:
       y = MatMul(p3, b)
     }"""
     assert operators(apply(text, *RULES))["MultiHeadAttention"] == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "fused"),
+    [
+        (
+            "k3 = Reshape(xt, heads) k4 = Transpose<perm = [1, 2, 0, 3]>(k3)"
+            " k = Reshape(k4, apart)",
+            1,
+        ),
+        ("k3 = Reshape(xt, merged) k = Transpose<perm = [1, 0, 2]>(k3)", 0),
+    ],
+    ids=["of keys", "none"],
+)
+def test_heads_that_another_operator_merges_are_split_as_others_are(keys: str, fused: int) -> None:
+    """As where tokens come first: (seq, batch * heads, size) is a Reshape without a Transpose."""
+    text = f"""g (float[batch, seq, 8] x) => (float y) {{
+      heads = Constant<value = int64[4] {{0, 0, 2, 4}}>()
+      merged = Constant<value = int64[3] {{0, -1, 4}}>() xt = Transpose<perm = [1, 0, 2]>(x)
+      all = Shape(x) i = Constant<value = int64[1] {{1}}>() s = Gather(all, i)
+      minus = Constant<value = int64[1] {{-1}}>() size = Constant<value = int64[1] {{4}}>()
+      apart = Concat<axis = 0>(minus, s, size)
+      q3 = Reshape(xt, merged) q = Transpose<perm = [1, 0, 2]>(q3) {keys}
+      kt = Transpose<perm = [0, 2, 1]>(k) dot = MatMul(q, kt) p = Softmax<axis = -1>(dot)
+      o = MatMul(p, k) ot = Transpose<perm = [1, 0, 2]>(o)
+      width = Constant<value = int64[3] {{0, -1, 8}}>() y = Reshape(ot, width)
+    }}"""
+    editor = apply(text, *RULES)
+    assert operators(editor)["MultiHeadAttention"] == fused
+    for softmax in editor.nodes("Softmax"):
+        assert "heads are merged with the batch" in why_left(editor, softmax)
 
 
 MERGED = """g (float[batch, seq, 8] x, int64[batch, seq] mask) => (float y) {{
@@ -287,6 +341,8 @@ def test_other_sinks_are_left(text: str, reason: str) -> None:
         (attention(scores="two = Constant<value = float {-2.0}>() scores = Max(dot, two)"),
          "not a product"),
         (attention(scores="d2 = MatMul(q4, kt) scores = Add(dot, d2)"), "sum of products"),
+        (selected(fill=-9.0), "not hidden"),
+        (selected(corner=0.5), "not a product"),
         (attention(scores="""cap = Constant<value = float {2.0}>() less = Div(dot, cap)
             t = Tanh(less) scores = Mul(t, cap)"""), "capped"),
     ],

@@ -11,11 +11,16 @@ from embconvert.source.loading import refuse_random
 
 class MarianEncoder:
     def __init__(self, *names: str, is_encoder_decoder: bool = True) -> None:
-        self._names = names
+        self._weights = {name: object() for name in names}
         self.config = SimpleNamespace(is_encoder_decoder=is_encoder_decoder)
 
-    def named_parameters(self) -> list[tuple[str, None]]:
-        return [(name, None) for name in self._names]
+    def named_parameters(self) -> list[tuple[str, object]]:
+        return list(self._weights.items())
+
+
+class ProphetNetEncoder(MarianEncoder):
+    def get_input_embeddings(self) -> SimpleNamespace:
+        return SimpleNamespace(weight=self._weights["words"])
 
 
 @pytest.mark.parametrize(
@@ -30,6 +35,18 @@ def test_a_model_whose_weights_are_all_random_is_refused(
         refuse_random(model, {"a", "b", "a_buffer"})
     assert "as MarianEncoder, and finds none of its weights" in refused.value.message
     assert hint in str(refused.value.hint)
+
+
+def test_a_model_of_which_only_the_embeddings_of_tokens_are_there_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError) as refused:
+        refuse_random(ProphetNetEncoder("words", "a", "b"), {"a", "b"})
+    assert "finds none of its weights except the embeddings of tokens" in refused.value.message
+
+
+def test_a_model_of_nothing_but_embeddings_of_tokens_is_not_if_they_are_there() -> None:
+    refuse_random(ProphetNetEncoder("words"), {"a"})
+    with pytest.raises(UnsupportedModelError):
+        refuse_random(ProphetNetEncoder("words"), {"words"})
 
 
 @pytest.mark.parametrize(
