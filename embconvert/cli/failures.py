@@ -75,7 +75,10 @@ def failure_of(error: EmbconvertError, spec: CommandSpec | None, *, debug: bool)
 
 def failure_of_interruption(interruption: Interrupted) -> Failure:
     """Returns the failure of a signal."""
-    problem = ("interrupted", "nothing incomplete was published, and unfinished work is removed; run the command again")
+    problem = (
+        "interrupted",
+        "nothing incomplete was published, and unfinished work is removed; run the command again",
+    )
     if interruption.signal_number == signal.SIGXCPU:
         problem = ("the CPU time is used up (`ulimit -t`)", "raise the limit, and run it again")
     return Failure(exit_code=interruption.exit_code, problems=[problem])

@@ -116,6 +116,9 @@ def resolve(request: Request, console: Console) -> ResolvedModel:
         UsageError: As `check`.
     """
     check(request)
+    name = request.model_id
+    if "/" in name and _HUB_ID.fullmatch(name) and local_folder(name) is not None:
+        console.say(f"{name} is a folder here, so the hub is not asked")
     resolved = resolve_adapted(request, console, partial(_find, console))
     if stand_ins(resolved):
         console.say("the weights are read from pickles, without running them")

@@ -68,9 +68,7 @@ def _found(prepared: Prepared, target: Path) -> dict[str, ArtifactRecord]:
     return {file: replace(record, path=file) for file, record in found.items()}
 
 
-def _removed(
-    prepared: Prepared, found: Mapping[str, ArtifactRecord]
-) -> Sequence[tuple[str, str]]:
+def _removed(prepared: Prepared, found: Mapping[str, ArtifactRecord]) -> Sequence[tuple[str, str]]:
     """Returns the published graphs that a run would remove, and why."""
     old = prepared.old
     reason = old and why_graphs_go(old, prepared.request.layout)

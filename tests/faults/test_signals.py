@@ -122,8 +122,10 @@ def test_a_signal_to_the_whole_group_prints_no_traceback_of_any_process(
     _, said = process.communicate(timeout=30)
     assert process.returncode == 128 + getattr(signal, name), said
     assert said.splitlines()[-2:] == [
-        "error: interrupted", "hint: nothing incomplete was published, and unfinished work is removed; run the command again",
-    ]  # fmt: skip
+        "error: interrupted",
+        "hint: nothing incomplete was published, and unfinished work is removed; run the command "
+        "again",
+    ]
     assert "Traceback" not in said
     assert not out.exists()
 

@@ -109,8 +109,10 @@ def test_a_signal_ends_the_run_quickly_and_removes_what_was_staged(
     assert process.returncode == code
     assert time.monotonic() - sent < 10
     assert stderr.splitlines()[-2:] == [
-        "error: interrupted", "hint: nothing incomplete was published, and unfinished work is removed; run the command again",
-    ]  # fmt: skip
+        "error: interrupted",
+        "hint: nothing incomplete was published, and unfinished work is removed; run the command "
+        "again",
+    ]
     assert not (tmp_path / "out").exists()
 
 
