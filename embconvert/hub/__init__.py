@@ -12,7 +12,7 @@ from embconvert.foreign_text import file_name
 from embconvert.hub.adapted import Found, resolve_adapted
 from embconvert.hub.cache import remove_download
 from embconvert.hub.client import fetch, find_commits
-from embconvert.models.choices import nearest
+from embconvert.models.suggestions import nearest
 from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
 from embconvert.source.stand_ins import stand_ins

@@ -21,12 +21,12 @@ from embconvert.models.choices import (
     MaxSize,
     Precision,
     Recipe,
-    unknown_value,
 )
 from embconvert.models.compat import OLDEST
 from embconvert.models.forms import FORMATS, FormKind
 from embconvert.models.routes import is_route_name
 from embconvert.models.shapes import Shape
+from embconvert.models.suggestions import unknown_value
 from embconvert.request.records import AUTO_SHARD, Shard
 
 _MAX_COUNT = 100_000
