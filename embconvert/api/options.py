@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from embconvert.errors import UsageError
-from embconvert.models.choices import Command, nearest
+from embconvert.models.choices import Command
+from embconvert.models.suggestions import nearest
 from embconvert.request.folder_options import (
     EVALUATE_OPTIONS,
     VERIFY_OPTIONS,

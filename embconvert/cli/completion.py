@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from embconvert.cli.commands import COMMANDS, CommandSpec
 from embconvert.cli.topics import TOPICS
-from embconvert.models.choices import unknown_value
+from embconvert.models.suggestions import unknown_value
 from embconvert.request.options import Option
 from embconvert.request.records import CompletionRequest, Finished
 

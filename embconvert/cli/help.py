@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from embconvert.cli.commands import COMMANDS, CommandSpec
 from embconvert.cli.topics import TOPICS, Topic
-from embconvert.models.choices import unknown_value
+from embconvert.models.suggestions import unknown_value
 from embconvert.request.options import Group, Option
 
 #: Longer lines are hard to read, and shorter ones break every option name.

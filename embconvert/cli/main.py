@@ -24,7 +24,7 @@ from embconvert.cli.help import help_for
 from embconvert.console import Console, show_library_messages
 from embconvert.errors import EmbconvertError, Interrupted, OutputError, UsageError
 from embconvert.foreign_text import lines
-from embconvert.models.choices import nearest, unknown_value
+from embconvert.models.suggestions import nearest, unknown_value
 from embconvert.processes.limits import adjust_limits, refuse_missing_working_directory
 from embconvert.processes.signals import end_in_order
 from embconvert.processes.streams import open_closed_streams, stdout_for_the_result

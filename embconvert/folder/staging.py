@@ -19,11 +19,11 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable
-from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
 from embconvert.errors import FidelityError, OutputError, UnsupportedModelError, UsageError
+from embconvert.folder.copies import copy_open_file, link_or_copy
 from embconvert.folder.disk import entries, full_disk, is_folder, output_errors, sync
 from embconvert.folder.exchange import Exchange, new_sibling, staged_folders
 from embconvert.folder.lock import FolderLock
@@ -216,11 +216,11 @@ class Staging:
             for part in files:
                 with open_regular(folder, part.path) as source:
                     staged = self.path(file if part is files[0] else part.path)
-                    self._link(folder / part.path, staged)
+                    link_or_copy(folder / part.path, staged)
                     # The path may lead elsewhere by now, or another run may have replaced the file,
                     # so the linked file must be the one that was opened.
                     if identity(staged.lstat()) != identity(os.fstat(source.fileno())):
-                        self._copy(source, staged)
+                        copy_open_file(source, staged)
                 if not self._is_staged(part, staged):
                     staged.unlink()
                     return False
@@ -232,12 +232,6 @@ class Staging:
         with open_regular(self.folder, staged.relative_to(self.folder).as_posix()) as stream:
             return hash_of(stream) == (record.sha256, record.size_bytes)
 
-    @staticmethod
-    def _copy(source: BufferedReader, target: Path) -> None:
-        target.unlink(missing_ok=True)
-        with target.open("xb") as stream:
-            shutil.copyfileobj(source, stream)
-
     def add_listed(self, folder: Path, record: FileRecord) -> bool:
         """Copies a file of a manifest, over a staged one; returns whether it is what was listed."""
         try:
@@ -247,7 +241,7 @@ class Staging:
         with source:
             if hash_of(source) != (record.sha256, record.size_bytes):
                 return False
-            self._copy(source, self.path(record.path))
+            copy_open_file(source, self.path(record.path))
         return True
 
     def add(self, source: Path, file: str) -> None:
@@ -255,20 +249,6 @@ class Staging:
         target = self.path(file)
         if not target.exists():
             shutil.copyfile(source, target)
-
-    @staticmethod
-    def _link(source: Path, target: Path) -> None:
-        """Makes target a hard link to source, or a copy if the file system has no links."""
-        if is_folder(source):
-            target.mkdir(exist_ok=True)
-            return
-        if target.exists() and target.samefile(source):
-            return
-        target.unlink(missing_ok=True)
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target, follow_symlinks=False)
 
     def other_files(self) -> tuple[FileRecord, ...]:
         """Returns the staged files except graphs, the manifest and the pages.
@@ -312,7 +292,7 @@ class Staging:
             for path in entries(self.target):
                 file = path.relative_to(self.target).as_posix()
                 if file not in ours and not (self.folder / file).exists():
-                    self._link(path, self.path(file))
+                    link_or_copy(path, self.path(file))
             shutil.copymode(self.target, self.folder)
         sync(self.folder)
         if not (self.folder / MANIFEST_FILE).is_file():

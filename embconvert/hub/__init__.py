@@ -13,7 +13,7 @@ from embconvert.hub.adapted import Found, resolve_adapted
 from embconvert.hub.cache import remove_download
 from embconvert.hub.client import fetch, find_commits
 from embconvert.json_files import read_json
-from embconvert.models.choices import nearest
+from embconvert.models.suggestions import nearest
 from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
 from embconvert.source.distrust import code_of_tokenizer

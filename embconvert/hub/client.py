@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from embconvert.hub.cache import (
     check_contents,
     download_progress,
     forget,
-    needed_files,
     remove_stale_parts,
 )
 from embconvert.hub.guard import Announced, Guard
@@ -24,9 +22,9 @@ from embconvert.hub.http import LONGEST_WAIT_S, use_patient_client
 from embconvert.hub.refusals import translated_errors
 from embconvert.hub.settings import check_settings
 from embconvert.hub.stored import CachedModel, announced
+from embconvert.hub.wanted import wanted_files
 from embconvert.request.records import Request
-from embconvert.source.adapters.files import own_place, own_places
-from embconvert.source.settings.routes import read_modules, read_router, router_files
+from embconvert.source.settings.routes import read_modules, router_files
 from embconvert.source.weights import is_weights
 
 if TYPE_CHECKING:
@@ -164,7 +162,7 @@ class _Client:
             routers = [name for name in router_files(read_modules(folder)) if name in files]
             if routers:
                 self._download(commit, routers)
-        wanted = self._wanted(folder, files)
+        wanted = wanted_files(self._request, folder, files, adapter_only=self._adapter_only)
         missing_bytes = self._check_sizes(folder, files, wanted)
         title = f"fetching {self._model_id} (MB)"
         with (
@@ -199,7 +197,7 @@ class _Client:
         if files is None:
             self._console.say("the cache has no file list of this commit; hashes are not compared")
             return Snapshot(commit=commit, folder=folder, sha256={})
-        wanted = self._wanted(folder, files)
+        wanted = wanted_files(self._request, folder, files, adapter_only=self._adapter_only)
         if any(not (folder / name).exists() for name in wanted):
             raise SourceError(
                 f"{self._model_id} is incomplete in the cache", "run once without --offline"
@@ -257,45 +255,6 @@ class _Client:
                 if isinstance(entry, huggingface_hub.hf_api.RepoFile)
             }
         return files
-
-    def _wanted(self, folder: Path, files: Iterable[str]) -> list[str]:
-        own = own_places(files)
-        places = [own_place(choice.name, own) for choice in self._request.adapter]
-        names = sorted(
-            {
-                name
-                for chain in self._chains(folder)
-                for name in needed_files(
-                    files,
-                    chain,
-                    python=self._request.trust_remote_code,
-                    adapters=[place for place in places if place is not None],
-                    adapter_only=self._adapter_only,
-                )
-            }
-            | set(router_files(read_modules(folder))) & set(files)
-        )
-        known: dict[str, str] = {}
-        for name in names:
-            # On some file systems both names are the same file.
-            other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-            if other != name:
-                raise SourceError(
-                    f"{self._model_id} has files whose names differ only in case or accents: "
-                    f"{other} and {name}",
-                    "do not use this model",
-                )
-        return names
-
-    def _chains(self, folder: Path) -> list[list[str]]:
-        """Returns the modules' folders, the transformer's first; for each route that is needed."""
-        modules = read_modules(folder)
-        router = read_router(folder, modules)
-        if router is None:
-            return [[module.path for module in modules]]
-        route = self._request.route
-        names = (route,) if route in router.names else router.names
-        return [[module.path for module in router.chains[name]] for name in names]
 
     def _check_sizes(
         self, folder: Path, files: Mapping[str, Announced], wanted: Iterable[str]

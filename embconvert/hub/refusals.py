@@ -16,7 +16,7 @@ from embconvert.errors import (
 )
 from embconvert.hub.http import impatient
 from embconvert.hub.settings import check_token
-from embconvert.models.choices import nearest
+from embconvert.models.suggestions import nearest
 from embconvert.request.records import Request
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ No module here reads or writes files. pydantic, which encodes, decodes and valid
 the first manifest, not with the records.
 """
 
+from embconvert.manifest.artifacts import ArtifactRecord
 from embconvert.manifest.kinds import ModelRecord
 from embconvert.manifest.records import (
     CARD_FILE,
@@ -12,7 +13,6 @@ from embconvert.manifest.records import (
     REPORT_FILE,
     SCHEMA_VERSION,
     TRY_FILE,
-    ArtifactRecord,
     MachineRecord,
     Manifest,
     RecommendedRecord,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from embconvert import __version__
 from embconvert.fidelity.texts import verification_items
+from embconvert.manifest.artifacts import ArtifactRecord
 from embconvert.manifest.kinds import NOT_LOADED, ModelRecord
 from embconvert.manifest.recommended import recommended
 from embconvert.manifest.records import (
-    ArtifactRecord,
     MachineRecord,
     Manifest,
     PromptShare,

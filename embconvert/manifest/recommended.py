@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from embconvert.manifest.artifacts import ArtifactRecord
 from embconvert.manifest.consumers import consumer_of
 from embconvert.manifest.layouts import LAYOUTS, SERVED_FILE
-from embconvert.manifest.records import ArtifactRecord, Manifest, RecommendedRecord
+from embconvert.manifest.records import Manifest, RecommendedRecord
 from embconvert.speed.records import GraphSpeed, Verdict
 
 

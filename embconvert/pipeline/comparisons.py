@@ -1,58 +1,32 @@
 """The reference of a run, and comparisons of its graphs with it."""
 
-from embconvert.console import Console
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import ALL_TEXTS
-from embconvert.folder.staging import Staging
 from embconvert.models.values import OnnxArtifact
 from embconvert.pipeline.kept_reference import KeptReference
-from embconvert.pipeline.prepare import Prepared
 from embconvert.pipeline.reference import Reference, Unsettled, flop_per_token, make_reference
-from embconvert.pipeline.results import Results
-from embconvert.pipeline.reuse import Reuse
+from embconvert.pipeline.run_context import RunContext
 from embconvert.pipeline.scheduler import NeedsFirst
-from embconvert.pipeline.source_process import SourceProcess
 from embconvert.pipeline.verifier import Question, Verifier
 from embconvert.plan.jobs import Job
 from embconvert.plan.steps import EXPORTED_FILE, Step
 from embconvert.processes.worker import Work
-from embconvert.processes.workers import Workers
 
 
 class Comparisons:
     """Compares the graphs of a run; on a sample of the texts, and on all if that is unsettled.
 
     Args:
-        in_pieces: Whether the source and the graphs run layer by layer.
         kept: The reference of an earlier run; None if this run keeps none.
     """
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        staging: Staging,
-        reuse: Reuse,
-        results: Results,
-        workers: Workers,
-        console: Console,
-        source: SourceProcess,
-        *,
-        in_pieces: bool,
-        kept: KeptReference | None,
-    ) -> None:
-        self._request = prepared.request
-        self._resolved = prepared.resolved
-        self._steps, self._search = prepared.plan.steps, prepared.plan.search
-        self._staging = staging
-        self._reuse = reuse
-        self._results = results
-        self._workers = workers
-        self._console = console
-        self._source = source
-        self._in_pieces = in_pieces
+    def __init__(self, run: RunContext, kept: KeptReference | None) -> None:
+        self._run = run
         self._kept = kept
-        self._verifier = Verifier(self._resolved.kind, workers, console, layer_by_layer=in_pieces)
+        self._verifier = Verifier(
+            run.prepared.resolved.kind, run.workers, run.console, layer_by_layer=run.in_pieces
+        )
         self._reference: Reference | None = None
         #: Of all texts, and the graphs (file and digest) that a sample of them does not settle.
         self._complete: Reference | None = None
@@ -68,10 +42,10 @@ class Comparisons:
     def embed(self, job: Job) -> Work[None]:
         """Embeds the texts with the source; a sample if tokens cost much."""
         self._from_source = self._from_source or (job,)
-        cost = flop_per_token(self._request, self._resolved)
+        cost = flop_per_token(self._run.prepared.request, self._run.prepared.resolved)
         self._reference = yield from self._embedded(cost)
-        if self._kept is not None and self._source.loaded is not None:
-            self._kept.write(self._reference, self._source.loaded, self._console)
+        if self._kept is not None and self._run.source.loaded is not None:
+            self._kept.write(self._reference, self._run.source.loaded, self._run.console)
 
     def embed_all(self) -> Work[None]:
         """Embeds all texts with the source."""
@@ -79,11 +53,11 @@ class Comparisons:
 
     def _embedded(self, cost: float) -> Work[Reference]:
         return make_reference(
-            self._source,
-            self._console,
-            layer_by_layer=self._in_pieces,
+            self._run.source,
+            self._run.console,
+            layer_by_layer=self._run.in_pieces,
             flop_per_token=cost,
-            wide_values=self._resolved.wide_values,
+            wide_values=self._run.prepared.resolved.wide_values,
         )
 
     def take_kept(self, job: Job) -> Work[None]:
@@ -93,9 +67,10 @@ class Comparisons:
             NeedsFirst: In the work: it is not that of this run, so it must be computed.
         """
         self._from_source = job.otherwise
-        if self._reference is None and self._kept is not None and self._reuse.loaded is not None:
+        loaded = self._run.reuse.loaded
+        if self._reference is None and self._kept is not None and loaded is not None:
             self._reference = yield from self._kept.read(
-                self._reuse.loaded, self._staging.folder, self._workers, self._console
+                loaded, self._run.staging.folder, self._run.workers, self._run.console
             )
         if self._reference is None:
             raise NeedsFirst(*self._from_source)
@@ -107,9 +82,9 @@ class Comparisons:
     def of(self, step: Step, artifact: OnnxArtifact) -> Work[Fidelity]:
         """Compares a graph; raises NeedsFirst if all texts must be embedded first."""
         file = step.file
-        export = self._results.records.get(EXPORTED_FILE)
+        export = self._run.results.records.get(EXPORTED_FILE)
         is_compared = export is not None and file != EXPORTED_FILE and not artifact.forms
-        baseline = self._results.artifact(export) if export and is_compared else None
+        baseline = self._run.results.artifact(export) if export and is_compared else None
         graph = (file, artifact.digest)
         is_complete = graph in self._unsettled
         # The sample comes first even where all texts are embedded for another file: figures must
@@ -117,11 +92,12 @@ class Comparisons:
         reference = self._complete if is_complete else self._reference
         assert reference is not None and step.floor is not None
         floors = [step.floor]
-        if self._search is not None and step not in self._steps:
-            floors += self._search.budget.floors(step.precision)
+        plan = self._run.prepared.plan
+        if plan.search is not None and step not in plan.steps:
+            floors += plan.search.budget.floors(step.precision)
         question = Question(precision=step.precision, floors=tuple(floors))
         try:
-            if self._results.given is not None and reference.workload.rest:
+            if self._run.results.given is not None and reference.workload.rest:
                 raise Unsettled("the graph that it is made of may be wrong in any way")
             return (
                 yield from self._verifier.verify(
@@ -129,7 +105,7 @@ class Comparisons:
                 )
             )
         except Unsettled as why:
-            self._console.say(f"{file} is compared on all texts: {why}")
+            self._run.console.say(f"{file} is compared on all texts: {why}")
             self._unsettled.add(graph)
             *before, reference_job = self._from_source
             raise NeedsFirst(*before, reference_job.complete) from None

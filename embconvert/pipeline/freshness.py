@@ -17,9 +17,9 @@ from embconvert.manifest import Manifest
 from embconvert.models.kinds import KINDS, TASKS, Kind, with_heads
 from embconvert.models.reranker_templates import template_name_of
 from embconvert.plan.plan import make_steps
+from embconvert.plan.requested_steps import float32_only, pooled_only
 from embconvert.plan.reuse import is_done, reusable
 from embconvert.plan.search import make_search
-from embconvert.plan.steps import float32_only, pooled_only
 from embconvert.request.records import Request
 from embconvert.source.adapters.files import adapter_place
 from embconvert.source.contract import fitted

@@ -34,8 +34,8 @@ from embconvert.pipeline.reference import (
     flop_per_token,
 )
 from embconvert.pipeline.source_process import tokenize_apart
+from embconvert.plan.requested_steps import export_step
 from embconvert.plan.reuse import versions
-from embconvert.plan.steps import export_step
 from embconvert.processes.bounds import lowered
 from embconvert.processes.worker import Work
 from embconvert.processes.workers import Workers

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
-from embconvert.console import Console
 from embconvert.errors import (
     DeriveError,
     FidelityError,
@@ -13,7 +12,6 @@ from embconvert.errors import (
 )
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.tokenization import TokenizedTexts
-from embconvert.folder.staging import Staging
 from embconvert.manifest import ArtifactRecord
 from embconvert.pipeline.checks import (
     refuse_misfit,
@@ -25,12 +23,9 @@ from embconvert.pipeline.comparisons import Comparisons
 from embconvert.pipeline.data_loss import LossOnData
 from embconvert.pipeline.given import blame_given
 from embconvert.pipeline.kept_reference import KeptReference
-from embconvert.pipeline.prepare import Prepared
 from embconvert.pipeline.producer import Producer
-from embconvert.pipeline.results import Results
-from embconvert.pipeline.reuse import Reuse
+from embconvert.pipeline.run_context import RunContext
 from embconvert.pipeline.short_shapes import refuse_short_shapes
-from embconvert.pipeline.source_process import SourceProcess
 from embconvert.pipeline.speeds import TRIAL_BUDGET, limit_of, measure_speeds
 from embconvert.pipeline.trials import Trials
 from embconvert.plan.budget import DataLoss
@@ -38,7 +33,6 @@ from embconvert.plan.jobs import SOURCE_PROCESS, Action, Job
 from embconvert.plan.reuse import is_to_compare
 from embconvert.plan.steps import EXPORTED_FILE, Stage, Step
 from embconvert.processes.worker import Work
-from embconvert.processes.workers import Workers
 from embconvert.reporting.table import fused_words
 from embconvert.speed.records import Speedup
 
@@ -49,44 +43,24 @@ _WITH_BARS = (Action.REFERENCE, Action.COMPLETE_REFERENCE, Action.VERIFY)
 
 
 class Performer:
-    """Does the jobs of a run in a staging folder; in pieces, graphs run layer by layer.
+    """Does the jobs of a run in a staging folder.
 
     Args:
         kept: The reference of an earlier run; None if this run keeps none.
     """
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        staging: Staging,
-        reuse: Reuse,
-        results: Results,
-        workers: Workers,
-        console: Console,
-        *,
-        in_pieces: bool,
-        kept: KeptReference | None = None,
-    ) -> None:
-        self._request = prepared.request
-        self._resolved = prepared.resolved
-        self._reuse = reuse
-        self._results = results
-        self._workers = workers
-        self._steps, self._folder = prepared.plan.steps, staging.folder
-        self._console = console
-        self._in_pieces = in_pieces
-        self._source = SourceProcess(
-            self._request, self._resolved, staging.folder, workers, console
-        )
-        run = (prepared, staging, reuse, results, workers, console, self._source)
-        self._producer = Producer(*run)
-        self._comparisons = Comparisons(*run, in_pieces=in_pieces, kept=kept)
-        self._trials = Trials(prepared.plan, self._request, self, staging, results, console)
+    def __init__(self, run: RunContext, kept: KeptReference | None) -> None:
+        self._run = run
+        self._request, self._resolved = run.prepared.request, run.prepared.resolved
+        self._results = run.results
+        self._producer = Producer(run)
+        self._comparisons = Comparisons(run, kept)
+        self._trials = Trials(run, self)
         self._losses: LossOnData | None = None
         if self._request.evaluate is not None:
             self._losses = LossOnData(
-                self._request.evaluate, staging.work / "data", staging.folder,
-                self._resolved.kind, self._request.output, workers, console,
+                self._request.evaluate, run.staging.work / "data", run.staging.folder,
+                self._resolved.kind, self._request.output, run.workers, run.console,
             )  # fmt: skip
         #: Whether the shapes are not known to be long enough.
         self._unchecked = True
@@ -94,13 +68,13 @@ class Performer:
     def perform(self, job: Job) -> Work[None]:
         """Returns the work of a job; see scheduler.DoesJobs."""
         has_own_bar = job.action in _WITH_BARS
-        bar = nullcontext() if has_own_bar else self._console.progress(job.words)
+        bar = nullcontext() if has_own_bar else self._run.console.progress(job.words)
         try:
             with bar:
                 yield from self._do(job)
         except ERRORS_OF_ONE_FILE as failure:
             if self._results.given is not None:
-                yield from blame_given(self._results.given, failure, self._workers)
+                yield from blame_given(self._results.given, failure, self._run.workers)
             raise
 
     def _do(self, job: Job) -> Work[None]:
@@ -115,8 +89,8 @@ class Performer:
         if job.is_trial:
             yield from self._trials.perform(job)
         elif job.action is Action.LOAD:
-            yield from self._source.load(layer_by_layer=self._in_pieces)
-            self._reuse.loaded = self._source.loaded
+            yield from self._run.source.load(layer_by_layer=self._run.in_pieces)
+            self._run.reuse.loaded = self._run.source.loaded
             yield from self._refuse_short_shapes()
         elif job.action is Action.REFERENCE:
             yield from self._comparisons.embed(job)
@@ -132,17 +106,21 @@ class Performer:
 
     def _refuse_short_shapes(self) -> Work[None]:
         """Raises UsageError, in the work, for a shape that is too short; once in a run."""
-        loaded = self._reuse.loaded
+        loaded = self._run.reuse.loaded
         if loaded is not None and self._unchecked:
             self._unchecked = False
             yield from refuse_short_shapes(
-                self._steps, self._source.kind, loaded, self._folder, self._workers
+                self._run.prepared.plan.steps,
+                self._resolved.kind,
+                loaded,
+                self._run.staging.folder,
+                self._run.workers,
             )
 
     def end_process(self, name: str) -> None:
         """Ends the shared process of a name; there is only one."""
         assert name == SOURCE_PROCESS
-        self._source.end()
+        self._run.source.end()
 
     def finish(self) -> None:
         """Publishes the result of the search; raises FidelityError if none meets the budget."""
@@ -183,13 +161,13 @@ class Performer:
     def speedup(self, record: ArtifactRecord) -> Work[Speedup | None]:
         """Returns how fast a graph is, in turns with the exported one; None without that."""
         export = self._results.standing(EXPORTED_FILE)
-        loaded, tokens = self._reuse.loaded, self.tokens
-        if export is None or tokens is None or self._in_pieces:
+        loaded, tokens = self._run.reuse.loaded, self.tokens
+        if export is None or tokens is None or self._run.in_pieces:
             return None
         limit = limit_of(loaded.input_rules, loaded.max_seq_length) if loaded else None
         graphs = {r.path: self._results.artifact(r) for r in (export, record)}
         speeds = yield from measure_speeds(
-            graphs, EXPORTED_FILE, tokens, self._workers, self._console,
+            graphs, EXPORTED_FILE, tokens, self._run.workers, self._run.console,
             limit=limit, budget=TRIAL_BUDGET,
         )  # fmt: skip
         found = speeds.of(record.path) if speeds else None
@@ -198,7 +176,7 @@ class Performer:
     def loss(self, record: ArtifactRecord) -> Work[DataLoss | None]:
         """Returns what a graph loses on the user's data; None without data or exported graph."""
         export = self._results.standing(EXPORTED_FILE)
-        loaded = self._reuse.loaded
+        loaded = self._run.reuse.loaded
         if self._losses is None or export is None or loaded is None:
             return None
         artifact, baseline = self._results.artifact(record), self._results.artifact(export)
@@ -212,11 +190,11 @@ class Performer:
     def _report(self, step: Step, record: ArtifactRecord) -> None:
         if step.stage is not Stage.OPTIMIZE:
             return
-        self._console.say(f"fused: {fused_words(record.fusions) or 'nothing'}")
+        self._run.console.say(f"fused: {fused_words(record.fusions) or 'nothing'}")
         has_transformer = self._resolved.static is None
         if has_transformer and not any(fusion.fused for fusion in record.fusions):
-            self._console.warn(f"{step.file}: no rule fits an operator of this graph")
+            self._run.console.warn(f"{step.file}: no rule fits an operator of this graph")
         for fusion in record.fusions:
             for reason, count in fusion.left.items():
                 left = f"{count} of {fusion.found} {fusion.kind} not fused"
-                self._console.warn(f"{step.file}: {left}: {reason}")
+                self._run.console.warn(f"{step.file}: {left}: {reason}")

@@ -13,7 +13,7 @@ from embconvert.manifest.requesting import request_from
 from embconvert.models.choices import Command
 from embconvert.models.values import ResolvedModel
 from embconvert.plan.plan import Plan, make_plan
-from embconvert.plan.steps import float32_only, pooled_only
+from embconvert.plan.requested_steps import float32_only, pooled_only
 from embconvert.processes.resources import available_memory_bytes, memory_limit_bytes
 from embconvert.request.records import Request
 from embconvert.source.contract import settle_contract

@@ -6,28 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embconvert.console import Console
 from embconvert.errors import FidelityError, OptimizeError, UnsupportedModelError
 from embconvert.export.exporter import Exporter
 from embconvert.fidelity.figures import Fidelity
-from embconvert.folder.staging import Staging
 from embconvert.manifest import ArtifactRecord
 from embconvert.models.late_interaction import LateInteraction
 from embconvert.models.values import DerivedModel, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.pipeline.checks import STAGE_ERRORS, joined_reasons, refuse_too_long
 from embconvert.pipeline.file_tasks import Calibration, derive_file, optimize_graph, quantize_graph
-from embconvert.pipeline.prepare import Prepared
 from embconvert.pipeline.record import Made, make_record
-from embconvert.pipeline.results import Results
-from embconvert.pipeline.reuse import Reuse
+from embconvert.pipeline.run_context import RunContext
 from embconvert.pipeline.scheduler import DoOver
-from embconvert.pipeline.source_process import SourceProcess
 from embconvert.pipeline.speeds import limit_of
 from embconvert.plan.steps import Stage, Step
 from embconvert.processes.crash import WorkerCrashed
 from embconvert.processes.metering import Meter
 from embconvert.processes.worker import Work
-from embconvert.processes.workers import Workers
 from embconvert.rewrite.optimizer import Optimizer
 
 
@@ -38,24 +32,8 @@ class Producer:
         made: Graphs that are not verified yet, by file.
     """
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        staging: Staging,
-        reuse: Reuse,
-        results: Results,
-        workers: Workers,
-        console: Console,
-        source: SourceProcess,
-    ) -> None:
-        self._request = prepared.request
-        self._resolved = prepared.resolved
-        self._staging = staging
-        self._reuse = reuse
-        self._results = results
-        self._workers = workers
-        self._console = console
-        self._source = source
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
         self._traced: tuple[OnnxArtifact, Meter] | None = None
         self.made: dict[str, Made] = {}
         #: Why a step's earlier methods failed, by file.
@@ -67,15 +45,15 @@ class Producer:
         """Traces the source's graph."""
         with self.next_method_on_failure(step):
             exporter = Exporter(self._method(step))
-            self._traced = yield from self._source.trace(
-                self._staging.work / "traced.onnx", exporter
+            self._traced = yield from self._run.source.trace(
+                self._run.staging.work / "traced.onnx", exporter
             )
 
     def write(self, step: Step) -> Work[None]:
         """Writes the traced graph with its weights."""
         assert self._traced is not None
         with self.next_method_on_failure(step):
-            artifact, meter = yield from self._source.write(
+            artifact, meter = yield from self._run.source.write(
                 self._fresh_path(step), keep_weights_apart=not step.is_published
             )
             self._note_made(
@@ -90,17 +68,17 @@ class Producer:
     def make_or_take(self, step: Step) -> Work[None]:
         """Makes a graph, or reuses an earlier one that was made from an identical graph."""
         digest = self._digest_of_source(step)
-        found = self._reuse.take([step], {step.source: digest}) if digest else {}
+        found = self._run.reuse.take([step], {step.source: digest}) if digest else {}
         if found:
-            self._console.say(f"{step.stage}: {step.file} is up to date")
-            self._results.records |= found
+            self._run.console.say(f"{step.stage}: {step.file} is up to date")
+            self._run.results.records |= found
         else:
             yield from self.make(step)
 
     def _digest_of_source(self, step: Step) -> str | None:
         """Returns the digest of the graph that a step works on; None before it is written."""
-        if step.source in self._results.records:
-            return self._results.digest_of(step.source)
+        if step.source in self._run.results.records:
+            return self._run.results.digest_of(step.source)
         made = self.made.get(step.source or "")
         return made.artifact.digest if made else None
 
@@ -118,20 +96,20 @@ class Producer:
 
     def _graph_for(self, step: Step) -> OnnxArtifact:
         """Returns the graph that a step works on, which may not be verified or written yet."""
-        if step.source not in self._results.records:
+        if step.source not in self._run.results.records:
             made = self.made.get(step.source or "")
             if made is not None:
                 return made.artifact
             if step.stage is Stage.OPTIMIZE and self._traced is not None:
                 return self._traced[0]
-        return self._results.source_of(step)
+        return self._run.results.source_of(step)
 
     def _make_of(self, source: OnnxArtifact, step: Step) -> Work[None]:
         task, named = self._task(step)
         path = self._fresh_path(step)
         error = STAGE_ERRORS[step.stage]
         try:
-            with self._workers.take(source.total_size_bytes) as worker:
+            with self._run.workers.take(source.total_size_bytes) as worker:
                 made: OptimizedModel | QuantizedModel | DerivedModel
                 made, meter = yield worker.begin(task, source, path, **named)
         except WorkerCrashed as crash:
@@ -151,19 +129,19 @@ class Producer:
 
     def _task(self, step: Step) -> tuple[Callable[..., Any], dict[str, Any]]:
         """Returns the task that makes a step's file, and its named arguments."""
-        named: dict[str, Any] = {"level": step.level, "work": self._staging.work}
+        named: dict[str, Any] = {"level": step.level, "work": self._run.staging.work}
         if step.stage is Stage.OPTIMIZE:
             return optimize_graph, named | {
                 "replaced": step.replaced,
                 "optimizer": Optimizer(self._method(step)),
                 "keep_weights_apart": not step.is_published,
-                "skip_shape_inference": self._request.skip_shape_inference,
+                "skip_shape_inference": self._run.prepared.request.skip_shape_inference,
             }
-        loaded = self._reuse.loaded
+        loaded = self._run.reuse.loaded
         calibration = Calibration(
-            dataset=self._request.calibration_dataset,
-            folder=self._staging.folder,
-            kind=self._resolved.kind,
+            dataset=self._run.prepared.request.calibration_dataset,
+            folder=self._run.staging.folder,
+            kind=self._run.prepared.resolved.kind,
             input_rules=loaded.input_rules if loaded else None,
             prompts=loaded.prompts.distinct if loaded else (),
         )
@@ -173,26 +151,26 @@ class Producer:
         return quantize_graph, named | {"options": step.options, "replaced": step.replaced}
 
     def _fresh_path(self, step: Step) -> Path:
-        path = self._staging.path(step.file)
+        path = self._run.staging.path(step.file)
         path.unlink(missing_ok=True)
         return path
 
     def _note_made(self, step: Step, made: Made) -> None:
         self.made[step.file] = made
         if not step.is_published:
-            self._results.records[step.file] = self.record(step, None)
+            self._run.results.records[step.file] = self.record(step, None)
 
     def record(self, step: Step, fidelity: Fidelity | None) -> ArtifactRecord:
         """Returns the record of a graph that was made, which is then verified."""
         made = self.made.pop(step.file)
         if step.source is not None:
-            made = replace(made, made_from=self._results.source_of(step).sha256)
-        return make_record(step, made, key=self._results.key(step), fidelity=fidelity)
+            made = replace(made, made_from=self._run.results.source_of(step).sha256)
+        return make_record(step, made, key=self._run.results.key(step), fidelity=fidelity)
 
     @property
     def _longest(self) -> int | None:
         """The most tokens that the model reads of a text or query; None for any number."""
-        loaded = self._reuse.loaded
+        loaded = self._run.reuse.loaded
         if loaded is None:
             return None
         if not isinstance(loaded.input_rules, LateInteraction):
@@ -219,7 +197,7 @@ class Producer:
             self.made.pop(step.file, None)
             following = _methods_of(step)[len(reasons) :]
             if following:
-                self._console.warn(f"{failure.message}; trying {following[0]} instead")
+                self._run.console.warn(f"{failure.message}; trying {following[0]} instead")
                 raise DoOver(step.file) from failure
             reasons.pop()
             self._given_up.add(step.file)

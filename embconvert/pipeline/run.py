@@ -16,7 +16,9 @@ from embconvert.pipeline.prepare import Prepared, is_short_of_memory
 from embconvert.pipeline.publishing import adapt_folder, complete, copy_source_files, show
 from embconvert.pipeline.results import Results
 from embconvert.pipeline.reuse import Reuse
+from embconvert.pipeline.run_context import RunContext
 from embconvert.pipeline.scheduler import Capacity, Scheduler
+from embconvert.pipeline.source_process import SourceProcess
 from embconvert.pipeline.speeds import speeds_of_run
 from embconvert.pipeline.verifier import verification_record
 from embconvert.plan.jobs import Job, build_jobs
@@ -111,18 +113,24 @@ def execute(
         keeps_reference=kept is not None and kept.is_there,
     )
     _refuse_full_disk(prepared, staging, jobs)
-    performer = Performer(
-        prepared, staging, reuse, results, workers, console, in_pieces=in_pieces, kept=kept
+    run = RunContext(
+        prepared=prepared,
+        staging=staging,
+        reuse=reuse,
+        results=results,
+        workers=workers,
+        console=console,
+        source=SourceProcess(request, prepared.resolved, staging.folder, workers, console),
+        in_pieces=in_pieces,
     )
+    performer = Performer(run, kept)
     capacity = Capacity(jobs=min(2, cpus()), memory_bytes=available_memory_bytes())
     failures = Scheduler(capacity, performer, console, ERRORS_OF_ONE_FILE).run(jobs)
     if not failures:
         performer.finish()
     reuse.keep_published(results.records, request.layout)
     if plan.verifies and not in_pieces:
-        results.speeds = speeds_of_run(
-            results, prepared, staging, reuse, performer.tokens, workers, console
-        )
+        results.speeds = speeds_of_run(run, performer.tokens)
     adapt_folder(prepared, staging, results, console)
     return Unpublished(
         prepared=prepared,

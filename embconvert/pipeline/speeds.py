@@ -6,7 +6,6 @@ from embconvert.console import Console
 from embconvert.errors import EmbconvertError
 from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.tokenization import TokenizedTexts
-from embconvert.folder.staging import Staging
 from embconvert.manifest import Manifest
 from embconvert.models.forms import is_timed
 from embconvert.models.kinds import KINDS
@@ -14,9 +13,8 @@ from embconvert.models.late_interaction import LateInteraction
 from embconvert.models.pair_template import InputRules
 from embconvert.models.shapes import CONVERSION_SHAPES, split_by_limit
 from embconvert.models.values import OnnxArtifact
-from embconvert.pipeline.prepare import Prepared
 from embconvert.pipeline.results import Results
-from embconvert.pipeline.reuse import Reuse
+from embconvert.pipeline.run_context import RunContext
 from embconvert.pipeline.source_process import tokenize_apart
 from embconvert.pipeline.speed_tasks import time_in_turns
 from embconvert.plan.jobs import BASE_BYTES
@@ -36,19 +34,12 @@ _BUDGET = TimeBudget(seconds=0.75, limit=8.0, fewest=5, most=15)
 TRIAL_BUDGET = TimeBudget(seconds=0.5, limit=4.0, fewest=5, most=8)
 
 
-def speeds_of_run(
-    results: Results,
-    prepared: Prepared,
-    staging: Staging,
-    reuse: Reuse,
-    tokens: TokenizedTexts | None,
-    workers: Workers,
-    console: Console,
-) -> SpeedsRecord | None:
+def speeds_of_run(run: RunContext, tokens: TokenizedTexts | None) -> SpeedsRecord | None:
     """Returns the speeds of all graphs that a run publishes, measured anew if one of them is new.
 
     None if they could not be measured, which a warning says.
     """
+    prepared, results, workers, console = run.prepared, run.results, run.workers, run.console
     known = _known_speeds(prepared.old, results)
     timed = [record for record in results.published if is_timed(record.forms)]
     graphs = {record.path: results.artifact(record) for record in timed}
@@ -57,11 +48,11 @@ def speeds_of_run(
     base = EXPORTED_FILE if EXPORTED_FILE in graphs else None
 
     def measure() -> Work[SpeedsRecord | None]:
-        found, loaded = tokens, reuse.loaded
+        found, loaded = tokens, run.reuse.loaded
         rules = loaded.input_rules if loaded else None
         if found is None:
             texts = verification_items(KINDS[prepared.resolved.kind].reading)
-            found = yield from tokenize_apart(workers, staging.folder, texts.items, rules=rules)
+            found = yield from tokenize_apart(workers, run.staging.folder, texts.items, rules=rules)
         limit = limit_of(rules, loaded.max_seq_length) if loaded else None
         return (yield from measure_speeds(graphs, base, found, workers, console, limit=limit))
 

@@ -2,20 +2,16 @@
 
 from typing import Protocol
 
-from embconvert.console import Console
 from embconvert.errors import FidelityError, QuantizeError, UsageError
-from embconvert.folder.staging import Staging
 from embconvert.manifest import ArtifactRecord
 from embconvert.pipeline.checks import refuse_too_new
-from embconvert.pipeline.results import Results
+from embconvert.pipeline.run_context import RunContext
 from embconvert.plan.budget import DataLoss
 from embconvert.plan.frontier import Candidate, frontier_header, frontier_rows, search_record
 from embconvert.plan.jobs import Action, Job
-from embconvert.plan.plan import Plan
 from embconvert.plan.search import Search, name_of
 from embconvert.plan.steps import Step
 from embconvert.processes.worker import Work
-from embconvert.request.records import Request
 from embconvert.speed.records import Speedup, Verdict
 
 #: After these errors the next candidate is tried.
@@ -41,21 +37,13 @@ class GraphMaker(Protocol):
 class Trials:
     """Tries the candidates of a search."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        request: Request,
-        maker: GraphMaker,
-        staging: Staging,
-        results: Results,
-        console: Console,
-    ) -> None:
-        self._plan = plan
-        self._request = request
+    def __init__(self, run: RunContext, maker: GraphMaker) -> None:
+        self._plan = run.prepared.plan
+        self._request = run.prepared.request
         self._maker = maker
-        self._staging = staging
-        self._results = results
-        self._console = console
+        self._staging = run.staging
+        self._results = run.results
+        self._console = run.console
         self._tried: dict[str, Candidate] = {}
         self._best: ArtifactRecord | None = None
 

@@ -10,7 +10,8 @@ from embconvert.manifest.layouts import LAYOUTS
 from embconvert.models.choices import OptimizationLevel, Precision
 from embconvert.models.forms import FileForm
 from embconvert.models.kinds import Kind
-from embconvert.plan.steps import Setting, Stage, Step, floor_of_step
+from embconvert.plan.requested_steps import floor_of_step
+from embconvert.plan.steps import Setting, Stage, Step
 from embconvert.request.records import Request
 
 #: The packages of the extra `openvino`; versions of the first ones determine a file's bytes.

@@ -13,18 +13,9 @@ from embconvert.models.kinds import KINDS, Kind, Measure
 from embconvert.models.values import ResolvedModel
 from embconvert.plan.converted import check_converted, converted_steps
 from embconvert.plan.derived import check_forms, derived_steps
+from embconvert.plan.requested_steps import export_step, optimize_step, quantize_step
 from embconvert.plan.search import Search, make_search
-from embconvert.plan.steps import (
-    EXPORTED_FILE,
-    WORK_FOLDER,
-    Stage,
-    Step,
-    export_step,
-    level_of,
-    optimize_step,
-    placed,
-    quantize_step,
-)
+from embconvert.plan.steps import EXPORTED_FILE, WORK_FOLDER, Stage, Step, level_of, placed
 from embconvert.request.parsing import next_command
 from embconvert.request.records import Request
 

@@ -15,7 +15,8 @@ from embconvert.models.choices import DEFAULT_RECIPES, Command, OptimizationLeve
 from embconvert.models.compat import oldest_for_precision
 from embconvert.models.kinds import KINDS, Kind
 from embconvert.plan.budget import DEFAULT_FLOORS, Budget
-from embconvert.plan.steps import EXPORTED_FILE, Step, optimized_file, placed, quantize_step
+from embconvert.plan.requested_steps import quantize_step
+from embconvert.plan.steps import EXPORTED_FILE, Step, optimized_file, placed
 from embconvert.request.records import Request
 
 _SPLIT = (*DEFAULT_RECIPES[Precision.QINT8], Recipe.SPLIT)

@@ -3,14 +3,16 @@
 from embconvert.foreign_text import python_string
 from embconvert.models.choices import Layout, OutputPrecision
 from embconvert.models.vector_code import VectorCode
+from embconvert.reporting.fastembed_parts import (
+    fastembed_arguments,
+    fastembed_folder,
+    fastembed_name,
+)
 from embconvert.reporting.snippet_parts import (
     OWN_ENVIRONMENT,
     SENTENCE,
     ServedModel,
     Snippet,
-    additional_files,
-    fastembed_folder,
-    fastembed_name,
     output_line,
     python_arguments,
     revision_argument,
@@ -29,11 +31,8 @@ def sentence_transformers(model: ServedModel) -> Snippet:
 def fastembed(model: ServedModel) -> Snippet:
     name = fastembed_name(model)
     fetched, where = fastembed_folder(model)
-    arguments = python_arguments(
-        model=name,
-        sources=f"ModelSource(hf={name})",
-        model_file=python_string(model.graph.path),
-        additional_files=additional_files(model),
+    arguments = fastembed_arguments(
+        model,
         dim=repr(model.dimension),
         output_name=f'"{SENTENCE}"',
         pooling="PoolingType.DISABLED",

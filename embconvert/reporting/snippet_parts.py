@@ -145,36 +145,6 @@ def files_of_graph(model: ServedModel) -> tuple[str, ...]:
     return (model.graph.path, *(() if external is None else (external.path,)))
 
 
-def additional_files(model: ServedModel) -> str | None:
-    """Returns Python for the files beside the graph that fastembed must have; None without."""
-    external = model.graph.external_data
-    return None if external is None else f"[{python_string(external.path)}]"
-
-
-def fastembed_name(model: ServedModel) -> str:
-    """Returns Python for the model's name in fastembed: on the main branch the repository's id."""
-    home = model.home
-    is_main = home.on_hub and home.revision is None
-    return python_string(home.name if is_main else f"local/{home.short_name}")
-
-
-def fastembed_folder(model: ServedModel) -> tuple[str, str]:
-    """Returns Python that makes sure of the files, and the argument that says where they are.
-
-    fastembed finds a repository by itself, and knows no branches.
-    """
-    home = model.home
-    if not home.on_hub:
-        return "", f", specific_model_path={python_string(home.reference)}"
-    if home.revision is None:
-        return "", ""
-    lines = download_lines(model, "*.json", *files_of_graph(model))
-    return (
-        f"from huggingface_hub import snapshot_download\n\n{lines}",
-        ", specific_model_path=folder",
-    )
-
-
 def setup_lines(model: ServedModel) -> str:
     """Returns Python code that loads the tokenizer and the graph, with its runtime only."""
     folder = f"folder = {python_string(model.home.reference)}\n"

@@ -5,7 +5,7 @@ from typing import Any
 
 from embconvert.errors import UsageError
 from embconvert.models.choices import Command
-from embconvert.request import values
+from embconvert.request import own_values, values
 from embconvert.request.options import Group, Option, flag, options_of, shared
 from embconvert.request.records import AUTO_SHARD, BatchRequest
 
@@ -20,7 +20,7 @@ ENTRY_OPTIONS: Mapping[str, Option] = {
 # fmt: off
 BATCH_OPTIONS: tuple[Option, ...] = (
     Option(
-        name="shard", metavar="PART", group=Group.SOURCE, parse=values.shard,
+        name="shard", metavar="PART", group=Group.SOURCE, parse=own_values.shard,
         default="the whole list",
         help="Convert only this part of the list, such as 1/4; auto reads the part from "
         "JOB_COMPLETION_INDEX and the number of parts from --shards or JOB_COMPLETIONS.",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from embconvert.errors import UsageError
-from embconvert.request import values
+from embconvert.request import own_values, values
 from embconvert.request.options import Group, Option, flag, shared
 from embconvert.request.records import (
     CompareRequest,
@@ -39,7 +39,7 @@ LIST_OPTIONS: tuple[Option, ...] = (
 
 _SOURCE_OPTIONS = (
     Option(
-        name="adapter", metavar="ID", group=Group.SOURCE, parse=values.adapters, several=True,
+        name="adapter", metavar="ID", group=Group.SOURCE, parse=own_values.adapters, several=True,
         default="those in the manifest",
         help="Adapters of the source, needed if they are in local folders.",
     ),

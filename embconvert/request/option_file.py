@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.errors import SeveralErrors, UsageError
-from embconvert.models.choices import nearest
+from embconvert.models.suggestions import nearest
 from embconvert.request import yaml_tree
 from embconvert.request.options import Option
 from embconvert.request.parsing import understood

@@ -26,7 +26,7 @@ from embconvert.models.choices import (
 from embconvert.models.forms import FORMATS, TokenizerPlace
 from embconvert.models.kinds import TASKS
 from embconvert.models.reranker_templates import RERANKER_TEMPLATES
-from embconvert.request import values
+from embconvert.request import own_values, values
 
 _ALL_COMMANDS = tuple(Command)
 
@@ -109,7 +109,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="route", metavar="NAME", group=Group.SOURCE, commands=_ALL_COMMANDS,
-        parse=values.route, default="all of the model's",
+        parse=own_values.route, default="all of the model's",
         help="Route of a model with a Router, such as query or document; each has its own folder, "
         "DIR/<model_id>/<route>.",
     ),
@@ -122,7 +122,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="adapter", metavar="ID", group=Group.SOURCE, commands=_ALL_COMMANDS,
-        parse=values.adapters, several=True, default="none",
+        parse=own_values.adapters, several=True, default="none",
         help="LoRA adapter (PEFT) to merge with the model: hub id, local folder, or the name of "
         "one in the model's repository; several separated by commas. ID@REV pins a revision, and "
         "ID=0.5 scales it.",
@@ -136,7 +136,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="quantize", metavar="PRECISION", group=Group.GRAPH, commands=_QUANTIZE,
-        parse=values.precisions, choices=(*QUANTIZED_PRECISIONS, "auto"), several=True,
+        parse=own_values.precisions, choices=(*QUANTIZED_PRECISIONS, "auto"), several=True,
         default="none for all, required for quantize",
         help=f"{', '.join(QUANTIZED_PRECISIONS)}, or a usual name such as int8; several separated "
         "by commas; or auto, the smallest that meets the budget.",
@@ -162,7 +162,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="format", metavar="FORMAT", group=Group.GRAPH, commands=_ALL_COMMANDS,
-        parse=values.formats, choices=tuple(FORMATS), several=True, default="none",
+        parse=own_values.formats, choices=tuple(FORMATS), several=True, default="none",
         help="Further files in another format, made from each quantized file, or with --shape from "
         "those with a fixed shape: ort, for ONNX Runtime's mobile and reduced builds, with the "
         "list of operators that such a build needs.",
@@ -176,7 +176,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="min_onnxruntime", metavar="VERSION", group=Group.GRAPH, commands=_ALL_COMMANDS,
-        parse=values.runtime, default="any",
+        parse=own_values.runtime, default="any",
         help="Oldest ONNX Runtime release that must run the files; newer operators are replaced by "
         "older ones, and a file for which that is impossible is refused.",
     ),
@@ -223,8 +223,8 @@ OPTIONS: tuple[Option, ...] = (
         "fastembed, Vespa and sentence-transformers pool themselves.",
     ),
     Option(
-        name="inputs", metavar="NAMES", group=Group.GRAPH, commands=_EXPORT, parse=values.inputs,
-        choices=tuple(Inputs), default="those that the model reads",
+        name="inputs", metavar="NAMES", group=Group.GRAPH, commands=_EXPORT,
+        parse=own_values.inputs, choices=tuple(Inputs), default="those that the model reads",
         help="Inputs of the graph, for clients that never send token_type_ids "
         f"({Inputs.IDS_AND_MASK}) or always do ({Inputs.WITH_TYPES}); "
         f"{Inputs.IN_A_ROW} are those of model2vec's own export, for static embeddings.",
@@ -236,7 +236,7 @@ OPTIONS: tuple[Option, ...] = (
         "the calibration texts; binary or ubinary, one bit per dimension.",
     ),
     Option(
-        name="opset", metavar="N", group=Group.GRAPH, commands=_EXPORT, parse=values.opset,
+        name="opset", metavar="N", group=Group.GRAPH, commands=_EXPORT, parse=own_values.opset,
         choices=tuple(map(str, OPSETS)), default="17",
         help=f"ONNX opset, {OPSETS[0]} to {OPSETS[-1]}.",
     ),
@@ -246,13 +246,13 @@ OPTIONS: tuple[Option, ...] = (
         (Command.OPTIMIZE, Command.QUANTIZE, Command.ALL),
     ),
     Option(
-        name="device", metavar="DEVICE", group=Group.GRAPH, commands=_EXPORT, parse=values.device,
-        default="cpu",
+        name="device", metavar="DEVICE", group=Group.GRAPH, commands=_EXPORT,
+        parse=own_values.device, default="cpu",
         help="torch device on which the model is traced: cpu, cuda, cuda:1, mps or xpu.",
     ),
     Option(
         name="recipes", metavar="NAMES", group=Group.QUANTIZE, commands=_QUANTIZE,
-        parse=values.recipes, choices=("none", *Recipe), several=True,
+        parse=own_values.recipes, choices=("none", *Recipe), several=True,
         default="the recommended set",
         help=f"Techniques that reduce quantization error: none, or some of {', '.join(Recipe)}, "
         "separated by commas.",
@@ -311,13 +311,13 @@ OPTIONS: tuple[Option, ...] = (
         "not published.",
     ),
     Option(
-        name="max_size", metavar="SIZE", group=Group.QUALITY, commands=_QUANTIZE, parse=values.size,
-        default="any",
+        name="max_size", metavar="SIZE", group=Group.QUALITY, commands=_QUANTIZE,
+        parse=own_values.size, default="any",
         help="Maximum file size for --quantize auto: 25MB, 1.5GB, or 30% of the float32 size.",
     ),
     Option(
         name="min_speedup", metavar="X", group=Group.QUALITY, commands=_QUANTIZE,
-        parse=values.speedup, default="any",
+        parse=own_values.speedup, default="any",
         help="Minimum speed for --quantize auto: throughput on this machine, relative to float32.",
     ),
     Option(
@@ -327,8 +327,8 @@ OPTIONS: tuple[Option, ...] = (
         "evaluate` does.",
     ),
     Option(
-        name="max_loss", metavar="N", group=Group.QUALITY, commands=_QUANTIZE, parse=values.points,
-        default="0.5",
+        name="max_loss", metavar="N", group=Group.QUALITY, commands=_QUANTIZE,
+        parse=own_values.points, default="0.5",
         help="Maximum loss on the data of --evaluate, in points (hundredths) of its main figure.",
     ),
     flag(

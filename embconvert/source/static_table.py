@@ -1,9 +1,11 @@
 """Static embeddings in torch: loading, reading texts, and the masked mean that is traced."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from embconvert.errors import SourceError
 from embconvert.fidelity.texts import Item, Plain, Prompted, joined
@@ -88,6 +90,54 @@ def rows_of(static: Any) -> int:
     """Returns how many tokens have a vector in a StaticEmbedding."""
     mapping = getattr(static, MAPPING, None)
     return int(static.num_embeddings if mapping is None else len(mapping))
+
+
+def tell_of_model2vec(
+    unread: Sequence[str],
+    tokenizer: "tokenizers.Tokenizer",
+    length: int | None,
+    warn: Callable[[str], None],
+) -> None:
+    """Warns about what model2vec does with a model otherwise than its files suggest.
+
+    Args:
+        unread: The modules of modules.json that it does not have.
+        length: Tokens after which it cuts texts; None if it does not.
+    """
+    if unread:
+        warn(
+            f"model2vec, as config.json says, reads no modules.json: its {', '.join(unread)} "
+            "is left out; remove config.json from a copy to convert what "
+            "sentence-transformers reads"
+        )
+    if length is not None:
+        # Source: model2vec.model.StaticModel._encode_dispatch (0.10).
+        median = int(np.median([len(token) for token in tokenizer.get_vocab()]))
+        warn(
+            f"model2vec also cuts texts after {length * median} characters, before it "
+            "tokenizes them, which tokenizer.json cannot say: such texts are cut only after "
+            f"{length} tokens"
+        )
+
+
+def model2vec_means(static: Any, texts: "Sequence[torch.Tensor]") -> "torch.Tensor":
+    """Returns the mean of each text's vectors as model2vec computes it, (texts, dim) float32.
+
+    Source: model2vec.model.StaticModel._encode_batch and _encode_helper (0.10).
+
+    Args:
+        texts: The tokens of each, (tokens,) int64.
+    """
+    import torch
+
+    means = []
+    for ids in texts:
+        places = ids if static.mapping is None else static.mapping[ids]
+        vectors = torch.nn.functional.embedding(places, static.embedding.weight)
+        if static.weights is not None:
+            vectors = vectors * static.weights[ids][:, None]
+        means.append(vectors.sum(dim=0) / max(len(ids), 1))
+    return torch.stack(means)
 
 
 class StaticReading(SourceTokenizer):

@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from embconvert.errors import SourceError, UnsupportedModelError
+from embconvert.errors import SourceError
 from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item, Plain, joined, plain, prompt_of
 from embconvert.fidelity.tokenizer_errors import check_range, tokenizer_errors
@@ -20,19 +20,21 @@ from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
 from embconvert.source.model_errors import model_errors
 from embconvert.source.positions import positions_of
-from embconvert.source.prompt_pooling import beginnings_of, leaving_out_prompts
+from embconvert.source.prompt_pooling import beginnings_of
 from embconvert.source.prompts import prompts_of
 from embconvert.source.reading import SourceTokenizer
 from embconvert.source.routing import with_router
 from embconvert.source.stored_weights import as_stored
-from embconvert.source.text_models import refuse_what_reads_no_text
+from embconvert.source.text_checks import (
+    refuse_chat_template,
+    refuse_what_reads_no_text,
+    tell_of_left_out,
+)
+from embconvert.source.traced_module import graph_inputs, make_traced
 from embconvert.source.weights import mapped_files
 
 if TYPE_CHECKING:
     import torch
-
-#: The order of a graph's inputs; other outputs of the tokenizer follow.
-INPUT_ORDER = ("input_ids", "attention_mask", "token_type_ids")
 
 # Two texts of different length, so that the trace has padding: with a batch of 1 or a full mask,
 # the tracer would record shortcuts of the model.
@@ -90,7 +92,10 @@ class SourceModel:
                 "its files are damaged or belong to another model; download the model again",
             )
         source._cut_at_positions(warn)
-        source._tell_of_prompts(warn)
+        cuts_left = getattr(source.tokenizer, "truncation_side", "right") == "left"
+        tell_of_left_out(
+            source.prompts, warn, cuts_beginnings=bool(source.max_seq_length) and cuts_left
+        )
         return source
 
     @classmethod
@@ -100,17 +105,8 @@ class SourceModel:
         return load_model(resolved, folder, device=device, trust_remote_code=trust_remote_code)
 
     def _refuse_chat_template(self) -> None:
-        """Raises UnsupportedModelError for a model with a chat template.
-
-        Such a template is a program in the model's files, which is never run.
-        """
-        if "message" in getattr(self._model[0], "modality_config", {}):
-            raise UnsupportedModelError(
-                "this model applies a chat template to its texts, which tokenizer.json cannot "
-                "contain",
-                "if it should read plain texts, remove the chat template (chat_template.jinja, "
-                "and chat_template in tokenizer_config.json) from a copy",
-            )
+        """Raises UnsupportedModelError for a chat template that no published file can contain."""
+        refuse_chat_template(self._model)
 
     def _refuse_missing_pad_token_id(self) -> None:
         """Refuses a model that reads batches only if its configuration knows the pad token."""
@@ -128,27 +124,6 @@ class SourceModel:
         self.reading.cut_at(usable)
         named = f", and its settings cut texts after {length}" if length is not None else ""
         warn(f"the model has positions for {usable} tokens{named}: texts are cut after {usable}")
-
-    def _tell_of_prompts(self, warn: Callable[[str], None]) -> None:
-        """Warns about prompts that the pooling leaves out.
-
-        Raises UnsupportedModelError where they are cut off: sentence-transformers then leaves out
-        other tokens, as many as the prompt has.
-        """
-        if self.prompts.pooled:
-            return
-        count = len([text for text in self.prompts.distinct if text])
-        if count and self.max_seq_length and self.tokenizer.truncation_side == "left":
-            raise UnsupportedModelError(
-                "the pooling leaves prompts out, and long texts are cut on the left, where their "
-                "prompts are: a graph cannot recognize what is gone",
-                "set truncation_side to right in a copy of tokenizer_config.json",
-            )
-        warn(
-            "the pooling leaves prompts out (include_prompt: false): "
-            f"the graphs recognize those of the model's settings ({count}) at the beginning of a "
-            "text; any other text before the input is pooled"
-        )
 
     def _settle(self, warn: Callable[[str], None]) -> None:
         """Checks the loaded modules and applies the user's overrides.
@@ -274,45 +249,22 @@ class SourceModel:
 
     def sample_features(self) -> "dict[str, torch.Tensor]":
         """Returns the inputs of a trace: name to (2, seq) int64, in the graph's order."""
-        import torch
-
         with model_errors():
             features = self.reading.features(self._samples)
-        shape = features["input_ids"].shape
-        # A prime length, so that the trace shows padding to a multiple of a window.
-        length = _largest_prime(shape[1])
-        named = {
-            name: value[:, :length].to(self._model.device)
-            for name, value in features.items()
-            if isinstance(value, torch.Tensor) and value.shape == shape
-        }
-        first = {name: named.pop(name) for name in INPUT_ORDER if name in named}
-        return first | named
+        return graph_inputs(features, self._model.device)
 
     def calibrate(self, texts: Sequence[Item], *, layer_by_layer: bool) -> None:
         """Determines what its outputs need of calibration texts; most kinds need nothing."""
 
     def traced_module(self) -> "torch.nn.Module":
         """Returns a module from the inputs to its `values`."""
-        import torch
-
-        source, names = self._traced_chain(), list(self.sample_features())
-        values, while_traced = self._values, self._while_traced
-        beginnings = () if self.prompts.pooled else beginnings_of(self.prompts, self.reading)
-
-        class Traced(torch.nn.Module):  # type: ignore[misc]
-            def __init__(self) -> None:
-                super().__init__()
-                self.source = source
-
-            def forward(self, *inputs: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
-                named = dict(zip(names, inputs, strict=True))
-                with while_traced(), leaving_out_prompts(source, named, beginnings) as features:
-                    return values(self.source(features))
-
-        # The exporter restores the wrapper's training flag recursively; without eval(), dropout
-        # would be active afterwards.
-        return Traced().eval()
+        return make_traced(
+            self._traced_chain(),
+            tuple(self.sample_features()),
+            self._values,
+            self._while_traced,
+            () if self.prompts.pooled else beginnings_of(self.prompts, self.reading),
+        )
 
     def _traced_chain(self) -> "torch.nn.Module":
         """Returns the modules that are traced, which take and return features by name."""
@@ -393,9 +345,3 @@ class SourceModel:
 def as_numpy(tensor: "torch.Tensor") -> FloatArray:
     array: FloatArray = tensor.detach().float().cpu().numpy()
     return array
-
-
-def _largest_prime(limit: int) -> int:
-    """Returns the largest prime up to limit, or limit if there is none."""
-    primes = (n for n in range(limit, 1, -1) if all(n % d for d in range(2, int(n**0.5) + 1)))
-    return next(primes, limit)

@@ -8,7 +8,6 @@ from typing import Any
 
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.json_files import read_json, write_json
-from embconvert.models.choices import unknown_value
 from embconvert.models.kinds import KINDS, TASKS, Kind
 from embconvert.models.reranker_templates import (
     RERANKER_TEMPLATES,
@@ -16,6 +15,7 @@ from embconvert.models.reranker_templates import (
     RerankerTemplate,
     template_name_of,
 )
+from embconvert.models.suggestions import unknown_value
 from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
 from embconvert.source.classifier_words import WORDS, reads_pairs, words_of

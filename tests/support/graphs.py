@@ -93,12 +93,13 @@ def results(
     return theirs, ours
 
 
-def embedding_model(path: Path, *, weights_apart: bool = False) -> OnnxArtifact:
+def embedding_model(path: Path, *, tokens: int = 40, weights_apart: bool = False) -> OnnxArtifact:
     """Writes a graph of token vectors with positions, and their masked mean.
 
     Its inputs are (batch, seq); it computes sizes in the graph, as exporters do.
 
     Args:
+        tokens: Rows of its table.
         weights_apart: Whether its table is in another file.
     """
     made = onnx.parser.parse_model(
@@ -130,7 +131,7 @@ def embedding_model(path: Path, *, weights_apart: bool = False) -> OnnxArtifact:
         """
     )
     arrays = {
-        "table": weights(40, 8), "places_table": weights(32, 8), "square": weights(8, 8),
+        "table": weights(tokens, 8), "places_table": weights(32, 8), "square": weights(8, 8),
         "rows": np.array([-1, 8]),
     }  # fmt: skip
     made.graph.initializer.extend(

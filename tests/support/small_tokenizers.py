@@ -70,6 +70,17 @@ def write_unigram(folder: Path, *, split: bool, **changes: Any) -> None:
     _save(tokenizer, folder, **changes)
 
 
+def write_bytes(folder: Path, **changes: Any) -> None:
+    """Writes a tokenizer of 256 tokens, one for each byte."""
+    import tokenizers as tk
+
+    letters = sorted(tk.pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(letters)}
+    tokenizer = tk.Tokenizer(tk.models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    _save(tokenizer, folder, **changes)
+
+
 def _save(
     tokenizer: Any,
     folder: Path,

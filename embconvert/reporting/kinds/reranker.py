@@ -6,6 +6,11 @@ from embconvert.foreign_text import markdown_code, python_string
 from embconvert.manifest import SourceRecord
 from embconvert.manifest.kinds.reranker import RerankerRecord
 from embconvert.models.kinds import Measure
+from embconvert.reporting.fastembed_parts import (
+    fastembed_arguments,
+    fastembed_folder,
+    fastembed_name,
+)
 from embconvert.reporting.kind_words import KindWords
 from embconvert.reporting.sample_texts import DOCUMENTS, QUERY, query_lines, query_prompt
 from embconvert.reporting.server_snippets import text_embeddings_inference
@@ -13,8 +18,6 @@ from embconvert.reporting.snippet_parts import (
     Consumer,
     ServedModel,
     Snippet,
-    fastembed_folder,
-    fastembed_name,
     feed_lines,
     only,
     output_line,
@@ -73,10 +76,7 @@ from fastembed.common.model_description import ModelSource
 from fastembed.rerank.cross_encoder import TextCrossEncoder
 {fetched}
 TextCrossEncoder.add_custom_model(
-    model={name},
-    sources=ModelSource(hf={name}),
-    model_file={python_string(model.graph.path)},
-)
+{fastembed_arguments(model)})
 model = TextCrossEncoder({name}{where})
 {query_lines(model.query)}scores = list(model.rerank(query, documents))
 print(scores)""",

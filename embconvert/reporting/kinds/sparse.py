@@ -5,19 +5,20 @@ from embconvert.manifest.kinds.sparse import SparseRecord
 from embconvert.models.kinds import TOKEN_LOGITS, Measure
 from embconvert.models.splade import Activation, Splade
 from embconvert.models.values import TOKEN_WEIGHTS
+from embconvert.reporting.fastembed_parts import (
+    fastembed_arguments,
+    fastembed_folder,
+    fastembed_name,
+)
 from embconvert.reporting.kind_words import KindWords
 from embconvert.reporting.server_snippets import vespa_component
 from embconvert.reporting.snippet_parts import (
     Consumer,
     ServedModel,
     Snippet,
-    additional_files,
     download_lines,
-    fastembed_folder,
-    fastembed_name,
     only,
     output_line,
-    python_arguments,
     runtime_snippet,
     sentence_transformers_snippet,
     texts_lines,
@@ -45,11 +46,8 @@ def _fastembed(model: ServedModel) -> Snippet | None:
         return None
     name = fastembed_name(model)
     fetched, where = fastembed_folder(model)
-    arguments = python_arguments(
-        model=name,
-        sources=f"ModelSource(hf={name})",
-        model_file=python_string(model.graph.path),
-        additional_files=additional_files(model),
+    arguments = fastembed_arguments(
+        model,
         vocab_size=repr(model.dimension),
         description='""',
         license='""',

@@ -27,7 +27,9 @@ from embconvert.source.prompts import prompts_of
 from embconvert.source.static_table import (
     StaticReading,
     load_model2vec,
+    model2vec_means,
     rows_of,
+    tell_of_model2vec,
     token_table,
     unknown_token,
 )
@@ -214,22 +216,9 @@ class StaticModel(EmbeddingModel):
 
     def _settle(self, warn: Callable[[str], None]) -> None:
         super()._settle(warn)
-        unread = [name for name in self._resolved.modules if name not in _OF_MODEL2VEC]
-        if self._is_model2vec and unread:
-            warn(
-                f"model2vec, as config.json says, reads no modules.json: its {', '.join(unread)} "
-                "is left out; remove config.json from a copy to convert what "
-                "sentence-transformers reads"
-            )
-        length = self.max_seq_length
-        if self._is_model2vec and length is not None:
-            # Source: model2vec.model.StaticModel._encode_dispatch (0.10).
-            median = int(np.median([len(token) for token in self._static.tokenizer.get_vocab()]))
-            warn(
-                f"model2vec also cuts texts after {length * median} characters, before it "
-                "tokenizes them, which tokenizer.json cannot say: such texts are cut only after "
-                f"{length} tokens"
-            )
+        if self._is_model2vec:
+            unread = [name for name in self._resolved.modules if name not in _OF_MODEL2VEC]
+            tell_of_model2vec(unread, self._static.tokenizer, self.max_seq_length, warn)
 
     def _cut_at_positions(self, warn: Callable[[str], None]) -> None:
         """Does nothing: a table has no positions."""
@@ -309,24 +298,13 @@ class StaticModel(EmbeddingModel):
     def _means(self, texts: Sequence[Item]) -> "torch.Tensor":
         """Returns the mean of each text's vectors, (texts, dim) float32.
 
-        Source: model2vec.model.StaticModel._encode_batch and _encode_helper (0.10), and
-        sentence-transformers' StaticEmbedding.forward (6.2).
+        Source: sentence-transformers' StaticEmbedding.forward (6.2); see model2vec_means().
         """
-        import torch
-
         if not self._is_model2vec:
             features = self._static.preprocess(list(map(joined, texts)))
             means: torch.Tensor = self._static(features)["sentence_embedding"]
             return means
-        mapping, weights = self._static.mapping, self._static.weights
-        rows = []
-        for ids in map(self._kept, self.tokens(texts)):
-            places = ids if mapping is None else mapping[ids]
-            vectors = torch.nn.functional.embedding(places, self._static.embedding.weight)
-            if weights is not None:
-                vectors = vectors * weights[ids][:, None]
-            rows.append(vectors.sum(dim=0) / max(len(ids), 1))
-        return torch.stack(rows)
+        return model2vec_means(self._static, [self._kept(text) for text in self.tokens(texts)])
 
 
 def _token_mean(tokens: FloatArray, mask: FloatArray) -> FloatArray:

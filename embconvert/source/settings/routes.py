@@ -7,7 +7,6 @@ from pathlib import Path
 
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.json_files import read_any_json, read_json
-from embconvert.models.choices import unknown_value
 from embconvert.models.routes import (
     MAX_ROUTES,
     USUAL_TASKS,
@@ -16,6 +15,7 @@ from embconvert.models.routes import (
     RouteKey,
     is_route_name,
 )
+from embconvert.models.suggestions import unknown_value
 from embconvert.source.settings.module_list import TRANSFORMERS, ModuleEntry, parse_modules
 from embconvert.source.settings.modules import ROUTER, ROUTER_FILE
 from embconvert.source.settings.rules import filtered

@@ -10,7 +10,7 @@ from embconvert.fidelity.floors import Floor
 from embconvert.models.choices import Precision
 from embconvert.models.kinds import Kind
 from embconvert.plan.budget import Budget, DataLoss
-from embconvert.request.values import size
+from embconvert.request.own_values import size
 from embconvert.speed.records import Speedup
 from support.examples import fidelity
 from support.plans import plan

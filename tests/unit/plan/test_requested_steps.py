@@ -8,7 +8,7 @@ import pytest
 
 from embconvert.errors import UsageError
 from embconvert.models.choices import BLOCK_BITS, Command, Output, Precision
-from embconvert.plan.steps import pooled_only
+from embconvert.plan.requested_steps import pooled_only
 from embconvert.request.records import Request
 from support.plans import plan
 
