@@ -71,8 +71,10 @@ def _found(prepared: Prepared, target: Path) -> dict[str, ArtifactRecord]:
 def _removed(prepared: Prepared, found: Mapping[str, ArtifactRecord]) -> Sequence[tuple[str, str]]:
     """Returns the published graphs that a run would remove, and why."""
     old = prepared.old
-    reason = old and why_graphs_go(old, prepared.request.layout)
-    if old is None or reason is None:
+    if old is None:
+        return []
+    reason = why_graphs_go(old, prepared.request.layout)
+    if reason is None:
         return []
     kept = {record.sha256 for record in found.values()}
     made = {step.file for step in prepared.plan.steps}
