@@ -28,6 +28,21 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tiny_bert: Path, tmp_path:
     assert files_in(tmp_path) == {}
 
 
+def test_a_dry_run_names_the_files_that_another_layout_removes(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    arguments = ("all", "--model_id", tiny_bert, "--output_parent_dir", tmp_path)
+    assert embconvert(*arguments, "--quantize", "QInt8,Float16", "--min_cosine", 0.5).code == 0
+    other = (*arguments, "--quantize", "QInt8", "--min_cosine", 0.5, "--layout", "fastembed")
+    dry = embconvert(*other, "--dry_run")
+    assert "removed   onnx/model_opt1_Float16.onnx: the folder had the layout hub" in dry.stdout
+    assert "nothing to do" not in dry.stdout
+    as_json = json.loads(embconvert(*other, "--dry_run", "--json").stdout)
+    assert as_json["removed"] == ["onnx/model_opt1_Float16.onnx"]
+    run = embconvert(*other)
+    assert "onnx/model_opt1_Float16.onnx is removed: the folder had the layout hub" in run.stderr
+
+
 def test_json_prints_the_manifest_and_quiet_says_nothing(tiny_bert: Path, tmp_path: Path) -> None:
     outcome = embconvert(
         "export", "--model_id", tiny_bert, "--output_parent_dir", tmp_path, "--json", "--quiet"
