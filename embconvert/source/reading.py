@@ -33,7 +33,7 @@ class SourceTokenizer:
     @property
     def max_seq_length(self) -> int | None:
         """Tokens after which a text is cut; None when it is not."""
-        if any(call.get("truncation") in CUTS_NOTHING for call in self._calls()):
+        if not self.cuts_texts:
             return None
         length = self._model.max_seq_length
         for call in self._calls():
@@ -43,6 +43,11 @@ class SourceTokenizer:
         if length is None or length >= _UNLIMITED or length < self._special_tokens:
             return None  # tokenizers cuts nothing where special tokens alone are longer
         return int(length)
+
+    @property
+    def cuts_texts(self) -> bool:
+        """Whether texts are cut at all, whatever lengths are named."""
+        return not any(call.get("truncation") in CUTS_NOTHING for call in self._calls())
 
     @property
     def _special_tokens(self) -> int:
@@ -73,12 +78,14 @@ class SourceTokenizer:
                 f"for only {length}",
                 "correct query_expansion in a copy of sentence_bert_config.json",
             )
+        had_lengths = self.cuts_texts
         self._model.max_seq_length = length
         for call in self._calls():
             call.update({"max_length": length} if "max_length" in call else {})
             call.update({"truncation": True} if "truncation" in call else {})
         for name in ("query_length", "document_length"):
-            if (getattr(transformer, name) or 0) > length:
+            own = getattr(transformer, name)
+            if own is not None and (own > length or not had_lengths):
                 setattr(transformer, name, length)
 
     def refuse_missing_pad_token(self) -> None:

@@ -47,11 +47,12 @@ class LateInteractionModel(SourceModel):
         skipped = [m._skiplist_ids for m in masks if m._skiplist_ids is not None]
         # encode_document() uses the first of these prompts that exists.
         named = next((n for n in ("document", "passage", "corpus") if n in prompts), "")
+        cuts = self.reading.cuts_texts
         return LateInteraction(
             query_prompt=prompts.get("query") or "",
             document_prompt=prompts.get(named) or "",
-            query_length=transformer.query_length,
-            document_length=transformer.document_length,
+            query_length=transformer.query_length if cuts else None,
+            document_length=transformer.document_length if cuts else None,
             expansion=self._expansion(),
             skipped_ids=tuple(sorted({int(i) for ids in skipped for i in ids})),
             skipped_in=tuple(masks[0].skiplist_tasks) if skipped else (),

@@ -70,6 +70,13 @@ def test_what_cuts_queries_documents_and_calls_is_cut_too() -> None:
     assert model[0].query_length is None
 
 
+def test_lengths_that_cut_nothing_do_not_cut_at_the_positions_either() -> None:
+    ours, model = reading(512, text={"truncation": False})
+    ours.cut_at(250)
+    assert ours.max_seq_length == model[0].document_length == 250
+    assert model[0].query_length is None
+
+
 def test_queries_that_are_filled_up_beyond_the_positions_are_refused() -> None:
     ours, _ = reading(expansion={"length": 128})
     with pytest.raises(SourceError, match="padded to 128 tokens") as raised:
