@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from embconvert.errors import NetworkError
-from embconvert.hub import answers
+from embconvert.hub import answer_values, answers
 from embconvert.hub.headers import check_links, check_xet, normalized, redirect_target
 from embconvert.hub.limits import EXPLANATION_BYTES, LISTING_ENTRIES, SLOW_HINT, Clock, Limits
 from embconvert.hub.wire import head_ended, limited
@@ -72,7 +72,7 @@ class Guard:
 
     def __post_init__(self) -> None:
         hubs = (self.endpoint, "https://huggingface.co", "https://hf.co")
-        self._hubs = {answers.origin(urlsplit(hub)) for hub in hubs}
+        self._hubs = {answer_values.origin(urlsplit(hub)) for hub in hubs}
 
     def announce(self, commit: str, files: Mapping[str, Announced]) -> None:
         """Stores a listing; later responses about these files must agree with it."""
@@ -114,7 +114,7 @@ class Guard:
         head_ended(response)
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         kept = [
-            (name, answers.cleaned(text))
+            (name, answer_values.cleaned(text))
             for name, text in response.headers.multi_items()
             if name.lower() in _HEADERS
         ]
@@ -216,7 +216,7 @@ class Guard:
         start = self._check_range(response)
         for name in ("Content-Length", "X-Linked-Size"):
             if name in headers:
-                answers.byte_count(headers[name], name)
+                answer_values.byte_count(headers[name], name)
         if status < 400 and not (target and self._is_hub(target)):
             size = self._check_file(response, target)
             size = self._sizes.get(here) if size is None else size
@@ -234,7 +234,7 @@ class Guard:
         """Returns the offset of the first byte of the body."""
         asked = re.fullmatch(r"bytes=(\d+)-", response.request.headers.get("Range", ""))
         if response.status_code == 206:
-            start, _, whole = answers.content_range(response.headers.get("Content-Range", ""))
+            start, _, whole = answer_values.content_range(response.headers.get("Content-Range", ""))
             announced = self._sizes.get(str(response.request.url), whole)
             if not asked or int(asked[1]) != start or whole != announced:
                 raise ValueError("Content-Range: not the requested one")
@@ -251,14 +251,14 @@ class Guard:
             return None
         revision, name = unquote(match[1]), unquote(match[2])
         commit = headers.get("X-Repo-Commit")
-        if commit is not None and not answers.COMMIT.fullmatch(commit):
+        if commit is not None and not answer_values.COMMIT.fullmatch(commit):
             raise ValueError("X-Repo-Commit: not a commit")
-        if commit is not None and answers.COMMIT.fullmatch(revision) and commit != revision:
+        if commit is not None and answer_values.COMMIT.fullmatch(revision) and commit != revision:
             raise ValueError("X-Repo-Commit: not the requested commit")
         announced = self._announced.get((revision, name))
         etag = headers.get("X-Linked-Etag") or headers.get("ETag")
         if response.request.method == "HEAD" and etag is not None:
-            digest = answers.content_id(etag)
+            digest = answer_values.content_id(etag)
             if announced and digest != announced.content_id:
                 raise ValueError(f"ETag: the hash of {name} differs from the listing")
         said = headers.get("X-Linked-Size")
@@ -270,7 +270,7 @@ class Guard:
 
     def _is_hub(self, address: str) -> bool:
         try:
-            return answers.origin(urlsplit(address)) in self._hubs
+            return answer_values.origin(urlsplit(address)) in self._hubs
         except ValueError:
             return False
 

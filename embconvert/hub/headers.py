@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from embconvert.hub import answers
+from embconvert.hub import answer_values
 
 if TYPE_CHECKING:
     import httpx2
@@ -20,7 +20,7 @@ def redirect_target(response: "httpx2.Response") -> str | None:
         return None
     here = str(response.request.url)
     try:
-        parts = answers.address(headers["Location"], base=here)
+        parts = answer_values.address(headers["Location"], base=here)
     except ValueError as error:
         raise ValueError(f"Location: {error}") from None
     if here.startswith("https:") and parts.scheme != "https":
@@ -43,28 +43,28 @@ def check_links(headers: "httpx2.Headers", hubs: Collection[Origin]) -> None:
 def check_xet(headers: "httpx2.Headers", hubs: Collection[Origin], *, needs_https: bool) -> None:
     """Raises ValueError for the headers of xet transfers, if invalid, or not https if needed."""
     if "X-Xet-Hash" in headers:
-        answers.xet_hash(headers["X-Xet-Hash"], "X-Xet-Hash")
+        answer_values.xet_hash(headers["X-Xet-Hash"], "X-Xet-Hash")
     if "X-Xet-Refresh-Route" in headers:
         _check_hub_address(headers["X-Xet-Refresh-Route"], "X-Xet-Refresh-Route", hubs)
     if "X-Xet-Cas-Url" in headers:
         try:
-            parts = answers.address(headers["X-Xet-Cas-Url"])
+            parts = answer_values.address(headers["X-Xet-Cas-Url"])
         except ValueError as error:
             raise ValueError(f"X-Xet-Cas-Url: {error}") from None
         if needs_https and parts.scheme != "https":
             raise ValueError("X-Xet-Cas-Url: not an https URL")
     if "X-Xet-Token-Expiration" in headers:
-        answers.byte_count(headers["X-Xet-Token-Expiration"], "X-Xet-Token-Expiration")
+        answer_values.byte_count(headers["X-Xet-Token-Expiration"], "X-Xet-Token-Expiration")
     if not re.fullmatch("[!-~]*", headers.get("X-Xet-Access-Token", "")):
         raise ValueError("X-Xet-Access-Token: not a token")
 
 
 def _check_hub_address(text: object, name: str, hubs: Collection[Origin]) -> None:
     try:
-        parts = answers.address(text)
+        parts = answer_values.address(text)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    if answers.origin(parts) not in hubs:
+    if answer_values.origin(parts) not in hubs:
         raise ValueError(f"{name}: at {parts.hostname}, which is not the hub")
 
 

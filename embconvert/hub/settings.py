@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.request import getproxies
 
 from embconvert.errors import UsageError
-from embconvert.hub.answers import address
+from embconvert.hub.answer_values import address
 
 _PROXIES = {"http": "HTTP_PROXY", "https": "HTTPS_PROXY", "all": "ALL_PROXY"}
 _MAX_TOKEN_FILE_BYTES = 1 << 16

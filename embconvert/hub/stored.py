@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from embconvert.errors import SourceError
-from embconvert.hub.answers import COMMIT, CONTENT_ID, is_file_name, listed_file
+from embconvert.hub.answer_values import COMMIT, CONTENT_ID, is_file_name
+from embconvert.hub.answers import listed_file
 from embconvert.hub.guard import Announced
 from embconvert.hub.limits import LISTING_ENTRIES
 

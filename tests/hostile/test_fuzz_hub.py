@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embconvert.errors import EmbconvertError, NetworkError
-from embconvert.hub import answers
+from embconvert.hub import answer_values, answers
 from embconvert.hub.cache import needed_files
 from embconvert.hub.guard import Guard
 from embconvert.hub.http import asked_wait_s, guarded_client
@@ -160,7 +160,7 @@ def test_answers_for_a_file(
     for path in model.rglob("*"):
         kind = path.relative_to(model).parts[0]
         assert kind in ("blobs", "snapshots", "refs")
-        assert kind != "blobs" or path.is_dir() or answers.CONTENT_ID.fullmatch(path.name)
+        assert kind != "blobs" or path.is_dir() or answer_values.CONTENT_ID.fullmatch(path.name)
     shutil.rmtree(home)
 
 
@@ -190,18 +190,18 @@ def test_the_good_answers_are_good() -> None:
 @given(VALUE | st.text(max_size=60) | JSON, st.sampled_from(["", ENDPOINT, "https://h/a?b"]))
 def test_addresses(text: Any, base: str) -> None:
     try:
-        parts = answers.address(text, base=base)
+        parts = answer_values.address(text, base=base)
     except ValueError:
         return
     assert parts.scheme in ("http", "https")
     assert httpx2.URL(parts.geturl()).host
-    assert answers.origin(parts)[2] in range(1, 65536)
+    assert answer_values.origin(parts)[2] in range(1, 65536)
 
 
 @fuzz
 @given(st.text(max_size=30) | st.lists(st.sampled_from(["..", ".", "", "a", "é"])).map("/".join))
 def test_file_names(scratch: Path, name: str) -> None:
-    if answers.is_file_name(name):
+    if answer_values.is_file_name(name):
         below = (scratch / "names" / name).resolve()
         assert below.is_relative_to(scratch / "names")
         assert below != scratch / "names"
