@@ -1,11 +1,13 @@
 """Which of a folder's files to take."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from embconvert.manifest.artifacts import ArtifactRecord
 from embconvert.manifest.consumers import consumer_of
 from embconvert.manifest.layouts import LAYOUTS, SERVED_FILE
 from embconvert.manifest.records import Manifest, RecommendedRecord
+from embconvert.models.choices import Precision
 from embconvert.speed.records import GraphSpeed, Verdict
 
 
@@ -15,7 +17,9 @@ def recommended(manifest: Manifest) -> RecommendedRecord | None:
     That is the smallest verified one that is not slower than float32, by more than noise, where it
     was made; else the fastest. If noise hides its speed, only its size speaks for it, which the
     reason says. In a layout of a program that loads one file, it is that file. Files of another
-    form than the layout's are for those who asked for them.
+    form than the layout's are for those who asked for them. So is Q4F16, if there is another
+    quantized one: it is for GPUs, and ONNX Runtime computes it wrongly on CPUs if a program lowers
+    the level of its optimizations.
     """
     rules = LAYOUTS[manifest.layout]
     own = () if rules.form is None else (rules.form,)
@@ -24,6 +28,15 @@ def recommended(manifest: Manifest) -> RecommendedRecord | None:
     if served:
         consumer = consumer_of(manifest.layout, manifest.kind)
         return RecommendedRecord(path=served[0].path, reason=f"the file for {consumer.name}")
+    for_cpus = [graph for graph in graphs if graph.precision is not Precision.Q4F16]
+    has_choice = any(graph.precision is not Precision.FLOAT32 for graph in for_cpus)
+    found = _of_graphs(manifest, for_cpus if has_choice else graphs)
+    if found is None or not has_choice or len(for_cpus) == len(graphs):
+        return found
+    return replace(found, reason=found.reason.replace("smallest file", "smallest file for CPUs"))
+
+
+def _of_graphs(manifest: Manifest, graphs: Sequence[ArtifactRecord]) -> RecommendedRecord | None:
     verified = [graph for graph in graphs if graph.fidelity is not None]
     timed = [
         (graph, speed)

@@ -7,7 +7,7 @@ import pytest
 
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.manifest.recommended import recommended
-from embconvert.models.choices import Layout
+from embconvert.models.choices import Layout, Precision
 from embconvert.models.forms import FileForm, FormKind
 from embconvert.speed.records import SpeedsRecord
 from support.examples import fidelity, graph, manifest_of, published, speeds
@@ -36,6 +36,19 @@ def test_the_smallest_file_that_is_not_slower_than_float32(tmp_path: Path) -> No
         "onnx/small.onnx",
         "the smallest file that is not slower than float32 (1.25x ± 0.06 where it was made)",
     )
+
+
+def test_a_file_for_gpus_is_taken_only_if_no_other_is_quantized(tmp_path: Path) -> None:
+    exported = made(tmp_path, "model", 900, made_from=None)
+    q4 = made(tmp_path, "q4", 120, precision=Precision.Q4)
+    for_gpus = made(tmp_path, "q4f16", 100, precision=Precision.Q4F16)
+    measured = speeds(model=None, q4=(1.2, 0.05), q4f16=(1.1, 0.05))
+    assert chosen(exported, q4, for_gpus, speeds=measured) == (
+        "onnx/q4.onnx",
+        "the smallest file for CPUs that is not slower than float32 (1.20x ± 0.05 where it was "
+        "made)",
+    )
+    assert chosen(exported, for_gpus, speeds=measured)[0] == "onnx/q4f16.onnx"
 
 
 def test_noise_is_no_difference(tmp_path: Path) -> None:
