@@ -23,6 +23,7 @@ from embconvert.errors import (
     reason_of,
 )
 from embconvert.export.constant_casts import fold_float64_constants
+from embconvert.export.counted_tokens import counting_by_tensors
 from embconvert.export.data_sizes import traced_minimum
 from embconvert.export.experts import one_expert_at_a_time
 from embconvert.export.inputs import settle_inputs
@@ -146,6 +147,7 @@ def _trace(
         traceable_operators(),
         traced_minimum(module),
         recurrences_as_nodes(module),
+        counting_by_tensors(module),
         without_products(),
         shapes_without_weights(),
     ):

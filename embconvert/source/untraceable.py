@@ -20,9 +20,8 @@ _SELECTION = (
     "it selects keys in a Python loop over texts and tokens, of which an exported ONNX graph has "
     "as many copies as the traced texts have tokens"
 )
-#: Why, by transformers' name. Recurrences that export/recurrences.py expresses are not here.
+#: Why, by transformers' name; without those that export/recurrences.py and counted_tokens.py help.
 _REASONS: Mapping[str, str] = {
-    "cpmant": _PYTHON_NUMBERS,
     "deepseek_v4": _SHORT_TEXTS,
     "funnel": _PYTHON_NUMBERS,
     "minimax": "its linear attention passes a state from one block of 256 tokens to the next in a "

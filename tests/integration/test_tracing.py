@@ -221,3 +221,16 @@ def test_recurrences_give_the_embeddings_of_torch(
     assert_same_as_torch(model, graph, [(1, 1, 0), (3, 23, 4), (2, 100, 30)])
     found = [node.op_type for node in onnx.load(graph, load_external_data=False).graph.node]
     assert found.count("Scan") == recurrences
+
+
+def test_tokens_that_a_model_counts_in_python_are_counted_by_the_graph(tmp_path: Path) -> None:
+    """cpmant hides padding by places that it has as a list of Python's numbers."""
+    from transformers import CpmAntModel
+
+    own = CpmAntModel._prepare_attention_mask
+    model = build("cpmant", tmp_path / "model", gain=1.5)
+    assert model is not None
+    graph = export(load(model), tmp_path / "model.onnx")
+    assert CpmAntModel._prepare_attention_mask is own
+    shapes = [(1, 1, 0), (1, 2, 0), (2, 3, 1), (3, 23, 4), (4, 16, 15), (2, 100, 20)]
+    assert_same_as_torch(model, graph, shapes)

@@ -261,7 +261,6 @@ def test_code_of_which_transformers_has_a_class_is_not_needed(names: object, mod
 @pytest.mark.parametrize(
     "model_type",
     [
-        "cpmant",
         "deepseek_v4",
         "funnel",
         "minimax",
