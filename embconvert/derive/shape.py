@@ -49,8 +49,8 @@ def _fix_inputs(model: "ir.Model", shape: Shape) -> None:
         if len(sizes) != 2 or any(isinstance(size, int) for size in sizes):
             shown = ", ".join(map(str, sizes))
             raise DeriveError(
-                f"the input {value.name} of ({shown}) has a fixed size, but --shape needs "
-                "dynamic axes of texts and tokens",
+                f"the input {value.name} of ({shown}) does not have the two "
+                "dynamic axes that --shape fixes: texts and tokens",
                 "omit --shape for this model",
             )
         names |= zip(map(_name, sizes), (shape.texts, shape.tokens), strict=True)

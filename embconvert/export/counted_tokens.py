@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def counting_by_tensors(model: "torch.nn.Module") -> Iterator[None]:
-    """Replaces methods inside the block, of classes in the files of a model's modules."""
-    names = {type(part).__module__ for part in model.modules()}
+    """Replaces methods inside the block, in the files of transformers that a model comes from."""
+    own = "transformers.models."
+    names = {name for p in model.modules() if (name := type(p).__module__).startswith(own)}
     replaced: list[tuple[type, str, Any]] = []
     try:
         for file in (vars(sys.modules[name]) for name in names if name in sys.modules):

@@ -111,7 +111,7 @@ def _change_config(path: Path, source: "SourceModel", used: Any) -> None:
     wanted: dict[str, Any] = {}
     if source.max_seq_length is not None:
         wanted["model_max_length"] = source.max_seq_length
-    elif (value.get("model_max_length") or _UNLIMITED) < _UNLIMITED:
+    elif isinstance(named := value.get("model_max_length"), int | float) and named < _UNLIMITED:
         wanted["model_max_length"] = _WRITTEN_UNLIMITED
     for key, part in (("padding_side", used.padding), ("truncation_side", used.truncation)):
         if part is not None and part["direction"] != value.get(key, "right"):

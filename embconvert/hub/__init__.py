@@ -130,7 +130,8 @@ def resolve(request: Request, console: Console) -> ResolvedModel:
 
 def _tell_of_tokenizer(resolved: ResolvedModel, console: Console) -> None:
     """Warns about code for the tokenizer that is not run."""
-    if resolved.settings is None:  # the user trusts it
+    # A static model's is read by tokenizers, whatever is trusted.
+    if resolved.settings is None or resolved.static is not None:
         return
     for file in (f.path for f in resolved.files if PurePath(f.path).name == _TOKENIZER_CONFIG):
         code = code_of_tokenizer(read_json(resolved.path(file)))

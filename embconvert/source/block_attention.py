@@ -19,7 +19,11 @@ def attend_fully(transformer: Any, length: int | None, warn: Callable[[str], Non
     """
     model = getattr(transformer, "auto_model", None)
     parts = list(model.modules()) if model is not None else []
-    changed = [p for p in parts if getattr(p, "attention_type", None) == _BLOCKS]
+    changed = [
+        part
+        for part in parts
+        if getattr(part, "attention_type", None) == _BLOCKS and hasattr(part, "set_attention_type")
+    ]
     for part in changed:
         part.set_attention_type(_FULL)
     if not changed:

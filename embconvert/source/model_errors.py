@@ -31,8 +31,9 @@ def model_errors() -> Iterator[None]:
         if isinstance(error, KeyError) and error.args == ("sentence_embedding",):
             raise SourceError(
                 "the model's modules give no vector of a text: modules.json has no pooling",
-                "remove modules.json from a copy of the model, and choose with --pooling how a "
-                "text's token vectors become one",
+                "add a Pooling module to modules.json in a copy; or, if its only module is a "
+                "transformer, convert that module's folder and choose with --pooling how a text's "
+                "token vectors become one",
             ) from error
         raise SourceError(
             f"sentence-transformers cannot embed a text with this model: {reason_of(error)}",

@@ -35,9 +35,7 @@ class SourceTokenizer:
         """Tokens after which a text is cut; None when it is not."""
         if not self.cuts_texts:
             return None
-        length = self._model.max_seq_length
-        for call in self._calls():
-            length = call.get("max_length") or length
+        length = self._call.get("max_length") or self._model.max_seq_length
         if self._task in ("query", "document"):
             length = getattr(self._model[0], f"{self._task}_length", None) or length
         if length is None or length >= _UNLIMITED or length < self._special_tokens:
@@ -47,7 +45,7 @@ class SourceTokenizer:
     @property
     def cuts_texts(self) -> bool:
         """Whether texts are cut at all, whatever lengths are named."""
-        return not any(call.get("truncation") in CUTS_NOTHING for call in self._calls())
+        return self._call.get("truncation") not in CUTS_NOTHING
 
     @property
     def _special_tokens(self) -> int:
@@ -57,10 +55,18 @@ class SourceTokenizer:
     @property
     def adds_special_tokens(self) -> bool:
         """Whether special tokens are put around texts."""
-        return all(call.get("add_special_tokens", True) for call in self._calls())
+        return bool(self._call.get("add_special_tokens", True))
+
+    @property
+    def _call(self) -> dict[str, Any]:
+        """What the model's settings say of a call of the tokenizer; what is common wins.
+
+        Source: sentence_transformers.base.modules.transformer.Transformer.preprocess (6.2).
+        """
+        return {key: value for call in reversed(self._calls()) for key, value in call.items()}
 
     def _calls(self) -> list[dict[str, Any]]:
-        """Returns what the model's settings say of each call of the tokenizer."""
+        """Returns the parts of that: what is common to all inputs, and what is for texts."""
         said = self._model[0].processing_kwargs
         return [said[name] for name in ("common", "text") if said.get(name)]
 

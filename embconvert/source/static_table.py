@@ -167,6 +167,9 @@ class StaticReading(SourceTokenizer):
     def refuse_missing_pad_token(self) -> None:
         """Does nothing: the mask leaves padding out, whichever token it is."""
 
+    def refuse_pad_token_beyond(self, rows: int | None) -> None:
+        """Does nothing: backend() chooses a token that the table has."""
+
     def backend(self) -> Any:
         from tokenizers import Tokenizer
 

@@ -92,10 +92,10 @@ class SourceModel:
                 "its files are damaged or belong to another model; download the model again",
             )
         source._cut_at_positions(warn)
-        cuts_left = getattr(source.tokenizer, "truncation_side", "right") == "left"
-        tell_of_left_out(
-            source.prompts, warn, cuts_beginnings=bool(source.max_seq_length) and cuts_left
-        )
+        if not source.prompts.pooled:
+            cuts = source.max_seq_length is not None
+            on_left = source.tokenizer.truncation_side == "left"
+            tell_of_left_out(source.prompts, warn, cuts_beginnings=cuts and on_left)
         return source
 
     @classmethod

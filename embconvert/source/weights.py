@@ -26,7 +26,8 @@ _OTHER_SUFFIXES = (PICKLE_SUFFIX, ".pt", ".pth", ".ckpt", ".pkl")
 _MAX_NAME_BYTES = 255
 #: Types of quantized weights, by safetensors' names; masks of old models are U8, too.
 _ONE_BYTE = ("I8", "U8", "F8_E4M3", "F8_E5M2")
-#: What programs call the scales beside a weight: weight_scale, weight_scale_inv, scales, SCB.
+#: What programs call the scales beside a weight: weight_scale, weight_scale_inv, scales, SCB,
+#: weight.absmax.
 _SCALE = re.compile("scale|SCB|absmax")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -183,7 +184,7 @@ def refuse_quantized(paths: Iterable[Path]) -> None:
             for name in weights.keys():  # noqa: SIM118
                 place, _, last = name.rpartition(".")
                 if _SCALE.search(last):
-                    scaled.add(place)
+                    scaled.add(place.removesuffix(".weight"))
                 elif last == "weight" and weights.get_slice(name).get_dtype() in _ONE_BYTE:
                     small[place] = path
     for place in sorted(small.keys() & scaled):

@@ -75,7 +75,7 @@ class LateInteractionModel(SourceModel):
             length=asked["length"],
             token_id=int(token),
             attend=bool(asked["attend"]),
-            fixed=asked["strategy"] == "fixed",
+            fixed=asked["strategy"] == "fixed" and self.reading.cuts_texts,
         )
 
     @property

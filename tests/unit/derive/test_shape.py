@@ -71,4 +71,4 @@ def test_a_graph_that_has_no_batch_of_texts_is_refused(tmp_path: Path) -> None:
     once = fixed(embedding_model(tmp_path / "model.onnx"), 1, 8)
     with pytest.raises(DeriveError) as caught:
         fixed(once, 1, 4)
-    assert "input_ids of (1, 8) has a fixed size" in caught.value.message
+    assert "input_ids of (1, 8) does not have the two dynamic axes" in caught.value.message

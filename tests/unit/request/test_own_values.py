@@ -51,9 +51,15 @@ def test_a_precision_has_its_usual_names(word: str, understood: Precision) -> No
     assert precisions(word) == (understood,)
 
 
-@pytest.mark.parametrize("word", ["bf16", "nf4", "int16", "f1", "", "8"])
+@pytest.mark.parametrize("word", ["bf16", "nf4", "int16", "f1", "8"])
 def test_an_ambiguous_or_unsupported_precision_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="is unknown"):
+        precisions(word)
+
+
+@pytest.mark.parametrize("word", ["", "QInt8,", ",Q8"])
+def test_an_empty_precision_is_named_as_such(word: str) -> None:
+    with pytest.raises(UsageError, match="--quantize has an empty value"):
         precisions(word)
 
 

@@ -38,6 +38,12 @@ def test_a_whole_model_is_resolved(model: Path) -> None:
 def test_the_modules_own_length_comes_first(model: Path) -> None:
     (model / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
     assert resolve_folder(model, model_id="m").max_seq_length == 16
+    said = {"max_seq_length": 16, "processing_kwargs": {"text": {"truncation": False}}}
+    (model / "sentence_bert_config.json").write_text(json.dumps(said))
+    assert resolve_folder(model, model_id="m").max_seq_length == 64
+    said["processing_kwargs"] = {"text": {"truncation": False}, "common": {"truncation": True}}
+    (model / "sentence_bert_config.json").write_text(json.dumps(said))
+    assert resolve_folder(model, model_id="m").max_seq_length == 16
 
 
 @pytest.mark.parametrize(
@@ -282,7 +288,9 @@ def test_an_architecture_that_no_graph_expresses_is_refused_before_weights_are_r
     assert "another architecture" in found.value.hint
 
 
-@pytest.mark.parametrize("scale", ["SCB", "weight_scale", "weight_scale_inv", "scales"])
+@pytest.mark.parametrize(
+    "scale", ["SCB", "weight_scale", "weight_scale_inv", "scales", "weight.absmax"]
+)
 def test_weights_that_another_program_quantized_are_refused(scale: str, model: Path) -> None:
     """config.json does not declare them: the libraries would take the numbers as they are."""
     scales = {f"dense.{scale}": np.ones(4, np.float32)}

@@ -61,6 +61,23 @@ def test_a_length_of_each_call_goes_before_the_models(
     assert reading(length, text=text)[0].max_seq_length == found
 
 
+@pytest.mark.parametrize(
+    ("text", "common", "found"),
+    [
+        ({"truncation": False}, {"truncation": True}, 128),
+        ({"truncation": True}, {"truncation": False}, None),
+        ({"max_length": 12}, {"max_length": 8}, 8),
+        ({"max_length": 12}, {"padding": True}, 12),
+    ],
+)
+def test_what_is_common_to_all_inputs_goes_before_what_is_said_of_texts(
+    text: dict[str, Any], common: dict[str, Any], found: int | None
+) -> None:
+    ours, model = reading(text=text)
+    model[0].processing_kwargs["common"] = common
+    assert ours.max_seq_length == found
+
+
 def test_what_cuts_queries_documents_and_calls_is_cut_too() -> None:
     ours, model = reading(512, text={"max_length": 400, "truncation": False})
     ours.cut_at(100)
