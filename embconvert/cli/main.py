@@ -38,6 +38,9 @@ from embconvert.stderr import (
     use_log_format,
 )
 
+#: What people try first.
+_USUAL_NAME_OF_ALL = "convert"
+
 
 def _checked(spec: CommandSpec, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Refuses what Fire would refuse only after running the command.
@@ -191,6 +194,8 @@ def _read(words: Sequence[str]) -> _Line:
         )
     name = "version" if words[0] == "--version" else words[0]
     if name not in COMMANDS:
+        if name.lower() == _USUAL_NAME_OF_ALL:
+            raise UsageError(f"command {name!r} is unknown", "did you mean all?")
         raise unknown_value("command", name, COMMANDS)
     spec = COMMANDS[name]
     operands, given = _checked(spec, words[1:])

@@ -85,7 +85,7 @@ def embed_in_javascript(model: ServedModel) -> Snippet | None:
     if model.pooled_by_client is not None:
         normalize = json.dumps("Normalize" in model.source.modules)
         code = f"""\
-{_imports(model, "pipeline")}\
+{_imports(model, "cos_sim", "pipeline")}\
 const extractor = await pipeline("feature-extraction", {name}, {options});
 
 const texts = {model.texts.in_javascript};
@@ -93,7 +93,8 @@ const embeddings = await extractor(texts, {{
   pooling: "{model.pooled_by_client}",
   normalize: {normalize},
 }});
-console.log(embeddings.tolist());"""
+const [query, ...others] = embeddings.tolist();
+console.log(others.map((other) => cos_sim(query, other)));"""
     else:
         code = f"""\
 {_imports(model, "AutoModel", "AutoTokenizer")}\

@@ -29,6 +29,7 @@ def parse(words: list[str]) -> Request:
     [
         ("", f"give one of: {', '.join(COMMANDS)}"),
         ("exprot --model_id m", "did you mean export?"),
+        ("convert --model_id m", "did you mean all?"),
         ("report no-such-folder=x", "give a folder published by embconvert"),
         ("all m", "write --model_id m"),
         ("all", "write: embconvert all --model_id"),
