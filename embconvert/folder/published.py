@@ -114,6 +114,12 @@ def is_whole(folder: Path, manifest: Manifest, *, contents: bool) -> bool:
         return False
 
 
+def _inside(folder: Path) -> Path:
+    """Returns a published folder in a folder of models, or the name of one as an example."""
+    found = (p.parent for depth in ("*", "*/*") for p in folder.glob(f"{depth}/{MANIFEST_FILE}"))
+    return min(found, default=Path("models/all-MiniLM-L6-v2"))
+
+
 def published_manifest(folder: Path) -> Manifest:
     """Returns the manifest of a published folder that a user named.
 
@@ -143,6 +149,6 @@ def published_manifest(folder: Path) -> Manifest:
     if manifest is None:
         raise UsageError(
             f"{folder} is not a folder published by embconvert: it has no {MANIFEST_FILE}",
-            "give the model's folder, for example models/all-MiniLM-L6-v2",
+            f"give the model's folder, for example {_inside(folder)}",
         )
     return manifest

@@ -32,6 +32,11 @@ def test_a_folder_of_nobody_is_refused(tmp_path: Path) -> None:
         report(ReportRequest(folder=tmp_path))
     with pytest.raises(UsageError, match="there is no folder"):
         report(ReportRequest(folder=tmp_path / "nowhere"))
+    (tmp_path / "org" / "model").mkdir(parents=True)
+    (tmp_path / "org" / "model" / "embconvert.json").touch()
+    with pytest.raises(UsageError) as refused:
+        report(ReportRequest(folder=tmp_path))
+    assert refused.value.hint.endswith(f"for example {tmp_path / 'org' / 'model'}")
     (tmp_path / "embconvert.json").write_text("{")
     with pytest.raises(SourceError):
         report(ReportRequest(folder=tmp_path))
