@@ -23,7 +23,7 @@ from embconvert.source.distrust import (
     refuse_special_files,
 )
 from embconvert.source.private_copy import TOKENIZER_DATA, TOKENIZER_FILES
-from embconvert.source.reading import CUTS_NOTHING
+from embconvert.source.reading import CUTS_NOTHING, call_of_texts
 from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
 from embconvert.source.settings.module_list import ModuleEntry, check_modules
 from embconvert.source.settings.routes import Router, SeveralRoutes, read_modules, read_router
@@ -266,13 +266,6 @@ def _model_files(
         yield from folder.glob("*.py")
 
 
-def _cuts_nothing(calls: object) -> bool:
-    """Whether settings of the tokenizer's calls cut no text; see SourceTokenizer.cuts_texts."""
-    parts = [calls.get(name) for name in ("text", "common")] if isinstance(calls, Mapping) else []
-    said = [p["truncation"] for p in parts if isinstance(p, Mapping) and "truncation" in p]
-    return bool(said) and said[-1] in CUTS_NOTHING
-
-
 def _max_seq_length(root: Path, max_positions: int | None) -> int | None:
     """Returns the length to which sentence-transformers truncates texts.
 
@@ -282,7 +275,7 @@ def _max_seq_length(root: Path, max_positions: int | None) -> int | None:
     for name in CONFIGURATION_FILES:
         if name in TRANSFORMER_FILES and (root / name).is_file():
             said = read_json(root / name)
-            if _cuts_nothing(said.get("processing_kwargs")):
+            if call_of_texts(said.get("processing_kwargs")).get("truncation") in CUTS_NOTHING:
                 return max_positions
             configured = said.get("max_seq_length")
             if isinstance(configured, int) and configured > 0:

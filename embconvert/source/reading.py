@@ -1,6 +1,6 @@
 """How the source's library reads texts: what its tokenizer does, and the settings of its calls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embconvert.errors import SourceError
@@ -16,6 +16,17 @@ _AT_ONCE = 32
 _UNLIMITED = 1_000_000
 #: What transformers takes for `truncation` to cut no text, whatever lengths are named.
 CUTS_NOTHING = (False, "do_not_truncate")
+
+
+def call_of_texts(settings: object) -> dict[str, Any]:
+    """Returns what `processing_kwargs` say of a call of the tokenizer; what is common wins.
+
+    Source: sentence_transformers.base.modules.transformer.Transformer.preprocess (6.2).
+    """
+    parts = [settings.get(n) for n in ("text", "common")] if isinstance(settings, Mapping) else []
+    return {
+        key: value for part in parts if isinstance(part, Mapping) for key, value in part.items()
+    }
 
 
 class SourceTokenizer:
@@ -59,16 +70,7 @@ class SourceTokenizer:
 
     @property
     def _call(self) -> dict[str, Any]:
-        """What the model's settings say of a call of the tokenizer; what is common wins.
-
-        Source: sentence_transformers.base.modules.transformer.Transformer.preprocess (6.2).
-        """
-        return {key: value for call in reversed(self._calls()) for key, value in call.items()}
-
-    def _calls(self) -> list[dict[str, Any]]:
-        """Returns the parts of that: what is common to all inputs, and what is for texts."""
-        said = self._model[0].processing_kwargs
-        return [said[name] for name in ("common", "text") if said.get(name)]
+        return call_of_texts(self._model[0].processing_kwargs)
 
     def cut_at(self, length: int) -> None:
         """Truncates each text to `length` tokens.
@@ -86,7 +88,8 @@ class SourceTokenizer:
             )
         had_lengths = self.cuts_texts
         self._model.max_seq_length = length
-        for call in self._calls():
+        said = transformer.processing_kwargs
+        for call in (said[name] for name in ("common", "text") if said.get(name)):
             call.update({"max_length": length} if "max_length" in call else {})
             call.update({"truncation": True} if "truncation" in call else {})
         for name in ("query_length", "document_length"):
