@@ -70,7 +70,13 @@ class SourceTokenizer:
 
     @property
     def _call(self) -> dict[str, Any]:
-        return call_of_texts(self._model[0].processing_kwargs)
+        return call_of_texts(self._settings_of_calls)
+
+    @property
+    def _settings_of_calls(self) -> Mapping[str, Any]:
+        """The `processing_kwargs` of the module that reads the texts."""
+        settings: Mapping[str, Any] = self._model[0].processing_kwargs
+        return settings
 
     def cut_at(self, length: int) -> None:
         """Truncates each text to `length` tokens.
@@ -88,7 +94,7 @@ class SourceTokenizer:
             )
         had_lengths = self.cuts_texts
         self._model.max_seq_length = length
-        said = transformer.processing_kwargs
+        said = self._settings_of_calls
         for call in (said[name] for name in ("common", "text") if said.get(name)):
             call.update({"max_length": length} if "max_length" in call else {})
             call.update({"truncation": True} if "truncation" in call else {})

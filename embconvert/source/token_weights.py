@@ -1,6 +1,6 @@
 """Sparse vectors from one weight per token, in torch: reading texts, the graph, and idf.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,9 @@ IDF_FILE = "idf.json"
 class WordReading(SourceTokenizer):
     """Reads texts as SparseStaticEmbedding does: without special tokens or token types."""
 
-    def _calls(self) -> list[dict[str, Any]]:
-        return [{"add_special_tokens": False}]
+    @property
+    def _settings_of_calls(self) -> Mapping[str, Any]:
+        return {"text": {"add_special_tokens": False}}
 
     def features(self, texts: Sequence[Plain], prompt: str = "") -> "dict[str, torch.Tensor]":
         features = super().features(texts, prompt)
