@@ -25,11 +25,11 @@ from embconvert.models.choices import Precision
 from embconvert.models.kinds import KINDS, Kind, Reading
 from embconvert.models.prompts import Prompts
 from embconvert.models.routes import USUAL_TASKS
+from embconvert.pipeline.against import refuse_another_source, source_request
 from embconvert.pipeline.checked_folder import checked_manifest, copy_files
 from embconvert.pipeline.computing import GraphRows, SourceRows
 from embconvert.pipeline.route_folders import routes_to_check
 from embconvert.pipeline.source_process import SourceProcess
-from embconvert.pipeline.verify_folder import refuse_another_source, source_request
 from embconvert.processes.workers import Workers
 from embconvert.request.records import EvaluateRequest
 from embconvert.source.kind import settle_kind
