@@ -218,7 +218,7 @@ def _bars() -> "Bars":
     from rich.progress import Progress as Bars
     from rich.text import Text
 
-    class Figures(ProgressColumn):
+    class FiguresColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(_figures(task.completed, task.total, task.elapsed, task.time_remaining))
 
@@ -226,7 +226,7 @@ def _bars() -> "Bars":
     return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        Figures(),
+        FiguresColumn(),
         console=_rich_console(),
         transient=True,
         redirect_stdout=False,

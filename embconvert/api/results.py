@@ -15,10 +15,10 @@ from embconvert.reporting.evaluation_table import evaluation_rows, header_of
 from embconvert.reporting.table import recommended_words, table_header, table_rows
 from embconvert.tables import Column, html_table
 
-_Value = TypeVar("_Value")
+_T = TypeVar("_T")
 
 
-def in_folder(by_route: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
+def in_folder(by_route: Mapping[str, Mapping[str, _T]]) -> dict[str, _T]:
     """Returns values of the files of each route by path in the model's folder."""
     return {
         f"{route}/{path}" if route else path: value

@@ -133,7 +133,7 @@ def _kinds() -> Topic:
             "or sound, such as CLIP, SigLIP, EmbeddingGemma 2 or Qwen3-VL-Embedding, only what "
             "reads texts is converted, for `--layout` `hub`, `singlefile` and `openvino`."
         ),
-        columns=("kind", "`--task`", "output", "compared with", "`--layout`", "forms"),
+        columns=("kind", "`--task`", "output", "compared with", "`--layout`", "variants"),
         rows=tuple(
             (
                 str(kind),
@@ -141,7 +141,7 @@ def _kinds() -> Topic:
                 _or_with_output(rules, rules.named_outputs),
                 rules.reference,
                 _or_with_output(rules, rules.layouts_for),
-                "; ".join(rules.forms),
+                "; ".join(rules.variants),
             )
             for kind, rules in KINDS.items()
         ),

@@ -47,8 +47,6 @@ class Scalar:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sequence:
-    """A list."""
-
     items: "tuple[Node, ...]"
     place: Place
 
@@ -71,7 +69,7 @@ def parse_yaml(text: str) -> Node:
         NotYamlError: It is not one document, is nested too deeply, has too many parts or too long a
             word, or uses aliases or tags.
     """
-    reader = _Reader(text)
+    reader = _TreeReader(text)
     try:
         return reader.document()
     except yaml.MarkedYAMLError as error:
@@ -83,7 +81,7 @@ def parse_yaml(text: str) -> Node:
         raise NotYamlError(str(error).splitlines()[0], reader.place) from error
 
 
-class _Reader:
+class _TreeReader:
     def __init__(self, text: str) -> None:
         self._events = yaml.parse(text, Loader=_LOADER)
         self._nodes = 0

@@ -17,7 +17,7 @@ from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.models.choices import OutputPrecision, Overrides, PoolingMode
 from embconvert.models.kinds import TOKENS_OUTPUT, Kind
 from embconvert.models.prompts import NO_PROMPTS, Prompts
-from embconvert.models.values import ResolvedModel, StaticForm
+from embconvert.models.values import ResolvedModel, StaticFormat
 from embconvert.models.vector_code import VectorCode
 from embconvert.source.chat_template import TextReading
 from embconvert.source.coded import coded
@@ -203,14 +203,14 @@ class StaticModel(EmbeddingModel):
         super().__init__(loaded, resolved, overrides)
         self.reading = StaticReading(loaded.chain, self._samples)
         #: Of sentence-transformers, or model2vec's, which leaves a token out.
-        self._is_model2vec = resolved.static is StaticForm.MODEL2VEC
+        self._is_model2vec = resolved.static is StaticFormat.MODEL2VEC
         self._unknown = unknown_token(self._static.tokenizer) if self._is_model2vec else None
 
     @classmethod
     def _loaded(
         cls, resolved: ResolvedModel, folder: Path, *, device: str, trust_remote_code: bool
     ) -> LoadedModel:
-        if resolved.static is StaticForm.MODEL2VEC:
+        if resolved.static is StaticFormat.MODEL2VEC:
             return load_model2vec(resolved, folder, resolved.config, device=device)
         return load_model(resolved, folder, device=device, trust_remote_code=trust_remote_code)
 
