@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from embconvert.overriding import override
+
 if TYPE_CHECKING:
     import torch
 
@@ -187,6 +189,7 @@ class _Batch(threading.Thread):
             self._may_run.release()
             self.join()
 
+    @override
     def run(self) -> None:
         self._may_run.acquire()
         try:
