@@ -76,6 +76,11 @@ def usable_positions(
     class TableReads(TorchDispatchMode):  # type: ignore[misc]
         """Records which rows of which tables are read."""
 
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            """Keeps torch from importing its compiler, half a second, to leave this method out."""
+            return False
+
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:

@@ -1,8 +1,10 @@
 """Importing transformers without what a conversion never uses changes nothing that it knows."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +33,27 @@ def test_transformers_exports_the_same_names() -> None:
     light, plain = exports("light"), exports("plain")
     assert len(plain[0]) > 1000
     assert light == plain
+
+
+_CONVERSION = """
+import sys
+from pathlib import Path
+from embconvert.processes.light_imports import import_all
+import_all(["sentence_transformers"])
+from embconvert.export.exporter import Exporter, trace
+from support.exports import load
+source = load(Path(sys.argv[1]))
+trace(source, opset=17, exporter=Exporter.TRACE)
+source.encode([["a text"]])
+print([name for name in ("sklearn", "scipy", "torch._dynamo") if name in sys.modules])
+"""
+
+
+def test_loading_tracing_and_embedding_import_nothing_of_it(tiny_bert: Path) -> None:
+    """Watching which positions are read once imported torch's compiler: half a second."""
+    path = os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", _CONVERSION, str(tiny_bert)],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"
