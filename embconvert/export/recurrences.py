@@ -109,7 +109,7 @@ def _node(kind: str, *inputs: "torch.Tensor", like: "torch.Tensor") -> "torch.Te
     """Returns zeros like `like`, traced as a node of a kind of _BODIES."""
     import torch
 
-    class RecurrenceNode(torch.autograd.Function):  # type: ignore[misc]
+    class Node(torch.autograd.Function):  # type: ignore[misc]
         @staticmethod
         def forward(ctx: Any, *inputs: "torch.Tensor") -> "torch.Tensor":
             del ctx
@@ -120,7 +120,7 @@ def _node(kind: str, *inputs: "torch.Tensor", like: "torch.Tensor") -> "torch.Te
             # The shape of the last input is all that counts of it.
             return g.op(f"{_DOMAIN}::{kind}", *inputs[:-1]).setType(inputs[-1].type())
 
-    traced: torch.Tensor = RecurrenceNode.apply(*inputs, like)
+    traced: torch.Tensor = Node.apply(*inputs, like)
     return traced
 
 
