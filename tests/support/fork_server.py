@@ -75,7 +75,7 @@ LIBRARIES = (
     "optimum.exporters.tasks", "onnx_ir.passes.common", "onnxruntime.quantization",
     "onnxruntime.transformers.optimizer",
     "jinja2", "markupsafe", "yaml", "email.utils", "sqlite3", "fire", "pydantic.dataclasses",
-    "pygal", "importlib_metadata",
+    "pygal", "importlib_metadata._adapters",
 )  # fmt: skip
 PRODUCT = (
     "embconvert.cli.main", "embconvert.pipeline.convert", "embconvert.pipeline.run",
