@@ -36,7 +36,7 @@ class Runner:
 
     def __init__(self, scratch: Path, environment: Mapping[str, str] | None = None) -> None:
         self._scratch = scratch
-        self._server = ForkServer("product", env=environment or {})
+        self._server = ForkServer(env=environment or {})
 
     @property
     def pid(self) -> int:

@@ -12,13 +12,12 @@ class ForkServer:
     """Runs command lines, one at a time, without importing libraries for each.
 
     Args:
-        arguments: Of fork_server.py.
         env: Added to this process's environment for all runs.
     """
 
-    def __init__(self, *arguments: str, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str]) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("fork_server.py")), *arguments],
+            [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

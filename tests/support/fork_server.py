@@ -1,8 +1,8 @@
 """Runs command lines in forks of a process that has the libraries imported already.
 
 A conversion of a tiny model is mostly imports; without them hundreds of runs take minutes. Reads
-a JSON object a line from stdin, answers with the exit status, negative for a signal. Without the
-argument `product`, embconvert itself is imported by each run, with that run's environment.
+a JSON object a line from stdin, answers with the exit status, negative for a signal. embconvert
+reads its variables when it needs them, so it is imported, too, with what it imports while it runs.
 """
 
 import ctypes
@@ -74,17 +74,19 @@ LIBRARIES = (
     "sentence_transformers",
     "optimum.exporters.tasks", "onnx_ir.passes.common", "onnxruntime.quantization",
     "onnxruntime.transformers.optimizer",
-    "jinja2", "markupsafe", "yaml", "email.utils", "sqlite3",
+    "jinja2", "markupsafe", "yaml", "email.utils", "sqlite3", "fire", "pydantic.dataclasses",
+    "pygal", "importlib_metadata._adapters",
 )  # fmt: skip
 PRODUCT = (
-    "embconvert.pipeline.convert", "embconvert.pipeline.tasks",
+    "embconvert.cli.main", "embconvert.pipeline.convert", "embconvert.pipeline.run",
+    "embconvert.pipeline.tasks", "embconvert.pipeline.file_tasks",
     "embconvert.reporting.compare", "embconvert.reporting.report", "embconvert.reporting.card",
-    "embconvert.reporting.page",
+    "embconvert.reporting.page", "embconvert.reporting.pages",
 )  # fmt: skip
 
 
 if __name__ == "__main__":
-    for module in (*LIBRARIES, *(PRODUCT if sys.argv[1:] == ["product"] else ())):
+    for module in (*LIBRARIES, *PRODUCT):
         importlib.import_module(module)
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
