@@ -158,7 +158,7 @@ def checked(model: Path) -> Result:
 
 
 def convert(names: Sequence[str]) -> dict[str, Result]:
-    """Converts models; returns what became of each."""
+    """Converts models; returns the result of each."""
     if not names:
         return {}
     models = [{"model_id": str(WORK / "models" / name)} for name in names]

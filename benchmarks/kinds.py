@@ -80,7 +80,7 @@ def main(names: Sequence[str]) -> None:
 
 
 def tried(name: str) -> Result:
-    """Returns what became of a kind: "yes", or why not, by precision and command."""
+    """Returns the result for a kind: "yes", or why not, by precision and command."""
     build, options = KINDS[name]
     work = WORK / name.replace(" ", "-").replace(",", "")
     shutil.rmtree(work, ignore_errors=True)

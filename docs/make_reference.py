@@ -12,7 +12,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from embconvert import api
 from embconvert.api.options import CONVERT, EVALUATE, VERIFY
 from embconvert.cli.commands import COMMANDS, CommandSpec
-from embconvert.cli.topics import TOPICS, Topic
+from embconvert.cli.topic import Topic
+from embconvert.cli.topics import TOPICS
 from embconvert.models.choices import Command
 from embconvert.request.options import OPTIONS, Group, Option
 

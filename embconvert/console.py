@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from embconvert.foreign_text import lines, one_line
+from embconvert.overriding import override
 from embconvert.stderr import CleanStream, Level, LogFormat, as_text, log, log_format
 from embconvert.tables import Column, print_table
 
@@ -164,23 +165,29 @@ class Relay(Console):
         self._clock = clock
         self.debug = False
 
+    @override
     def tell(self, progress: Progress) -> None:
         if self._tell is not None:
             self._tell(progress)
 
+    @override
     def say(self, message: str) -> None:
         self.tell(Progress(message=one_line(message)))
 
+    @override
     def warn(self, message: str) -> None:
         self.tell(Progress(message=one_line(message), is_warning=True))
 
+    @override
     def error(self, message: str, hint: str) -> None:
         self.warn(f"{message} ({hint})")
 
+    @override
     def trace(self, traceback: str) -> None:
         self.warn(traceback)
 
     @contextmanager
+    @override
     def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
         if total is None:  # the stage's line was told
             yield lambda _: None
@@ -199,6 +206,7 @@ class Relay(Console):
 
         yield advance
 
+    @override
     def table(self, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """The figures are in the result."""
 
@@ -218,7 +226,8 @@ def _bars() -> "Bars":
     from rich.progress import Progress as Bars
     from rich.text import Text
 
-    class Figures(ProgressColumn):
+    class FiguresColumn(ProgressColumn):
+        @override
         def render(self, task: Task) -> Text:
             return Text(_figures(task.completed, task.total, task.elapsed, task.time_remaining))
 
@@ -226,7 +235,7 @@ def _bars() -> "Bars":
     return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        Figures(),
+        FiguresColumn(),
         console=_rich_console(),
         transient=True,
         redirect_stdout=False,

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from embconvert.foreign_text import one_line
+from embconvert.overriding import override
 
 #: The hint of every error for lack of memory.
 MORE_MEMORY = "use a machine with more memory, or raise the container's limit"
@@ -76,6 +77,7 @@ class EmbconvertError(Exception):
         self.message = _once(one_line(message))
         self.hint = one_line(hint)
 
+    @override
     def __str__(self) -> str:
         return self.message
 
@@ -99,6 +101,7 @@ class SeveralErrors(UsageError):  # noqa: N818 - several errors
         self._parts = tuple(parts)
 
     @property
+    @override
     def parts(self) -> Sequence[EmbconvertError]:
         return self._parts
 

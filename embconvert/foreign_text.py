@@ -215,7 +215,6 @@ def _in_shell(character: str) -> str:
 
 
 def shell_line(*words: str) -> str:
-    """Returns a shell command."""
     return " ".join(map(shell_word, words))
 
 

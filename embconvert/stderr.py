@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TextIO
 
 from embconvert.foreign_text import lines, one_line
+from embconvert.overriding import override
 
 #: The log's format, for this process and its workers; users may set it, too.
 FORMAT_VARIABLE = "EMBCONVERT_LOG_FORMAT"
@@ -100,10 +101,12 @@ class CleanStream(io.TextIOWrapper):
         )
         self.uncleaned = stream
 
+    @override
     def write(self, text: str, /) -> int:
         super().write(lines(text))
         return len(text)
 
+    @override
     def writelines(self, texts: Iterable[str], /) -> None:  # type: ignore[override]
         self.write("".join(texts))
 
@@ -113,6 +116,7 @@ class _JsonLines(CleanStream):
 
     _rest = ""
 
+    @override
     def write(self, text: str, /) -> int:
         *complete, self._rest = (self._rest + text).split("\n")
         for line in complete:

@@ -10,15 +10,16 @@ from embconvert.evaluation.records import Evaluation, FigureRecord
 from embconvert.fidelity.figures import Fidelity
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.models.kinds import Measure
+from embconvert.overriding import override
 from embconvert.pipeline.verify_folder import CheckedGraph
 from embconvert.reporting.evaluation_table import evaluation_rows, header_of
 from embconvert.reporting.table import recommended_words, table_header, table_rows
 from embconvert.tables import Column, html_table
 
-_Value = TypeVar("_Value")
+_T = TypeVar("_T")
 
 
-def in_folder(by_route: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
+def in_folder(by_route: Mapping[str, Mapping[str, _T]]) -> dict[str, _T]:
     """Returns values of the files of each route by path in the model's folder."""
     return {
         f"{route}/{path}" if route else path: value
@@ -69,6 +70,7 @@ class Conversion:
             {name: {r.path: r for r in m.artifacts} for name, m in self.manifests.items()}
         )
 
+    @override
     def __repr__(self) -> str:
         return f"<Conversion {str(self.folder)!r}: {', '.join(self.files)}>"
 
@@ -104,6 +106,7 @@ class Verification:
         """The figures of each graph by its path in the folder; None without a source."""
         return {path: graph.fidelity for path, graph in self.graphs.items()}
 
+    @override
     def __repr__(self) -> str:
         return f"<Verification {str(self.folder)!r}: {', '.join(self.graphs)}>"
 
@@ -141,6 +144,7 @@ class EvaluationResult:
             for graph in self.evaluation.graphs
         }
 
+    @override
     def __repr__(self) -> str:
         return f"<EvaluationResult {str(self.folder)!r}: {', '.join(self.figures)}>"
 

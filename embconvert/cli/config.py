@@ -42,14 +42,16 @@ PROGRAM_OPTIONS = (CONFIG.name, LOG_FORMAT.name)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class ConfiguredOptions:
     """A command line's options with those of its file, and what the user is told of it."""
 
     given: dict[str, str]
     remarks: tuple[str, ...] = ()
 
 
-def with_config(command: str, options: Mapping[str, Option], given: Mapping[str, str]) -> Words:
+def with_config(
+    command: str, options: Mapping[str, Option], given: Mapping[str, str]
+) -> ConfiguredOptions:
     """Adds the options of a file to those of a command line, which has precedence.
 
     Raises:
@@ -59,9 +61,9 @@ def with_config(command: str, options: Mapping[str, Option], given: Mapping[str,
     words = dict(given)
     named = words.pop(CONFIG.name, None)
     if CONFIG.name not in options or named == _NO_FILE:
-        return Words(given=words)
+        return ConfiguredOptions(given=words)
     if named is None and not os.path.lexists(USUAL_FILE):
-        return Words(given=words)
+        return ConfiguredOptions(given=words)
     path = USUAL_FILE if named is None else CONFIG.parse(named)
     remarks: list[str] = []
     allowed = named is not None or _ONLY_IF_NAMED in words
@@ -73,7 +75,7 @@ def with_config(command: str, options: Mapping[str, Option], given: Mapping[str,
     remarks.append(f"options of {path}: {used or 'none'}")
     if unused:
         remarks.append(f"{path}: not used by {command}: {', '.join(unused)}")
-    return Words(given=merged, remarks=tuple(remarks))
+    return ConfiguredOptions(given=merged, remarks=tuple(remarks))
 
 
 def _read(path: Path, remarks: list[str], *, may_run_code: bool) -> dict[str, str]:

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from embconvert.cli.commands import COMMANDS, CommandSpec
-from embconvert.cli.topics import TOPICS, Topic
+from embconvert.cli.topic import Topic
+from embconvert.cli.topics import TOPICS
 from embconvert.models.suggestions import unknown_value
 from embconvert.request.options import Group, Option
 

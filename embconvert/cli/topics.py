@@ -3,52 +3,25 @@
 `docs/make_reference.py` makes the reference pages of the same topics.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from embconvert.cli.program_topics import layouts, programs
+from embconvert.cli.topic import Topic, code, release
 from embconvert.errors import EXIT_CODES
 from embconvert.models.choices import (
     DEFAULT_RECIPES,
     RECIPES,
-    Layout,
     OptimizationLevel,
     Output,
     Precision,
     Recipe,
 )
-from embconvert.models.compat import OLDEST, Version, oldest_for_precision
+from embconvert.models.compat import OLDEST, oldest_for_precision
 from embconvert.models.descriptions import LEVELS
 from embconvert.models.descriptions import PRECISIONS as PRECISION_WORDS
 from embconvert.models.descriptions import RECIPES as RECIPE_WORDS
 from embconvert.models.kinds import KINDS, KindRules, Measure
-
-if TYPE_CHECKING:
-    from embconvert.manifest.consumers import Consumer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Topic:
-    """A table with an introduction; code stands in backticks.
-
-    Attributes:
-        columns: Headings; the first column names a row.
-        rows: One cell per column; links as `[words](address)`.
-    """
-
-    title: str
-    introduction: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def _code(words: Iterable[object]) -> str:
-    return ", ".join(f"`{word}`" for word in words)
-
-
-def _version(version: Version) -> str:
-    return ".".join(map(str, version))
 
 
 def _precisions() -> Topic:
@@ -58,7 +31,7 @@ def _precisions() -> Topic:
 
     def runtime(precision: Precision) -> str:
         oldest = oldest_for_precision(precision, None)
-        return "" if oldest == OLDEST else f"{_version(oldest)} or newer"
+        return "" if oldest == OLDEST else f"{release(oldest)} or newer"
 
     return Topic(
         title="Precisions",
@@ -150,136 +123,6 @@ def _levels() -> Topic:
     )
 
 
-def _layouts() -> Topic:
-    from embconvert.manifest.consumers import CONSUMERS, consumer_of
-    from embconvert.manifest.layouts import LAYOUTS, SERVED_FILE, LayoutRules
-
-    def graphs(rules: LayoutRules) -> str:
-        if rules.form is not None:
-            return ", ".join(f"`{file}` ({precision})" for precision, file in rules.names.items())
-        if rules.serves_one:
-            return f"`{SERVED_FILE}`, the only graph at the root: the last that the run makes"
-        named = [f"`{file}` ({precision})" for precision, file in rules.names.items()]
-        return ", ".join(["`onnx/model.onnx`", *named, "`onnx/model_opt1_<precision>.onnx`"])
-
-    def also(layout: Layout) -> str:
-        rules, consumer = LAYOUTS[layout], consumer_of(layout)
-        found = [f"`{field}` in `config.json`" for field in rules.config]
-        if rules.external_data_in_config:
-            found.append("`use_external_data_format` in `config.json` if needed")
-        if rules.model_max_length:
-            found.append("texts are truncated as in the source")
-        if consumer.pools:
-            found.append(f"pools by itself: {' or '.join(consumer.pools)}")
-        if rules.archive:
-            found.append("`opensearch/model.zip`, and `register.json` with its hash")
-        if rules.form is not None:
-            found.append("the exported graph in `onnx/`, which the files are made from")
-        if not consumer.external_data:
-            found.append("never external data, so at most 2 GB")
-        return "; ".join(found)
-
-    return Topic(
-        title="Layouts",
-        introduction=(
-            "Values of `--layout`, the target runtime. The graphs in ONNX are the same in all "
-            "layouts, except for the inputs and outputs that a [program demands](consumers.md); "
-            "their paths and a few fields of the configuration files differ. What a program cannot "
-            "load, or would compute otherwise, is a usage error before work starts."
-        ),
-        columns=("layout", "for", "graphs to load", "also", "ONNX Runtime"),
-        rows=tuple(
-            (
-                f"`{layout}`",
-                "; ".join(c.name for c in CONSUMERS if c.layout is layout),
-                graphs(rules),
-                also(layout),
-                "none"
-                if rules.form
-                else _runtimes(consumer_of(layout))
-                or "yours; the manifest has the oldest of each file",
-            )
-            for layout, rules in LAYOUTS.items()
-        ),
-    )
-
-
-def _runtimes(consumer: "Consumer") -> str:
-    """Returns the releases of ONNX Runtime that a program contains or allows; "" if unknown."""
-    oldest, newest = consumer.oldest_onnxruntime, consumer.newest_onnxruntime
-    if newest is None:
-        return "" if oldest is None else f"{_version(oldest)} or newer"
-    if oldest in (None, newest):
-        return _version(newest)
-    return f"{_version(oldest)} to {_version(newest)}"
-
-
-def _consumers() -> Topic:
-    from embconvert.manifest.consumers import CONSUMERS, Consumer
-
-    def inputs(consumer: Consumer) -> str:
-        if consumer.layout is None:
-            return ""
-        if consumer.sends is None:
-            return "what the graph has"
-        others = (
-            f", and {_code(consumer.may_send)} if the graph has it" if consumer.may_send else ""
-        )
-        return f"{_code(consumer.sends)}{others}"
-
-    def output(consumer: Consumer) -> str:
-        if consumer.layout is None:
-            return ""
-        rank = "" if consumer.rank is None else f", rank {consumer.rank}"
-        pools = f"; pools itself: {' or '.join(consumer.pools)}" if consumer.pools else ""
-        normal = {True: ", normalized", False: ", never normalized", None: ""}
-        return f"{consumer.reads}{rank}{pools}{normal[consumer.normalizes]}"
-
-    def run(consumer: Consumer) -> str:
-        programs = [
-            f"{'its engine: ' if run.is_engine else ''}{run.program} (`{run.test}`)"
-            for run in consumer.runs
-        ]
-        return "; ".join(programs) or ("not run, only read" if consumer.source else "")
-
-    return Topic(
-        title="Programs",
-        introduction=(
-            "What each program demands, and with which `--layout` a folder for it is made. A test "
-            "in `tests/consumers` that is named here loads a folder unchanged and compares its "
-            "vectors with the source's. `its engine` means that the test is not the program "
-            "itself: it uses the program's engine by the rules in the program's source."
-        ),
-        columns=(
-            "program",
-            "`--layout`",
-            "sends",
-            "reads",
-            "files",
-            "external data",
-            "ONNX Runtime",
-            "run in CI",
-            "read in",
-            "remark",
-        ),
-        rows=tuple(
-            (
-                consumer.name,
-                "" if consumer.layout is None else f"`{consumer.layout}`",
-                inputs(consumer),
-                output(consumer),
-                "" if consumer.layout is None else _code(consumer.files),
-                "" if consumer.layout is None else "yes" if consumer.external_data else "no",
-                _runtimes(consumer),
-                run(consumer),
-                "" if consumer.source is None else consumer.source.link,
-                consumer.remark,
-            )
-            for consumer in CONSUMERS
-        ),
-    )
-
-
 def _kinds() -> Topic:
     return Topic(
         title="Kinds of models",
@@ -290,15 +133,15 @@ def _kinds() -> Topic:
             "or sound, such as CLIP, SigLIP, EmbeddingGemma 2 or Qwen3-VL-Embedding, only what "
             "reads texts is converted, for `--layout` `hub`, `singlefile` and `openvino`."
         ),
-        columns=("kind", "`--task`", "output", "compared with", "`--layout`", "forms"),
+        columns=("kind", "`--task`", "output", "compared with", "`--layout`", "variants"),
         rows=tuple(
             (
                 str(kind),
-                _code(dict.fromkeys(rules.tasks)),
+                code(dict.fromkeys(rules.tasks)),
                 _or_with_output(rules, rules.named_outputs),
                 rules.reference,
                 _or_with_output(rules, rules.layouts_for),
-                "; ".join(rules.forms),
+                "; ".join(rules.variants),
             )
             for kind, rules in KINDS.items()
         ),
@@ -310,7 +153,7 @@ def _or_with_output(rules: KindRules, values: Callable[[Output], tuple[str, ...]
     usual = values(Output.BOTH)
     others = [(o, values(o)) for o in rules.outputs if values(o) != usual]
     return "; ".join(
-        [_code(usual), *(f"with `--output {o}`: {_code(changed)}" for o, changed in others)]
+        [code(usual), *(f"with `--output {o}`: {code(changed)}" for o, changed in others)]
     )
 
 
@@ -355,8 +198,8 @@ TOPICS: Mapping[str, Callable[[], Topic]] = MappingProxyType(
     {
         "precisions": _precisions,
         "figures": _figures,
-        "layouts": _layouts,
-        "consumers": _consumers,
+        "layouts": layouts,
+        "consumers": programs,
         "kinds": _kinds,
         "recipes": _recipes,
         "levels": _levels,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embconvert.errors import UsageError
-from embconvert.evaluation.data import Dataset, Form
+from embconvert.evaluation.data import DataForm, Dataset
 from embconvert.evaluation.lines import MAX_DOCUMENTS, MAX_QUERIES, DataFile, of_object
 from embconvert.evaluation.texts import StoredTexts
 from embconvert.foreign_text import one_line
@@ -72,7 +72,7 @@ def read_beir(folder: Path, scratch: Path) -> Dataset:
     digest = hashlib.sha256(b"".join(file.digest.digest() for file in files)).hexdigest()
     return Dataset(
         name=folder.resolve().name,
-        form=Form.RETRIEVAL,
+        form=DataForm.RETRIEVAL,
         digest=digest,
         queries=texts,
         documents=documents,

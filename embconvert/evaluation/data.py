@@ -13,7 +13,7 @@ Indices = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 
 
-class Form(StrEnum):
+class DataForm(StrEnum):
     """The type of a user's data, as messages name it."""
 
     RETRIEVAL = "retrieval"
@@ -52,7 +52,7 @@ class Dataset:
     """
 
     name: str
-    form: Form
+    form: DataForm
     digest: str
     queries: StoredTexts
     documents: StoredTexts

@@ -8,9 +8,9 @@ import numpy as np
 
 from embconvert.errors import UsageError
 from embconvert.evaluation.candidates import candidates_of
-from embconvert.evaluation.data import Dataset, Form, Pairs
+from embconvert.evaluation.data import DataForm, Dataset, Pairs
 from embconvert.evaluation.figures import Scored
-from embconvert.evaluation.outputs import Outputs
+from embconvert.evaluation.outputs import CachedOutputs
 from embconvert.evaluation.ranking import RunningRanking, ranked_candidates
 from embconvert.evaluation.scoring import Row, Scores, Scoring
 from embconvert.evaluation.texts import WINDOW_TEXTS, StoredTexts
@@ -54,23 +54,23 @@ class Evaluator:
         self._similarity = similarity
         self._candidates: Sequence[Sequence[int]] = ()
         if scoring.scores is None:
-            if data.form is Form.TEXTS:
+            if data.form is DataForm.TEXTS:
                 raise UsageError(
                     f"{data.name} is a list of texts, but a reranker scores pairs",
                     "give a folder in BEIR's form, pairs or triples",
                 )
-            if data.form is Form.RETRIEVAL:
+            if data.form is DataForm.RETRIEVAL:
                 self._candidates = candidates_of(data)
         if data.pairs is not None:
             self.size = len(data.pairs.gold) * (1 if scoring.scores is None else 2)
         elif self._candidates:
             self.size = sum(map(len, self._candidates))
         else:
-            again = len(data.queries) if data.form is Form.TEXTS else 0
+            again = len(data.queries) if data.form is DataForm.TEXTS else 0
             self.size = len(data.queries) + len(data.documents) + again
 
     def run(
-        self, queries: Outputs, documents: Outputs, advance: Callable[[int], None]
+        self, queries: CachedOutputs, documents: CachedOutputs, advance: Callable[[int], None]
     ) -> Generator[Any, Any, Scored]:
         """Evaluates a graph, in steps that wait for its worker.
 
@@ -89,7 +89,7 @@ class Evaluator:
         return (yield from self._ranked(queries, documents, advance))
 
     def _ranked(
-        self, queries: Outputs, documents: Outputs, advance: Callable[[int], None]
+        self, queries: CachedOutputs, documents: CachedOutputs, advance: Callable[[int], None]
     ) -> Generator[Any, Any, Scored]:
         data, scoring = self._data, self._scoring
         asked: list[Row] = []
@@ -105,7 +105,7 @@ class Evaluator:
                 block = scoring.unpack([rows[place] for place in present])
                 running.add(block, np.array(present, np.int64) + numbers.start)
             advance(len(numbers))
-        if data.form is not Form.TEXTS:
+        if data.form is not DataForm.TEXTS:
             return Scored(ranking=running.ranking())
         again: list[Row] = []
         for numbers in data.queries.windows():
@@ -116,7 +116,11 @@ class Evaluator:
         return Scored(ranking=running.ranking(), scores=scores)
 
     def _pairs(
-        self, pairs: Pairs, queries: Outputs, documents: Outputs, advance: Callable[[int], None]
+        self,
+        pairs: Pairs,
+        queries: CachedOutputs,
+        documents: CachedOutputs,
+        advance: Callable[[int], None],
     ) -> Generator[Any, Any, Scores]:
         """Returns the score of each pair, (pairs,) float32."""
         data, scoring = self._data, self._scoring

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embconvert.evaluation.data import Dataset, Form, Pairs, Values
+from embconvert.evaluation.data import DataForm, Dataset, Pairs, Values
 from embconvert.evaluation.ranking import Ranking
 from embconvert.evaluation.scoring import Scores
 
@@ -16,21 +16,21 @@ _RECALLED = 100
 _ROUNDING = 1e-6
 
 #: The figure by which data of a form is judged first.
-MAIN_FIGURES: Mapping[Form, str] = {
-    Form.RETRIEVAL: "nDCG@10",
-    Form.SCORED_PAIRS: "Spearman",
-    Form.LABELLED_PAIRS: "AP",
-    Form.TRIPLES: "accuracy",
-    Form.TEXTS: "top 10 kept",
+MAIN_FIGURES: Mapping[DataForm, str] = {
+    DataForm.RETRIEVAL: "nDCG@10",
+    DataForm.SCORED_PAIRS: "Spearman",
+    DataForm.LABELLED_PAIRS: "AP",
+    DataForm.TRIPLES: "accuracy",
+    DataForm.TEXTS: "top 10 kept",
 }
 KEPT = "top 10 kept"
 #: The others, in order.
-FIGURES: Mapping[Form, tuple[str, ...]] = {
-    Form.RETRIEVAL: ("recall@10", "recall@100", "MRR@10", KEPT),
-    Form.SCORED_PAIRS: ("Pearson",),
-    Form.LABELLED_PAIRS: (),
-    Form.TRIPLES: (),
-    Form.TEXTS: ("rank correlation",),
+FIGURES: Mapping[DataForm, tuple[str, ...]] = {
+    DataForm.RETRIEVAL: ("recall@10", "recall@100", "MRR@10", KEPT),
+    DataForm.SCORED_PAIRS: ("Pearson",),
+    DataForm.LABELLED_PAIRS: (),
+    DataForm.TRIPLES: (),
+    DataForm.TEXTS: ("rank correlation",),
 }
 
 
@@ -81,7 +81,7 @@ def figures_of(data: Dataset, outcome: Scored, baseline: Scored) -> list[Figure]
     assert outcome.ranking is not None and baseline.ranking is not None
     kept = kept_neighbours(baseline.ranking, outcome.ranking)
     of_kept = Figure(name=KEPT, samples=[kept])
-    if data.form is Form.RETRIEVAL:
+    if data.form is DataForm.RETRIEVAL:
         return [*retrieval_figures(outcome.ranking, data.relevance), of_kept]
     assert outcome.scores is not None and baseline.scores is not None
     correlations = [
@@ -148,13 +148,13 @@ def kept_neighbours(theirs: Ranking, ours: Ranking) -> Values:
     return np.array(shares, np.float64)
 
 
-def pair_figures(form: Form, pairs: Pairs, scores: Values) -> list[Figure]:
+def pair_figures(form: DataForm, pairs: Pairs, scores: Values) -> list[Figure]:
     """Returns the figures of pairs or triples, given each pair's score, (pairs,)."""
-    if form is Form.TRIPLES:
+    if form is DataForm.TRIPLES:
         positive, negative = np.split(scores, 2)
         won = np.where(positive == negative, 0.5, (positive > negative).astype(np.float64))
         return [Figure(name="accuracy", samples=[won])]
-    if form is Form.LABELLED_PAIRS:
+    if form is DataForm.LABELLED_PAIRS:
         return [Figure(name="AP", samples=[pairs.gold, scores], statistic=_average_precision)]
     return [
         Figure(name="Spearman", samples=[pairs.gold, scores], statistic=_spearman),

@@ -15,7 +15,7 @@ class Computes(Protocol):
         pass
 
 
-class Outputs:
+class CachedOutputs:
     """The outputs of a graph or the source; those that are not cached are computed."""
 
     def __init__(self, computes: Computes, cache: Cache | None) -> None:

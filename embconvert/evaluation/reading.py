@@ -10,7 +10,7 @@ import numpy as np
 
 from embconvert.errors import UsageError
 from embconvert.evaluation.beir import files_of, read_beir
-from embconvert.evaluation.data import Dataset, Form, Pairs
+from embconvert.evaluation.data import DataForm, Dataset, Pairs
 from embconvert.evaluation.lines import MAX_DOCUMENTS, DataFile
 from embconvert.evaluation.texts import StoredTexts
 
@@ -28,15 +28,15 @@ _GOLD = ("score", "label", "similarity", "similarity_score")
 _TEXTS = ("text", "sentence", "document")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 #: What data of each form looks like; code stands in backticks.
-FORM_WORDS: Mapping[Form, str] = {
-    Form.RETRIEVAL: (
+FORM_WORDS: Mapping[DataForm, str] = {
+    DataForm.RETRIEVAL: (
         "a folder in BEIR's form: `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl` (`_id`, "
         "`text`), `qrels/test.tsv` (query-id, corpus-id, score)"
     ),
-    Form.SCORED_PAIRS: "`.csv`, `.tsv` or `.jsonl` with `sentence1`, `sentence2`, `score`",
-    Form.LABELLED_PAIRS: "the same, with `label` 0 or 1",
-    Form.TRIPLES: "`.csv`, `.tsv` or `.jsonl` with `anchor`, `positive`, `negative`",
-    Form.TEXTS: "`.txt` with one text per line, or `.jsonl` with `text`",
+    DataForm.SCORED_PAIRS: "`.csv`, `.tsv` or `.jsonl` with `sentence1`, `sentence2`, `score`",
+    DataForm.LABELLED_PAIRS: "the same, with `label` 0 or 1",
+    DataForm.TRIPLES: "`.csv`, `.tsv` or `.jsonl` with `anchor`, `positive`, `negative`",
+    DataForm.TEXTS: "`.txt` with one text per line, or `.jsonl` with `text`",
 }
 #: Neighbours are compared for so many of a list's texts.
 MOST_QUERIES = 1000
@@ -201,7 +201,7 @@ def _read_pairs(
     numbers = np.arange(len(gold))
     return Dataset(
         name=file.path.name,
-        form=Form.LABELLED_PAIRS if distinct == {0.0, 1.0} else Form.SCORED_PAIRS,
+        form=DataForm.LABELLED_PAIRS if distinct == {0.0, 1.0} else DataForm.SCORED_PAIRS,
         digest=file.digest.hexdigest(),
         queries=first,
         documents=second,
@@ -224,7 +224,7 @@ def _triples(
     numbers = np.arange(len(anchors))
     return Dataset(
         name=file.path.name,
-        form=Form.TRIPLES,
+        form=DataForm.TRIPLES,
         digest=file.digest.hexdigest(),
         queries=anchors,
         documents=others,
@@ -267,7 +267,7 @@ def _read_texts(
     said += [f"{repeated} repeated texts are left out"] if repeated else []
     return Dataset(
         name=file.path.name,
-        form=Form.TEXTS,
+        form=DataForm.TEXTS,
         digest=file.digest.hexdigest(),
         queries=queries,
         documents=documents,

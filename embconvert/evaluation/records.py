@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from annotated_types import MaxLen, MinLen
 
-from embconvert.evaluation.data import Form
+from embconvert.evaluation.data import DataForm
 from embconvert.models.choices import Precision
 from embconvert.models.constraints import (
     Commit,
@@ -45,7 +45,7 @@ class DataRecord(Record):
     """
 
     name: Name
-    form: Form
+    form: DataForm
     digest: Sha256
     queries: Positive
     documents: Positive

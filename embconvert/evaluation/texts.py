@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
+from embconvert.overriding import override
+
 #: Texts that are in memory at a time, sorted by length into batches.
 WINDOW_TEXTS = 1024
 _WINDOW_BYTES = 1 << 25
@@ -25,6 +27,7 @@ class StoredTexts(Sequence[str]):
         self._ends.append(self._ends[-1] + len(content))
         return len(self._ends) - 2
 
+    @override
     def __len__(self) -> int:
         return len(self._ends) - 1
 
@@ -34,6 +37,7 @@ class StoredTexts(Sequence[str]):
     @overload
     def __getitem__(self, number: slice) -> list[str]: ...
 
+    @override
     def __getitem__(self, number: int | slice) -> str | list[str]:
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(len(self)))]

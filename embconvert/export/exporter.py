@@ -37,7 +37,7 @@ from embconvert.export.traced_weights import (
 from embconvert.export.tracing import shapes_without_weights, without_products
 from embconvert.graph.onnx_file import write_model
 from embconvert.models.choices import Inputs, Output
-from embconvert.models.kinds import KINDS, Value
+from embconvert.models.kinds import KINDS, TracedValue
 from embconvert.models.values import ExportedModel
 from embconvert.source.stored_weights import float32_copies, placeholders, swapped
 
@@ -132,7 +132,7 @@ def _trace(
     module: "torch.nn.Module",
     features: "Mapping[str, torch.Tensor]",
     opset: int,
-    values: Sequence[Value],
+    values: Sequence[TracedValue],
 ) -> "ir.Model":
     """Traces with torch's TorchScript exporter; weights become graph inputs."""
     import onnx
@@ -173,7 +173,7 @@ def _torch_export(
     module: "torch.nn.Module",
     features: "Mapping[str, torch.Tensor]",
     opset: int,
-    values: Sequence[Value],
+    values: Sequence[TracedValue],
 ) -> "ir.Model":
     """Traces with torch.export, which keeps sizes symbolic."""
     import torch

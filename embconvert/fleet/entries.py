@@ -19,7 +19,7 @@ from embconvert.request.option_file import OptionFile, TooManyErrors, above
 from embconvert.request.options import Option
 from embconvert.request.parsing import make_request, parse_options
 from embconvert.request.records import BatchRequest, Request
-from embconvert.request.yaml_tree import Node, Place, Scalar
+from embconvert.request.yaml_tree import Place, Scalar, YamlNode
 from embconvert.source.device import check_device
 
 #: Bounds of a list; `--help` names them.
@@ -77,8 +77,8 @@ class _List:
         self._file.check()
         return entries
 
-    def _entries(self, tree: Node) -> list[Entry]:
-        parts: dict[str, Node] = {}
+    def _entries(self, tree: YamlNode) -> list[Entry]:
+        parts: dict[str, YamlNode] = {}
         if not isinstance(tree, yaml_tree.Mapping):
             self._file.note(tree.place, "this is not a list of models", _EXAMPLE)
             return []
@@ -112,10 +112,10 @@ class _List:
                 advance(1)
         return entries
 
-    def _words(self, node: Node, options: Mapping[str, Option]) -> dict[str, str]:
+    def _words(self, node: YamlNode, options: Mapping[str, Option]) -> dict[str, str]:
         return self._file.words(node, options, "is not an option of a model", _OPTIONS)
 
-    def _entry(self, node: Node, shared: Mapping[str, str]) -> Entry | None:
+    def _entry(self, node: YamlNode, shared: Mapping[str, str]) -> Entry | None:
         before = self._file.errors
         if isinstance(node, Scalar):
             own = {"model_id": node.text or ""}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 #: The weights removed from a graph, by name.
-Weights = Mapping[str, "ir.TensorProtocol"]
+TensorsByName = Mapping[str, "ir.TensorProtocol"]
 
 #: Smaller weights stay in the graph: shapes, scalars and small biases.
 HOLLOW_BYTES = 4096

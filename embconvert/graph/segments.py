@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.graph.cutting import Piece, cut
-from embconvert.graph.hollow import Weights, reads_of
+from embconvert.graph.hollow import TensorsByName, reads_of
 from embconvert.graph.layout import contiguous
 from embconvert.graph.onnx_file import reference_weights
 from embconvert.graph.runtime import NO_SPINNING, open_session, session_options
@@ -41,7 +41,7 @@ def _read_whole(node: Any) -> list[str]:
     return names[1:] if node.op_type in _ROW_READERS else names
 
 
-def _node_bytes(node: Any, weights: Weights) -> int:
+def _node_bytes(node: Any, weights: TensorsByName) -> int:
     """Returns the memory of a node's weights that are read completely, in ONNX Runtime.
 
     On the CPU it casts half-precision weights to float32.
@@ -72,7 +72,7 @@ class PiecewiseGraph:
     def __init__(
         self,
         proto: Any,
-        weights: Weights,
+        weights: TensorsByName,
         folder: Path,
         *,
         piece_bytes: int | None = None,
@@ -164,7 +164,7 @@ class PiecewiseGraph:
 
 
 @contextmanager
-def mapped(proto: Any, weights: Weights, folder: Path, options: Any) -> Iterator[Path]:
+def mapped(proto: Any, weights: TensorsByName, folder: Path, options: Any) -> Iterator[Path]:
     """Yields a temporary graph file that refers to weights in another graph's files.
 
     ONNX Runtime maps weights only from the graph's folder. Others are read and passed to the

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from embconvert.graph.hollow import Weights
+from embconvert.graph.hollow import TensorsByName
 from embconvert.graph.runtime import open_session, plain_options
 
 _TENSOR = re.compile(r"tensor\((\w+)\)")
@@ -32,7 +32,7 @@ class ValueType:
         return cls(onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.ndim)
 
 
-def value_types(proto: Any, weights: Weights) -> Mapping[str, ValueType]:
+def value_types(proto: Any, weights: TensorsByName) -> Mapping[str, ValueType]:
     """Returns the types of the values that nodes compute, by name, as far as they are known.
 
     ONNX Runtime infers them: onnx's own shape inference does not know its fused operators. Weights

@@ -17,10 +17,10 @@ from embconvert.hub.cache import (
     forget,
     remove_stale_parts,
 )
+from embconvert.hub.environment import check_environment
 from embconvert.hub.guard import Announced, Guard
 from embconvert.hub.http import LONGEST_WAIT_S, use_patient_client
 from embconvert.hub.refusals import translated_errors
-from embconvert.hub.settings import check_settings
 from embconvert.hub.stored import CachedModel, announced
 from embconvert.hub.wanted import wanted_files
 from embconvert.request.records import Request
@@ -113,7 +113,7 @@ def _prepare(
         # xet's transfers bypass our limits and checks, and use hosts that the hub names.
         # huggingface.co is trusted with that, a mirror is not; HF_HUB_DISABLE_XET=0 overrides this.
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
-    check_settings()
+    check_environment()
     import huggingface_hub
 
     if not request.debug:

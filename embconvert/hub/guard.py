@@ -34,7 +34,7 @@ _EXCHANGE = "embconvert"
 
 
 @dataclass(frozen=True)
-class _Exchange:
+class _RoundTrip:
     """A request and its response, over all redirects.
 
     Attributes:
@@ -96,7 +96,7 @@ class Guard:
             self._clocks[address] = clock
         listing = self._listings.get(address, (0, 0, time.monotonic()))
         listing_s = self.limits.hint_s if is_for_a_hint else self.limits.listing_s
-        request.extensions[_EXCHANGE] = _Exchange(is_file, clock, listing, listing_s)
+        request.extensions[_EXCHANGE] = _RoundTrip(is_file, clock, listing, listing_s)
 
     def check_request(self, request: "httpx2.Request") -> None:
         """Prepares a request or a redirected one."""

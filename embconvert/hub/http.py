@@ -18,6 +18,7 @@ from embconvert.errors import NetworkError
 from embconvert.hub.guard import Guard
 from embconvert.hub.limits import Limits
 from embconvert.hub.wire import limit_connections
+from embconvert.overriding import override
 
 if TYPE_CHECKING:
     import httpx2
@@ -124,6 +125,7 @@ def guarded_client(
     guard = Guard(endpoint, replace(limits, patience_s=patience_s))
 
     class GuardedClient(httpx2.Client):
+        @override
         def send(
             self, request: "httpx2.Request", *, stream: bool = False, **named: Any
         ) -> "httpx2.Response":
@@ -137,10 +139,12 @@ def guarded_client(
                 response.close()
                 raise
 
+        @override
         def _init_transport(self, *arguments: Any, **named: Any) -> Any:
             transport = super()._init_transport(*arguments, **named)
             return limit_connections(transport, guard.limits.patience_s)
 
+        @override
         def _init_proxy_transport(self, *arguments: Any, **named: Any) -> Any:
             transport = super()._init_proxy_transport(*arguments, **named)
             return limit_connections(transport, guard.limits.patience_s)
@@ -212,6 +216,7 @@ def _watched(stream: Any, name: str, say: Callable[[str], None]) -> Any:
     import httpx2
 
     class Watched(httpx2.SyncByteStream):
+        @override
         def __iter__(self) -> Iterator[bytes]:
             received = 0
             try:
@@ -224,6 +229,7 @@ def _watched(stream: Any, name: str, say: Callable[[str], None]) -> Any:
                     raise httpx2.RemoteProtocolError(str(e)) from e
                 raise
 
+        @override
         def close(self) -> None:
             stream.close()
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, NetworkError, OutputError, UsageError
+from embconvert.hub.environment import check_environment, check_token
 from embconvert.hub.http import use_upload_client
 from embconvert.hub.refusals import from_library, public_line
-from embconvert.hub.settings import check_settings, check_token
 from embconvert.manifest import MANIFEST_FILE
 from embconvert.manifest.codec import MAX_BYTES, parse_manifest
 
@@ -63,7 +63,7 @@ def upload(files_for: FilesFor, destination: Destination, message: str, console:
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    check_settings()
+    check_environment()
     import huggingface_hub
 
     if not console.debug:
@@ -74,10 +74,10 @@ def upload(files_for: FilesFor, destination: Destination, message: str, console:
             "there is no token for the upload", "set HF_TOKEN to a token with write access"
         )
     with _translated_errors(destination):
-        return _Upload(huggingface_hub.HfApi(), destination, console).run(files_for, message)
+        return _Uploading(huggingface_hub.HfApi(), destination, console).run(files_for, message)
 
 
-class _Upload:
+class _Uploading:
     def __init__(self, api: "HfApi", destination: Destination, console: Console) -> None:
         self._api = api
         self._to = destination

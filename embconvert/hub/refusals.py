@@ -14,8 +14,8 @@ from embconvert.errors import (
     UsageError,
     reason_of,
 )
+from embconvert.hub.environment import check_token
 from embconvert.hub.http import impatient
-from embconvert.hub.settings import check_token
 from embconvert.models.suggestions import nearest
 from embconvert.request.records import Request
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from embconvert.errors import NetworkError
 from embconvert.hub import limits
 from embconvert.hub.limits import Clock
+from embconvert.overriding import override
 
 if TYPE_CHECKING:
     import httpx2
@@ -25,9 +26,11 @@ def limit_connections(transport: Any, patience_s: float) -> Any:
         def __init__(self, inner: httpcore2.NetworkBackend) -> None:
             self._inner = inner
 
+        @override
         def connect_tcp(self, *arguments: Any, **named: Any) -> httpcore2.NetworkStream:
             return Stream(self._inner.connect_tcp(*arguments, **named))
 
+        @override
         def sleep(self, seconds: float) -> None:
             self._inner.sleep(seconds)
 
@@ -45,6 +48,7 @@ def limit_connections(transport: Any, patience_s: float) -> Any:
         def head_ended(self) -> None:
             self._head_bytes_left = float("inf")
 
+        @override
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
             data = self._inner.read(max_bytes, timeout)
             self._clock.add(len(data))
@@ -57,16 +61,20 @@ def limit_connections(transport: Any, patience_s: float) -> Any:
                 )
             return data
 
+        @override
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
             self._begin()
             self._inner.write(buffer, timeout)
 
+        @override
         def close(self) -> None:
             self._inner.close()
 
+        @override
         def start_tls(self, *arguments: Any, **named: Any) -> httpcore2.NetworkStream:
             return Stream(self._inner.start_tls(*arguments, **named))
 
+        @override
         def get_extra_info(self, info: str) -> Any:
             return self._inner.get_extra_info(info)
 
@@ -87,6 +95,7 @@ def limited(stream: Any, most_bytes: int, what: str, clock: Clock) -> "httpx2.Sy
     import httpx2
 
     class Limited(httpx2.SyncByteStream):
+        @override
         def __iter__(self) -> Iterator[bytes]:
             received = 0
             for part in stream:
@@ -98,6 +107,7 @@ def limited(stream: Any, most_bytes: int, what: str, clock: Clock) -> "httpx2.Sy
                 clock.add(len(part))
                 yield part
 
+        @override
         def close(self) -> None:
             stream.close()
 

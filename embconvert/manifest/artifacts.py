@@ -27,7 +27,7 @@ from embconvert.models.forms import FileForm, PaddingRecord
 from embconvert.models.values import FileRecord, Fusion, KeptNode, OnnxArtifact, TensorInfo
 
 #: An option's value; several are a tuple.
-Setting = Text | bool | int | float | tuple[Text, ...] | None
+SettingValue = Text | bool | int | float | tuple[Text, ...] | None
 Tensors = Annotated[tuple[TensorInfo, ...], MinLen(1), MaxLen(1000)]
 
 
@@ -74,7 +74,7 @@ class ArtifactRecord(Record):
     fusions: Annotated[tuple[Fusion, ...], MaxLen(1000)] = ()
     kept: Annotated[tuple[KeptNode, ...], MaxLen(100_000)] = ()
     method: Name
-    settings: Annotated[Mapping[Identifier, Setting], MaxLen(100)]
+    settings: Annotated[Mapping[Identifier, SettingValue], MaxLen(100)]
     key: Sha256
     made_from: Sha256 | None
     fidelity: Fidelity | None

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from embconvert.overriding import override
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterChoice:
@@ -18,6 +20,7 @@ class AdapterChoice:
     revision: str | None = None
     weight: float = 1.0
 
+    @override
     def __str__(self) -> str:
         """As on the command line."""
         at = "" if self.revision is None else f"@{self.revision}"

@@ -84,7 +84,7 @@ Identifier = Annotated[
 Text = Annotated[str, MaxLen(_MAX_TEXT)]
 Count = Annotated[int, Ge(0), Le(_LARGEST)]
 Positive = Annotated[int, Ge(1), Le(_LARGEST)]
-Size = Annotated[int, Ge(0), Le(_LARGEST)]
+ByteCount = Annotated[int, Ge(0), Le(_LARGEST)]
 GraphSize = Annotated[int, Ge(1), Le(_LARGEST)]
 #: With a margin for rounding.
 Cosine = Annotated[float, Ge(-1.0001), Le(1.0001)]

@@ -11,6 +11,7 @@ from typing import Literal
 
 from embconvert.models.constraints import Count, Name, Record
 from embconvert.models.shapes import Shape
+from embconvert.overriding import override
 
 
 class FormKind(StrEnum):
@@ -97,6 +98,7 @@ class FileForm(Record):
     kind: FormKind
     shape: Shape | None = None
 
+    @override
     def __str__(self) -> str:
         return str(self.shape or self.kind)
 

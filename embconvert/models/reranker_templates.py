@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from embconvert.models.pair_template import joined_by
+from embconvert.overriding import override
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +68,12 @@ class RerankerTemplate(NextToken):
     note: str = ""
 
     @property
+    @override
     def template_name(self) -> str:
         return self.name
 
     @property
+    @override
     def chat_template(self) -> str:
         """The same for transformers, which gives it messages of a query and of a document."""
         roles = ("document", "query") if self.document_first else ("query", "document")

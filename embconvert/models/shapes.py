@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from embconvert.models.constraints import Positive, Record
+from embconvert.overriding import override
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -17,6 +18,7 @@ class Shape(Record):
     tokens: Positive
     texts: Positive
 
+    @override
     def __str__(self) -> str:
         return f"{self.texts}x{self.tokens}"
 

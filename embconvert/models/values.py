@@ -13,6 +13,7 @@ from embconvert.models.adapters import AdapterChoice, LoraSettings
 from embconvert.models.architectures import Architecture, text_settings
 from embconvert.models.choices import OptimizationLevel, Precision
 from embconvert.models.constraints import (
+    ByteCount,
     Commit,
     Count,
     Identifier,
@@ -21,7 +22,6 @@ from embconvert.models.constraints import (
     Record,
     RelativePath,
     Sha256,
-    Size,
     Text,
 )
 from embconvert.models.forms import FileForm, PaddingRecord
@@ -46,7 +46,7 @@ class FileRecord(Record):
 
     path: RelativePath
     sha256: Sha256
-    size_bytes: Size
+    size_bytes: ByteCount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +104,11 @@ class ResolvedAdapter:
     settings: LoraSettings
 
 
-#: The module of StaticForm.TOKEN_WEIGHTS.
+#: The module of StaticFormat.TOKEN_WEIGHTS.
 TOKEN_WEIGHTS = "SparseStaticEmbedding"
 
 
-class StaticForm(StrEnum):
+class StaticFormat(StrEnum):
     """How a model of static embeddings, a table without a transformer, is stored."""
 
     #: The module StaticEmbedding.
@@ -156,7 +156,7 @@ class ResolvedModel:
     settings: Mapping[str, Any] | None = None
     unknown_settings: tuple[str, ...] = ()
     kind: Kind = Kind.EMBEDDING
-    static: StaticForm | None = None
+    static: StaticFormat | None = None
     routed: RoutedChain | None = None
     adapters: tuple[ResolvedAdapter, ...] = ()
     template: NextToken | None = None

@@ -45,7 +45,6 @@ class GraphRows:
         return rows
 
     def end(self) -> None:
-        """Ends the worker."""
         if self._worker is not None:
             self._worker.kill()
             self._worker = None

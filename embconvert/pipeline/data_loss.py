@@ -7,7 +7,7 @@ from embconvert.console import Console
 from embconvert.evaluation.evaluating import Evaluator, Sides
 from embconvert.evaluation.figures import Scored, figures_of
 from embconvert.evaluation.intervals import loss_of
-from embconvert.evaluation.outputs import Outputs
+from embconvert.evaluation.outputs import CachedOutputs
 from embconvert.evaluation.reading import read_data
 from embconvert.evaluation.running import GraphRunner
 from embconvert.evaluation.scoring import scoring_for
@@ -79,7 +79,7 @@ class LossOnData:
             output_rules=source.model.output_rules(self._output),
         )
         rows = GraphRows(make, artifact.total_size_bytes, name, self._workers)
-        outputs = Outputs(rows, None)
+        outputs = CachedOutputs(rows, None)
         try:
             with self._console.progress(f"evaluating {name}", evaluator.size) as advance:
                 return (yield from evaluator.run(outputs, outputs, advance))

@@ -35,7 +35,7 @@ _TEXT_WIDTH = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Graph:
+class _PublishedGraph:
     """A graph in a published folder whose files were compared with its manifest."""
 
     opened: Opened
@@ -124,7 +124,7 @@ def _open(folder: Path, scratch: Path, console: Console) -> Opened:
     return opened[0]
 
 
-def _graph(path: Path, opened: Opened) -> _Graph:
+def _graph(path: Path, opened: Opened) -> _PublishedGraph:
     """Returns the graph of a path; of a folder, the recommended one."""
     graphs = opened.manifest.artifacts
     best = opened.manifest.recommended
@@ -142,10 +142,10 @@ def _graph(path: Path, opened: Opened) -> _Graph:
             f"{path} has a fixed shape, which longer texts do not fit",
             "give the graph that it was derived from",
         )
-    return _Graph(opened=opened, record=record)
+    return _PublishedGraph(opened=opened, record=record)
 
 
-def _kind_of_both(first: _Graph, second: _Graph) -> Kind:
+def _kind_of_both(first: _PublishedGraph, second: _PublishedGraph) -> Kind:
     kinds = [graph.manifest.kind for graph in (first, second)]
     if kinds[0] is not kinds[1]:
         words = " and ".join(KINDS[kind].words for kind in kinds)
@@ -174,7 +174,7 @@ def _texts(path: Path | None, reading: Reading) -> list[Plain]:
     return found
 
 
-def _tokens(graph: _Graph, texts: Sequence[Plain], workers: Workers) -> TokenizedTexts:
+def _tokens(graph: _PublishedGraph, texts: Sequence[Plain], workers: Workers) -> TokenizedTexts:
     source = graph.manifest.source
     prompt = source.prompts.usual
     items: list[Item] = [Prompted(text, prompt) if prompt else text for text in texts]
@@ -183,7 +183,9 @@ def _tokens(graph: _Graph, texts: Sequence[Plain], workers: Workers) -> Tokenize
     )
 
 
-def _embed(graph: _Graph, tokens: TokenizedTexts, workers: Workers, console: Console) -> Embeddings:
+def _embed(
+    graph: _PublishedGraph, tokens: TokenizedTexts, workers: Workers, console: Console
+) -> Embeddings:
     """Returns a row for each text, in order."""
     groups = tuple(map(tuple, batches(tokens.lengths)))
     workload = Workload(similar=groups, mixed=groups[-1][-1:])
@@ -234,7 +236,7 @@ def _short(text: Plain) -> str:
     return one_line(text if isinstance(text, str) else " | ".join(text), _TEXT_WIDTH)
 
 
-def _summary(found: Sequence[TextDifference], graph: _Graph) -> str:
+def _summary(found: Sequence[TextDifference], graph: _PublishedGraph) -> str:
     parts = [f"{len(found)} texts"]
     similarities = [one.similarity for one in found if one.similarity is not None]
     measure = KINDS[graph.manifest.kind].measure
@@ -250,7 +252,10 @@ def _summary(found: Sequence[TextDifference], graph: _Graph) -> str:
 
 
 def _as_json(
-    first: _Graph, second: _Graph, found: Sequence[TextDifference], texts: Sequence[Plain]
+    first: _PublishedGraph,
+    second: _PublishedGraph,
+    found: Sequence[TextDifference],
+    texts: Sequence[Plain],
 ) -> dict[str, Any]:
     return {
         "first": _graph_as_json(first),
@@ -268,7 +273,7 @@ def _as_json(
     }
 
 
-def _graph_as_json(graph: _Graph) -> dict[str, Any]:
+def _graph_as_json(graph: _PublishedGraph) -> dict[str, Any]:
     return {
         "folder": str(graph.opened.folder),
         "path": graph.record.path,

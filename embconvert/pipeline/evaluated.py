@@ -12,9 +12,9 @@ from embconvert import hub
 from embconvert.console import Console
 from embconvert.errors import UsageError
 from embconvert.evaluation.cache import Cache, cache_folder
-from embconvert.evaluation.data import Dataset, Form
+from embconvert.evaluation.data import DataForm, Dataset
 from embconvert.evaluation.evaluating import Sides
-from embconvert.evaluation.outputs import Outputs
+from embconvert.evaluation.outputs import CachedOutputs
 from embconvert.evaluation.records import SOURCE_ROW
 from embconvert.evaluation.running import GraphRunner
 from embconvert.evaluation.scoring import SIMILARITIES, scoring_for
@@ -25,11 +25,11 @@ from embconvert.models.choices import Precision
 from embconvert.models.kinds import KINDS, Kind, Reading
 from embconvert.models.prompts import Prompts
 from embconvert.models.routes import USUAL_TASKS
+from embconvert.pipeline.against import refuse_another_source, source_request
 from embconvert.pipeline.checked_folder import checked_manifest, copy_files
 from embconvert.pipeline.computing import GraphRows, SourceRows
 from embconvert.pipeline.route_folders import routes_to_check
 from embconvert.pipeline.source_process import SourceProcess
-from embconvert.pipeline.verify_folder import refuse_another_source, source_request
 from embconvert.processes.workers import Workers
 from embconvert.request.records import EvaluateRequest
 from embconvert.source.kind import settle_kind
@@ -61,8 +61,8 @@ class Compared:
     precision: Precision
     size_bytes: int | None
     digests: tuple[str, ...]
-    queries: Outputs
-    documents: Outputs
+    queries: CachedOutputs
+    documents: CachedOutputs
     end: Callable[[], None]
 
 
@@ -105,7 +105,7 @@ def sides_of(opened: Sequence[Opened], data: Dataset) -> Sides:
 def sides_from(reading: Reading, of_query: Prompts, of_document: Prompts, data: Dataset) -> Sides:
     """As sides_of(), from the prompts of the model that embeds queries, and documents."""
     query, document = of_query.usual, of_document.usual
-    if data.form is Form.RETRIEVAL and reading is Reading.TEXT:
+    if data.form is DataForm.RETRIEVAL and reading is Reading.TEXT:
         query, document = of_query.for_search[0], of_document.for_search[1]
     return Sides(reading=reading, query_prompt=query, document_prompt=document)
 
@@ -194,7 +194,7 @@ def _counterpart(manifest: Manifest, record: ArtifactRecord) -> ArtifactRecord:
 
 def _rows_of(
     opened: Opened, record: ArtifactRecord, workers: Workers, console: Console
-) -> tuple[Outputs, GraphRows]:
+) -> tuple[CachedOutputs, GraphRows]:
     source = opened.manifest.source
     make = partial(
         GraphRunner,
@@ -211,8 +211,8 @@ def _rows_of(
     return _kept(computes, identity, console), computes
 
 
-def _kept(computes: GraphRows | SourceRows, identity: str, console: Console) -> Outputs:
-    return Outputs(computes, Cache(cache_folder("evaluations"), identity, console.say))
+def _kept(computes: GraphRows | SourceRows, identity: str, console: Console) -> CachedOutputs:
+    return CachedOutputs(computes, Cache(cache_folder("evaluations"), identity, console.say))
 
 
 def _packages(record: ArtifactRecord) -> tuple[str, ...]:

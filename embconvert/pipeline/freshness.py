@@ -90,7 +90,7 @@ def _usual_kind(request: Request, manifest: Manifest) -> Kind | None:
     """Returns the kind that a conversion without --task would make; None if that is not known."""
     files = {file.path for file in manifest.source.files}
     if files.isdisjoint(WHOLE_MODEL_FILES):
-        if not KINDS[manifest.kind].is_head_enough:
+        if not KINDS[manifest.kind].is_ending_enough:
             return None  # --task made it of this kind
         if manifest.kind is Kind.EMBEDDING and _template(manifest) is not None:
             return None  # --task did not make it a reranker

@@ -12,7 +12,7 @@ _TITLES = ("job", "started at", "took", "processor time")
 
 
 @dataclass
-class _Times:
+class _Spent:
     """In seconds; those of a repeated job include its earlier attempts."""
 
     words: str
@@ -26,11 +26,11 @@ class JobTimes:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._times: dict[str, _Times] = {}
+        self._times: dict[str, _Spent] = {}
 
     def start(self, job: Job) -> None:
         now = self._clock()
-        self._times.setdefault(job.name, _Times(job.words, now, now))
+        self._times.setdefault(job.name, _Spent(job.words, now, now))
 
     def add(self, job: Job, cpu_s: float) -> None:
         """Notes that a task ended, which took `cpu_s` seconds of CPU time in all threads."""

@@ -1,8 +1,8 @@
 """Runs jobs: decides when each starts, which run in parallel, and which are repeated."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError
@@ -36,8 +36,6 @@ class Capacity:
 
 
 class DoesJobs(Protocol):
-    """Does the jobs."""
-
     def perform(self, job: Job) -> Work[None]:
         """Returns the work of a job.
 
@@ -163,7 +161,7 @@ class Scheduler:
         self._announce(job)
         self._times.start(job)
         work = self._performer.perform(job)
-        self._advance(job, lambda: next(work), work, is_beside=bool(self._running))
+        self._advance(job, work, None, is_beside=bool(self._running))
 
     def _announce(self, job: Job) -> None:
         """Prints one line; trials say themselves whether they are needed.
@@ -187,20 +185,23 @@ class Scheduler:
             self._do_alone(running)
             return
         del self._running[job.name]
-        step = lambda: resume(running.work, running.task)  # noqa: E731 - needs the arguments
-        self._advance(job, step, running.work, is_beside=running.is_beside)
+        self._advance(job, running.work, running.task, is_beside=running.is_beside)
 
     def _advance(
         self,
         job: Job,
-        step: Callable[[], RunningTask],
-        work: Generator[RunningTask, Any, None],
+        work: Work[None],
+        ended: RunningTask | None,
         *,
         is_beside: bool,
     ) -> None:
-        """Runs a job until it waits for a process again, or ends."""
+        """Runs a job until it waits for a process again, or ends.
+
+        Args:
+            ended: The task that the job waited for; None if it starts.
+        """
         try:
-            task = step()
+            task = next(work) if ended is None else resume(work, ended)
         except StopIteration:
             self._done.add(job.name)
             self._end_unused_processes()

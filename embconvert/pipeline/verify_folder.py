@@ -15,13 +15,11 @@ from embconvert.fidelity.texts import verification_items
 from embconvert.fidelity.workload import ALL_TEXTS, Workload, workload_for
 from embconvert.folder.published import problem_of
 from embconvert.foreign_text import one_line
-from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest, SourceRecord
-from embconvert.manifest.requesting import request_from
-from embconvert.models.choices import Command
+from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.models.forms import most_tokens
 from embconvert.models.json_records import as_json
 from embconvert.models.kinds import KINDS
-from embconvert.models.values import ResolvedModel
+from embconvert.pipeline.against import refuse_another_source, source_request
 from embconvert.pipeline.checked_folder import (
     at_work,
     changed,
@@ -39,7 +37,7 @@ from embconvert.processes.crash import WorkerCrashed
 from embconvert.processes.resources import available_memory_bytes
 from embconvert.processes.worker import finish
 from embconvert.processes.workers import Workers
-from embconvert.request.records import EvaluateRequest, Finished, Request, VerifyRequest
+from embconvert.request.records import Finished, VerifyRequest
 from embconvert.source.kind import settle_kind
 
 
@@ -219,41 +217,6 @@ def needs_all_texts(then: Fidelity | None, sample: Workload) -> bool:
     if then is None:
         return bool(sample.rest)
     return not then.rest and then.texts + then.left_out > sample.texts
-
-
-def refuse_another_source(against: str, resolved: ResolvedModel, source: SourceRecord) -> None:
-    """Raises SourceError for a model that is not the one that was converted."""
-    difference = source.difference(resolved.files, resolved.adapters)
-    if difference is None:
-        return
-    given = source.given
-    name, revision = source.model_id, source.revision
-    if given is not None:
-        name, revision = given.adapter, given.revision
-    at = f" at {revision[:12]}" if revision else ""
-    others = ",".join(a.adapter for a in source.adapters if not a.is_model)
-    with_adapters = f" and --adapter {others}" if others else ""
-    raise SourceError(
-        f"{against} is not the source that this folder was made of: {difference}",
-        f"give {name}{at}{with_adapters}, as it was then; or convert {against} itself",
-    )
-
-
-def source_request(request: VerifyRequest | EvaluateRequest, manifest: Manifest) -> Request:
-    """Returns the request that loads the source as the conversion did."""
-    assert request.against is not None
-    asked = Request(
-        command=Command.EXPORT,
-        model_id=request.against,
-        adapter=request.adapter,
-        trust_remote_code=request.trust_remote_code,
-        cache_dir=request.cache_dir,
-        offline=request.offline,
-        quiet=request.quiet,
-        debug=request.debug,
-    )
-    is_local = hub.local_folder(request.against) is not None
-    return request_from(manifest, asked, is_local=is_local)
 
 
 def _problem(

@@ -9,6 +9,7 @@ from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor, floor_for, shortfall
 from embconvert.models.choices import MaxSize, Precision
 from embconvert.models.kinds import Measure
+from embconvert.overriding import override
 from embconvert.speed.records import Speedup, Verdict
 
 #: The floors without --min_cosine.
@@ -47,6 +48,7 @@ class Budget:
     data: str | None = None
     data_digest: str | None = None
 
+    @override
     def __str__(self) -> str:
         parts = [f"mean {self.measure} at least {self.floor.mean_cosine:g}"]
         if self.max_size is not None:
@@ -121,5 +123,6 @@ class DataLoss:
     points: float
     verdict: str
 
+    @override
     def __str__(self) -> str:
         return f"{self.points:.2f} points of {self.figure} lost ({self.verdict})"

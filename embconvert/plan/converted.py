@@ -5,13 +5,14 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from embconvert.errors import UsageError
+from embconvert.manifest.artifacts import SettingValue
 from embconvert.manifest.consumers import consumer_of
 from embconvert.manifest.layouts import LAYOUTS
 from embconvert.models.choices import OptimizationLevel, Precision
 from embconvert.models.forms import FileForm
 from embconvert.models.kinds import Kind
 from embconvert.plan.requested_steps import floor_of_step
-from embconvert.plan.steps import Setting, Stage, Step
+from embconvert.plan.steps import Stage, Step
 from embconvert.request.records import Request
 
 #: The packages of the extra `openvino`; versions of the first ones determine a file's bytes.
@@ -51,7 +52,7 @@ def converted_steps(
     )
 
 
-def _settings(form: FileForm, precision: Precision, digest: str) -> Mapping[str, Setting]:
+def _settings(form: FileForm, precision: Precision, digest: str) -> Mapping[str, SettingValue]:
     # Not of the stack, which every folder has.
     packages = {name: metadata.version(name) for name in _PACKAGES if find_spec(name)}
     is_calibrated = precision is Precision.QINT8_STATIC

@@ -84,7 +84,6 @@ class Job:
 
     @property
     def made_file(self) -> str | None:
-        """The file that it makes."""
         makes = (Action.TRACE, Action.WRITE, Action.OPTIMIZE, Action.QUANTIZE, Action.DERIVE)
         return self.step.file if self.step and self.action in makes else None
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from embconvert.fidelity.floors import Floor, floor_for
+from embconvert.manifest.artifacts import SettingValue
 from embconvert.manifest.layouts import LAYOUTS, STANDARD, too_new
 from embconvert.models.choices import (
     BLOCK_BITS,
@@ -24,7 +25,6 @@ from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.values import TOKEN_WEIGHTS
 from embconvert.plan.steps import (
     EXPORTED_FILE,
-    Setting,
     Stage,
     Step,
     optimized_file,
@@ -68,7 +68,7 @@ def export_step(request: Request, kind: Kind, calibration_digest: str) -> Step:
         {"reranker_template": request.reranker_template} if request.reranker_template else {}
     )
     own_inputs = {} if request.inputs is None else {"inputs": str(request.inputs)}
-    of_codes: dict[str, Setting] = {}
+    of_codes: dict[str, SettingValue] = {}
     if request.output_precision is not OutputPrecision.FLOAT32:
         of_codes["output_precision"] = str(request.output_precision)
     if request.output_precision.is_calibrated:
@@ -111,7 +111,7 @@ def _replaced(request: Request, precision: Precision = Precision.FLOAT32) -> tup
 
 def _operator_settings(
     request: Request, precision: Precision = Precision.FLOAT32
-) -> dict[str, Setting]:
+) -> dict[str, SettingValue]:
     """Returns nothing in the usual case, so that existing cache keys stay valid."""
     if request.operators is not Operators.ANY:
         return {"operators": str(request.operators)}
@@ -151,7 +151,7 @@ def quantize_step(
         what = f"{precision} with the recipe {Recipe.TOKEN_SCALES}"
         hint = "add --recipes smooth,bias_correction,row_table"
         raise too_new(what, TOKEN_SCALES, request, hint)
-    settings: dict[str, Setting] = {
+    settings: dict[str, SettingValue] = {
         "precision": str(precision),
         "recipes": tuple(map(str, options.recipes)),
     }

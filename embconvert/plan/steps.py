@@ -7,12 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from embconvert.fidelity.floors import Floor
+from embconvert.manifest.artifacts import SettingValue
 from embconvert.manifest.layouts import LayoutRules
 from embconvert.models.choices import OptimizationLevel, Precision, QuantizeOptions
 from embconvert.models.forms import FileForm
-
-#: An option's value; several are a tuple.
-Setting = str | bool | int | float | tuple[str, ...] | None
 
 EXPORTED_FILE = "onnx/model.onnx"
 #: In the staging folder; its files are never published.
@@ -63,7 +61,7 @@ class Step:
     level: OptimizationLevel
     precision: Precision
     floor: Floor | None
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, SettingValue]
     replaced: tuple[str, ...] = ()
     options: QuantizeOptions = field(default_factory=QuantizeOptions)
     forms: tuple[FileForm, ...] = ()

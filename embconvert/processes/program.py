@@ -66,7 +66,6 @@ class Program(subprocess.Popen[bytes]):
 
 
 def run(pipe_number: int, parent: int) -> None:
-    """Runs in the child."""
     sys.argv[:] = ["embconvert"]
     pipe: Connection[Any, Any] = Connection(pipe_number)
     debug, preload = pipe.recv()

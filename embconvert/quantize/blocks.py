@@ -86,7 +86,7 @@ class Rows(Protocol):
 
 def quantize_blocks(
     weights: Rows,
-    form: BlockFormat,
+    block_format: BlockFormat,
     *,
     transposed: bool = False,
     factors: FloatArray | None = None,
@@ -101,8 +101,8 @@ def quantize_blocks(
         chunk: Approximate number of weights to round at a time.
     """
     inner, rows = weights.shape if transposed else weights.shape[::-1]
-    blocks, size = form.blocks(inner), form.block_size
-    packed = np.empty((rows, blocks * form.block_bytes), np.uint8)
+    blocks, size = block_format.blocks(inner), block_format.block_size
+    packed = np.empty((rows, blocks * block_format.block_bytes), np.uint8)
     scales = np.empty((rows, blocks), np.float32)
 
     def round_part(which_rows: slice, which_blocks: slice, given: FloatArray) -> None:
@@ -114,10 +114,15 @@ def quantize_blocks(
             short, given = given, np.zeros((blocks * size - start, given.shape[1]), np.float32)
             given[: len(short)] = short
         cut = given.reshape(-1, size, given.shape[1])
-        found = block_scales(cut, form)
+        found = block_scales(cut, block_format)
         scales[which_rows, which_blocks] = found.T
-        integers = pack(round_blocks(cut, found, form).transpose(2, 0, 1), form.bits)
-        columns = slice(which_blocks.start * form.block_bytes, which_blocks.stop * form.block_bytes)
+        integers = pack(
+            round_blocks(cut, found, block_format).transpose(2, 0, 1), block_format.bits
+        )
+        columns = slice(
+            which_blocks.start * block_format.block_bytes,
+            which_blocks.stop * block_format.block_bytes,
+        )
         copy_transposed(integers.reshape(len(integers), -1).T, packed[which_rows, columns])
 
     def round_rows(which: slice) -> None:
@@ -140,19 +145,19 @@ def quantize_blocks(
     return Blocks(packed=packed.reshape(rows, blocks, -1), scales=scales)
 
 
-def dequantize_blocks(blocks: Blocks, form: BlockFormat, inner: int) -> FloatArray:
+def dequantize_blocks(blocks: Blocks, block_format: BlockFormat, inner: int) -> FloatArray:
     """Returns the values of a quantized matrix, (rows, inner) float32."""
     integers = blocks.packed
-    if form.bits == 4:
+    if block_format.bits == 4:
         halves = np.stack([integers & 15, integers >> 4], axis=-1)
-        integers = halves.reshape(*integers.shape[:2], form.block_size)
-    centred = integers.astype(np.float32) - np.float32(form.zero_point)
+        integers = halves.reshape(*integers.shape[:2], block_format.block_size)
+    centred = integers.astype(np.float32) - np.float32(block_format.zero_point)
     weights: FloatArray = (centred * blocks.scales[:, :, None]).reshape(len(centred), -1)
     return weights[:, :inner]
 
 
 def block_scales(
-    cut: FloatArray, form: BlockFormat, importance: FloatArray | None = None
+    cut: FloatArray, block_format: BlockFormat, importance: FloatArray | None = None
 ) -> FloatArray:
     """Returns the scales of blocks, (blocks, rows) float32.
 
@@ -162,15 +167,15 @@ def block_scales(
     """
     lowest, highest = cut.min(axis=1), cut.max(axis=1)
     extreme: FloatArray = np.where(-lowest > highest, lowest, highest)
-    extreme /= np.float32(-form.zero_point)
-    if form.bits == 8:
-        return _stored(extreme, form)
+    extreme /= np.float32(-block_format.zero_point)
+    if block_format.bits == 8:
+        return _stored(extreme, block_format)
     best: FloatArray = extreme
     least = np.full(extreme.shape, np.inf, np.float32)
     for share in _SHARES:
-        scales = _stored(extreme * np.float32(share), form)
-        error = round_blocks(cut, scales, form).astype(np.float32)
-        error -= np.float32(form.zero_point)
+        scales = _stored(extreme * np.float32(share), block_format)
+        error = round_blocks(cut, scales, block_format).astype(np.float32)
+        error -= np.float32(block_format.zero_point)
         error *= scales[:, None]
         error -= cut
         np.square(error, out=error)
@@ -182,8 +187,8 @@ def block_scales(
     return best
 
 
-def _stored(scales: FloatArray, form: BlockFormat) -> FloatArray:
-    return scales if form.scales is Scales.FLOAT32 else in_half_steps(scales)
+def _stored(scales: FloatArray, block_format: BlockFormat) -> FloatArray:
+    return scales if block_format.scales is Scales.FLOAT32 else in_half_steps(scales)
 
 
 def reciprocals(scales: FloatArray) -> FloatArray:
@@ -196,12 +201,12 @@ def reciprocals(scales: FloatArray) -> FloatArray:
     return found
 
 
-def round_blocks(cut: FloatArray, scales: FloatArray, form: BlockFormat) -> ByteArray:
+def round_blocks(cut: FloatArray, scales: FloatArray, block_format: BlockFormat) -> ByteArray:
     """Returns the nearest integers, (blocks, block_size, rows) uint8; see block_scales."""
     scaled = cut * reciprocals(scales)[:, None]
     np.rint(scaled, out=scaled)
-    scaled += np.float32(form.zero_point)
-    np.clip(scaled, 0, (1 << form.bits) - 1, out=scaled)
+    scaled += np.float32(block_format.zero_point)
+    np.clip(scaled, 0, (1 << block_format.bits) - 1, out=scaled)
     return scaled.astype(np.uint8)
 
 

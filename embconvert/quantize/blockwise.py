@@ -25,7 +25,7 @@ from embconvert.quantize.half_scales import Scales, halves
 from embconvert.quantize.mixed import affordable_share, most_moved, relative_error
 from embconvert.quantize.products import Lookup, Product
 from embconvert.quantize.settings import QuantizeSettings
-from embconvert.quantize.surgery import Part, Surgery
+from embconvert.quantize.surgery import PartToStore, Surgery
 from embconvert.quantize.treatments import (
     DIVIDING,
     Treatment,
@@ -100,7 +100,9 @@ def _share_with_8_bits(
 ) -> float:
     matrices = {product.matrix.name: product.matrix for product in products}.values()
     tables = {lookup.matrix.name: lookup for lookup in lookups}.values()
-    few, more = (sum(form.nbytes(*m.shape) for m in matrices) for form in (_4_BITS, _8_BITS))
+    few, more = (
+        sum(block_format.nbytes(*m.shape) for m in matrices) for block_format in (_4_BITS, _8_BITS)
+    )
     weights = [*(m.tensor for m in matrices), *(t.matrix.tensor for t in tables)]
     return affordable_share(
         few,
@@ -139,7 +141,7 @@ def _activations(
 def _replace_product(
     surgery: Surgery,
     product: Product,
-    form: BlockFormat,
+    block_format: BlockFormat,
     activations: DividedActivations,
     *,
     gptq: bool = False,
@@ -154,21 +156,21 @@ def _replace_product(
     def make() -> tuple[ByteArray, FloatArray]:
         moments = divided_moments(treatment) if gptq else None
         if moments is not None:
-            blocks = gptq_blocks(divided_weights(matrix.rows(), treatment), form, moments)
+            blocks = gptq_blocks(divided_weights(matrix.rows(), treatment), block_format, moments)
         else:
             blocks = quantize_blocks(
                 matrix.stored(),
-                form,
+                block_format,
                 transposed=matrix.transposed,
                 factors=treatment.weight_factors,
             )
         return blocks.packed, blocks.scales
 
-    shape = (rows, form.blocks(inner))
+    shape = (rows, block_format.blocks(inner))
     weights = surgery.weights(
         matrix.name,
         make,
-        (ir.DataType.UINT8, (*shape, form.block_bytes)),
+        (ir.DataType.UINT8, (*shape, block_format.block_bytes)),
         (ir.DataType.FLOAT, shape),
     )
     result = surgery.editor.add(
@@ -178,8 +180,8 @@ def _replace_product(
         domain=MICROSOFT,
         K=inner,
         N=rows,
-        bits=form.bits,
-        block_size=form.block_size,
+        bits=block_format.bits,
+        block_size=block_format.block_size,
         accuracy_level=_ACCURACY_LEVEL,
     )
     result = activations.with_split(product, result)
@@ -199,20 +201,20 @@ def _table_form(lookup: Lookup, token_bits: int, scales: Scales) -> BlockFormat:
     return BlockFormat(bits=bits, block_size=32, scales=scales)
 
 
-def _replace_lookup(surgery: Surgery, lookup: Lookup, form: BlockFormat) -> None:
+def _replace_lookup(surgery: Surgery, lookup: Lookup, block_format: BlockFormat) -> None:
     import onnx_ir as ir
 
     rows, inner = lookup.matrix.shape
-    row_bytes = inner * form.bits // 8  # the operator allows no padding here
-    node, shape = lookup.node, (rows, form.blocks(inner))
-    in_halves = form.scales is Scales.HALVES
+    row_bytes = inner * block_format.bits // 8  # the operator allows no padding here
+    node, shape = lookup.node, (rows, block_format.blocks(inner))
+    in_halves = block_format.scales is Scales.HALVES
 
     def make() -> list[npt.NDArray[Any]]:
-        blocks = quantize_blocks(lookup.matrix.stored(), form)
+        blocks = quantize_blocks(lookup.matrix.stored(), block_format)
         stored = halves(blocks.scales) if in_halves else (blocks.scales,)
         return [blocks.packed.reshape(rows, -1)[:, :row_bytes], *stored]
 
-    parts: list[Part] = [(ir.DataType.UINT8, (rows, row_bytes))]
+    parts: list[PartToStore] = [(ir.DataType.UINT8, (rows, row_bytes))]
     if in_halves:
         parts += [(ir.DataType.FLOAT16, shape), (ir.DataType.FLOAT, ())]
     else:
@@ -228,8 +230,8 @@ def _replace_lookup(surgery: Surgery, lookup: Lookup, form: BlockFormat) -> None
         [integers, node.inputs[1], scales],
         node,
         domain=MICROSOFT,
-        bits=form.bits,
-        block_size=form.block_size,
+        bits=block_format.bits,
+        block_size=block_format.block_size,
         gather_axis=0,
         quantize_axis=1,
     )

@@ -111,7 +111,7 @@ def _rounded(name: str, values: FloatArray, *, ranges: Mapping[str, _TokenRange]
     return np.asarray(np.rint(values / step) * step, np.float32)
 
 
-class _Activation(NamedTuple):
+class _QuantizedActivation(NamedTuple):
     """A quantized activation: integers, their scale and zero point, and token scales."""
 
     integers: "ir.Value"
@@ -127,7 +127,7 @@ class _MatMulInteger:
         self._surgery = surgery
         self._editor = surgery.editor
         self._ranges = ranges
-        self._activations: dict[str, _Activation] = {}
+        self._activations: dict[str, _QuantizedActivation] = {}
 
     def __call__(self, product: Product, value: "ir.Value", weights: Weights) -> "ir.Value":
         """Quantizes an activation, once for all its products, and multiplies."""
@@ -150,11 +150,11 @@ class _MatMulInteger:
 
     def _quantized(
         self, node: "ir.Node", value: "ir.Value", known: _TokenRange | None
-    ) -> _Activation:
+    ) -> _QuantizedActivation:
         editor = self._editor
         if known is None:
             integers, scale, zero = self._surgery.quantize_dynamically(value, node)
-            return _Activation(integers, scale, zero, None)
+            return _QuantizedActivation(integers, scale, zero, None)
         sizes = editor.add("Abs", [value], node) if known.signed else value
         largest = self._surgery.reduce_max(sizes, node)
         # As a range, because the kernel divides by the number of integers.
@@ -168,4 +168,4 @@ class _MatMulInteger:
         integers = editor.add("QuantizeLinear", [scaled, one, zero], node)
         # The token's largest value is multiplied back afterwards.
         step = editor.constant(np.float32(1 / known.positive), "step")
-        return _Activation(integers, step, zero, largest)
+        return _QuantizedActivation(integers, step, zero, largest)

@@ -26,34 +26,38 @@ _DAMPING = 0.01
 # Columns whose errors are passed on together; even, so that it divides no pair.
 _COLUMNS = 64
 
-IntArray = npt.NDArray[np.int8]
+Int8Array = npt.NDArray[np.int8]
 #: From some columns of the current weights, (rows, columns), and the weight of an error in each
 #: column, (columns,), to the scale of each row, (rows,).
-Scales = Callable[[FloatArray, FloatArray], FloatArray]
+ChooseScales = Callable[[FloatArray, FloatArray], FloatArray]
 
 
-def gptq_blocks(weights: FloatArray, form: BlockFormat, moments: Moments) -> Blocks:
+def gptq_blocks(weights: FloatArray, block_format: BlockFormat, moments: Moments) -> Blocks:
     """Rounds (rows, inner) blockwise, with little change of products with its inputs."""
     rows, inner = weights.shape
     scales: list[FloatArray] = []
 
     def choose(columns: FloatArray, importance: FloatArray) -> FloatArray:
-        scales.append(block_scales(columns.T[None], form, importance[:, None])[0])
+        scales.append(block_scales(columns.T[None], block_format, importance[:, None])[0])
         return scales[-1]
 
-    lowest, highest = -form.zero_point, form.zero_point - 1
+    lowest, highest = -block_format.zero_point, block_format.zero_point - 1
     integers = _round(
-        weights, moments, choose, lowest=lowest, highest=highest, block_size=form.block_size
+        weights, moments, choose, lowest=lowest, highest=highest, block_size=block_format.block_size
     )
-    padded = np.full((rows, form.blocks(inner) * form.block_size), form.zero_point, np.uint8)
-    padded[:, :inner] = integers.astype(np.int16) + form.zero_point
-    cut = padded.reshape(rows, -1, form.block_size)
-    return Blocks(packed=pack(cut, form.bits), scales=np.stack(scales, axis=1))
+    padded = np.full(
+        (rows, block_format.blocks(inner) * block_format.block_size),
+        block_format.zero_point,
+        np.uint8,
+    )
+    padded[:, :inner] = integers.astype(np.int16) + block_format.zero_point
+    cut = padded.reshape(rows, -1, block_format.block_size)
+    return Blocks(packed=pack(cut, block_format.bits), scales=np.stack(scales, axis=1))
 
 
 def gptq_channels(
     weights: FloatArray, scales: FloatArray, limits: WeightLimits, moments: Moments
-) -> IntArray:
+) -> Int8Array:
     """Rounds (rows, inner) with scales (rows,) float32 to (rows, inner) int8; see gptq_blocks."""
     return _round(
         weights,
@@ -69,13 +73,13 @@ def gptq_channels(
 def _round(
     weights: FloatArray,
     moments: Moments,
-    choose: Scales,
+    choose: ChooseScales,
     *,
     lowest: int,
     highest: int,
     block_size: int,
     pair: int | None = None,
-) -> IntArray:
+) -> Int8Array:
     """Rounds column by column; scales are chosen at the start of each block of columns.
 
     Args:

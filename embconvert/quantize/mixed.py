@@ -36,9 +36,11 @@ def affordable_share(few: int, more: int, tables: int, float32: int) -> float:
     return min(1.0, max(_LEAST_SHARE, left / max(1, more - few)))
 
 
-def relative_error(weights: FloatArray, form: BlockFormat, moments: Moments) -> float:
+def relative_error(weights: FloatArray, block_format: BlockFormat, moments: Moments) -> float:
     """Returns E|x dW|^2 / E|x W|^2, the error by rounding W transposed, (rows, inner)."""
-    rounded = dequantize_blocks(quantize_blocks(weights, form), form, weights.shape[1])
+    rounded = dequantize_blocks(
+        quantize_blocks(weights, block_format), block_format, weights.shape[1]
+    )
     signal = moments.energy(weights)
     return moments.energy(rounded - weights) / signal if signal > 0 else 0.0
 

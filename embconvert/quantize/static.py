@@ -92,10 +92,12 @@ def _extremes(
 class _StaticMatMul:
     """Adds products of statically quantized activations, in either format."""
 
-    def __init__(self, surgery: Surgery, ranges: Mapping[str, Range], form: QuantFormat) -> None:
+    def __init__(
+        self, surgery: Surgery, ranges: Mapping[str, Range], quant_format: QuantFormat
+    ) -> None:
         self._editor = surgery.editor
         self._ranges = ranges
-        self._form = form
+        self._format = quant_format
         self._activations: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = {}
         self._rounded: dict[str, ir.Value] = {}
 
@@ -112,7 +114,7 @@ class _StaticMatMul:
                 zero,
             )
         integers, scale, zero = self._activations[name]
-        if self._form is QuantFormat.QOPERATOR:
+        if self._format is QuantFormat.QOPERATOR:
             return editor.add(
                 "MatMulIntegerToFloat",
                 [integers, weights.integers, scale, weights.scales, zero, weights.zero],

@@ -17,7 +17,7 @@ from embconvert.rewrite.editing import Editor
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Part = tuple["ir.DataType", Sequence[int]]
+PartToStore = tuple["ir.DataType", Sequence[int]]
 
 
 class Surgery:
@@ -47,7 +47,7 @@ class Surgery:
         self,
         name: str,
         make: Callable[[], Sequence[npt.NDArray[Any]]],
-        *parts: Part,
+        *parts: PartToStore,
         names: Sequence[str] = ("quantized", "scales", "bias"),
     ) -> "list[ir.Value]":
         """Returns initializers that are computed together, when the first is written.

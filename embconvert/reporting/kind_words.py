@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from embconvert.manifest import Manifest, SourceRecord
 from embconvert.manifest.kinds.base import HeadRecord
 from embconvert.models.kinds import KINDS, Kind, Measure, part_of
-from embconvert.reporting.snippet_parts import Consumer
+from embconvert.reporting.snippet_parts import SnippetMaker
 
 _KINDS = "embconvert.reporting.kinds"
 
@@ -71,9 +71,9 @@ def heads_of(manifest: Manifest) -> tuple[HeadWords, ...]:
     )
 
 
-def consumers_of(kind: Kind) -> tuple[Consumer, ...]:
-    """Returns the functions that make code samples; see Consumer."""
-    return part_of(kind, _KINDS, "CONSUMERS", tuple)
+def snippet_makers(kind: Kind) -> tuple[SnippetMaker, ...]:
+    """Returns the functions that make code samples; see SnippetMaker."""
+    return part_of(kind, _KINDS, "SNIPPET_MAKERS", tuple)
 
 
 def described(manifest: Manifest) -> str:

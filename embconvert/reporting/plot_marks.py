@@ -24,7 +24,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Name:
+class DotName:
     """A name to be written beside a plot; its style is its dot's class in the style sheet."""
 
     text: str
@@ -32,28 +32,28 @@ class Name:
     style: str
 
 
-def names_of_dots(svg: Any, names: Mapping[int, str]) -> list[Name]:
+def names_of_dots(svg: Any, names: Mapping[int, str]) -> list[DotName]:
     """Returns the names of a plot's dots from top to bottom; those of one dot once each.
 
     Each series has one dot; names are by the series' number.
     """
-    found: list[Name] = []
+    found: list[DotName] = []
     for number, group in _series(svg, "overlay"):
         for circle in group.iter("circle"):
             dot = (float(circle.get("cx")), float(circle.get("cy")))
             near = [n.dot for n in found if max(_apart(n.dot, dot)) < _ONE_DOT]
-            name = Name(text=names[number], dot=near[0] if near else dot, style=f"c-of-{number}")
+            name = DotName(text=names[number], dot=near[0] if near else dot, style=f"c-of-{number}")
             if (name.text, name.dot) not in [(n.text, n.dot) for n in found]:
                 found.append(name)
     return sorted(found, key=lambda name: (name.dot[1], -name.dot[0]))
 
 
-def height_of(names: Sequence[Name]) -> float:
+def height_of(names: Sequence[DotName]) -> float:
     """Returns how high a plot must be at least for these names beside it."""
     return LINE_HEIGHT * len(names)
 
 
-def write_names(svg: Any, names: Sequence[Name], *, width: float, height: float) -> None:
+def write_names(svg: Any, names: Sequence[DotName], *, width: float, height: float) -> None:
     """Writes names in a column on the right of a plot, each with a line to its dot.
 
     The names are from top to bottom; the plot's own area is at least height_of() them.

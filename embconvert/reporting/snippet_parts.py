@@ -94,12 +94,12 @@ class ServedModel:
 
 
 #: Makes the code sample of a program; None if the program cannot load the graph.
-Consumer = Callable[[ServedModel], Snippet | None]
+SnippetMaker = Callable[[ServedModel], Snippet | None]
 
 
-def only(condition: Callable[[ServedModel], bool], consumer: Consumer) -> Consumer:
+def only(condition: Callable[[ServedModel], bool], make: SnippetMaker) -> SnippetMaker:
     """Returns the code of a program that can load only some models."""
-    return lambda model: consumer(model) if condition(model) else None
+    return lambda model: make(model) if condition(model) else None
 
 
 #: What is said of the programs that load graphs by optimum-onnx.

@@ -19,7 +19,7 @@ from embconvert.plan.steps import EXPORTED_FILE
 from embconvert.regular_files import open_regular
 from embconvert.reporting.advised_prefixes import advised_prompts
 from embconvert.reporting.home import Home
-from embconvert.reporting.kind_words import consumers_of
+from embconvert.reporting.kind_words import snippet_makers
 from embconvert.reporting.snippet_parts import ON_OPENVINO, ServedModel, Snippet
 
 #: Whose code comes first.
@@ -47,7 +47,7 @@ def snippets(
     if not any(tensor.name == name for tensor in graph.outputs):
         return ()
     model = served_model(manifest, graph, folder, home)
-    made = (make(model) for make in consumers_of(manifest.kind))
+    made = (make(model) for make in snippet_makers(manifest.kind))
     found = [s for s in made if s is not None and (s.key in ON_OPENVINO or not model.is_ir)]
     return tuple(sorted(found, key=lambda s: s.key != _FIRST.get(manifest.layout)))
 

@@ -9,7 +9,7 @@ from embconvert.models.suggestions import nearest
 from embconvert.request import yaml_tree
 from embconvert.request.options import Option
 from embconvert.request.parsing import understood
-from embconvert.request.yaml_tree import Node, NotYamlError, Place, Scalar, parse_yaml
+from embconvert.request.yaml_tree import NotYamlError, Place, Scalar, YamlNode, parse_yaml
 from embconvert.user_files import UnreadableFileError, in_words, read_text
 
 # More errors than this are left for the next attempt.
@@ -35,7 +35,7 @@ class OptionFile:
         """How many were noted."""
         return len(self._errors)
 
-    def read(self, max_bytes: int) -> Node:
+    def read(self, max_bytes: int) -> YamlNode:
         """Reads the file; raises UsageError if it is too large, unreadable, or not YAML."""
         try:
             return parse_yaml(read_text(self._path, max_bytes))
@@ -63,7 +63,7 @@ class OptionFile:
 
     def pairs(
         self, node: yaml_tree.Mapping, known: Iterable[str], problem: str, cure: str
-    ) -> Iterator[tuple[str, Node]]:
+    ) -> Iterator[tuple[str, YamlNode]]:
         """Yields the known keys with their values; notes unknown and repeated keys.
 
         Args:
@@ -86,7 +86,7 @@ class OptionFile:
                 yield name, value
 
     def words(
-        self, node: Node, options: Mapping[str, Option], problem: str, cure: str
+        self, node: YamlNode, options: Mapping[str, Option], problem: str, cure: str
     ) -> dict[str, str]:
         """Returns the valid options of a mapping, as on a command line; notes the others."""
         words: dict[str, str] = {}
@@ -123,7 +123,7 @@ def above(
     return {**kept, **upper}
 
 
-def _word(node: Node, option: Option) -> str:
+def _word(node: YamlNode, option: Option) -> str:
     """Returns an option's value as on the command line; raises UsageError for an invalid one."""
     several = isinstance(node, yaml_tree.Sequence) and option.several
     parts: tuple[Any, ...] = node.items if several else (node,)  # type: ignore[union-attr]

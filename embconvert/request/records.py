@@ -24,6 +24,7 @@ from embconvert.models.choices import (
 )
 from embconvert.models.forms import FileForm, FormKind, TokenizerPlace
 from embconvert.models.shapes import BENCH_SHAPES, Shape
+from embconvert.overriding import override
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,7 @@ class Shard:
     index: int
     count: int
 
+    @override
     def __str__(self) -> str:
         """The value of `--shard`, which counts from 1."""
         return f"{self.index + 1}/{self.count}"

@@ -47,9 +47,7 @@ class Scalar:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sequence:
-    """A list."""
-
-    items: "tuple[Node, ...]"
+    items: "tuple[YamlNode, ...]"
     place: Place
 
 
@@ -57,21 +55,21 @@ class Sequence:
 class Mapping:
     """Pairs in order; a key may occur twice."""
 
-    pairs: "tuple[tuple[Scalar, Node], ...]"
+    pairs: "tuple[tuple[Scalar, YamlNode], ...]"
     place: Place
 
 
-Node = Scalar | Sequence | Mapping
+YamlNode = Scalar | Sequence | Mapping
 
 
-def parse_yaml(text: str) -> Node:
+def parse_yaml(text: str) -> YamlNode:
     """Reads one YAML or JSON document; of an empty one, the root is a null.
 
     Raises:
         NotYamlError: It is not one document, is nested too deeply, has too many parts or too long a
             word, or uses aliases or tags.
     """
-    reader = _Reader(text)
+    reader = _TreeReader(text)
     try:
         return reader.document()
     except yaml.MarkedYAMLError as error:
@@ -83,7 +81,7 @@ def parse_yaml(text: str) -> Node:
         raise NotYamlError(str(error).splitlines()[0], reader.place) from error
 
 
-class _Reader:
+class _TreeReader:
     def __init__(self, text: str) -> None:
         self._events = yaml.parse(text, Loader=_LOADER)
         self._nodes = 0
@@ -99,7 +97,7 @@ class _Reader:
     def _refuse(self, message: str) -> NoReturn:
         raise NotYamlError(message, self.place)
 
-    def document(self) -> Node:
+    def document(self) -> YamlNode:
         self._next()  # start of the stream
         if isinstance(self._next(), yaml.StreamEndEvent):
             return Scalar(text=None, switch=None, place=self.place)
@@ -109,7 +107,7 @@ class _Reader:
             self._refuse("it has a second document")
         return node
 
-    def _node(self, event: yaml.Event, depth: int) -> Node:
+    def _node(self, event: yaml.Event, depth: int) -> YamlNode:
         place = self.place
         if depth > _MAX_DEPTH:
             self._refuse(f"it is nested more than {_MAX_DEPTH} levels deep")
@@ -119,11 +117,11 @@ class _Reader:
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
-            items: list[Node] = []
+            items: list[YamlNode] = []
             while not isinstance(event := self._next(), yaml.SequenceEndEvent):
                 items.append(self._node(event, depth + 1))
             return Sequence(items=tuple(items), place=place)
-        pairs: list[tuple[Scalar, Node]] = []
+        pairs: list[tuple[Scalar, YamlNode]] = []
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 self._refuse("a key must be a word")

@@ -23,7 +23,7 @@ from embconvert.rewrite.masks import is_causal
 from embconvert.rewrite.score_bias import bias_of
 from embconvert.rewrite.scores import (
     PASSED,
-    Scores,
+    AttentionScores,
     Unknown,
     changes_type,
     cuts_off_sinks,
@@ -44,7 +44,7 @@ _GROUPED_SIZES = 8
 class _Attention:
     """An attention pattern in a graph; sinks are (1, heads, 1, 1), or None."""
 
-    scores: Scores
+    scores: AttentionScores
     sinks: "ir.Value | None"
     value: "ir.Value"
     product: "ir.Node"

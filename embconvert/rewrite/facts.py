@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embconvert.rewrite.contents import CONTENTS, SMALL, as_sizes
-from embconvert.rewrite.known import Shape
+from embconvert.rewrite.known import SymbolicShape
 from embconvert.rewrite.shapes import SHAPES, unknown
 from embconvert.rewrite.sizes import Size
 
@@ -25,7 +25,7 @@ class Facts:
 
     def __init__(self, graph: "ir.Graph", *, infer_sizes: bool = True) -> None:
         self._infer_sizes = infer_sizes
-        self._shapes: dict[ir.Value, Shape | None] = {}
+        self._shapes: dict[ir.Value, SymbolicShape | None] = {}
         self._contents: dict[ir.Value, Any] = {}
         self._dtypes: dict[ir.Value, ir.DataType | None] = {}
         self._nonnegative: set[ir.Value] = set()
@@ -34,7 +34,7 @@ class Facts:
         for node in graph:
             self.visit(node)
 
-    def shape(self, value: "ir.Value | None") -> Shape | None:
+    def shape(self, value: "ir.Value | None") -> SymbolicShape | None:
         """Returns a tensor's sizes, or None if its rank is unknown."""
         if value is None:
             return None
@@ -99,7 +99,7 @@ class Facts:
             self._dtypes[output] = output.dtype or dtype
 
 
-def _declared(value: "ir.Value") -> Shape | None:
+def _declared(value: "ir.Value") -> SymbolicShape | None:
     if value.const_value is not None:
         return tuple(Size.of(int(d)) for d in value.const_value.shape.numpy())
     if value.shape is None:

@@ -7,13 +7,13 @@ from embconvert.rewrite.sizes import Size
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Shape = tuple[Size, ...]
+SymbolicShape = tuple[Size, ...]
 
 
 class Known(Protocol):
     """Inferred facts about a graph's tensors."""
 
-    def shape(self, value: "ir.Value | None") -> Shape | None:
+    def shape(self, value: "ir.Value | None") -> SymbolicShape | None:
         """Returns a tensor's sizes, or None if its rank is unknown."""
 
     def content(self, value: "ir.Value | None") -> Any:

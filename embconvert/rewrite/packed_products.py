@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Columns:
     """A piece of a product: columns [start, end), and its sizes if they differ."""
 
     output: "ir.Value"
@@ -49,7 +49,7 @@ def unpack_products(editor: Editor) -> bool:
     return changed
 
 
-def _parts(editor: Editor, node: "ir.Node", width: int) -> list[_Part]:
+def _parts(editor: Editor, node: "ir.Node", width: int) -> list[_Columns]:
     """Returns the pieces into which a product is split; none if it is used otherwise."""
     output = node.outputs[0]
     rank = editor.facts.rank(output)
@@ -64,21 +64,21 @@ def _parts(editor: Editor, node: "ir.Node", width: int) -> list[_Part]:
     return _sliced_parts(editor, output, rank, width)
 
 
-def _split_parts(editor: Editor, split: "ir.Node") -> list[_Part]:
+def _split_parts(editor: Editor, split: "ir.Node") -> list[_Columns]:
     parts, start = [], 0
     for piece in split.outputs:
         shape = editor.facts.shape(piece)
         size = shape[-1].number if shape else None
         if size is None:
             return []
-        parts.append(_Part(piece, start, start + size))
+        parts.append(_Columns(piece, start, start + size))
         start += size
     return parts
 
 
 def _reshaped_parts(
     editor: Editor, output: "ir.Value", reshape: "ir.Node", width: int
-) -> list[_Part]:
+) -> list[_Columns]:
     """Returns the pieces of (.., width) reshaped to (.., pieces, ...) and split."""
     whole, apart = editor.facts.shape(output), editor.facts.shape(reshape.outputs[0])
     split = only_user(reshape.outputs[0], "Split")
@@ -93,10 +93,10 @@ def _reshaped_parts(
         return []
     each = width // len(pieces)
     sizes = (*[0] * axis, 1, *(size for size in rest if size is not None))
-    return [_Part(p, i * each, (i + 1) * each, sizes) for i, p in enumerate(split.outputs)]
+    return [_Columns(p, i * each, (i + 1) * each, sizes) for i, p in enumerate(split.outputs)]
 
 
-def _sliced_parts(editor: Editor, output: "ir.Value", rank: int, width: int) -> list[_Part]:
+def _sliced_parts(editor: Editor, output: "ir.Value", rank: int, width: int) -> list[_Columns]:
     """Returns the pieces of Slices that together cover every column once."""
     parts = []
     for use in output.uses():
@@ -112,14 +112,14 @@ def _sliced_parts(editor: Editor, output: "ir.Value", rank: int, width: int) -> 
         along = axes.flat[0].number in (-1, rank - 1) and steps.flat[0].number == 1
         if start is None or size is None or not along or start < 0:
             return []
-        parts.append(_Part(cut.outputs[0], start, start + size))
+        parts.append(_Columns(cut.outputs[0], start, start + size))
     parts.sort(key=lambda part: part.start)
     ends = [0, *(part.end for part in parts)]
     covers = [part.start for part in parts] == ends[:-1] and ends[-1] == width
     return parts if covers and len(parts) > 1 else []
 
 
-def _columns(editor: Editor, weight: "ir.Value", part: _Part, number: int) -> "ir.Value":
+def _columns(editor: Editor, weight: "ir.Value", part: _Columns, number: int) -> "ir.Value":
     """Returns some columns of a weight, extracted when they are used."""
     import onnx_ir as ir
 

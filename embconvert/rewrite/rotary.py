@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HEADS_FIRST = (0, 2, 1, 3)
 
 
-class _Unknown(Exception):  # noqa: N818 - names what the factors are
+class _NotRotation(Exception):  # noqa: N818 - names what the factors are
     """The factors are not those of a rotation."""
 
 
@@ -51,7 +51,7 @@ def fuse_rotary_embedding(editor: Editor) -> bool:
         rotation = _find(editor, add)
         if rotation is None:
             continue
-        with contextlib.suppress(_Unknown, Unreadable):
+        with contextlib.suppress(_NotRotation, Unreadable):
             with editor.trial():
                 output = _build(editor, rotation, add)
             editor.replace(add.outputs[0], output)
@@ -116,21 +116,21 @@ def _part(editor: Editor, value: "ir.Value | None", start: int, end: int) -> "ir
 
 
 def _build(editor: Editor, rotation: _Rotation, add: "ir.Node") -> "ir.Value":
-    """Inserts the operator; raises _Unknown unless factors are per position and equal for heads."""
+    """Inserts the operator; raises _NotRotation unless each position has one factor."""
     facts, x = editor.facts, rotation.x
     shape, factor = facts.shape(x), facts.shape(rotation.cos)
     if shape is None or factor is None or len(shape) != 4 or len(factor) != 4:
-        raise _Unknown
+        raise _NotRotation
     heads_first = factor[1].number == 1 and factor[2] == shape[2]
     seq_first = factor[2].number == 1 and factor[1] == shape[1]
     length = shape[2] if heads_first else shape[1]
     heads, size = (shape[1] if heads_first else shape[2]).number, shape[3].number
     if heads is None or size is None or not (heads_first or seq_first):
-        raise _Unknown
+        raise _NotRotation
     if factor[0] not in (Size.of(1), shape[0]) or factor[3] != shape[3]:
-        raise _Unknown
+        raise _NotRotation
     if factor != facts.shape(rotation.sin):
-        raise _Unknown
+        raise _NotRotation
     tables = [_table(editor, value, size // 2, add) for value in (rotation.cos, rotation.sin)]
     positions = _positions(editor, factor[0], length, add)
     if heads_first:
@@ -149,10 +149,10 @@ def _sizes(editor: Editor, *sizes: int) -> "ir.Value":
 
 
 def _table(editor: Editor, factor: "ir.Value", half: int, before: "ir.Node") -> "ir.Value":
-    """Returns (positions, half) of a factor; raises _Unknown if its halves may differ."""
+    """Returns (positions, half) of a factor; raises _NotRotation if its halves may differ."""
     narrow = _half(editor, factor, before)
     if narrow is None:
-        raise _Unknown
+        raise _NotRotation
     return editor.add("Reshape", [narrow, _sizes(editor, -1, half)], before)
 
 

@@ -6,14 +6,16 @@ import numpy as np
 
 from embconvert.rewrite.editing import Editor
 from embconvert.rewrite.masks import HIDDEN
-from embconvert.rewrite.scores import Scores, Unknown
+from embconvert.rewrite.scores import AttentionScores, Unknown
 from embconvert.rewrite.sizes import Size
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def bias_of(editor: Editor, scores: Scores, heads: int, softmax: "ir.Node") -> "ir.Value | None":
+def bias_of(
+    editor: Editor, scores: AttentionScores, heads: int, softmax: "ir.Node"
+) -> "ir.Value | None":
     """Returns the sum of additions to scores, (batch or 1, heads or 1, seq, keys), or None.
 
     Raises Unknown if it has another size.
@@ -47,7 +49,7 @@ def bias_of(editor: Editor, scores: Scores, heads: int, softmax: "ir.Node") -> "
 
 def _unmerged(
     editor: Editor,
-    scores: Scores,
+    scores: AttentionScores,
     heads: int,
     value: "ir.Value",
     rank: int | None,
@@ -68,7 +70,7 @@ def _unmerged(
 
 
 def _of_four_axes(
-    editor: Editor, scores: Scores, heads: int, bias: "ir.Value", before: "ir.Node"
+    editor: Editor, scores: AttentionScores, heads: int, bias: "ir.Value", before: "ir.Node"
 ) -> "ir.Value":
     query, key = (editor.facts.shape(v) for v in (scores.query, scores.key))
     shape = editor.facts.shape(bias)

@@ -27,7 +27,7 @@ class Unknown(Exception):  # noqa: N818 - names what the graph is
 
 
 @dataclass
-class Scores:
+class AttentionScores:
     """The input of a Softmax.
 
     Attributes:
@@ -92,7 +92,7 @@ def cuts_off_sinks(editor: Editor, node: "ir.Node") -> bool:
     return rank is not None and steps == 1 and numbers in ([0, -1, -1], [0, -1, rank - 1])
 
 
-def parse_scores(editor: Editor, value: "ir.Value | None") -> Scores | None:
+def parse_scores(editor: Editor, value: "ir.Value | None") -> AttentionScores | None:
     """Returns the structure of scores, or None if there is no product of queries and keys."""
     node = value.producer() if value is not None else None
     if node is None:
@@ -121,7 +121,7 @@ def parse_scores(editor: Editor, value: "ir.Value | None") -> Scores | None:
     return parse_scores(editor, node.inputs[0])
 
 
-def _parse_sum(editor: Editor, node: "ir.Node") -> Scores | None:
+def _parse_sum(editor: Editor, node: "ir.Node") -> AttentionScores | None:
     found = [(parse_scores(editor, v), i) for i, v in enumerate(node.inputs)]
     known = [(scores, i) for scores, i in found if scores is not None]
     if len(known) > 1:  # as of a text and its layout; measured with lilt, on one thread
@@ -133,7 +133,7 @@ def _parse_sum(editor: Editor, node: "ir.Node") -> Scores | None:
     return total
 
 
-def _parse_selected(editor: Editor, node: "ir.Node") -> Scores | None:
+def _parse_selected(editor: Editor, node: "ir.Node") -> AttentionScores | None:
     """Parses `scores * kept + (1 - kept) * fill`, where kept is 0 or 1."""
     for kept_part, filled_part in operands(node):
         selected, filled = producer(kept_part, "Mul"), producer(filled_part, "Mul")
@@ -164,7 +164,7 @@ def _is_zero_or_one(value: "ir.Value") -> bool:
     return bool(np.isin(tensor.numpy(), (0, 1)).all())
 
 
-def _parse_floored(editor: Editor, node: "ir.Node") -> Scores | None:
+def _parse_floored(editor: Editor, node: "ir.Node") -> AttentionScores | None:
     for value, least in operands(node):
         floor = number(least)
         if floor is not None and floor <= HIDDEN:
@@ -175,7 +175,7 @@ def _parse_floored(editor: Editor, node: "ir.Node") -> Scores | None:
     return None
 
 
-def _parse_product(editor: Editor, node: "ir.Node") -> Scores | None:
+def _parse_product(editor: Editor, node: "ir.Node") -> AttentionScores | None:
     query, key = node.inputs
     if query is None or key is None or query.is_initializer() or key.is_initializer():
         return None
@@ -191,7 +191,7 @@ def _parse_product(editor: Editor, node: "ir.Node") -> Scores | None:
         by *= more
     else:
         key = editor.add("Transpose", [key], node, perm=swapped)
-    return Scores(query, key, scale=factor * by)
+    return AttentionScores(query, key, scale=factor * by)
 
 
 def _unscaled(value: "ir.Value") -> "tuple[ir.Value, float]":
@@ -210,7 +210,7 @@ def _unscaled(value: "ir.Value") -> "tuple[ir.Value, float]":
         value = node.inputs[index]
 
 
-def _parse_scaled(editor: Editor, node: "ir.Node") -> Scores | None:
+def _parse_scaled(editor: Editor, node: "ir.Node") -> AttentionScores | None:
     value, factor = _unscaled(node.outputs[0])
     if value is node.outputs[0]:
         return None

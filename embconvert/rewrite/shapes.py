@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from embconvert.rewrite.contents import constant_content, shape_content
-from embconvert.rewrite.known import Known, Shape
+from embconvert.rewrite.known import Known, SymbolicShape
 from embconvert.rewrite.shapes_by_attribute import (
     block_lookup,
     block_product,
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 # Slice's ends from here on mean "to the end".
 _FAR = 2**31 - 1
-_Result = Shape | None | list[Shape | None]
+_Result = SymbolicShape | None | list[SymbolicShape | None]
 
 
-def broadcast(*shapes: Shape | None) -> Shape | None:
+def broadcast(*shapes: SymbolicShape | None) -> SymbolicShape | None:
     """Returns the broadcast sizes of tensors, or None if unknown."""
     known = [shape for shape in shapes if shape is not None]
     if not known or len(known) < len(shapes):
@@ -81,7 +81,7 @@ def _from_content(index: int) -> Callable[["Known", "ir.Node"], _Result]:
     return shape
 
 
-def _all_unknown(node: "ir.Node", rank: int | None) -> Shape | None:
+def _all_unknown(node: "ir.Node", rank: int | None) -> SymbolicShape | None:
     """Returns a name for each axis of a node's output."""
     if rank is None:
         return None

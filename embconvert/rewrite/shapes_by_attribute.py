@@ -6,7 +6,7 @@ rank, and the axes that stay.
 
 from typing import TYPE_CHECKING
 
-from embconvert.rewrite.known import Known, Shape
+from embconvert.rewrite.known import Known, SymbolicShape
 from embconvert.rewrite.sizes import Size
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def _named(node: "ir.Node", axis: int, output: int = 0) -> Size:
     return Size.of(f"{node.outputs[output].name}[{axis}]")
 
 
-def convolution(facts: Known, node: "ir.Node") -> Shape | None:
+def convolution(facts: Known, node: "ir.Node") -> SymbolicShape | None:
     """Infers Conv's output, (batch, channels, positions, ...)."""
     shape, kernel = facts.shape(node.inputs[0]), facts.shape(node.inputs[1])
     if shape is None or kernel is None:
@@ -25,7 +25,7 @@ def convolution(facts: Known, node: "ir.Node") -> Shape | None:
     return (shape[0], kernel[0], *_windows(node, shape[2:], kernel[2:]))
 
 
-def pooling(facts: Known, node: "ir.Node") -> Shape | None:
+def pooling(facts: Known, node: "ir.Node") -> SymbolicShape | None:
     """Infers MaxPool's and AveragePool's output, with the same channels as the input."""
     shape = facts.shape(node.inputs[0])
     if shape is None:
@@ -34,7 +34,7 @@ def pooling(facts: Known, node: "ir.Node") -> Shape | None:
     return (*shape[:2], *_windows(node, shape[2:], kernel))
 
 
-def _windows(node: "ir.Node", sizes: Shape, kernel: Shape) -> Shape:
+def _windows(node: "ir.Node", sizes: SymbolicShape, kernel: SymbolicShape) -> SymbolicShape:
     """Returns how many windows of a kernel there are along each axis."""
     attributes, count = node.attributes, len(sizes)
     pads = attributes.get_ints("pads", (0,) * 2 * count)
@@ -51,7 +51,7 @@ def _windows(node: "ir.Node", sizes: Shape, kernel: Shape) -> Shape:
     return tuple(found)
 
 
-def gemm(facts: Known, node: "ir.Node") -> Shape | None:
+def gemm(facts: Known, node: "ir.Node") -> SymbolicShape | None:
     shapes = [facts.shape(value) for value in node.inputs[:2]]
     if shapes[0] is None or shapes[1] is None:
         return None
@@ -59,7 +59,7 @@ def gemm(facts: Known, node: "ir.Node") -> Shape | None:
     return (rows, shapes[1][1 - node.attributes.get_int("transB", 0)])
 
 
-def pad(facts: Known, node: "ir.Node") -> Shape | None:
+def pad(facts: Known, node: "ir.Node") -> SymbolicShape | None:
     """Infers Pad's output; before opset 18 it pads all axes."""
     shape = facts.shape(node.inputs[0])
     if shape is None:
@@ -71,7 +71,7 @@ def pad(facts: Known, node: "ir.Node") -> Shape | None:
     return tuple(size + before[axis] + after[axis] for axis, size in enumerate(shape))
 
 
-def top_k(facts: Known, node: "ir.Node") -> list[Shape | None]:
+def top_k(facts: Known, node: "ir.Node") -> list[SymbolicShape | None]:
     shape, content = facts.shape(node.inputs[0]), facts.content(node.inputs[1])
     if shape is None:
         return [None, None]
@@ -80,19 +80,19 @@ def top_k(facts: Known, node: "ir.Node") -> list[Shape | None]:
     return [(*shape[:axis], size, *shape[axis + 1 :])] * 2
 
 
-def non_zero(facts: Known, node: "ir.Node") -> Shape | None:
+def non_zero(facts: Known, node: "ir.Node") -> SymbolicShape | None:
     """Infers NonZero's output: a row for each axis of the input, a column for each element."""
     shape = facts.shape(node.inputs[0])
     return None if shape is None else (Size.of(len(shape)), _named(node, 1))
 
 
-def block_product(facts: "Known", node: "ir.Node") -> "Shape | None":
+def block_product(facts: "Known", node: "ir.Node") -> "SymbolicShape | None":
     """Returns the shape of a MatMulNBits."""
     shape = facts.shape(node.inputs[0])
     return None if not shape else (*shape[:-1], Size.of(node.attributes.get_int("N", 0)))
 
 
-def block_lookup(facts: "Known", node: "ir.Node") -> "Shape | None":
+def block_lookup(facts: "Known", node: "ir.Node") -> "SymbolicShape | None":
     """Returns the shape of a GatherBlockQuantized that looks up rows of packed bytes."""
     table, indices = facts.shape(node.inputs[0]), facts.shape(node.inputs[1])
     width = table[-1].number if table else None

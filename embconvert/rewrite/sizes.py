@@ -8,6 +8,8 @@ stand for sizes of at least 1.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from embconvert.overriding import override
+
 _Terms = tuple[tuple[tuple[str, ...], int], ...]
 
 
@@ -104,6 +106,7 @@ class Size:
             terms[tuple(rest)] = factor // by
         return _size(terms)
 
+    @override
     def __str__(self) -> str:
         parts = ["*".join([str(f), *n] if f != 1 or not n else n) for n, f in self.terms]
         return "+".join(parts) or "0"

@@ -62,7 +62,7 @@ class _Windows:
 
 
 @dataclass(frozen=True)
-class _Form:
+class _Properties:
     """Properties found by the first trial.
 
     Attributes:
@@ -132,10 +132,10 @@ def _swaps_batch_and_tokens(value: "ir.Value") -> bool:
 def _replace(editor: Editor, found: _Windows) -> bool:
     """Tries to replace the nodes by the operator; returns whether the results agree."""
     random = np.random.default_rng(0)
-    form = _form(editor, found, random)
+    properties = _properties(editor, found, random)
     consumer = found.output.uses()[0].node
     with contextlib.suppress(_Differs), editor.trial():
-        fused = _build(editor, found, form, consumer)
+        fused = _build(editor, found, properties, consumer)
         trials = [_feeds(editor, found, random, batch, tokens) for batch, tokens in _TRIALS]
         for before, after in run_part(editor, trials, [found.output, fused]):
             if before.shape != after.shape or not np.allclose(
@@ -188,7 +188,7 @@ def _numpy_type(editor: Editor, value: "ir.Value") -> Any:
     return dtype.numpy()
 
 
-def _form(editor: Editor, found: _Windows, random: np.random.Generator) -> _Form:
+def _properties(editor: Editor, found: _Windows, random: np.random.Generator) -> _Properties:
     """Runs the existing nodes, to determine sizes and the value of the mask."""
     import onnx_ir as ir
 
@@ -222,14 +222,16 @@ def _form(editor: Editor, found: _Windows, random: np.random.Generator) -> _Form
     tokens_first = output.shape == (tokens, batch, sizes[2])
     if output.shape != sizes and not tokens_first:
         raise Unknown("its result is not one vector per token")
-    return _Form(shared, heads, reach, tokens_first)
+    return _Properties(shared, heads, reach, tokens_first)
 
 
-def _build(editor: Editor, found: _Windows, form: _Form, before: "ir.Node") -> "ir.Value":
+def _build(
+    editor: Editor, found: _Windows, properties: _Properties, before: "ir.Node"
+) -> "ir.Value":
     """Inserts the operator; returns the new result."""
     import onnx_ir as ir
 
-    reach = form.reach
+    reach = properties.reach
 
     def ints(*numbers: int) -> "ir.Value":
         return editor.constant(np.array(numbers, np.int64), "sizes")
@@ -252,7 +254,7 @@ def _build(editor: Editor, found: _Windows, form: _Form, before: "ir.Node") -> "
     query, key, value = (
         swapped(v, tokens_first=found.tokens_first) for v in (found.query, found.key, found.value)
     )
-    tokens = editor.add("Unsqueeze", [form.mask, ints(2)], before)
+    tokens = editor.add("Unsqueeze", [properties.mask, ints(2)], before)
     shown = around(tokens, 1)
     shown = editor.add("Reshape", [shown, ints(-1, 1, 1, 3 * reach)], before)
     shown = editor.add("Cast", [shown], before, to=int(ir.DataType.BOOL))
@@ -269,12 +271,12 @@ def _build(editor: Editor, found: _Windows, form: _Form, before: "ir.Node") -> "
         [blocks, around(key, found.width), around(value, found.value_width), None, None, bias],
         before,
         domain=MICROSOFT,
-        num_heads=form.heads,
-        scale=(found.width // form.heads) ** -0.5,
+        num_heads=properties.heads,
+        scale=(found.width // properties.heads) ** -0.5,
     )
-    sizes = editor.add("Shape", [form.mask], before)
+    sizes = editor.add("Shape", [properties.mask], before)
     sizes = editor.add("Concat", [sizes, ints(found.value_width)], before, axis=0)
     output = editor.add("Reshape", [attended, sizes], before)
     tokens = editor.add("Cast", [tokens], before, to=int(ir.DataType.BOOL))
     output = editor.add("Where", [tokens, output, zero], before)
-    return swapped(output, tokens_first=form.output_tokens_first)
+    return swapped(output, tokens_first=properties.output_tokens_first)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from embconvert.errors import UnsupportedModelError, reason_of
 from embconvert.fidelity.texts import Plain
 from embconvert.models.pair_template import PairTemplate, joined_by
+from embconvert.overriding import override
 from embconvert.source.reading import SourceTokenizer
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class _TemplateReading(SourceTokenizer):
         #: The places of the texts of an input in its template.
         self._order: Sequence[int] = range(len(self._marks))
 
+    @override
     def features(self, texts: Sequence[Plain], prompt: str = "") -> "dict[str, torch.Tensor]":
         return super().features(texts, prompt or self.prompt)
 
@@ -130,6 +132,7 @@ class PairReading(_TemplateReading):
     _marks = (_QUERY, _DOCUMENT)
     _probes = _PROBES
 
+    @override
     def _messages(self, texts: tuple[str, ...]) -> Any:
         return self._model[0].input_formatter.pair_to_messages(texts)
 
@@ -169,6 +172,7 @@ class TextReading(_TemplateReading):
         before, after = self.around()
         self._before, self._after = self._ids(before), self._ids(after)
 
+    @override
     def _messages(self, texts: tuple[str, ...]) -> Any:
         formatter = self._model[0].input_formatter
         return formatter.batch_to_message("text", {"text": list(texts)})[1]["message"][0]
@@ -198,6 +202,7 @@ class TextReading(_TemplateReading):
         read = zip(texts, ours, self.tokens(texts), strict=True)
         return [text for text, ids, theirs in read if ids != theirs["input_ids"]]
 
+    @override
     def backend(self) -> Any:
         """Returns the tokenizers.Tokenizer that puts the template's tokens around texts."""
         from tokenizers import Tokenizer

@@ -13,7 +13,7 @@ from embconvert.models.architectures import Architecture, read_architecture, tex
 from embconvert.models.kinds import HEAD_FILES
 from embconvert.models.other_inputs import other_inputs
 from embconvert.models.routes import RoutedChain
-from embconvert.models.values import FileRecord, ResolvedModel, StaticForm
+from embconvert.models.values import FileRecord, ResolvedModel, StaticFormat
 from embconvert.source.adapters.files import refuse_adapter
 from embconvert.source.card import read_card
 from embconvert.source.distrust import (
@@ -29,7 +29,7 @@ from embconvert.source.settings.module_list import ModuleEntry, check_modules
 from embconvert.source.settings.routes import Router, SeveralRoutes, read_modules, read_router
 from embconvert.source.static_files import (
     static_architecture,
-    static_form,
+    static_format,
     static_max_length,
     table_rows,
 )
@@ -96,9 +96,9 @@ def resolve_folder(
             refuse_special_files(folder / module.path)
     if not trust_remote_code:  # the model's own code may choose between adapters
         refuse_adapter(root, model_id)
-    static = static_form(folder, root, modules)
+    static = static_format(folder, root, modules)
     config: Mapping[str, Any] = {}
-    if static is None or static is StaticForm.MODEL2VEC:
+    if static is None or static is StaticFormat.MODEL2VEC:
         config = _read_config(folder, root)
     if static is None:
         architecture = _read_architecture(config)
@@ -145,7 +145,7 @@ def resolve_folder(
         architecture=architecture,
         max_seq_length=(
             _max_seq_length(root, architecture.max_positions)
-            if static is None or static is StaticForm.TOKEN_WEIGHTS
+            if static is None or static is StaticFormat.TOKEN_WEIGHTS
             else static_max_length(static, config)
         ),
         modules=tuple(module.name for module in modules),

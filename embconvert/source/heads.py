@@ -130,7 +130,7 @@ def heads_module(heads: Sequence[LinearHead], without: Sequence[int]) -> "torch.
             layer.bias = torch.nn.Parameter(head.bias, requires_grad=False)
         return layer
 
-    class Heads(torch.nn.Module):  # type: ignore[misc]
+    class HeadLayers(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             # By the files' names, which are those of the weights in the graph.
@@ -156,6 +156,6 @@ def heads_module(heads: Sequence[LinearHead], without: Sequence[int]) -> "torch.
                 added[head.head.output] = made
             return {**features, **added}
 
-    module = Heads()
+    module = HeadLayers()
     present_as_float32(module)
     return module

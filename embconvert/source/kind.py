@@ -8,7 +8,7 @@ from embconvert.json_files import read_any_json, read_json
 from embconvert.models.choices import Inputs, Layout, Output, OutputPrecision
 from embconvert.models.forms import OTHER_ALGORITHMS, TEXT_ALGORITHMS, TokenizerPlace
 from embconvert.models.kinds import KINDS, TASKS, Kind, KindRules, Measure, Reading, with_heads
-from embconvert.models.values import TOKEN_WEIGHTS, ResolvedModel, StaticForm
+from embconvert.models.values import TOKEN_WEIGHTS, ResolvedModel, StaticFormat
 from embconvert.request.records import Request
 from embconvert.source.retriever import refuse_other_retrievers
 from embconvert.source.settings.files import TRANSFORMER_FILES
@@ -98,7 +98,7 @@ def _own_kind(resolved: ResolvedModel) -> Kind:
             ] or [
                 kind
                 for kind, rules in KINDS.items()
-                if rules.is_head_enough and _has_head(resolved, rules)
+                if rules.is_ending_enough and _has_ending(resolved, rules)
             ]
         return found[0] if found else Kind.EMBEDDING
     for kind, rules in KINDS.items():
@@ -129,11 +129,13 @@ def _module_types(resolved: ResolvedModel) -> set[str]:
 
 def _may_be(resolved: ResolvedModel, rules: KindRules) -> bool:
     """Whether --task decides that a plain transformers model is of this kind."""
-    return not rules.is_head_enough and not resolved.has_modules and _has_head(resolved, rules)
+    return not rules.is_ending_enough and not resolved.has_modules and _has_ending(resolved, rules)
 
 
-def _has_head(resolved: ResolvedModel, rules: KindRules) -> bool:
-    return rules.head is not None and _ends_in(resolved, (rules.head,))
+def _has_ending(resolved: ResolvedModel, rules: KindRules) -> bool:
+    return rules.architecture_ending is not None and _ends_in(
+        resolved, (rules.architecture_ending,)
+    )
 
 
 def _ends_in(resolved: ResolvedModel, endings: tuple[str, ...]) -> bool:
@@ -149,8 +151,9 @@ def _wrong_task(request: Request, kind: Kind, asked: Kind | None) -> UsageError:
     if KINDS[asked].heads:
         files = " or ".join(head.file for head in KINDS[asked].heads)
         hint += f"; {KINDS[asked].words} has the file {files}"
-    if KINDS[asked].head is not None:
-        hint += f"; {KINDS[asked].words} has an architecture named ...{KINDS[asked].head}"
+    ending = KINDS[asked].architecture_ending
+    if ending is not None:
+        hint += f"; {KINDS[asked].words} has an architecture named ...{ending}"
     return UsageError(
         f"--task {request.task} is for {KINDS[asked].words}, but {request.model_id} is "
         f"{KINDS[kind].words}",
@@ -158,9 +161,9 @@ def _wrong_task(request: Request, kind: Kind, asked: Kind | None) -> UsageError:
     )
 
 
-def _refuse_static(request: Request, kind: Kind, form: StaticForm) -> None:
+def _refuse_static(request: Request, kind: Kind, static: StaticFormat) -> None:
     """Refuses what static embeddings cannot be (UnsupportedModelError) or have (UsageError)."""
-    weighs = form is StaticForm.TOKEN_WEIGHTS
+    weighs = static is StaticFormat.TOKEN_WEIGHTS
     of_weights = [k for k, rules in KINDS.items() if TOKEN_WEIGHTS in rules.modules]
     possible = of_weights[0] if weighs else Kind.EMBEDDING
     if kind is not possible:

@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from embconvert.overriding import override
+
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-Product = Callable[["torch.Tensor"], "torch.Tensor"]
+Multiplication = Callable[["torch.Tensor"], "torch.Tensor"]
 
 # More rows would not make a product faster, and waiting batches need memory.
 _ROWS = 1024
@@ -84,7 +86,7 @@ def _wait_for_others(*_: Any) -> None:
         batch.pause()
 
 
-def _multiply_with_others(forward: Product, rows: "torch.Tensor") -> "torch.Tensor":
+def _multiply_with_others(forward: Multiplication, rows: "torch.Tensor") -> "torch.Tensor":
     batch = threading.current_thread()
     if isinstance(batch, _Batch) and rows.dim() > 1:
         return batch.multiply(forward, rows)
@@ -104,7 +106,7 @@ def _few(batches: "list[_Batch]", enough_rows: int) -> "list[_Batch]":
 def _go_on_together(batches: "Sequence[_Batch]") -> None:
     """Resumes batches until none waits for a product."""
     while asking := [batch for batch in batches if batch.wants is not None]:
-        by_product: dict[Product, list[_Batch]] = {}
+        by_product: dict[Multiplication, list[_Batch]] = {}
         for batch in asking:
             assert batch.wants is not None
             by_product.setdefault(batch.wants, []).append(batch)
@@ -116,7 +118,7 @@ def _go_on_together(batches: "Sequence[_Batch]") -> None:
             batch.go_on()
 
 
-def _multiply(product: Product, values: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+def _multiply(product: Multiplication, values: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
     """Applies a product to several values, (..., channels), at once."""
     import torch
 
@@ -145,7 +147,7 @@ class _Batch(threading.Thread):
         self._has_paused = threading.Semaphore(0)
         self._error: BaseException | None = None
         self._abandoned = False
-        self.wants: Product | None = None
+        self.wants: Multiplication | None = None
         self.values: Any = None
         self.is_unfinished = True
         self.result: Any = None
@@ -165,7 +167,7 @@ class _Batch(threading.Thread):
         if self._error is not None:
             raise self._error
 
-    def multiply(self, product: Product, values: "torch.Tensor") -> "torch.Tensor":
+    def multiply(self, product: Multiplication, values: "torch.Tensor") -> "torch.Tensor":
         """Waits for the result of a product; called by the thread itself."""
         self.wants, self.values = product, values
         self.pause()
@@ -187,6 +189,7 @@ class _Batch(threading.Thread):
             self._may_run.release()
             self.join()
 
+    @override
     def run(self) -> None:
         self._may_run.acquire()
         try:

@@ -73,7 +73,7 @@ def usable_positions(
     known = {id(table): table for table in tables}  # kept, so that no id is given again
     limits: list[int] = []
 
-    class LookUps(TorchDispatchMode):  # type: ignore[misc]
+    class TableReads(TorchDispatchMode):  # type: ignore[misc]
         """Records which rows of which tables are read."""
 
         @classmethod
@@ -91,7 +91,7 @@ def usable_positions(
                 limits.extend(() if limit is None else (limit,))
             return func(*args, **(kwargs or {}))
 
-    with torch.no_grad(), LookUps():
+    with torch.no_grad(), TableReads():
         run()
     return min(limits, default=None)
 

@@ -7,7 +7,7 @@ from typing import Any
 from embconvert.errors import SourceError
 from embconvert.json_files import read_json
 from embconvert.models.architectures import Architecture
-from embconvert.models.values import TOKEN_WEIGHTS, StaticForm
+from embconvert.models.values import TOKEN_WEIGHTS, StaticFormat
 from embconvert.source.settings.module_list import STATIC, ModuleEntry
 from embconvert.source.weights import WEIGHT_NAMES, tensor_shapes, weight_files
 
@@ -23,55 +23,57 @@ _MAX_NUMBERS = 1 << 32
 _DEFAULT_LENGTH = 512
 
 
-def static_form(folder: Path, root: Path, modules: Sequence[ModuleEntry]) -> StaticForm | None:
-    """Returns the form of static embeddings; None for a model with a transformer.
+def static_format(folder: Path, root: Path, modules: Sequence[ModuleEntry]) -> StaticFormat | None:
+    """Returns the format of static embeddings; None for a model with a transformer.
 
     A folder of model2vec also has modules.json, with which sentence-transformers reads texts a
     little differently: the model's own library is the one that counts.
     """
     if modules and modules[0].name == TOKEN_WEIGHTS:
-        return StaticForm.TOKEN_WEIGHTS
+        return StaticFormat.TOKEN_WEIGHTS
     if modules and modules[0].name != STATIC:
         return None
     config = folder / "config.json"
     said = read_json(config).get("model_type") if root == folder and config.is_file() else None
-    if said == StaticForm.MODEL2VEC:
-        return StaticForm.MODEL2VEC
-    return StaticForm.SENTENCE_TRANSFORMERS if modules else None
+    if said == StaticFormat.MODEL2VEC:
+        return StaticFormat.MODEL2VEC
+    return StaticFormat.SENTENCE_TRANSFORMERS if modules else None
 
 
-def static_architecture(form: StaticForm, root: Path) -> Architecture:
+def static_architecture(static: StaticFormat, root: Path) -> Architecture:
     """Returns the figures of a table; raises SourceError if it is not one of static embeddings."""
     shapes = _shapes(root)
-    if form is StaticForm.TOKEN_WEIGHTS:
+    if static is StaticFormat.TOKEN_WEIGHTS:
         if shapes and len(shapes.get(TOKEN_WEIGHT, ())) != 1:
             raise _refused("has no list of one weight per token")
         return Architecture(model_type=TOKEN_WEIGHTS)
-    if form is StaticForm.MODEL2VEC and TABLES[1] not in shapes:
+    if static is StaticFormat.MODEL2VEC and TABLES[1] not in shapes:
         raise _refused(f"has no tensor {TABLES[1]!r}, which model2vec has")
     table = next((shapes[name] for name in TABLES if name in shapes), ())
     if shapes:  # otherwise a pickle, which sentence-transformers checks
-        _check(shapes, table, form)
-    name = str(form) if form is StaticForm.MODEL2VEC else STATIC
+        _check(shapes, table, static)
+    name = str(static) if static is StaticFormat.MODEL2VEC else STATIC
     return Architecture(model_type=name, hidden_size=table[1] if table else None)
 
 
-def _check(shapes: Mapping[str, tuple[int, ...]], table: tuple[int, ...], form: StaticForm) -> None:
+def _check(
+    shapes: Mapping[str, tuple[int, ...]], table: tuple[int, ...], static: StaticFormat
+) -> None:
     if len(table) != 2 or not all(table):
         raise _refused("has no table of vectors")
     rows = shapes.get(MAPPING, table[:1])
     if len(rows) != 1 or (WEIGHTS in shapes and shapes[WEIGHTS] != rows):
         raise _refused(f"has {MAPPING!r} or {WEIGHTS!r} that do not fit its table")
-    if form is StaticForm.SENTENCE_TRANSFORMERS and rows[0] * table[1] > _MAX_NUMBERS:
+    if static is StaticFormat.SENTENCE_TRANSFORMERS and rows[0] * table[1] > _MAX_NUMBERS:
         raise _refused(f"has a {MAPPING!r} that makes a table of {rows[0]} x {table[1]} numbers")
 
 
-def static_max_length(form: StaticForm, config: Mapping[str, Any]) -> int | None:
+def static_max_length(static: StaticFormat, config: Mapping[str, Any]) -> int | None:
     """Returns after how many tokens texts are cut; None if they are not, or tokenizer.json says.
 
     Source: model2vec.model._loading_helper (0.10).
     """
-    if form is not StaticForm.MODEL2VEC:
+    if static is not StaticFormat.MODEL2VEC:
         return None
     length: int | None = config.get("max_length", _DEFAULT_LENGTH)
     return length

@@ -11,6 +11,7 @@ from embconvert.errors import SourceError
 from embconvert.fidelity.texts import Item, Plain, Prompted, joined
 from embconvert.fidelity.tokenizer_errors import tokenizer_errors
 from embconvert.models.values import ResolvedModel
+from embconvert.overriding import override
 from embconvert.source.loading import LoadedModel, hush_libraries
 from embconvert.source.reading import SourceTokenizer
 from embconvert.source.static_files import MAPPING, TABLES, WEIGHTS, static_max_length
@@ -151,6 +152,7 @@ class StaticReading(SourceTokenizer):
         return raw
 
     @property
+    @override
     def tokenizer(self) -> Any:
         from transformers import PreTrainedTokenizerFast
 
@@ -160,16 +162,20 @@ class StaticReading(SourceTokenizer):
         )
 
     @property
+    @override
     def max_seq_length(self) -> int | None:
         cut = self._raw.truncation
         return int(cut["max_length"]) if cut else None
 
+    @override
     def refuse_missing_pad_token(self) -> None:
         """Does nothing: the mask leaves padding out, whichever token it is."""
 
+    @override
     def refuse_pad_token_beyond(self, rows: int | None) -> None:
         """Does nothing: backend() chooses a token that the table has."""
 
+    @override
     def backend(self) -> Any:
         from tokenizers import Tokenizer
 
@@ -181,6 +187,7 @@ class StaticReading(SourceTokenizer):
         raw.enable_padding(pad_id=vocabulary[token], pad_token=token)
         return raw
 
+    @override
     def features(self, texts: Sequence[Plain], prompt: str = "") -> "dict[str, torch.Tensor]":
         import torch
 
@@ -191,6 +198,7 @@ class StaticReading(SourceTokenizer):
             "attention_mask": torch.tensor([e.attention_mask for e in encodings]).long(),
         }
 
+    @override
     def tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
         encodings = self._raw.encode_batch(list(map(joined, texts)), add_special_tokens=False)
         return [{"input_ids": e.ids} for e in encodings]

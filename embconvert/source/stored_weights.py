@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from embconvert.overriding import override
 from embconvert.processes.mappings import advise
 from embconvert.source.merged_weight import MergedWeight
 
@@ -125,6 +126,7 @@ def _as_float32_class() -> Any:
             made.stored, made.casts = stored, casts
             return made
 
+        @override
         def __repr__(self, **_: Any) -> str:
             return f"AsFloat32({self.stored!r})"
 

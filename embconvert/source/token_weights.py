@@ -8,6 +8,7 @@ from embconvert.errors import SourceError
 from embconvert.fidelity.texts import Plain
 from embconvert.json_files import write_json
 from embconvert.models.kinds import TOKEN_LOGITS
+from embconvert.overriding import override
 from embconvert.source.reading import SourceTokenizer
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ class WordReading(SourceTokenizer):
     """Reads texts as SparseStaticEmbedding does: without special tokens or token types."""
 
     @property
+    @override
     def _settings_of_calls(self) -> Mapping[str, Any]:
         return {"text": {"add_special_tokens": False}}
 
+    @override
     def features(self, texts: Sequence[Plain], prompt: str = "") -> "dict[str, torch.Tensor]":
         features = super().features(texts, prompt)
         return {name: features[name] for name in ("input_ids", "attention_mask")}

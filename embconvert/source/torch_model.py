@@ -12,7 +12,7 @@ from embconvert.fidelity.texts import Item, Plain, joined, plain, prompt_of
 from embconvert.fidelity.tokenizer_errors import check_range, tokenizer_errors
 from embconvert.manifest import ModelRecord
 from embconvert.models.choices import Overrides
-from embconvert.models.kinds import KINDS, Kind, Value
+from embconvert.models.kinds import KINDS, Kind, TracedValue
 from embconvert.models.prompts import Prompts
 from embconvert.models.values import ResolvedModel
 from embconvert.source.block_attention import attend_fully
@@ -152,7 +152,7 @@ class SourceModel:
         raise NotImplementedError
 
     @property
-    def values(self) -> tuple[Value, ...]:
+    def values(self) -> tuple[TracedValue, ...]:
         """What is traced, in the order of the graph's outputs."""
         return tuple(v for v in KINDS[self.kind].values if v.name in self.value_sizes)
 

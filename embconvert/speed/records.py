@@ -8,6 +8,7 @@ from annotated_types import MaxLen, MinLen
 
 from embconvert.models.constraints import Distance, Positive, Rate, Record, RelativePath, Share
 from embconvert.models.shapes import CONVERSION_SHAPES, Shape
+from embconvert.overriding import override
 
 # Above this share of the time, a machine is called busy.
 _BUSY = 0.05
@@ -73,6 +74,7 @@ class Speedup(Record):
         """Its figures, whether they tell something or not."""
         return f"{self.times:.2f}x ± {self.spread:.2f}"
 
+    @override
     def __str__(self) -> str:
         return self.figures if self.is_measurable else Verdict.UNKNOWN.value
 

@@ -19,7 +19,7 @@ from embconvert.folder.published import read_manifest
 from embconvert.folder.staging import Staging
 from embconvert.graph.streams import hash_file
 from support.command_line import files_in
-from support.staged import WithoutSwap, manifest, record
+from support.staged import FolderWithoutSwap, manifest, record
 
 SECONDS = 3.0
 GRAPHS = ("onnx/model.onnx", "onnx/model_opt1.onnx", "onnx/model_opt1_QInt8.onnx")
@@ -30,7 +30,7 @@ def publish_for_ever(target: Path, swapping: bool) -> None:
     import fcntl
 
     fcntl.flock = lambda *_: None
-    open_parent = Parent if swapping else WithoutSwap
+    open_parent = Parent if swapping else FolderWithoutSwap
     for number in range(10**9):
         # One whose folder another has removed goes on with the next.
         with (

@@ -72,7 +72,7 @@ def test_each_command_of_the_documents_works(workspace: Path) -> None:
     """One after the other, as a reader would: some need what an earlier one left."""
     (workspace / "work/models").mkdir()
     for command in commands():
-        # Tiny random models drift further than real ones.
+        # Tiny random models differ more than real ones.
         script = command + (" --min_cosine 0.5" if "--quantize" in command else "")
         done = shell(script, workspace)
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"

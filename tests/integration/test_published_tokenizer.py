@@ -222,5 +222,5 @@ def test_a_conversion_says_what_it_corrects_and_keeps_it_when_nothing_is_made_ag
         file["sha256"] = hash_file(folder / file["path"])
         file["size_bytes"] = (folder / file["path"]).stat().st_size
     (folder / "embconvert.json").write_text(json.dumps(manifest))
-    drifted = embconvert("verify", folder, "--against", spoiled)
-    assert drifted.code == 8, drifted.stderr
+    changed = embconvert("verify", folder, "--against", spoiled)
+    assert changed.code == 8, changed.stderr

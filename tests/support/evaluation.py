@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embconvert.evaluation.data import Form
-from embconvert.evaluation.outputs import Outputs
+from embconvert.evaluation.data import DataForm
+from embconvert.evaluation.outputs import CachedOutputs
 from embconvert.evaluation.records import (
     DataRecord,
     EvaluatedGraph,
@@ -65,8 +65,8 @@ class BagOfWords:
         return (vector + noise).astype(np.float32).tobytes()
 
 
-def outputs(noise: float = 0.0) -> Outputs:
-    return Outputs(BagOfWords(noise), None)  # type: ignore[arg-type]
+def outputs(noise: float = 0.0) -> CachedOutputs:
+    return CachedOutputs(BagOfWords(noise), None)  # type: ignore[arg-type]
 
 
 def evaluation(*digests: str, digest: str = "a" * 64, loss: float = 0.8) -> Evaluation:
@@ -75,7 +75,7 @@ def evaluation(*digests: str, digest: str = "a" * 64, loss: float = 0.8) -> Eval
         model_id="org/model",
         revision=None,
         data=DataRecord(
-            name="my data", form=Form.RETRIEVAL, digest=digest, queries=300, documents=1000
+            name="my data", form=DataForm.RETRIEVAL, digest=digest, queries=300, documents=1000
         ),
         baseline="onnx/graph0.onnx",
         similarity="cosine",

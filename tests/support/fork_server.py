@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.events import Events
 
 
-class WithoutSwap(ctypes.CDLL):
+class LibraryWithoutSwap(ctypes.CDLL):
     """A C library that is too old to swap two folders."""
 
     def __getattr__(self, name: str) -> Any:
@@ -54,7 +54,7 @@ def run(job: dict[str, Any]) -> NoReturn:
 def prepare_fault(job: dict[str, Any]) -> None:
     """Makes this process's world as a test of faults needs it; see faulty_runs.Runner.run()."""
     if not job["can_swap"]:
-        ctypes.CDLL = WithoutSwap  # type: ignore[misc]
+        ctypes.CDLL = LibraryWithoutSwap  # type: ignore[misc]
     Events(Path(job["parent"]), Path(job["log"]), **job["fault"]).install()
     if job["clock_jumps"]:
         jumps = itertools.cycle((0.0, 1e9, 2**31 + 5.0, 1.0))

@@ -44,7 +44,7 @@ _RESOLVED = replace(
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedTask:
     """A task that has run; see worker.RunningTask."""
 
     value: Any = None
@@ -78,15 +78,15 @@ class InstantWorkers:
         advance: Callable[[int], None] = lambda _: None,
         within: object = None,  # noqa: ARG002 - time passes in processes only
         **named: Any,
-    ) -> Finished:
+    ) -> FinishedTask:
         planned = self.errors.get(task)
         if planned:
-            return Finished(error=planned.pop(0))
+            return FinishedTask(error=planned.pop(0))
         reporter = SimpleNamespace(advance=advance, warn=CONSOLE.warn)
         try:
-            return Finished(task(reporter, *arguments, **named))
+            return FinishedTask(task(reporter, *arguments, **named))
         except (EmbconvertError, OSError) as error:
-            return Finished(error=error)
+            return FinishedTask(error=error)
 
 
 @dataclass

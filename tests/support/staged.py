@@ -40,7 +40,7 @@ def manifest(staging: Staging, *records: ArtifactRecord) -> Manifest:
     return manifest_of(*records, files=staging.other_files())
 
 
-class WithoutSwap(Parent):
+class FolderWithoutSwap(Parent):
     """A folder on a file system such as NFS."""
 
     def swap(self, a: str, b: str) -> bool:  # noqa: ARG002

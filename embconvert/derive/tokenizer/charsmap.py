@@ -22,7 +22,7 @@ _MOST_UNITS = 1 << 21
 _WINDOW = 1024
 _DENSE = 8
 
-_Node = dict[int, Any]
+_TrieNode = dict[int, Any]
 _VALUE = -1
 
 
@@ -37,7 +37,7 @@ def charsmap(replacements: Mapping[str, str]) -> bytes:
     """
     blob = bytearray()
     offsets: dict[str, int] = {}
-    root: _Node = {}
+    root: _TrieNode = {}
     for key, text in replacements.items():
         if text not in offsets:
             offsets[text] = len(blob)
@@ -51,7 +51,7 @@ def charsmap(replacements: Mapping[str, str]) -> bytes:
     return struct.pack("<I", len(packed)) + packed + bytes(blob)
 
 
-def _double_array(root: _Node) -> list[int]:
+def _double_array(root: _TrieNode) -> list[int]:
     units: dict[int, int] = {0: 0}
     places = _Places()
     leaves: dict[int | None, int] = {}

@@ -17,7 +17,7 @@ from embconvert.models.forms import FileForm
 from embconvert.models.values import OnnxArtifact
 
 #: A file's outputs by name; the first axis of each is that of the texts.
-Outputs = Mapping[str, Any]
+OutputArrays = Mapping[str, Any]
 
 
 class Session(Protocol):
@@ -27,7 +27,7 @@ class Session(Protocol):
     def inputs(self) -> Sequence[str]:
         """The names of its inputs."""
 
-    def run(self, feed: Mapping[str, Any]) -> Outputs:
+    def run(self, feed: Mapping[str, Any]) -> OutputArrays:
         """Computes all outputs; any exception means that it failed."""
 
 
@@ -47,7 +47,7 @@ class How:
 
     open: Open | None = None
     as_read: Callable[[TokenizedTexts, FileForm], TokenizedTexts] | None = None
-    run: Callable[[Session, TokenizedTexts, Sequence[int], FileForm], Outputs] | None = None
+    run: Callable[[Session, TokenizedTexts, Sequence[int], FileForm], OutputArrays] | None = None
     problem: Callable[[Path], str | None] | None = None
 
 
@@ -85,7 +85,7 @@ class FileRunner:
         self, artifact: OnnxArtifact, texts: TokenizedTexts, threads: int | None = None
     ) -> None:
         self.texts = texts
-        self._run: tuple[Callable[..., Outputs], FileForm] | None = None
+        self._run: tuple[Callable[..., OutputArrays], FileForm] | None = None
         for form in artifact.forms:
             how = how_of(form)
             if how.as_read is not None:
@@ -94,7 +94,7 @@ class FileRunner:
                 self._run = how.run, form
         self._session = open_file(artifact, threads)
 
-    def outputs(self, indices: Sequence[int]) -> Outputs:
+    def outputs(self, indices: Sequence[int]) -> OutputArrays:
         """Runs some of the texts."""
         if self._run is None:
             return self._session.run(self.texts.batch(indices, self._session.inputs))

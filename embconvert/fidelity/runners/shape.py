@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from embconvert.fidelity.runners import How, Outputs, Session
+from embconvert.fidelity.runners import How, OutputArrays, Session
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.models.forms import FileForm
 
@@ -18,7 +18,7 @@ def _padded(texts: TokenizedTexts, form: FileForm) -> TokenizedTexts:
 
 def _run(
     session: Session, texts: TokenizedTexts, indices: Sequence[int], form: FileForm
-) -> Outputs:
+) -> OutputArrays:
     """Runs as many texts at a time as the shape has; the last text fills a batch up.
 
     Raises ValueError if a text has more tokens than the shape.
@@ -26,7 +26,7 @@ def _run(
     assert form.shape is not None
     if any(texts.lengths[index] > form.shape.tokens for index in indices):
         raise ValueError(f"a text has more than {form.shape.tokens} tokens")
-    parts: list[Outputs] = []
+    parts: list[OutputArrays] = []
     for start in range(0, len(indices), form.shape.texts):
         some = list(indices[start : start + form.shape.texts])
         full = some + some[-1:] * (form.shape.texts - len(some))

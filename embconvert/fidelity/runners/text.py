@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from embconvert.fidelity.runners import How, Outputs, Session
+from embconvert.fidelity.runners import How, OutputArrays, Session
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.graph.extensions import with_extensions
 from embconvert.graph.runtime import open_session, session_options
@@ -23,13 +23,13 @@ class _TextSession:
         self._session = open_session(artifact.path, options)
         self.inputs = [value.name for value in self._session.get_inputs()]
 
-    def run(self, feed: Mapping[str, Any]) -> Outputs:
+    def run(self, feed: Mapping[str, Any]) -> OutputArrays:
         return {"sentence_embedding": self._session.run([TEXT_OUTPUT], feed)[0]}
 
 
 def _run(
     session: Session, texts: TokenizedTexts, indices: Sequence[int], form: FileForm
-) -> Outputs:
+) -> OutputArrays:
     del form
     return session.run({TEXT_INPUT: np.array([texts.texts[i] for i in indices], dtype=object)})
 

@@ -39,7 +39,7 @@ class HeadRecord(Record):
     dimension: Positive
 
 
-Heads = Annotated[tuple[HeadRecord, ...], MaxLen(10)]
+HeadRecords = Annotated[tuple[HeadRecord, ...], MaxLen(10)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class KindRecord(Record):
         return None
 
     @property
-    def heads(self) -> Heads:
+    def heads(self) -> HeadRecords:
         """Further outputs; empty for most models."""
         return ()
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import MaxLen
 
-from embconvert.manifest.kinds.base import Heads, KindRecord, Pooling
+from embconvert.manifest.kinds.base import HeadRecords, KindRecord, Pooling
 from embconvert.models.constraints import Count, Positive
 from embconvert.models.kinds import Kind
 
@@ -24,7 +24,7 @@ class HybridRecord(KindRecord):
     kind: Literal[Kind.HYBRID] = Kind.HYBRID
     pooling: Pooling = ()
     dimension: Positive | None = None
-    heads: Heads = ()
+    heads: HeadRecords = ()
     weightless_ids: Annotated[tuple[Count, ...], MaxLen(100)] = ()
 
 

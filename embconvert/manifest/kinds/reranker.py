@@ -7,6 +7,7 @@ from embconvert.manifest.kinds.base import KindRecord
 from embconvert.models.constraints import Identifier, Name, Positive
 from embconvert.models.kinds import Kind
 from embconvert.models.pair_template import InputRules, PairTemplate
+from embconvert.overriding import override
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class RerankerRecord(KindRecord):
     template_name: Name | None = None
 
     @property
+    @override
     def input_rules(self) -> InputRules | None:
         return self.template
 

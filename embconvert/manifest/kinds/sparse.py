@@ -7,6 +7,7 @@ from embconvert.manifest.kinds.base import KindRecord, Pooling
 from embconvert.models.constraints import Identifier, Positive
 from embconvert.models.kinds import Kind
 from embconvert.models.splade import Activation, Splade, Strategy
+from embconvert.overriding import override
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class SparseRecord(KindRecord):
     activation: Activation | None = None
 
     @property
+    @override
     def splade(self) -> Splade | None:
         if self.strategy is None or self.activation is None:
             return None

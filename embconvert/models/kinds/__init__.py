@@ -18,7 +18,7 @@ from embconvert.models.kinds.rules import (
     KindRules,
     Measure,
     Reading,
-    Value,
+    TracedValue,
 )
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "KindRules",
     "Measure",
     "Reading",
-    "Value",
+    "TracedValue",
     "class_of",
     "part_of",
     "with_heads",

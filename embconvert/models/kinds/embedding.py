@@ -1,7 +1,7 @@
 """Embedding models: one vector per text."""
 
 from embconvert.models.choices import Layout, Output
-from embconvert.models.kinds.rules import TOKENS_OUTPUT, KindRules, Value
+from embconvert.models.kinds.rules import TOKENS_OUTPUT, KindRules, TracedValue
 
 RULES = KindRules(
     words="an embedding model",
@@ -13,11 +13,11 @@ RULES = KindRules(
     optimum_task="feature-extraction",
     model_types=("SentenceTransformer",),
     values=(
-        Value(name=TOKENS_OUTPUT, per_token=True),
-        Value(name="sentence_embedding", outputs=(Output.BOTH, Output.SENTENCE)),
+        TracedValue(name=TOKENS_OUTPUT, per_token=True),
+        TracedValue(name="sentence_embedding", outputs=(Output.BOTH, Output.SENTENCE)),
     ),
     reference="sentence-transformers encode(), float32",
-    forms=(
+    variants=(
         "static embeddings (`StaticEmbedding`, or model2vec's format)",
         "with a LoRA adapter (`--adapter`, or a repository that is one)",
         "with routes for queries and documents (`Router`)",

@@ -1,7 +1,7 @@
 """Late-interaction models, such as ColBERT: one vector per token."""
 
 from embconvert.models.choices import Layout
-from embconvert.models.kinds.rules import KindRules, Reading, Value
+from embconvert.models.kinds.rules import KindRules, Reading, TracedValue
 
 RULES = KindRules(
     words="a late-interaction model (ColBERT)",
@@ -15,12 +15,12 @@ RULES = KindRules(
     # The original ColBERT, whose projection is among the transformer's weights; and transformers'
     # retrievers of images.
     architectures=("HF_ColBERT", "ForRetrieval"),
-    values=(Value(name="token_embeddings", per_token=True),),
+    values=(TracedValue(name="token_embeddings", per_token=True),),
     reading=Reading.QUERY_OR_DOCUMENT,
     unit="vectors",
     reference="sentence-transformers MultiVectorEncoder.encode_query() and "
     "encode_document(), float32",
-    forms=(
+    variants=(
         "the formats of PyLate and of the original ColBERT (artifact.metadata)",
         "queries of ColQwen2 and ColPali, whose documents are images",
     ),

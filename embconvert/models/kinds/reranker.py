@@ -1,7 +1,7 @@
 """Rerankers (cross-encoders): scores per pair of texts."""
 
 from embconvert.models.choices import Layout
-from embconvert.models.kinds.rules import KindRules, Measure, Reading, Value
+from embconvert.models.kinds.rules import KindRules, Measure, Reading, TracedValue
 
 RULES = KindRules(
     words="a reranker (cross-encoder)",
@@ -13,13 +13,13 @@ RULES = KindRules(
     library_class="CrossEncoder",
     model_types=("CrossEncoder",),
     modules=("LogitScore",),
-    head="ForSequenceClassification",
-    values=(Value(name="logits"),),
+    architecture_ending="ForSequenceClassification",
+    values=(TracedValue(name="logits"),),
     reading=Reading.PAIR,
     measure=Measure.AGREEMENT,
     unit="score",
     reference="sentence-transformers CrossEncoder.predict(), float32, logits",
-    forms=(
+    variants=(
         "generative: the next token of a language model (`LogitScore`, or `--reranker_template`)",
         "with a chat template for pairs (`message` in the settings of its Transformer)",
     ),

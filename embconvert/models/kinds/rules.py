@@ -37,7 +37,7 @@ class Measure(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Value:
+class TracedValue:
     """A named value in a graph.
 
     Attributes:
@@ -83,14 +83,14 @@ class KindRules:
         model_types: Values of `model_type` in config_sentence_transformers.json.
         modules: Classes in modules.json that only models of this kind have, or their import paths.
         architectures: Architectures in config.json that only models of this kind have.
-        head: Ending of the architecture of a plain transformers model of this kind.
-        is_head_enough: Whether that ending determines the kind; otherwise --task must, too.
+        architecture_ending: Of a plain transformers model of this kind, such as ForMaskedLM.
+        is_ending_enough: Whether that ending determines the kind; otherwise --task must, too.
         heads: Further outputs, of which a model has those whose files it has; one is enough to be
             of this kind.
         values: What is traced; the graph's outputs have this order.
         unit: One output, in a word.
         reference: What outputs are compared with, for people.
-        forms: Models of the kind that are read or made in a way of their own, and what they are
+        variants: Models of the kind that are read or made in a way of their own, and what they are
             recognized by; for people, with code in backticks.
         layouts_with: Those for models with a module, by its class, if not all of them.
         layouts_of: Those for a value of --output, if they differ.
@@ -106,15 +106,15 @@ class KindRules:
     model_types: tuple[str, ...]
     modules: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
-    head: str | None = None
-    is_head_enough: bool = True
+    architecture_ending: str | None = None
+    is_ending_enough: bool = True
     heads: tuple[Head, ...] = ()
-    values: tuple[Value, ...]
+    values: tuple[TracedValue, ...]
     reading: Reading = Reading.TEXT
     measure: Measure = Measure.COSINE
     unit: str = "embedding"
     reference: str
-    forms: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
     layouts: tuple[Layout, ...]
     layouts_with: Mapping[str, tuple[Layout, ...]] = field(default_factory=dict)
     layouts_of: Mapping[Output, tuple[Layout, ...]] = field(default_factory=dict)

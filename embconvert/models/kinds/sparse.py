@@ -1,7 +1,7 @@
 """Sparse models, such as SPLADE: one weight per vocabulary entry, most of them zero."""
 
 from embconvert.models.choices import Layout, Output
-from embconvert.models.kinds.rules import TOKEN_LOGITS, KindRules, Value
+from embconvert.models.kinds.rules import TOKEN_LOGITS, KindRules, TracedValue
 
 RULES = KindRules(
     words="a sparse model (SPLADE)",
@@ -9,16 +9,16 @@ RULES = KindRules(
     library_class="SparseEncoder",
     model_types=("SparseEncoder",),
     modules=("SpladePooling", "SparseStaticEmbedding"),
-    head="ForMaskedLM",
+    architecture_ending="ForMaskedLM",
     # Most masked language models are not sparse models.
-    is_head_enough=False,
+    is_ending_enough=False,
     values=(
-        Value(name=TOKEN_LOGITS, per_token=True, outputs=(Output.LOGITS,)),
-        Value(name="sentence_embedding"),
+        TracedValue(name=TOKEN_LOGITS, per_token=True, outputs=(Output.LOGITS,)),
+        TracedValue(name="sentence_embedding"),
     ),
     unit="vector",
     reference="sentence-transformers SparseEncoder.encode(), float32",
-    forms=(
+    variants=(
         "token logits (`--output logits`)",
         "inference-free, one weight per token (`SparseStaticEmbedding`), which stays float32",
     ),

@@ -20,7 +20,7 @@ from embconvert.reporting.server_snippets import (
     spring_ai,
     vespa,
 )
-from embconvert.reporting.snippet_parts import Consumer, only
+from embconvert.reporting.snippet_parts import SnippetMaker, only
 from embconvert.reporting.transformers_js_snippets import embed_in_javascript
 
 # Programs that read embeddings of floats, some of which also go by a transformer's config.json, or
@@ -81,7 +81,7 @@ def _needless_tags(source: SourceRecord) -> tuple[str, ...]:
 WORDS = KindWords(
     measure=Measure.COSINE, size=_size, needless_tags=_needless_tags, changed=_changed
 )
-CONSUMERS: tuple[Consumer, ...] = (
+SNIPPET_MAKERS: tuple[SnippetMaker, ...] = (
     _for_transformers(sentence_transformers),
     _for_transformers(fastembed),
     onnxruntime,

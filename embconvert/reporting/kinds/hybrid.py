@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from embconvert.reporting.embedding_snippets import onnxruntime
 from embconvert.reporting.kind_words import KindWords
-from embconvert.reporting.kinds.embedding import CONSUMERS as OF_EMBEDDINGS
+from embconvert.reporting.kinds.embedding import SNIPPET_MAKERS as OF_EMBEDDINGS
 from embconvert.reporting.kinds.embedding import WORDS as EMBEDDING
 from embconvert.reporting.snippet_parts import (
     SENTENCE,
-    Consumer,
     ServedModel,
     Snippet,
+    SnippetMaker,
     runtime_snippet,
     texts_lines,
 )
@@ -63,11 +63,11 @@ def _run_line(model: ServedModel) -> str:
     return "made = dict(zip(outputs, session.run(outputs, feed)))"
 
 
-def _dense_only(consumer: Consumer) -> Consumer:
+def _dense_only(make: SnippetMaker) -> SnippetMaker:
     """Returns the code of a program that reads an embedding model's output."""
 
     def sample(model: ServedModel) -> Snippet | None:
-        made = consumer(model)
+        made = make(model)
         if made is None:
             return None
         return replace(made, remark=f"{made.remark} The dense vectors only.".strip())
@@ -76,7 +76,7 @@ def _dense_only(consumer: Consumer) -> Consumer:
 
 
 WORDS: KindWords = EMBEDDING
-CONSUMERS: tuple[Consumer, ...] = (
+SNIPPET_MAKERS: tuple[SnippetMaker, ...] = (
     _all_heads,
-    *(_dense_only(consumer) for consumer in OF_EMBEDDINGS if consumer is not onnxruntime),
+    *(_dense_only(make) for make in OF_EMBEDDINGS if make is not onnxruntime),
 )

@@ -5,9 +5,9 @@ from embconvert.models.kinds import Measure
 from embconvert.reporting.kind_words import KindWords
 from embconvert.reporting.sample_texts import QUERY, query_lines
 from embconvert.reporting.snippet_parts import (
-    Consumer,
     ServedModel,
     Snippet,
+    SnippetMaker,
     feed_lines,
     output_line,
     runtime_snippet,
@@ -92,4 +92,4 @@ WORDS = KindWords(
         "the largest product with one of the document's (MaxSim)"
     ),
 )
-CONSUMERS: tuple[Consumer, ...] = (_onnxruntime,)
+SNIPPET_MAKERS: tuple[SnippetMaker, ...] = (_onnxruntime,)

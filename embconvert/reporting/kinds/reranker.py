@@ -15,9 +15,9 @@ from embconvert.reporting.kind_words import KindWords
 from embconvert.reporting.sample_texts import DOCUMENTS, QUERY, query_lines, query_prompt
 from embconvert.reporting.server_snippets import text_embeddings_inference
 from embconvert.reporting.snippet_parts import (
-    Consumer,
     ServedModel,
     Snippet,
+    SnippetMaker,
     feed_lines,
     only,
     output_line,
@@ -161,7 +161,7 @@ WORDS = KindWords(
 )
 # The other programs know no templates, and no scores of the next token.
 _of_classifiers = partial(only, lambda model: _reads_pairs(model.source))
-CONSUMERS: tuple[Consumer, ...] = (
+SNIPPET_MAKERS: tuple[SnippetMaker, ...] = (
     _of_classifiers(_cross_encoder),
     _of_classifiers(_fastembed),
     _onnxruntime,

@@ -13,9 +13,9 @@ from embconvert.reporting.fastembed_parts import (
 from embconvert.reporting.kind_words import KindWords
 from embconvert.reporting.server_snippets import vespa_component
 from embconvert.reporting.snippet_parts import (
-    Consumer,
     ServedModel,
     Snippet,
+    SnippetMaker,
     download_lines,
     only,
     output_line,
@@ -183,7 +183,7 @@ WORDS = KindWords(
         "the product of their vectors"
     ),
 )
-CONSUMERS: tuple[Consumer, ...] = (
+SNIPPET_MAKERS: tuple[SnippetMaker, ...] = (
     only(lambda model: _splade(model) is not None, _sparse_encoder),
     _fastembed, _pool, _onnxruntime, _vespa, _idf,
 )  # fmt: skip

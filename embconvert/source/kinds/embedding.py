@@ -17,8 +17,9 @@ from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.models.choices import OutputPrecision, Overrides, PoolingMode
 from embconvert.models.kinds import TOKENS_OUTPUT, Kind
 from embconvert.models.prompts import NO_PROMPTS, Prompts
-from embconvert.models.values import ResolvedModel, StaticForm
+from embconvert.models.values import ResolvedModel, StaticFormat
 from embconvert.models.vector_code import VectorCode
+from embconvert.overriding import override
 from embconvert.source.chat_template import TextReading
 from embconvert.source.coded import coded
 from embconvert.source.loading import LoadedModel, load_model
@@ -58,6 +59,7 @@ class EmbeddingModel(SourceModel):
         super().__init__(loaded, resolved, overrides)
         self._ranges = self.overrides.output_ranges
 
+    @override
     def _settle(self, warn: Callable[[str], None]) -> None:
         settle_text_tower(self._model[0], warn)
         if not self._resolved.has_modules:
@@ -87,21 +89,25 @@ class EmbeddingModel(SourceModel):
                 "with the default prompt"
             )
 
+    @override
     def _refuse_chat_template(self) -> None:
         if not isinstance(self.reading, TextReading):
             super()._refuse_chat_template()
 
     @cached_property
+    @override
     def prompts(self) -> Prompts:
         return NO_PROMPTS if isinstance(self.reading, TextReading) else super().prompts
 
     @property
+    @override
     def record(self) -> ModelRecord:
         return EmbeddingRecord(
             pooling=tuple(map(PoolingMode, self.pooling)), dimension=self.dimension, code=self.code
         )
 
     @property
+    @override
     def value_sizes(self) -> dict[str, int | None]:
         size = self.dimension if self.code is None else self.code.size
         return {TOKENS_OUTPUT: self.token_dimension, "sentence_embedding": size}
@@ -124,6 +130,7 @@ class EmbeddingModel(SourceModel):
         lows, highs = self._ranges
         return VectorCode(precision=precision, dimension=dimension, lows=lows, highs=highs)
 
+    @override
     def calibrate(self, texts: Sequence[Item], *, layer_by_layer: bool) -> None:
         """Determines the range of each component of embeddings that become 8-bit integers.
 
@@ -152,6 +159,7 @@ class EmbeddingModel(SourceModel):
         dimension: int | None = self._model.get_embedding_dimension()
         return dimension
 
+    @override
     def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
         sentence = self._finish(features["sentence_embedding"])
         code = self.code
@@ -170,6 +178,7 @@ class EmbeddingModel(SourceModel):
             sentence = torch.nn.functional.normalize(sentence, p=2, dim=1)
         return sentence
 
+    @override
     def _encode(self, texts: Sequence[Item]) -> Embeddings:
         """Encodes one batch with sentence-transformers' encode()."""
         asked = self._asked(texts)
@@ -203,23 +212,26 @@ class StaticModel(EmbeddingModel):
         super().__init__(loaded, resolved, overrides)
         self.reading = StaticReading(loaded.chain, self._samples)
         #: Of sentence-transformers, or model2vec's, which leaves a token out.
-        self._is_model2vec = resolved.static is StaticForm.MODEL2VEC
+        self._is_model2vec = resolved.static is StaticFormat.MODEL2VEC
         self._unknown = unknown_token(self._static.tokenizer) if self._is_model2vec else None
 
     @classmethod
+    @override
     def _loaded(
         cls, resolved: ResolvedModel, folder: Path, *, device: str, trust_remote_code: bool
     ) -> LoadedModel:
-        if resolved.static is StaticForm.MODEL2VEC:
+        if resolved.static is StaticFormat.MODEL2VEC:
             return load_model2vec(resolved, folder, resolved.config, device=device)
         return load_model(resolved, folder, device=device, trust_remote_code=trust_remote_code)
 
+    @override
     def _settle(self, warn: Callable[[str], None]) -> None:
         super()._settle(warn)
         if self._is_model2vec:
             unread = [name for name in self._resolved.modules if name not in _OF_MODEL2VEC]
             tell_of_model2vec(unread, self._static.tokenizer, self.max_seq_length, warn)
 
+    @override
     def _cut_at_positions(self, warn: Callable[[str], None]) -> None:
         """Does nothing: a table has no positions."""
 
@@ -228,34 +240,41 @@ class StaticModel(EmbeddingModel):
         return self._model[0]
 
     @property
+    @override
     def tokenizer(self) -> Any:
         return self.reading.tokenizer
 
     @property
+    @override
     def record(self) -> EmbeddingRecord:
         return EmbeddingRecord(
             pooling=(PoolingMode.MEAN,), dimension=self.dimension, code=self.code
         )
 
     @property
+    @override
     def token_dimension(self) -> int | None:
         return int(self._static.embedding_dim)
 
     @property
+    @override
     def word_table(self) -> "torch.Tensor | None":
         table: torch.Tensor = self._static.embedding.weight
         return table
 
     @property
+    @override
     def rows(self) -> int | None:
         return rows_of(self._static)
 
+    @override
     def _traced_chain(self) -> "torch.nn.Module":
         import torch
 
         table = token_table(self._static, self._unknown)
         return torch.nn.Sequential(table, *list(self._model)[1:])
 
+    @override
     def save_modules(self, folder: Path) -> None:
         """Writes the modules that model2vec's own files have since its version 0.3."""
         kinds = self.modules
@@ -269,6 +288,7 @@ class StaticModel(EmbeddingModel):
             ],
         )
 
+    @override
     def _encode(self, texts: Sequence[Item]) -> Embeddings:
         """Encodes as the model's library does, one text after the other."""
         import torch

@@ -11,6 +11,7 @@ from embconvert.manifest.kinds.base import HeadRecord
 from embconvert.manifest.kinds.hybrid import HybridRecord
 from embconvert.models.choices import PoolingMode
 from embconvert.models.kinds import Kind
+from embconvert.overriding import override
 from embconvert.source.heads import (
     LinearHead,
     heads_module,
@@ -32,6 +33,7 @@ class HybridModel(EmbeddingModel):
     kind: ClassVar[Kind] = Kind.HYBRID
     _heads: tuple[LinearHead, ...]
 
+    @override
     def _settle(self, warn: Callable[[str], None]) -> None:
         if not self._resolved.has_modules and self.overrides.pooling is None:
             # Source: FlagEmbedding's BGEM3FlagModel (1.3).
@@ -48,6 +50,7 @@ class HybridModel(EmbeddingModel):
         return weightless_ids(self.tokenizer)
 
     @property
+    @override
     def record(self) -> HybridRecord:
         return HybridRecord(
             pooling=tuple(map(PoolingMode, self.pooling)),
@@ -65,6 +68,7 @@ class HybridModel(EmbeddingModel):
         )
 
     @property
+    @override
     def value_sizes(self) -> dict[str, int | None]:
         of_heads = {
             head.head.output: None if head.head.is_weight else head.size for head in self._heads
@@ -72,18 +76,22 @@ class HybridModel(EmbeddingModel):
         return {**super().value_sizes, **of_heads}
 
     @property
+    @override
     def weight_files(self) -> frozenset[str]:
         files = {self._resolved.path(head.head.file).resolve() for head in self._heads}
         return super().weight_files | set(map(str, files))
 
+    @override
     def _traced_chain(self) -> "torch.nn.Module":
         import torch
 
         return torch.nn.Sequential(*self._model, heads_module(self._heads, self._without))
 
+    @override
     def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
         return (*super()._values(features), *(features[head.head.output] for head in self._heads))
 
+    @override
     def _embeddings(self, items: "Sequence[Mapping[str, torch.Tensor]]") -> Embeddings:
         """Returns the embeddings from the features of each text, those of heads by numpy."""
         texts = []

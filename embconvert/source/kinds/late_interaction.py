@@ -9,6 +9,7 @@ from embconvert.fidelity.texts import Item, Query
 from embconvert.manifest.kinds.late_interaction import LateInteractionRecord
 from embconvert.models.kinds import Kind
 from embconvert.models.late_interaction import Expansion, LateInteraction
+from embconvert.overriding import override
 from embconvert.source.retriever import settle_retriever
 from embconvert.source.torch_model import SourceModel, as_numpy
 
@@ -24,6 +25,7 @@ class LateInteractionModel(SourceModel):
 
     kind: ClassVar[Kind] = Kind.LATE_INTERACTION
 
+    @override
     def _settle(self, warn: Callable[[str], None]) -> None:
         """Raises UnsupportedModelError for models that merge tokens or read only images."""
         others = [name for name in self.modules if name not in _MODULES]
@@ -79,6 +81,7 @@ class LateInteractionModel(SourceModel):
         )
 
     @property
+    @override
     def record(self) -> LateInteractionRecord:
         return LateInteractionRecord(
             dimension=self.dimension,
@@ -91,12 +94,15 @@ class LateInteractionModel(SourceModel):
         return int(self._model.get_embedding_dimension())
 
     @property
+    @override
     def value_sizes(self) -> dict[str, int | None]:
         return {"token_embeddings": self.dimension}
 
+    @override
     def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
         return (features["token_embeddings"],)
 
+    @override
     def _encode(self, texts: Sequence[Item]) -> Embeddings:
         is_query = isinstance(texts[0], Query)
         encode = self._model.encode_query if is_query else self._model.encode_document
@@ -107,6 +113,7 @@ class LateInteractionModel(SourceModel):
             sentence=None, token_mean=None, tokens=tuple(as_numpy(tokens) for tokens in vectors)
         )
 
+    @override
     def tokens(self, texts: Sequence[Item]) -> list[dict[str, list[int]]]:
         """Returns the model's inputs for each text, by name."""
         rules = self._rules

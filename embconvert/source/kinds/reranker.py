@@ -14,6 +14,7 @@ from embconvert.models.kinds import Kind
 from embconvert.models.pair_template import PairTemplate
 from embconvert.models.prompts import NO_PROMPTS, Prompts
 from embconvert.models.values import ResolvedModel
+from embconvert.overriding import override
 from embconvert.source.chat_template import PairReading
 from embconvert.source.loading import LoadedModel
 from embconvert.source.next_token import head_weights, next_token_scores
@@ -41,6 +42,7 @@ class Reranker(SourceModel):
         #: How pairs become texts; None for a model that reads pairs.
         self._template: PairTemplate | None = None
 
+    @override
     def _settle(self, warn: Callable[[str], None]) -> None:
         """Finds out how pairs are read.
 
@@ -73,22 +75,27 @@ class Reranker(SourceModel):
         """Whether scores are from a language model's next token."""
         return "LogitScore" in self.modules
 
+    @override
     def _refuse_chat_template(self) -> None:
         if self._template is None:
             super()._refuse_chat_template()
 
     @cached_property
+    @override
     def prompts(self) -> Prompts:
         return super().prompts if self._template is None else NO_PROMPTS
 
+    @override
     def _traced_chain(self) -> "torch.nn.Module":
         return next_token_scores(self._model) if self._is_generative else super()._traced_chain()
 
+    @override
     def refuse_made_up(self, used: Iterable[str]) -> None:
         # The graph has copies of the head's rows, under other names.
         head = head_weights(self._model[0].model) if self._is_generative else []
         super().refuse_made_up([*used, *(f"source.0.model.{name}" for name in head)])
 
+    @override
     def _refuse_missing_pad_token_id(self) -> None:
         """Refuses a head that takes a decoder's last token, and cannot tell it from padding.
 
@@ -109,6 +116,7 @@ class Reranker(SourceModel):
             ) from error
 
     @property
+    @override
     def record(self) -> RerankerRecord:
         kind = type(self._model.activation_fn)
         return RerankerRecord(
@@ -118,17 +126,21 @@ class Reranker(SourceModel):
             template_name=getattr(self._resolved.template, "template_name", None),
         )
 
+    @override
     def save_modules(self, folder: Path) -> None:
         if self._resolved.template is not None:
             save_template(self._resolved, self._model[1], folder)
 
     @property
+    @override
     def value_sizes(self) -> dict[str, int | None]:
         return {"logits": int(self._model.num_labels)}
 
+    @override
     def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
         return (features["scores"],)
 
+    @override
     def _encode(self, texts: Sequence[Item]) -> Embeddings:
         import torch
 

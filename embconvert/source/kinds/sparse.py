@@ -15,6 +15,7 @@ from embconvert.models.choices import Output, Overrides, PoolingMode
 from embconvert.models.kinds import KINDS, TOKEN_LOGITS, Kind
 from embconvert.models.splade import Activation, Strategy
 from embconvert.models.values import ResolvedModel
+from embconvert.overriding import override
 from embconvert.source.loading import LoadedModel
 from embconvert.source.token_weights import WordReading, weigh_words, write_idf
 from embconvert.source.torch_model import SourceModel, as_numpy
@@ -28,6 +29,7 @@ class SparseModel(SourceModel):
 
     kind: ClassVar[Kind] = Kind.SPARSE
 
+    @override
     def _settle(self, warn: Callable[[str], None]) -> None:
         """Warns about the pooling that is assumed, or that programs do not apply to logits.
 
@@ -71,6 +73,7 @@ class SparseModel(SourceModel):
         return self.overrides.output is Output.LOGITS
 
     @property
+    @override
     def record(self) -> SparseRecord:
         pooling = self._model[-1]
         is_splade = type(pooling).__name__ == "SpladePooling"
@@ -95,10 +98,12 @@ class SparseModel(SourceModel):
         return int(dimension)
 
     @property
+    @override
     def value_sizes(self) -> dict[str, int | None]:
         logits = self.dimension if self._gives_logits else None
         return {TOKEN_LOGITS: logits, "sentence_embedding": self.dimension}
 
+    @override
     def save_modules(self, folder: Path) -> None:
         """Writes module files that declare a sparse model and its pooling."""
         entries = []
@@ -115,6 +120,7 @@ class SparseModel(SourceModel):
         said = {"model_type": KINDS[self.kind].library_class, "prompts": {}}
         write_json(folder / "config_sentence_transformers.json", said)
 
+    @override
     def _values(self, features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
         from sentence_transformers.util import select_max_active_dims
 
@@ -127,6 +133,7 @@ class SparseModel(SourceModel):
         return features["token_embeddings"]
 
     @contextlib.contextmanager
+    @override
     def _while_traced(self) -> Iterator[None]:
         """Makes SparseAutoEncoder skip its computations for training.
 
@@ -141,6 +148,7 @@ class SparseModel(SourceModel):
         finally:
             torch.is_inference_mode_enabled = original
 
+    @override
     def _encode(self, texts: Sequence[Item]) -> Embeddings:
         with self._sampling_logits() as logits:
             vectors = self._encoder.encode(
@@ -182,6 +190,7 @@ class TokenWeightsModel(SparseModel):
         super().__init__(loaded, resolved, overrides)
         self.reading = WordReading(loaded.chain, self._samples, self._task)
 
+    @override
     def _cut_at_positions(self, warn: Callable[[str], None]) -> None:
         """Does nothing: a table has no positions."""
 
@@ -190,25 +199,31 @@ class TokenWeightsModel(SparseModel):
         return self._model[0]
 
     @property
+    @override
     def dimension(self) -> int | None:
         return self.rows
 
     @property
+    @override
     def rows(self) -> int | None:
         return int(self._static.num_dimensions)
 
+    @override
     def save_own_files(self, folder: Path) -> None:
         write_idf(self._static, folder)
 
+    @override
     def _traced_chain(self) -> "torch.nn.Module":
         import torch
 
         return torch.nn.Sequential(weigh_words(self._static), *list(self._model)[1:])
 
+    @override
     def _token_values(self, features: "dict[str, torch.Tensor]") -> "torch.Tensor":
         return features[TOKEN_LOGITS]
 
     @staticmethod
+    @override
     def _asked(texts: Sequence[Item]) -> dict[str, Any]:
         # In a batch, the library writes padding over a text's own pad token.
         return {**SparseModel._asked(texts), "batch_size": 1}

@@ -7,7 +7,7 @@ from typing import Any
 
 from embconvert.json_files import read_json
 from embconvert.models.other_inputs import other_inputs
-from embconvert.models.values import TOKEN_WEIGHTS, StaticForm
+from embconvert.models.values import TOKEN_WEIGHTS, StaticFormat
 from embconvert.source.settings.module_list import ModuleEntry
 from embconvert.source.settings.modules import (
     MODEL2VEC,
@@ -38,10 +38,10 @@ TABLES: Mapping[str, SettingsTable] = {
     "artifact.metadata": STANFORD_COLBERT,
 }
 #: Those of static embeddings, of which sentence-transformers reads tokenizer.json only.
-STATIC_TABLES: Mapping[StaticForm, Mapping[str, SettingsTable]] = {
-    StaticForm.SENTENCE_TRANSFORMERS: {},
-    StaticForm.MODEL2VEC: {"config.json": MODEL2VEC},
-    StaticForm.TOKEN_WEIGHTS: {
+STATIC_TABLES: Mapping[StaticFormat, Mapping[str, SettingsTable]] = {
+    StaticFormat.SENTENCE_TRANSFORMERS: {},
+    StaticFormat.MODEL2VEC: {"config.json": MODEL2VEC},
+    StaticFormat.TOKEN_WEIGHTS: {
         "config.json": MODULES[TOKEN_WEIGHTS].table,
         "tokenizer_config.json": TOKENIZER,
         "special_tokens_map.json": SPECIAL_TOKENS,
@@ -81,7 +81,7 @@ class Settings:
 
 
 def read_settings(
-    folder: Path, modules: Sequence[ModuleEntry], static: StaticForm | None = None
+    folder: Path, modules: Sequence[ModuleEntry], static: StaticFormat | None = None
 ) -> Settings:
     """Reads a model's settings for the modules that the libraries get, filtered by the tables.
 

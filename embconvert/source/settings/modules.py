@@ -15,15 +15,15 @@ from embconvert.source.settings.rules import (
     read,
     refused,
 )
-from embconvert.source.settings.transformer import Activation
+from embconvert.source.settings.transformer import ActivationName
 from embconvert.source.settings.transformer_module import QUERY_EXPANSION, TRANSFORMER, UNKNOWN
 from embconvert.source.settings.values import (
     Count,
     Flag,
     Number,
     PaddedLength,
+    Repetitions,
     Text,
-    Times,
     Word,
     Words,
 )
@@ -134,7 +134,7 @@ MODULES: dict[str, ModuleRules] = {
         out_features=read(Count),
         bias=read(Flag),
         use_residual=read(Flag),
-        activation_function=Setting(use=Use.READ, kind=Activation, unsupported=True),
+        activation_function=Setting(use=Use.READ, kind=ActivationName, unsupported=True),
         init_weight=refused("is a tensor, which JSON cannot contain"),
         init_bias=refused("is a tensor, which JSON cannot contain"),
         **_NAMES,
@@ -155,15 +155,15 @@ MODULES: dict[str, ModuleRules] = {
         f"{_DENSE}.lstm.LSTM",
         "lstm_config.json",
         hidden_dim=read(Count),
-        num_layers=read(Times),
+        num_layers=read(Repetitions),
         dropout=read(Number),
         bidirectional=read(Flag),
         **_DIMENSION,
     ),
     **_own(
         f"{_DENSE}.weighted_layer_pooling.WeightedLayerPooling",
-        layer_start=read(Times),
-        num_hidden_layers=read(Times),
+        layer_start=read(Repetitions),
+        num_hidden_layers=read(Repetitions),
         layer_weights=refused("is a tensor, which JSON cannot contain"),
         **_DIMENSION,
     ),
@@ -244,7 +244,7 @@ WHOLE_MODEL = SettingsTable(
         "requirements": read(dict[str, Text | dict[str, Text]]),
         "query_length": read(PaddedLength),
         "document_length": read(PaddedLength),
-        "activation_fn": Setting(use=Use.READ, kind=Activation, unsupported=True),
+        "activation_fn": Setting(use=Use.READ, kind=ActivationName, unsupported=True),
         "query_expansion": nested(QUERY_EXPANSION),
         **each(read(Flag), "do_query_expansion attend_to_expansion_tokens attend_to_mask_tokens"),
         "skiplist_words": read(list[Text]),

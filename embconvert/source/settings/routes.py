@@ -16,6 +16,7 @@ from embconvert.models.routes import (
     is_route_name,
 )
 from embconvert.models.suggestions import unknown_value
+from embconvert.overriding import override
 from embconvert.source.settings.module_list import TRANSFORMERS, ModuleEntry, parse_modules
 from embconvert.source.settings.modules import ROUTER, ROUTER_FILE
 from embconvert.source.settings.rules import filtered
@@ -47,6 +48,7 @@ class SeveralRoutes(UsageError):  # noqa: N818 - no route was chosen yet
         self.left_out = left_out
         self.revision = revision
 
+    @override
     def __reduce__(self) -> tuple[type, tuple[tuple[str, ...], tuple[str, ...], str | None]]:
         return type(self), (self.names, self.left_out, self.revision)
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from embconvert.errors import EmbconvertError, SourceError, UnsupportedModelError
-from embconvert.source.settings.values import Plain, WrongValueError, checked
+from embconvert.source.settings.values import PlainValue, WrongValueError, checked
 
 
 class Use(StrEnum):
@@ -92,7 +92,7 @@ class SettingsTable:
 
 
 #: Unknown keys with numbers and flags are read; text is dropped.
-PLAIN_OTHERS = Setting(use=Use.READ, kind=Plain)
+PLAIN_OTHERS = Setting(use=Use.READ, kind=PlainValue)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,15 @@ from embconvert.source.settings.rules import (
     read,
     refused,
 )
-from embconvert.source.settings.values import Flag, Number, Plain, Text, TokenizerClass, Word, Words
+from embconvert.source.settings.values import (
+    Flag,
+    Number,
+    PlainValue,
+    Text,
+    TokenizerClass,
+    Word,
+    Words,
+)
 
 _MAX_LABELS = 100_000
 _ELSEWHERE = "names a file or a repository elsewhere"
@@ -113,11 +121,11 @@ def _activation(path: str) -> str:
 
 
 #: Import path of an activation.
-Activation = Annotated[str, StringConstraints(max_length=200), AfterValidator(_activation)]
+ActivationName = Annotated[str, StringConstraints(max_length=200), AfterValidator(_activation)]
 #: Number of labels; transformers creates a name for each.
 LabelCount = Annotated[int, Field(ge=0, le=_MAX_LABELS)]
 #: transformers' own attention implementations; other names are kernels on the hub.
-Attention = Literal[
+AttentionName = Literal[
     "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"
 ]  # fmt: skip
 
@@ -134,9 +142,9 @@ _BASE: dict[str, Setting] = {
     """),
     "tokenizer_class": read(TokenizerClass),
     "base_model_name_or_path": refused(f"{_ELSEWHERE}; a model may only use its own files"),
-    "_attn_implementation": read(Attention, "embconvert loads every model with `eager`"),
-    "_attn_implementation_internal": read(Attention),
-    "attn_implementation": read(Attention),
+    "_attn_implementation": read(AttentionName, "embconvert loads every model with `eager`"),
+    "_attn_implementation_internal": read(AttentionName),
+    "attn_implementation": read(AttentionName),
     **each(ignored("is chosen by embconvert"), """
         experts_implementation _experts_implementation _experts_implementation_internal
     """),
@@ -157,7 +165,7 @@ _BASE: dict[str, Setting] = {
         architecture pretrained_cfg image_processor_type feature_extractor_type bin_configurations
         detectron2_config_args
     """),
-    "projector_patch_to_query_dict": read(Plain),
+    "projector_patch_to_query_dict": read(PlainValue),
     "attribute_map": refused("renames settings, which could hide them"),
     "configuration_files": refused("names another configuration file"),
     "fusion_config": ignored("changes transformers itself"),
@@ -165,13 +173,13 @@ _BASE: dict[str, Setting] = {
     "distributed_config": ignored("is for distributed computation"),
     **each(ignored("is for text generation"), "generation_config task_specific_params prefix"),
     "sbert_ce_default_activation_function": Setting(
-        use=Use.READ, kind=Activation, unsupported=True
+        use=Use.READ, kind=ActivationName, unsupported=True
     ),
     "sentence_transformers": nested(
         SettingsTable(
             title="Settings of CrossEncoder",
             keys={
-                "activation_fn": Setting(use=Use.READ, kind=Activation, unsupported=True),
+                "activation_fn": Setting(use=Use.READ, kind=ActivationName, unsupported=True),
                 "version": ignored("is the version of the writer"),
             },
         )
@@ -185,7 +193,7 @@ _BASE: dict[str, Setting] = {
     "method": Setting(use=Use.READ, kind=Word, why="how they are one score", lenient=True),
     "finetuning_task": ignored("is about training"),
     "transformers.js_config": ignored("is for another program"),
-    "image_size": read(Plain),
+    "image_size": read(PlainValue),
     **each(ignored("is for another kind of model"), "tokenize_function doc_sep title_sep"),
     **each(ignored(_ELSEWHERE), """
         dataset dataset_revision dataset_split index_name index_path passages_path

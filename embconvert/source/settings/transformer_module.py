@@ -14,7 +14,7 @@ from embconvert.source.settings.rules import (
     read,
     refused,
 )
-from embconvert.source.settings.transformer import Attention, LabelCount
+from embconvert.source.settings.transformer import AttentionName, LabelCount
 from embconvert.source.settings.values import Count, Flag, Number, PaddedLength, Text, Word, Words
 
 _TRUST = ignored("is replaced by --trust_remote_code")
@@ -36,7 +36,7 @@ _MODEL_ARGUMENTS = SettingsTable(
     keys={
         "dtype": ignored("embconvert loads every model in float32"),
         "torch_dtype": ignored("embconvert loads every model in float32"),
-        "attn_implementation": read(Attention),
+        "attn_implementation": read(AttentionName),
         "add_pooling_layer": read(Flag),
         "low_cpu_mem_usage": ignored("does not change which weights are loaded"),
         "trust_remote_code": _TRUST,

@@ -14,7 +14,7 @@ Flag = bool
 Number = int | float
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 #: A number of repetitions, for which the libraries create a list.
-Times = Annotated[int, Field(ge=0, le=10_000)]
+Repetitions = Annotated[int, Field(ge=0, le=10_000)]
 #: A length in tokens to which texts may be padded; no embedding model reads longer texts.
 PaddedLength = Annotated[int, Field(ge=0, le=1 << 17)]
 #: Text that is tokenized or compared, but never looked up.
@@ -61,7 +61,7 @@ TokenizerClass = Annotated[str, AfterValidator(_tokenizer_class)]
 #: A bare word, such as gelu_new or full_attention: no slash, dot or colon.
 Word = Annotated[str, AfterValidator(_words)]
 #: Numbers, flags and nulls, nested at any depth.
-Plain = Annotated[Any, AfterValidator(_plain)]
+PlainValue = Annotated[Any, AfterValidator(_plain)]
 #: The same, with bare words.
 Words = Annotated[Any, AfterValidator(_words)]
 

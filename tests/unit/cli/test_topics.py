@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from embconvert.cli.topics import TOPICS, Topic
+from embconvert.cli.topic import Topic
+from embconvert.cli.topics import TOPICS
 from embconvert.errors import EmbconvertError
 from embconvert.models.choices import (
     DEFAULT_RECIPES,

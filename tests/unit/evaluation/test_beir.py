@@ -7,7 +7,7 @@ import pytest
 
 from embconvert.errors import UsageError
 from embconvert.evaluation.beir import read_beir
-from embconvert.evaluation.data import Dataset, Form
+from embconvert.evaluation.data import DataForm, Dataset
 from support.evaluation import beir
 
 DOCUMENTS = {"d1": "one", "d2": "two", "d3": "three"}
@@ -29,7 +29,7 @@ def test_texts_and_judgements_are_read(tmp_path: Path) -> None:
         "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq3\t3\t1\nq3\tgone\t1\nq2\td1\t0\n"
     )
     data = read(tmp_path / "set")
-    assert (data.form, data.name) == (Form.RETRIEVAL, "set")
+    assert (data.form, data.name) == (DataForm.RETRIEVAL, "set")
     assert list(data.documents) == ["One is a number", "two", "three"]
     assert list(data.queries) == ["first", "third"]
     assert data.relevance == [{0: 2, 1: 0}, {2: 1}]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embconvert.evaluation.data import Form, Pairs
+from embconvert.evaluation.data import DataForm, Pairs
 from embconvert.evaluation.figures import (
     FIGURES,
     MAIN_FIGURES,
@@ -34,7 +34,7 @@ def test_the_scale_of_scores_does_not_matter(scale: float) -> None:
     gold, scores = np.array([1.0, 2, 3, 5]) * scale, np.array([0.2, 0.1, 0.3, 0.9])
     numbers = np.arange(4)
     pairs = Pairs(first=numbers, second=numbers, gold=gold)
-    assert values(pair_figures(Form.SCORED_PAIRS, pairs, scores))["Pearson"] == round(
+    assert values(pair_figures(DataForm.SCORED_PAIRS, pairs, scores))["Pearson"] == round(
         float(np.corrcoef([1, 2, 3, 5], scores)[0, 1]), 6
     )
 
@@ -49,7 +49,7 @@ def test_retrieval() -> None:
         "MRR@10": 0.5,
     }  # fmt: skip
     assert tuple(figure.name for figure in found) == (
-        MAIN_FIGURES[Form.RETRIEVAL], *FIGURES[Form.RETRIEVAL][:3],
+        MAIN_FIGURES[DataForm.RETRIEVAL], *FIGURES[DataForm.RETRIEVAL][:3],
     )  # fmt: skip
 
 
@@ -86,22 +86,22 @@ def pairs(gold: list[float]) -> Pairs:
 
 def test_pairs() -> None:
     scores = np.array([0.1, 0.2, 0.9, 1.0])
-    assert values(pair_figures(Form.SCORED_PAIRS, pairs([1, 2, 3, 4]), scores)) == {
+    assert values(pair_figures(DataForm.SCORED_PAIRS, pairs([1, 2, 3, 4]), scores)) == {
         "Spearman": 1.0, "Pearson": round(float(np.corrcoef([1, 2, 3, 4], scores)[0, 1]), 6),
     }  # fmt: skip
-    assert values(pair_figures(Form.LABELLED_PAIRS, pairs([0, 1, 0, 1]), scores)) == {
+    assert values(pair_figures(DataForm.LABELLED_PAIRS, pairs([0, 1, 0, 1]), scores)) == {
         "AP": round((1 + 2 / 3) / 2, 6)
     }
 
 
 def test_triples_that_are_equal_count_half() -> None:
     scores = np.array([0.9, 0.5, 0.1, 0.8, 0.5, 0.2])
-    found = pair_figures(Form.TRIPLES, pairs([1, 1, 1, 0, 0, 0]), scores)
+    found = pair_figures(DataForm.TRIPLES, pairs([1, 1, 1, 0, 0, 0]), scores)
     assert values(found) == {"accuracy": 0.5}
 
 
 @pytest.mark.parametrize("scores", [[0.5] * 4, [1, 1, 1, 2]])
 def test_constant_scores_are_no_error(scores: list[float]) -> None:
-    for form in (Form.SCORED_PAIRS, Form.LABELLED_PAIRS):
+    for form in (DataForm.SCORED_PAIRS, DataForm.LABELLED_PAIRS):
         for figure in pair_figures(form, pairs([0, 1, 0, 1]), np.array(scores)):
             assert np.isfinite(figure.value)

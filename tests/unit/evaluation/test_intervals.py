@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embconvert.evaluation.data import Form, Pairs
+from embconvert.evaluation.data import DataForm, Pairs
 from embconvert.evaluation.figures import Figure, pair_figures
 from embconvert.evaluation.intervals import loss_of
 
@@ -58,7 +58,9 @@ def test_a_correlation_has_an_interval_of_pairs() -> None:
     numbers = np.arange(200)
     pairs = Pairs(first=numbers, second=numbers, gold=gold)
     good, worse = gold + rng.normal(0, 0.1, 200), gold + rng.normal(0, 0.4, 200)
-    before, after = (pair_figures(Form.SCORED_PAIRS, pairs, scores)[0] for scores in (good, worse))
+    before, after = (
+        pair_figures(DataForm.SCORED_PAIRS, pairs, scores)[0] for scores in (good, worse)
+    )
     loss = loss_of(after, before)
     assert 0 < loss.low < loss.points < loss.high
     assert loss.verdict.endswith("points lower")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from embconvert.errors import UsageError
-from embconvert.evaluation.data import Dataset, Form
+from embconvert.evaluation.data import DataForm, Dataset
 from embconvert.evaluation.reading import digest_of, read_data
 from support.evaluation import beir
 
@@ -25,33 +25,33 @@ def read(folder: Path, name: str, content: str | bytes) -> Dataset:
 @pytest.mark.parametrize(
     ("name", "content", "form"),
     [
-        ("a.csv", "sentence1,sentence2,score\na,b,0.5\nc,d,4\n", Form.SCORED_PAIRS),
-        ("a.csv", "a,b,5.0\nc,d,4\n", Form.SCORED_PAIRS),
-        ("a.csv", 'id,score,text2,text1\n1,0.5,"b, or\nc",a\n2,4,d,c\n', Form.SCORED_PAIRS),
-        ("a.tsv", "query\tdocument\tlabel\na\tb\t0\nc\td\t1\n", Form.LABELLED_PAIRS),
-        ("a.csv", "sentence1,sentence2,label\na,b,0\nc,d,2\n", Form.SCORED_PAIRS),
-        ("a.csv", "anchor,positive,negative\na,b,c\n", Form.TRIPLES),
-        ("a.tsv", 'an "anchor\ta positive\ta negative\n', Form.TRIPLES),
-        ("a.csv", "text\n" + TEXTS, Form.TEXTS),
-        ("a.txt", TEXTS, Form.TEXTS),
-        ("a.txt", b"\xef\xbb\xbf" + TEXTS.replace("\n", "\r\n").encode(), Form.TEXTS),
+        ("a.csv", "sentence1,sentence2,score\na,b,0.5\nc,d,4\n", DataForm.SCORED_PAIRS),
+        ("a.csv", "a,b,5.0\nc,d,4\n", DataForm.SCORED_PAIRS),
+        ("a.csv", 'id,score,text2,text1\n1,0.5,"b, or\nc",a\n2,4,d,c\n', DataForm.SCORED_PAIRS),
+        ("a.tsv", "query\tdocument\tlabel\na\tb\t0\nc\td\t1\n", DataForm.LABELLED_PAIRS),
+        ("a.csv", "sentence1,sentence2,label\na,b,0\nc,d,2\n", DataForm.SCORED_PAIRS),
+        ("a.csv", "anchor,positive,negative\na,b,c\n", DataForm.TRIPLES),
+        ("a.tsv", 'an "anchor\ta positive\ta negative\n', DataForm.TRIPLES),
+        ("a.csv", "text\n" + TEXTS, DataForm.TEXTS),
+        ("a.txt", TEXTS, DataForm.TEXTS),
+        ("a.txt", b"\xef\xbb\xbf" + TEXTS.replace("\n", "\r\n").encode(), DataForm.TEXTS),
     ],
 )
-def test_tables_and_lists(tmp_path: Path, name: str, content: str, form: Form) -> None:
+def test_tables_and_lists(tmp_path: Path, name: str, content: str, form: DataForm) -> None:
     assert read(tmp_path, name, content).form is form
 
 
 @pytest.mark.parametrize(
     ("line", "form"),
     [
-        ({"sentence1": "a", "sentence2": "b", "score": 0.5}, Form.SCORED_PAIRS),
-        ({"query": "a", "document": "b", "label": 1, "id": 7}, Form.LABELLED_PAIRS),
-        ({"query": "a", "positive": "b", "negative": "c"}, Form.TRIPLES),
-        ({"text": "a {}"}, Form.TEXTS),
-        ("a {}", Form.TEXTS),
+        ({"sentence1": "a", "sentence2": "b", "score": 0.5}, DataForm.SCORED_PAIRS),
+        ({"query": "a", "document": "b", "label": 1, "id": 7}, DataForm.LABELLED_PAIRS),
+        ({"query": "a", "positive": "b", "negative": "c"}, DataForm.TRIPLES),
+        ({"text": "a {}"}, DataForm.TEXTS),
+        ("a {}", DataForm.TEXTS),
     ],
 )
-def test_lines_of_json(tmp_path: Path, line: object, form: Form) -> None:
+def test_lines_of_json(tmp_path: Path, line: object, form: DataForm) -> None:
     text = json.dumps(line)
     lines = [
         text.replace("{}", str(n)).replace('"label": 1', f'"label": {n % 2}') for n in range(50)

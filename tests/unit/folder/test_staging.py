@@ -20,7 +20,7 @@ from embconvert.graph.runtime import session_options
 from embconvert.graph.segments import mapped
 from embconvert.manifest import Manifest
 from support.command_line import files_in
-from support.staged import WithoutSwap, manifest, record
+from support.staged import FolderWithoutSwap, manifest, record
 
 
 def publish(
@@ -87,14 +87,14 @@ def test_a_staged_folder_that_another_run_removed_is_not_published(
 
 def test_where_folders_cannot_be_swapped_the_old_one_steps_aside(tmp_path: Path) -> None:
     publish(tmp_path / "model", model="old", model_opt1="old")
-    publish(tmp_path / "model", model="new", open_parent=WithoutSwap)
+    publish(tmp_path / "model", model="new", open_parent=FolderWithoutSwap)
     assert set(files_in(tmp_path)) == {
         "model/config.json", "model/embconvert.json", "model/onnx/model.onnx",
     }  # fmt: skip
     assert (tmp_path / "model" / "onnx" / "model.onnx").read_text() == "new"
 
 
-class Failing(WithoutSwap):
+class Failing(FolderWithoutSwap):
     """Its disk fails just after the old folder stepped aside."""
 
     def move(self, name: str, to: str) -> None:

@@ -37,9 +37,9 @@ def test_each_file_has_its_part_and_says_its_own_kind(kind: Kind) -> None:
     assert class_for(kind).kind is kind
     assert NOT_LOADED[kind].kind is kind
     assert part_of(kind, "embconvert.reporting.kinds", "WORDS", KindWords)
-    consumers = part_of(kind, "embconvert.reporting.kinds", "CONSUMERS", tuple)
-    assert consumers
-    assert all(map(callable, consumers))
+    makers = part_of(kind, "embconvert.reporting.kinds", "SNIPPET_MAKERS", tuple)
+    assert makers
+    assert all(map(callable, makers))
 
 
 def test_a_part_of_another_type_is_refused() -> None:
@@ -71,7 +71,7 @@ from embconvert.manifest.kinds import NOT_LOADED
 from embconvert.manifest import Manifest
 from embconvert.models.json_records import adapter
 from embconvert.models.kinds import KINDS, TASKS, Kind
-from embconvert.reporting.kind_words import consumers_of
+from embconvert.reporting.kind_words import snippet_makers
 from embconvert.source.kinds import class_for
 
 kind = Kind("fifth")
@@ -81,7 +81,7 @@ print(json.dumps({
     "source": class_for(kind).kind,
     "record": NOT_LOADED[kind].kind,
     "comparison": comparison_for(kind) is not comparison_for(Kind.SPARSE),
-    "consumers": len(consumers_of(kind)),
+    "snippets": len(snippet_makers(kind)),
     "in schema": "FifthRecord" in adapter(Manifest).json_schema()["$defs"],
 }))
 """
@@ -110,5 +110,5 @@ def test_another_kind_is_one_line_and_a_file_in_each_room(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "task": "fifth", "words": "a fifth kind", "source": "fifth", "record": "fifth",
-        "comparison": True, "consumers": 6, "in schema": True,
+        "comparison": True, "snippets": 6, "in schema": True,
     }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from embconvert.errors import SourceError, UnsupportedModelError
-from embconvert.models.values import StaticForm
+from embconvert.models.values import StaticFormat
 from embconvert.source.folder import resolve_folder
 from support.examples import TOKENIZER
 from support.pickling import save, tensor
@@ -184,7 +184,7 @@ def static(folder: Path, config: dict[str, object] | None = None, **tensors: lis
 def test_a_table_of_sentence_transformers_needs_no_config(model: Path) -> None:
     static(model, embeddingdotweight=[9, 3])
     resolved = resolve_folder(model, model_id="m")
-    assert resolved.static is StaticForm.SENTENCE_TRANSFORMERS
+    assert resolved.static is StaticFormat.SENTENCE_TRANSFORMERS
     assert (resolved.architecture.hidden_size, resolved.max_seq_length) == (3, None)
 
 
@@ -196,7 +196,7 @@ def test_model2vec_says_where_texts_are_cut(
 ) -> None:
     static(model, {"tokenizer_name": "x/y", **config}, embeddings=[4, 3], mapping=[9])
     resolved = resolve_folder(model, model_id="m")
-    assert resolved.static is StaticForm.MODEL2VEC
+    assert resolved.static is StaticFormat.MODEL2VEC
     assert (resolved.max_seq_length, resolved.unknown_settings) == (length, ())
 
 

@@ -13,7 +13,7 @@ _PROXIES = {"http": "HTTP_PROXY", "https": "HTTPS_PROXY", "all": "ALL_PROXY"}
 _MAX_TOKEN_FILE_BYTES = 1 << 16
 
 
-def check_settings() -> None:
+def check_environment() -> None:
     """Raises UsageError for invalid variables for the hub and proxies, without their values."""
     _check_endpoint()
     try:

@@ -1,0 +1,44 @@
+"""The source that a user names for a published folder (`--against`)."""
+
+from embconvert import hub
+from embconvert.errors import SourceError
+from embconvert.manifest import Manifest, SourceRecord
+from embconvert.manifest.requesting import request_from
+from embconvert.models.choices import Command
+from embconvert.models.values import ResolvedModel
+from embconvert.request.records import EvaluateRequest, Request, VerifyRequest
+
+
+def refuse_another_source(against: str, resolved: ResolvedModel, source: SourceRecord) -> None:
+    """Raises SourceError for a model that is not the one that was converted."""
+    difference = source.difference(resolved.files, resolved.adapters)
+    if difference is None:
+        return
+    given = source.given
+    name, revision = source.model_id, source.revision
+    if given is not None:
+        name, revision = given.adapter, given.revision
+    at = f" at {revision[:12]}" if revision else ""
+    others = ",".join(a.adapter for a in source.adapters if not a.is_model)
+    with_adapters = f" and --adapter {others}" if others else ""
+    raise SourceError(
+        f"{against} is not the source that this folder was made of: {difference}",
+        f"give {name}{at}{with_adapters}, as it was then; or convert {against} itself",
+    )
+
+
+def source_request(request: VerifyRequest | EvaluateRequest, manifest: Manifest) -> Request:
+    """Returns the request that loads the source as the conversion did."""
+    assert request.against is not None
+    asked = Request(
+        command=Command.EXPORT,
+        model_id=request.against,
+        adapter=request.adapter,
+        trust_remote_code=request.trust_remote_code,
+        cache_dir=request.cache_dir,
+        offline=request.offline,
+        quiet=request.quiet,
+        debug=request.debug,
+    )
+    is_local = hub.local_folder(request.against) is not None
+    return request_from(manifest, asked, is_local=is_local)
