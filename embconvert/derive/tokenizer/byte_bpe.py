@@ -150,7 +150,9 @@ def _merged(
     merges = list(dict.fromkeys(_letter_merges(alphabet)))
     for pair in model["merges"]:
         first, second = pair.split(" ") if isinstance(pair, str) else pair
-        merges.append((spelled(first), spelled(second)))
+        # No text has other characters after it is split into bytes.
+        if bytes_of.keys() >= set(first + second):
+            merges.append((spelled(first), spelled(second)))
     # All parts need ids, without gaps: the operator writes beyond its memory otherwise (0.15.2). It
     # adds an unknown token itself.
     parts = list(dict.fromkeys([*tokens, *alphabet, *map("".join, merges)]))
