@@ -79,8 +79,6 @@ class TokenizerPlace(StrEnum):
 FORMATS = (FormKind.ORT,)
 #: Maximum tokens of a fixed batch, including padding; a manifest must not ask for more memory.
 MOST_IN_A_BATCH = 1 << 22
-#: Algorithms of tokenizers, as tokenizer.json names them: those that graphs can have, and others.
-TEXT_ALGORITHMS, OTHER_ALGORITHMS = ("Unigram", "WordPiece"), ("BPE", "WordLevel")
 #: The input and the output of graphs that read texts; Oracle expects these names.
 TEXT_INPUT, TEXT_OUTPUT = "input", "embedding"
 #: Of the names of all derived files.

@@ -10,7 +10,7 @@ from embconvert.manifest.layouts import is_of_layout
 from embconvert.models.forms import FormKind, PaddingRecord
 from embconvert.models.shapes import Shape
 from embconvert.reporting.home import Home
-from embconvert.reporting.snippet_parts import Snippet
+from embconvert.reporting.snippet_parts import Snippet, side_argument
 from embconvert.reporting.snippets import served_model, snippets
 from embconvert.reporting.text_snippet import is_text, text_snippet
 
@@ -88,15 +88,16 @@ def _for_onnxruntime(
         title = f"ONNX Runtime, {', '.join(map(str, record.forms))}"
         code = snippet.code
         if note.shape is not None and note.padding is not None:
-            code = _with_padding(code, note.shape, note.padding)
+            side = side_argument(served_model(manifest, record, folder, home))
+            code = _with_padding(code, note.shape, note.padding, side)
         yield replace(snippet, title=title, code=code)
 
 
-def _with_padding(code: str, shape: Shape, padding: PaddingRecord) -> str:
-    """Returns code for any batch as code that pads to a shape."""
+def _with_padding(code: str, shape: Shape, padding: PaddingRecord, side: str) -> str:
+    """Returns code for any batch as code that pads to a shape; `side` is from side_argument()."""
     loaded = 'tokenizer = Tokenizer.from_file(folder + "/tokenizer.json")\n'
     pads = f"""\
-tokenizer.enable_truncation({shape.tokens})
+tokenizer.enable_truncation({shape.tokens}{side})
 tokenizer.enable_padding(
     length={shape.tokens},
     direction="{padding.side}",
@@ -119,7 +120,7 @@ def run(outputs, feed):
 
 """
     rest = rest.replace("session.run(", "run(").replace(
-        "tokenizer.enable_truncation(limit)",
-        f"tokenizer.enable_truncation(min(limit, {shape.tokens}))",
+        f"tokenizer.enable_truncation(limit{side})",
+        f"tokenizer.enable_truncation(min(limit, {shape.tokens}){side})",
     )
     return before.replace(loaded, loaded + pads) + opened + path + end + run + rest

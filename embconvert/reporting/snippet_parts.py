@@ -242,6 +242,11 @@ def feed_lines(model: ServedModel) -> str:
     return f"feed = {{\n{feed}}}\n{positions}"
 
 
+def side_argument(model: ServedModel) -> str:
+    """Returns Python for `enable_truncation` that removes the start of texts, if the model does."""
+    return ', direction="left"' if model.tokenizer.get("truncation_side") == "left" else ""
+
+
 def texts_lines(model: ServedModel) -> str:
     """Returns Python code that makes `feed` of the sample's texts, from setup_lines() on."""
     return f"""\

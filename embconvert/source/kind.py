@@ -3,17 +3,18 @@
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from embconvert.derive.tokenizer.text_graph import LET_THE_PROGRAM, tokenizer_problem
 from embconvert.errors import UnsupportedModelError, UsageError
 from embconvert.json_files import read_any_json, read_json
 from embconvert.models.choices import Inputs, Layout, Output, OutputPrecision
-from embconvert.models.forms import OTHER_ALGORITHMS, TEXT_ALGORITHMS, TokenizerPlace
+from embconvert.models.forms import TokenizerPlace
 from embconvert.models.kinds import KINDS, TASKS, Kind, KindRules, Measure, Reading, with_heads
 from embconvert.models.values import TOKEN_WEIGHTS, ResolvedModel, StaticFormat
 from embconvert.request.records import Request
 from embconvert.source.retriever import refuse_other_retrievers
 from embconvert.source.settings.files import TRANSFORMER_FILES
 from embconvert.source.settings.module_list import parse_modules
-from embconvert.source.tokenizer_file import algorithm_of
+from embconvert.source.tokenizer_file import parts_of
 from embconvert.source.untold_rerankers import RERANKERS, refuse_untold_reranker, with_template
 
 #: The layouts for embeddings of integers, and for models whose config.json is none of a transformer
@@ -181,21 +182,17 @@ def _refuse_static(request: Request, kind: Kind, static: StaticFormat) -> None:
 
 
 def _refuse_tokenizer(resolved: ResolvedModel) -> None:
-    """Raises UsageError for a tokenizer.json whose algorithm no graph can have."""
+    """Raises UsageError for a tokenizer.json that no graph can have."""
     place, modules = "", resolved.path("modules.json")
     if resolved.routed is not None:
         place = resolved.routed.place
     elif modules.is_file():
         place = parse_modules(read_any_json(modules))[0].path
     path = resolved.path((PurePosixPath(place) / "tokenizer.json").as_posix())
+    parts = parts_of(path) if path.is_file() else {"model": {}}
     # Without a name, which old files lack, it is known when the file is published.
-    algorithm = algorithm_of(path) if path.is_file() else None
-    if algorithm in OTHER_ALGORITHMS:
-        raise UsageError(
-            f"--tokenizer in_graph: the tokenizer's algorithm is {algorithm}, and only "
-            f"{' and '.join(TEXT_ALGORITHMS)} can be in a graph",
-            "omit --tokenizer in_graph, and let the program that loads the folder tokenize",
-        )
+    if parts["model"].get("type") and (problem := tokenizer_problem(parts)):
+        raise UsageError(f"--tokenizer in_graph: {problem}", LET_THE_PROGRAM)
 
 
 def _refuse_options(request: Request, kind: Kind) -> None:

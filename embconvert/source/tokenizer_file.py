@@ -69,9 +69,10 @@ def check_tokenizer_file(path: Path, rows: int | None) -> None:
     _check_padding(value.get("padding"))
 
 
-def algorithm_of(path: Path) -> Any:
-    """Returns what a checked tokenizer.json names its algorithm; None if it has no name for it."""
-    return read_json(path, _MAX_BYTES)["model"].get("type")
+def parts_of(path: Path) -> Mapping[str, Any]:
+    """Returns the parts of a checked tokenizer.json."""
+    parts: Mapping[str, Any] = read_json(path, _MAX_BYTES)
+    return parts
 
 
 def _nodes(value: Any, where: str, depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:

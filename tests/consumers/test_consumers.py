@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from sysconfig import get_config_var
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ import pytest
 from embconvert.derive import derive
 from embconvert.fidelity.figures import cosines
 from embconvert.fidelity.texts import verification_texts
+from embconvert.graph.extensions import library as extensions_library
 from embconvert.graph.onnx_file import read_artifact
 from embconvert.manifest.codec import parse_manifest
 from embconvert.manifest.consumers import consumer_of
@@ -169,6 +172,7 @@ def test_tokenizers_and_onnxruntime_at_each_oldest_version_that_is_stamped(
     manifest = json.loads((hub / "embconvert.json").read_text())
     graphs = manifest["artifacts"]
     assert {a["precision"] for a in graphs} == set(FLOORS)
+    assert {a["min_onnxruntime"] for a in graphs} == {"1.15", "1.21", "1.23"}
     for graph in graphs:
         oldest = f"onnxruntime-{graph['min_onnxruntime']}"
         ours = client(oldest, "with_onnxruntime.py", hub, graph["path"])
@@ -248,6 +252,24 @@ def test_transformers_js_in_a_browser(
         assert "error" not in found[dtype], f"{dtype}: {found[dtype]['error']}"
         assert found[dtype]["isolated"], "WebAssembly would have no threads"
         assert_near(np.asarray(found[dtype]["vectors"], np.float32), reference[numbers], precision)
+
+
+def test_the_try_page_shows_the_similarities_of_the_source(laid_out: Folder, minilm: Path) -> None:
+    """In headless Chromium, with the file that is recommended; it connects to its server only."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = laid_out(Layout.TRANSFORMERSJS)
+    outcome = embconvert("report", folder, "--try_page")
+    assert outcome.code == 0, outcome.stderr
+    script = environment("transformersjs") / "try_page.mjs"
+    shown = json.loads(run(["node", script, folder]))
+    assert shown["rows"], shown["status"]
+    assert not shown["elsewhere"]
+    texts, cosines_shown = zip(*shown["rows"], strict=True)
+    model = SentenceTransformer(str(minilm), device="cpu")
+    theirs = model.similarity(model.encode([shown["query"]]), model.encode(list(texts)))
+    np.testing.assert_allclose(cosines_shown, theirs[0].numpy(), atol=0.05)
+    assert sorted(cosines_shown, reverse=True) == list(cosines_shown)
 
 
 def test_external_data(
@@ -345,34 +367,101 @@ def test_programs_on_the_jvm(
     assert is_unit == (consumer_of(layout).normalizes is not False)
 
 
-def test_the_c_api(hub: Path, reference: np.ndarray, tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def c_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What libraries for C++, C#, Go, Rust and Swift wrap."""
+    program = tmp_path_factory.mktemp("c") / "embed"
+    run(["gcc", "-Wall", "-Werror", "-o", program, CLIENTS.parent / "c" / "embed.c", "-ldl"])
+    return program
+
+
+def with_the_c_api(command: Sequence[object], lines: bytes, **env: str) -> np.ndarray:
+    done = subprocess.run(
+        list(map(str, command)), input=lines, capture_output=True, timeout=300, check=False,
+        env={**os.environ, **env},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return np.array([list(map(float, line.split())) for line in done.stdout.splitlines()])
+
+
+def test_the_c_api(hub: Path, reference: np.ndarray, c_program: Path) -> None:
     from tokenizers import Tokenizer
 
     (library,) = environment("onnxruntime-1.23").rglob("libonnxruntime.so.*")
-    program = tmp_path / "embed"
-    run(["gcc", "-Wall", "-Werror", "-o", program, CLIENTS.parent / "c" / "embed.c", "-ldl"])
     tokenizer = Tokenizer.from_file(str(hub / "tokenizer.json"))
     rows = [tokenizer.encode(text).ids for text in TEXTS]
-    done = subprocess.run(
-        [program, library, hub / "onnx" / "model_opt1_QInt8.onnx"],
-        input="".join(f"{len(ids)} {' '.join(map(str, ids))}\n" for ids in rows),
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    ours = np.array([list(map(float, line.split())) for line in done.stdout.splitlines()])
+    lines = "".join(f"{len(ids)} {' '.join(map(str, ids))}\n" for ids in rows)
+    graph = hub / "onnx" / "model_opt1_QInt8.onnx"
+    ours = with_the_c_api([c_program, library, graph], lines.encode())
     assert_near(ours, reference, "QInt8")
 
 
-def test_chroma_by_its_rules(
-    minilm: Path, reference: np.ndarray, uncut: np.ndarray, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="session")
+def one_file(hub: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For programs that read one file, with the tokenizer in a further one."""
+    parent = tmp_path_factory.mktemp("singlefile")
+    shutil.copytree(hub, parent / hub.name)
     outcome = embconvert(
-        "export", "--model_id", minilm, "--output_parent_dir", tmp_path, "--layout", "chroma",
+        "all", "--model_id", minilm, "--output_parent_dir", parent, "--layout", "singlefile",
+        "--quantize", "QInt8", "--tokenizer", "in_graph", "--skip_validation",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    return Path(outcome.stdout.strip())
+
+
+def test_programs_that_read_one_file(one_file: Path, reference: np.ndarray) -> None:
+    ours = client("onnxruntime-1.23", "with_onnxruntime.py", one_file, "model.onnx", "memory")
+    assert_near(ours, reference, "QInt8")
+
+
+def test_the_c_api_with_the_tokenizer_in_the_graph(
+    one_file: Path, reference: np.ndarray, c_program: Path
+) -> None:
+    """Texts in, embeddings out, without any other file."""
+    import onnxruntime
+
+    (graph,) = one_file.rglob("*_text.onnx")
+    (library,) = Path(onnxruntime.__file__).parent.rglob("libonnxruntime.so.*")
+    # The only library of the extension here is the one in its wheel, which refers to Python's.
+    python = Path(get_config_var("LIBDIR")) / get_config_var("INSTSONAME")
+    assert python.suffix != ".a", f"{sys.executable} was built without a shared library"
+    lines = b"".join(b"%d\n%s" % (len(text.encode()), text.encode()) for text in TEXTS)
+    command = [c_program, library, graph, extensions_library()]
+    ours = with_the_c_api(command, lines, LD_PRELOAD=str(python))
+    assert_near(ours, reference, "QInt8")
+
+
+@pytest.fixture(scope="session")
+def with_types(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For Chroma, whose graph always takes token types."""
+    outcome = embconvert(
+        "export", "--model_id", minilm, "--output_parent_dir", tmp_path_factory.mktemp("chroma"),
+        "--layout", "chroma", "--skip_validation",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    return Path(outcome.stdout.strip())
+
+
+def test_chroma_by_its_rules(with_types: Path, reference: np.ndarray, uncut: np.ndarray) -> None:
+    ours = client("onnxruntime-1.23", "like_chroma.py", with_types)
+    assert_near(ours[uncut], reference[uncut], "Float32")
+
+
+@pytest.mark.parametrize(("layout", "env", "script", "arguments"), [
+    (Layout.MILVUS, "peers", "like_milvus.py", ()),
+    (Layout.SEMANTICKERNEL, "onnxruntime-1.23", "like_semantic_kernel.py", (256,)),
+])  # fmt: skip
+def test_programs_that_send_token_types_by_their_rules(
+    with_types: Path, minilm: Path, reference: np.ndarray, uncut: np.ndarray, tmp_path: Path,
+    layout: Layout, env: str, script: str, arguments: tuple[int, ...],
+) -> None:  # fmt: skip
+    shutil.copytree(with_types, tmp_path / with_types.name)
+    outcome = embconvert(
+        "export", "--model_id", minilm, "--output_parent_dir", tmp_path, "--layout", layout,
         "--skip_validation",
     )  # fmt: skip
     assert outcome.code == 0, outcome.stderr
-    ours = client("onnxruntime-1.23", "like_chroma.py", outcome.stdout.strip())
+    ours = client(env, script, outcome.stdout.strip(), *arguments)
     assert_near(ours[uncut], reference[uncut], "Float32")
 
 

@@ -61,14 +61,19 @@ def test_every_stage_gives_the_vectors_of_torch(architecture: str, tmp_path: Pat
     assert shape == ["batch", "seq", 16]
 
 
-@pytest.mark.parametrize("name", EXPANSIONS)
+@pytest.mark.parametrize("name", [*EXPANSIONS, "fixed, on the left"])
 def test_the_code_on_the_card_scores_as_sentence_transformers_does(
     name: str, tmp_path: Path
 ) -> None:
-    """With prompts, queries that are filled up, and words that do not count."""
+    """With prompts, queries that are filled up, documents that are cut, words that do not count."""
     from sentence_transformers import MultiVectorEncoder
 
-    model = zoo.build_late_interaction("bert", tmp_path / "m", expansion=EXPANSIONS[name])
+    expansion, _, is_left = name.partition(", ")
+    model = zoo.build_late_interaction("bert", tmp_path / "m", expansion=EXPANSIONS[expansion])
+    change_json(model / "sentence_bert_config.json", document_length=9)
+    if is_left:
+        sides = {"truncation_side": "left", "padding_side": "left"}
+        change_json(model / "tokenizer_config.json", **sides)
     convert(model, tmp_path / "out", "--optimize", 0)
     card = (tmp_path / "out" / "m" / "README.md").read_text(encoding="utf-8")
     found = re.search(r"```python\n(.*?)```", card, re.DOTALL)
@@ -86,6 +91,10 @@ def test_the_code_on_the_card_scores_as_sentence_transformers_does(
     chain = MultiVectorEncoder(str(model), device="cpu")
     scores = chain.similarity(chain.encode_query([query]), chain.encode_document(documents))
     np.testing.assert_allclose(json.loads(done.stdout), scores.numpy()[0], atol=1e-3)
+
+
+def change_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def test_a_folder_is_verified_continued_and_its_rules_are_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
@@ -55,12 +56,22 @@ def by_openvinos_frontend(path: Path, feed: Feed) -> dict[str, np.ndarray]:
     return {output.any_name: found[output] for output in model.outputs}
 
 
+def by_onnxruntime_as_it_is(path: Path, feed: Feed) -> dict[str, np.ndarray]:
+    """As a build without ONNX Runtime's own operators: nothing is fused at load."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options)
+    names = [value.name for value in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feed)), strict=True))
+
+
 HAS_OPENVINO = find_spec("openvino") is not None
 Program = Callable[[Path, Feed], dict[str, np.ndarray]]
 PROGRAMS = pytest.mark.parametrize(
     "program",
     [
         by_the_reference_evaluator,
+        by_onnxruntime_as_it_is,
         pytest.param(
             by_openvinos_frontend,
             marks=pytest.mark.skipif(not HAS_OPENVINO, reason="openvino is an extra"),

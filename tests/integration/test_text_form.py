@@ -78,5 +78,5 @@ def test_a_tokenizer_that_cannot_be_in_a_graph_is_refused_before_work_starts(
 ) -> None:
     outcome = embconvert("all", "--model_id", tiny_bert, "--output_parent_dir", tmp_path, *OPTIONS)
     assert outcome.code == 2
-    assert "--tokenizer in_graph: the tokenizer's algorithm is BPE" in outcome.stderr
+    assert "--tokenizer in_graph: the tokenizer is BPE with the normalizer NFC" in outcome.stderr
     assert not list(tmp_path.rglob("*.onnx"))

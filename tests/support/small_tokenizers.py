@@ -70,6 +70,31 @@ def write_unigram(folder: Path, *, split: bool, **changes: Any) -> None:
     _save(tokenizer, folder, **changes)
 
 
+def write_byte_bpe(folder: Path, *, adds_space: bool = False, **changes: Any) -> None:
+    """Writes RoBERTa's tokenizer.
+
+    Args:
+        adds_space: Whether a text starts with a space.
+        changes: Of padding and truncation.
+    """
+    import tokenizers as tk
+
+    tokenizer = tk.Tokenizer(tk.models.BPE())
+    tokenizer.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=adds_space)
+    mask = tk.AddedToken("<mask>", lstrip=True, special=True)
+    trainer = tk.trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", mask],
+        initial_alphabet=tk.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_TEXTS, trainer)
+    tokenizer.post_processor = tk.processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), add_prefix_space=adds_space
+    )
+    _save(tokenizer, folder, **changes)
+
+
 def write_bytes(folder: Path, **changes: Any) -> None:
     """Writes a tokenizer of 256 tokens, one for each byte."""
     import tokenizers as tk

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from embconvert.derive.tokenizer.nodes import OPSETS
-from embconvert.derive.tokenizer.text_graph import FILE, TextGraph
+from embconvert.derive.tokenizer.text_graph import FILE, LET_THE_PROGRAM, TextGraph
 from embconvert.errors import DeriveError
 from embconvert.fidelity.odd_texts import COUNT, odd_texts
 from embconvert.fidelity.texts import joined, verification_items
@@ -119,7 +119,7 @@ def _difference(
         f"--tokenizer in_graph: the operators tokenize {one_line(python_string(text), _SHOWN)} "
         f"differently from tokenizer.json: token {place + 1} is {_at(ours, place)}, not "
         f"{_at(theirs, place)}",
-        "omit --tokenizer in_graph, and let the program that loads the folder tokenize",
+        LET_THE_PROGRAM,
     )
 
 

@@ -47,6 +47,22 @@ class Ragged:
     end: Value
 
 
+def ragged(nodes: Nodes, ids: Value, kept: Value, is_end: Value) -> Ragged:
+    """Removes from a row of texts what is no token.
+
+    Args:
+        ids: Of all texts in a row, (tokens,) int64.
+        kept: Which are tokens, (tokens,) bool.
+        is_end: Which end a text, (tokens,) bool.
+    """
+    count = nodes.add("CumSum", nodes.whole(kept), nodes.number(0))
+    places = nodes.add("Squeeze", nodes.add("NonZero", is_end), nodes.numbers([0]))
+    ends = nodes.add("Gather", count, places)
+    starts = nodes.add("Concat", nodes.numbers([0]), ends, axis=0)
+    begin = nodes.add("Slice", starts, nodes.numbers([0]), nodes.numbers([-1]))
+    return Ragged(nodes.add("Compress", ids, kept, axis=0), begin, ends)
+
+
 def add_rows(
     nodes: Nodes, tokens: Ragged, rules: RowRules, inputs: Collection[str]
 ) -> dict[str, Value]:

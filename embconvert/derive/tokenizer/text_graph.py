@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embconvert.derive.tokenizer.byte_bpe import add_byte_bpe, bpe_problem
 from embconvert.derive.tokenizer.nodes import Nodes, Value
 from embconvert.derive.tokenizer.rows import Ragged, RowRules, Special, add_rows
 from embconvert.derive.tokenizer.unigram import add_unigram
@@ -17,11 +18,24 @@ from embconvert.json_files import read_json
 FILE = "tokenizer.json"
 #: As in folder.tokenizer_json, which checks the file before anything reads it.
 _MOST_BYTES = 1 << 27
-#: By name, as in TEXT_ALGORITHMS.
+#: What to do about a tokenizer that no graph can have.
+LET_THE_PROGRAM = "omit --tokenizer in_graph, and let the program that loads the folder tokenize"
+#: By their names in tokenizer.json.
 ALGORITHMS: Mapping[str, Callable[[Nodes, Value, Any, Mapping[str, Any]], Ragged]] = {
+    "BPE": add_byte_bpe,
     "Unigram": add_unigram,
     "WordPiece": add_wordpiece,
 }
+
+
+def tokenizer_problem(parts: Mapping[str, Any]) -> str:
+    """Returns why no graph can have the tokenizer of a tokenizer.json; "" if it can be tried."""
+    algorithm = parts["model"].get("type")
+    if algorithm not in ALGORITHMS:
+        names = ", ".join(sorted(ALGORITHMS))
+        return f"the tokenizer's algorithm is {algorithm}, and only {names} can be in a graph"
+    problem = bpe_problem(parts) if algorithm == "BPE" else ""
+    return f"the tokenizer is BPE with {problem}, which graphs cannot have" if problem else ""
 
 
 @dataclass(frozen=True)
@@ -48,14 +62,9 @@ def text_graph(folder: Path, texts: Value, inputs: Collection[str]) -> TextGraph
     parts = read_json(folder / FILE, _MOST_BYTES)
     with tokenizer_errors("is broken"):
         tokenizer = Tokenizer.from_file(str(folder / FILE))
-    algorithm = parts["model"].get("type")
-    add = ALGORITHMS.get(str(algorithm))
-    if add is None:
-        raise DeriveError(
-            f"--tokenizer in_graph: the tokenizer's algorithm is {algorithm}, and only "
-            f"{' and '.join(sorted(ALGORITHMS))} can be in a graph",
-            "omit --tokenizer in_graph, and let the program that loads the folder tokenize",
-        )
+    if problem := tokenizer_problem(parts):
+        raise DeriveError(f"--tokenizer in_graph: {problem}", LET_THE_PROGRAM)
+    add = ALGORITHMS[parts["model"]["type"]]
     nodes = Nodes()
     ragged = add(nodes, texts, tokenizer, parts)
     return TextGraph(nodes.made, add_rows(nodes, ragged, row_rules(tokenizer), inputs))

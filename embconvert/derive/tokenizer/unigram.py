@@ -112,7 +112,7 @@ def _rules(tokenizer: Any, parts: Mapping[str, Any], added: Mapping[str, int]) -
         if step["type"] == "Precompiled"
         for key in keys_of(step["precompiled_charsmap"])
     ]
-    space, tokens = char_class(spaces), "|".join(map(_quoted, sorted(added, key=len, reverse=True)))
+    space, tokens = char_class(spaces), "|".join(map(quoted, sorted(added, key=len, reverse=True)))
     tokens = f"(?:{tokens})" if tokens else "[^\\x{0}-\\x{10ffff}]"
     starts_word = f"{char_class([*spaces, *spaced, _SPACE])}|{tokens}|\\z"
     steps = [Replacement(char_class([_BEFORE_WORD, _BLOCK]), _NEITHER)]
@@ -144,7 +144,7 @@ def _prefix(metaspace: Mapping[str, Any]) -> str:
     return "" if scheme == "never" or not metaspace.get("add_prefix_space", True) else scheme
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Returns a text as a pattern of RE2."""
     return re.sub(r"[^\w]", lambda found: rf"\x{{{ord(found[0]):x}}}", text)
 

@@ -15,7 +15,7 @@ from embconvert.derive.tokenizer.charsmap import charsmap
 from embconvert.derive.tokenizer.nodes import EXTENSIONS, Nodes, Value
 from embconvert.derive.tokenizer.piece_model import Algorithm, PieceType, WordPart, piece_model
 from embconvert.derive.tokenizer.pieces import add_pieces
-from embconvert.derive.tokenizer.rows import Ragged
+from embconvert.derive.tokenizer.rows import Ragged, ragged
 
 # Private characters: one that no token has, one between words, one for the end of a text, and the
 # first of those that stand for added tokens.
@@ -90,10 +90,4 @@ def _of_words(nodes: Nodes, ids: Value, *, unknown: int, gap: int) -> Ragged:
     of_unknown = nodes.add("Gather", nodes.add("Gather", is_unknown, last), word)
     partial = nodes.add("And", of_unknown, nodes.add("Not", is_unknown))
     kept = nodes.add("Not", nodes.add("Or", partial, is_mark))
-    count = nodes.add("CumSum", nodes.whole(kept), nodes.number(0))
-    is_end = nodes.add("Equal", ids, nodes.number(gap + 1))
-    places = nodes.add("Squeeze", nodes.add("NonZero", is_end), nodes.numbers([0]))
-    ends = nodes.add("Gather", count, places)
-    starts = nodes.add("Concat", nodes.numbers([0]), ends, axis=0)
-    begin = nodes.add("Slice", starts, nodes.numbers([0]), nodes.numbers([-1]))
-    return Ragged(nodes.add("Compress", ids, kept, axis=0), begin, ends)
+    return ragged(nodes, ids, kept, nodes.add("Equal", ids, nodes.number(gap + 1)))

@@ -125,6 +125,13 @@ ENGINES: tuple[Consumer, ...] = (
         files=("tokenizer.json", "tokenizer_config.json", "config.json"),
         external_data=False,
         source=Evidence("milvus-io/milvus-model", "onnx.py", "2025-03-31", "2fe97ac"),
+        runs=(
+            Run(
+                "onnxruntime 1.32, transformers 4.57",
+                "test_programs_that_send_token_types_by_their_rules",
+                True,
+            ),
+        ),
         remark="It loads from the hub only, and the tokenizer must give token types.",
     ),
     Consumer(

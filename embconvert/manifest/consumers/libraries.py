@@ -21,8 +21,12 @@ LIBRARIES: tuple[Consumer, ...] = (
         reads="any",
         runs=(
             Run(
-                "onnxruntime 1.15 to 1.23, tokenizers 0.23",
+                "onnxruntime 1.15, 1.21 and 1.23, tokenizers 0.23",
                 "test_tokenizers_and_onnxruntime_at_each_oldest_version_that_is_stamped",
+            ),
+            Run(
+                "onnxruntime 1.17, with `--min_onnxruntime`",
+                "test_onnxruntime_1_17_runs_what_is_made_for_it",
             ),
         ),
     ),
@@ -30,8 +34,15 @@ LIBRARIES: tuple[Consumer, ...] = (
         name="ONNX Runtime (C)",
         layout=Layout.HUB,
         reads="any",
-        runs=(IN_C,),
-        remark="Libraries for C++, C#, Go, Rust and Swift wrap it. The test tokenizes in Python.",
+        runs=(
+            IN_C,
+            Run(
+                "onnxruntime 1.32's with onnxruntime-extensions 0.15, from texts",
+                "test_the_c_api_with_the_tokenizer_in_the_graph",
+            ),
+        ),
+        remark="Libraries for C++, C#, Go, Rust and Swift wrap it. The first test tokenizes in "
+        "Python; the second loads a folder of `singlefile` with `--tokenizer in_graph`.",
     ),
     # GetInputOutputInfo gives the graph's inputs; its header has version 29 of the API.
     Consumer(
@@ -56,6 +67,7 @@ LIBRARIES: tuple[Consumer, ...] = (
         layout=Layout.SINGLEFILE,
         reads="any",
         external_data=False,
+        runs=(Run("onnxruntime 1.23, from memory", "test_programs_that_read_one_file"),),
     ),
     Consumer(
         name="sentence-transformers",
@@ -119,7 +131,10 @@ LIBRARIES: tuple[Consumer, ...] = (
         source=Evidence("qdrant/fastembed", "onnx_model.py", "2026-08-19", "c48247f"),
         runs=(
             Run("fastembed 0.9.1", "test_fastembed"),
-            Run("its sparse models", "test_the_code_on_the_card_of_a_sparse_models_logits"),
+            Run(
+                "fastembed 0.9.1's sparse models",
+                "test_the_code_on_the_card_of_a_sparse_models_logits",
+            ),
         ),
     ),
     # text_embedding/output.rs: the only output, or last_hidden_state before sentence_embedding;
@@ -260,6 +275,10 @@ LIBRARIES: tuple[Consumer, ...] = (
             "2026-08-20",
             "b39d95a344",
         ),
-        remark="Its tokenizer is WordPiece: set `CaseSensitive` and `MaximumTokens` as the model.",
+        runs=(Run("onnxruntime 1.23", "test_programs_that_send_token_types_by_their_rules", True),),
+        remark=(
+            "Its tokenizer is WordPiece: set `CaseSensitive` and `MaximumTokens` as the model. The "
+            "test reads `vocab.txt` with tokenizers instead."
+        ),
     ),
 )

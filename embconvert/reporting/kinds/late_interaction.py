@@ -12,6 +12,7 @@ from embconvert.reporting.snippet_parts import (
     output_line,
     runtime_snippet,
     setup_lines,
+    side_argument,
 )
 
 
@@ -25,12 +26,15 @@ def _onnxruntime(model: ServedModel) -> Snippet | None:
     limits = [late.limit(model.max_tokens, query=is_query) for is_query in (True, False)]
     filled = ""
     if fill is not None:
+        around, near = "(0, width - x.shape[1])", f"np.arange(width) < {fill.length!r}"
+        if model.tokenizer.get("padding_side") == "left":
+            around, near = "(width - x.shape[1], 0)", f"np.arange(width) >= width - {fill.length!r}"
         filled = (
             f"""\
     if query:  # short queries are padded with tokens that are scored
         width = max({fill.length!r}, feed["input_ids"].shape[1])
-        feed = {{n: np.pad(x, ((0, 0), (0, width - x.shape[1]))) for n, x in feed.items()}}
-        fills = (feed["attention_mask"] == 0) & (np.arange(width) < {fill.length!r})
+        feed = {{n: np.pad(x, ((0, 0), {around})) for n, x in feed.items()}}
+        fills = (feed["attention_mask"] == 0) & ({near})
         feed["input_ids"][fills] = {fill.token_id!r}
         counts = (feed["attention_mask"] == 1) | fills
 {'        feed["attention_mask"][fills] = 1' if fill.attend else ""}
@@ -54,7 +58,7 @@ def encode(texts, query):
     limit = {limits[0]!r} if query else {limits[1]!r}
     tokenizer.no_truncation()
     if limit:
-        tokenizer.enable_truncation(limit)
+        tokenizer.enable_truncation(limit{side_argument(model)})
     encodings = tokenizer.encode_batch([prompt + text for text in texts])
 {feed}
     counts = feed["attention_mask"] == 1

@@ -1,4 +1,7 @@
-"""Embeds texts with tokenizers and ONNX Runtime alone: FOLDER FILE < texts.json > vectors.json."""
+"""Embeds texts with tokenizers and ONNX Runtime alone.
+
+FOLDER FILE [memory] < texts.json > vectors.json; with `memory`, the graph is read from its bytes.
+"""
 
 import json
 import sys
@@ -10,7 +13,9 @@ from tokenizers import Tokenizer
 
 folder, file = Path(sys.argv[1]), sys.argv[2]
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-session = onnxruntime.InferenceSession(str(folder / file), providers=["CPUExecutionProvider"])
+path = folder / file
+graph = path.read_bytes() if sys.argv[3:] == ["memory"] else str(path)
+session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 vectors = []
 texts = json.load(sys.stdin)

@@ -16,11 +16,13 @@ export const ISOLATED = {
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
 
-// Serves a folder at /, and the npm packages at /npm/; returns the address.
+// Serves a folder at /, and the npm packages at /npm/ and, as npm does, at /node_modules/; returns
+// the address.
 export async function serve(folder, headers = ISOLATED) {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://x").pathname));
-    const file = path.startsWith("/npm/") ? join(PACKAGES, path.slice(5)) : join(folder, path);
+    const [, inPackages] = path.match(/^\/(?:npm|node_modules)\/(.*)/) ?? [];
+    const file = inPackages ? join(PACKAGES, inPackages) : join(folder, path);
     if (path === "/empty") return response.writeHead(200, { ...headers, "Content-Type": "text/html" }).end();
     if (!existsSync(file) || !statSync(file).isFile()) return response.writeHead(404, headers).end();
     const type = TYPES[extname(file)] ?? "application/octet-stream";

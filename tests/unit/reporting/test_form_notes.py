@@ -1,6 +1,7 @@
 """What cards and reports say of files of other forms."""
 
 import ast
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,13 @@ def test_a_padding_token_is_a_value_in_code_and_text_in_pages(tmp_path: Path, to
     usual = report_page(derived(tmp_path / "n"), tmp_path / "n", home=HOME)
     assert page.count("<script>") == usual.count("<script>")
     assert "\n# Title" not in model_card(manifest, tmp_path / "m", home=HOME)
+
+
+@pytest.mark.parametrize(("side", "arguments"), [("left", '32, direction="left"'), ("right", "32")])
+def test_the_code_for_a_shape_cuts_texts_where_the_model_does(
+    tmp_path: Path, side: str, arguments: str
+) -> None:
+    manifest = derived(tmp_path / "m")
+    (tmp_path / "m" / "tokenizer_config.json").write_text(json.dumps({"truncation_side": side}))
+    codes = [s.code for s in form_snippets(manifest, tmp_path / "m", home=HOME)]
+    assert any(f"tokenizer.enable_truncation({arguments})\n" in code for code in codes)

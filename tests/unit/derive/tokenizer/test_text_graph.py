@@ -1,6 +1,7 @@
 """Tokenizers in graphs give the tokens of tokenizer.json."""
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,14 @@ import numpy as np
 import pytest
 
 from embconvert.derive.tokenizer.checking import check_tokens, tokenizer_model
-from embconvert.derive.tokenizer.text_graph import ALGORITHMS, text_graph
+from embconvert.derive.tokenizer.text_graph import text_graph, tokenizer_problem
 from embconvert.errors import DeriveError
 from embconvert.fidelity.tokenization import TextTokenizer
 from embconvert.graph.extensions import with_extensions
 from embconvert.graph.runtime import open_session, session_options
 from embconvert.models.choices import OFFSETS
-from embconvert.models.forms import OTHER_ALGORITHMS, TEXT_ALGORITHMS, TEXT_INPUT
-from support.small_tokenizers import write_unigram, write_wordpiece
+from embconvert.models.forms import TEXT_INPUT
+from support.small_tokenizers import write_byte_bpe, write_unigram, write_wordpiece
 
 INPUTS = ["input_ids", "attention_mask", "token_type_ids", "position_ids"]
 COUNT = 2000
@@ -35,8 +36,10 @@ COUNT = 2000
         ),
         partial(write_unigram, split=False, padding={"pad_id": 1, "length": 12}),
         partial(write_unigram, split=True, truncation={"max_length": 16}),
+        partial(write_byte_bpe, padding={"pad_id": 1}, truncation={"max_length": 24}),
+        partial(write_byte_bpe, adds_space=True, padding={"pad_id": 1, "direction": "left"}),
     ],
-    ids=["uncased", "cased, left", "spaces kept", "spaces split"],
+    ids=["uncased", "cased, left", "spaces kept", "spaces split", "bytes", "bytes after a space"],
 )
 def test_unusual_texts_get_the_same_inputs(write: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path)
@@ -78,11 +81,52 @@ def test_tokens_in_a_row_have_offsets(tmp_path: Path) -> None:
     }
 
 
+def test_bpe_of_bytes_keeps_the_characters_that_it_uses_as_marks(tmp_path: Path) -> None:
+    """In texts; and what looks like the beginning of an added token."""
+    write_byte_bpe(tmp_path)
+    marks = [chr(0x100000 + number) for number in (*range(9), 0x3F, 0x40, 0xFFFF)]
+    texts = [
+        *marks,
+        *(f"a {mark}{mark}  b" for mark in marks),
+        "".join(marks),
+        *SPLIT_OTHERWISE.values(),
+    ]
+    texts += ["<mas", "the <mask", " \n <mask>  <mask><mask> a", "\ufdd0", "a<|endoftext|>b"]
+    places = range(len(texts))
+    expected = TextTokenizer(tmp_path).tokenize(texts).batch(places, ["input_ids"])["input_ids"]
+    assert outputs(tmp_path, texts, "input_ids")["input_ids"].tolist() == expected.tolist()
+
+
+def test_bpe_of_bytes_has_ids_without_gaps(tmp_path: Path) -> None:
+    """With gaps, onnxruntime-extensions 0.15.2 writes beyond its memory."""
+    write_byte_bpe(tmp_path)
+    nodes = text_graph(tmp_path, TEXT_INPUT, INPUTS).nodes
+    given = [a.s for n in nodes if n.op_type == "GPT2Tokenizer" for a in n.attribute]
+    vocabularies = [json.loads(text) for text in given if text.startswith(b"{")]
+    assert len(vocabularies) == 2
+    for vocabulary in vocabularies:
+        assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
+
+
 def test_an_algorithm_without_operators_is_refused_by_name(tmp_path: Path) -> None:
     write_wordpiece(tmp_path)
-    change(tmp_path, lambda parts: parts.update(model={"type": "BPE", "vocab": {}, "merges": []}))
-    with pytest.raises(DeriveError, match="algorithm is BPE, and only Unigram and WordPiece"):
-        text_graph(tmp_path, TEXT_INPUT, INPUTS)
+    change(tmp_path, lambda parts: parts.update(model={"type": "WordLevel", "vocab": {}}))
+    parts = json.loads((tmp_path / "tokenizer.json").read_text())
+    assert "algorithm is WordLevel, and only BPE, Unigram, WordPiece" in tokenizer_problem(parts)
+
+
+@pytest.mark.parametrize(("part", "problem"), [
+    ({"normalizer": {"type": "NFC"}}, "the normalizer NFC"),
+    ({"pre_tokenizer": {"type": "Metaspace"}}, r"other rules for words \(Metaspace\)"),
+    ({"pre_tokenizer": None}, r"other rules for words \(none\)"),
+    ({"pre_tokenizer": {"type": "ByteLevel", "use_regex": False}}, "other rules for words"),
+    ({"model": {"type": "BPE", "ignore_merges": True}}, "the setting ignore_merges"),
+])  # fmt: skip
+def test_other_kinds_of_bpe_are_refused(part: Any, problem: str, tmp_path: Path) -> None:
+    write_byte_bpe(tmp_path)
+    parts = json.loads((tmp_path / "tokenizer.json").read_text())
+    assert not tokenizer_problem(parts)
+    assert re.search(f"BPE with {problem}", tokenizer_problem(parts | part))
 
 
 #: Short texts that operators for BPE of bytes split otherwise; see docs/guides/databases.md.
@@ -96,7 +140,7 @@ SPLIT_OTHERWISE = {
 @pytest.mark.parametrize("operator", ["GPT2Tokenizer", "HfJsonTokenizer"])
 @pytest.mark.parametrize("reason", SPLIT_OTHERWISE)
 def test_operators_for_bpe_split_some_texts_otherwise(reason: str, operator: str) -> None:
-    """That is why no graph has them: if an update changes it, they may be tried again."""
+    """That is why graphs mark the words before: if an update changes it, they need not."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     usual, odd = "the quick brown fox's 2 foxes\n\njump", SPLIT_OTHERWISE[reason]
@@ -168,11 +212,3 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     parts = json.loads(path.read_text())
     edit(parts)
     path.write_text(json.dumps(parts))
-
-
-def test_what_is_refused_before_work_starts_is_what_no_graph_can_have() -> None:
-    from tokenizers import models
-
-    own = {name for name in dir(models) if name[0].isupper() and name != "Model"}
-    assert set(TEXT_ALGORITHMS) == set(ALGORITHMS)
-    assert {*TEXT_ALGORITHMS, *OTHER_ALGORITHMS} == own
