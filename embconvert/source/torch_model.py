@@ -23,6 +23,7 @@ from embconvert.source.positions import one_token_again, positions_of, positions
 from embconvert.source.prompt_pooling import beginnings_of
 from embconvert.source.prompts import prompts_of
 from embconvert.source.reading import SourceTokenizer
+from embconvert.source.rescaled_layers import keep_scale
 from embconvert.source.routing import with_router
 from embconvert.source.short_texts import fill_short_texts
 from embconvert.source.stored_weights import as_stored
@@ -85,6 +86,7 @@ class SourceModel:
         source._refuse_chat_template()
         source.reading.refuse_missing_pad_token()
         source.reading.refuse_pad_token_beyond(source.rows)
+        keep_scale(source._model[0])
         unblocked = attend_fully(source._model[0])
         source._refuse_missing_pad_token_id()
         if not all(text["input_ids"] for text in source.checked_tokens(cls._samples)):

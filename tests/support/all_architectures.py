@@ -47,6 +47,10 @@ _MORE: dict[str, dict[str, Any]] = {
     "cohere_compass_text": {
         "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}
     },
+    "dbrx": {
+        "attn_config": {"rope_theta": 1e4, "kv_n_heads": 2}, "num_key_value_heads": 2,
+        "ffn_config": {"hidden_size": 32, "moe_top_k": 2},
+    },
     "dory": {"n_input_layers": 1, "n_recurrent_layers": 1, "n_output_layers": 0},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "deepseek_v2": {"num_experts_per_tok": 2},
@@ -101,6 +105,7 @@ _MORE: dict[str, dict[str, Any]] = {
     },
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "reformer": {"axial_pos_embds_dim": (16, 16), "axial_pos_shape": (8, 16)},
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128, "num_blocks": 2},
     "xmod": {"default_language": "en_XX"},
     "zamba": {
         "attention_hidden_size": 64, "attention_head_dim": 16, "mamba_dt_rank": 4,
@@ -141,7 +146,12 @@ def config_of(model_type: str) -> Any:
     config = transformers.AutoConfig.for_model(model_type)
     _shrink(config)
     for name, value in _MORE.get(model_type, {}).items():
-        setattr(config, name, value)
+        part = getattr(config, name, None)
+        if hasattr(part, "to_dict"):
+            for inner, inner_value in value.items():
+                setattr(part, inner, inner_value)
+        else:
+            setattr(config, name, value)
     return config
 
 
