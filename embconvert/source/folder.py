@@ -57,6 +57,8 @@ CONFIGURATION_FILES = (
 
 # tokenizer_config.json has numbers such as 1e30 for "unlimited".
 _UNLIMITED = 1_000_000
+#: Settings of parts that only a model's own code has, by architecture, and what they are.
+_OF_OWN_CODE = {"nomic_bert": ("moe_every_n_layers", "experts")}
 
 
 def resolve_folder(
@@ -204,6 +206,13 @@ def _check_remote_code(config: Mapping[str, Any], *, trust_remote_code: bool) ->
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     model_type = config["model_type"]
+    part = _OF_OWN_CODE.get(str(model_type))
+    if part is not None and config.get(part[0]):
+        raise UnsupportedModelError(
+            f"{model_type} needs remote code: config.json says {part[0]}, and transformers' own "
+            f"class has no {part[1]}",
+            "read the model's Python files; if you trust them, add --trust_remote_code",
+        )
     own = CONFIG_MAPPING_NAMES.get(model_type)
     if own is None:
         raise UnsupportedModelError(

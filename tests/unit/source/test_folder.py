@@ -250,6 +250,19 @@ def test_code_that_replaces_a_class_of_transformers_needs_trust(
     resolve_folder(model, model_id="m", trust_remote_code=True)
 
 
+@pytest.mark.parametrize("layers", [0, 2])
+def test_experts_that_transformers_class_does_not_have_need_trust(layers: int, model: Path) -> None:
+    names = {"AutoConfig": "x/y--configuration.NomicBertConfig"}
+    config = {"model_type": "nomic_bert", "auto_map": names, "moe_every_n_layers": layers}
+    (model / "config.json").write_text(json.dumps(config))
+    if not layers:
+        assert resolve_folder(model, model_id="m").architecture.model_type == "nomic_bert"
+        return
+    with pytest.raises(UnsupportedModelError, match=r"remote code: .*moe_every.* no experts"):
+        resolve_folder(model, model_id="m")
+    resolve_folder(model, model_id="m", revision="main", trust_remote_code=True)
+
+
 @pytest.mark.parametrize(
     "names",
     [
