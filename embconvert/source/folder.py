@@ -57,6 +57,8 @@ CONFIGURATION_FILES = (
 
 # tokenizer_config.json has numbers such as 1e30 for "unlimited".
 _UNLIMITED = 1_000_000
+#: transformers' tokenizers of characters and bytes, which have no files.
+_CODE_ALONE = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 #: Settings of parts that only a model's own code has, by architecture, and what they are.
 _OF_OWN_CODE = {"nomic_bert": ("moe_every_n_layers", "experts")}
 
@@ -108,10 +110,7 @@ def resolve_folder(
     else:
         architecture = static_architecture(static, root)
     if not any((root / name).is_file() for name in TOKENIZER_FILES):
-        raise SourceError(
-            f"{root} has no tokenizer",
-            f"put the model's tokenizer files, such as {TOKENIZER_FILES[0]}, next to config.json",
-        )
+        raise _no_tokenizer(root)
     settings = None
     if trust_remote_code:
         refuse_foreign_code(config, is_local=revision is None)
@@ -177,6 +176,21 @@ def _read_architecture(config: Mapping[str, Any]) -> Architecture:
             str(error),
             "give a model that transformers can load; its config.json says the model_type",
         ) from error
+
+
+def _no_tokenizer(root: Path) -> SourceError | UnsupportedModelError:
+    settings = root / "tokenizer_config.json"
+    name = read_json(settings).get("tokenizer_class") if settings.is_file() else None
+    if name in _CODE_ALONE:
+        return UnsupportedModelError(
+            f"the tokenizer of this model ({name}) is Python code without files, but programs that "
+            "load converted folders need a tokenizer.json",
+            "choose a model that has a tokenizer.json",
+        )
+    return SourceError(
+        f"{root} has no tokenizer",
+        f"put the model's tokenizer files, such as {TOKENIZER_FILES[0]}, next to config.json",
+    )
 
 
 def _routed(

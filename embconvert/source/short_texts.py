@@ -1,4 +1,4 @@
-"""Texts that are too short for a model that pools tokens, as funnel and canine do."""
+"""Texts that are too short for a model that pools tokens, as funnel, canine and deepseek_v4 do."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,9 @@ if TYPE_CHECKING:
 
 # What configurations call the pooling of tokens.
 _POOLING = ("block_sizes", "downsampling_rate")
+# As many tokens become one, by kind of layer. A text with fewer goes another way, which a trace
+# does not have; padding behind a text changes nothing, because these models are causal.
+_WINDOWS = "compress_rates"
 _MOST_TOKENS = 64
 _PER_TOKEN = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -26,11 +29,24 @@ def fill_short_texts(
         pad: The id of the pad token.
     """
     model = getattr(transformer, "auto_model", None)
-    if not any(getattr(getattr(model, "config", None), name, None) for name in _POOLING):
+    config = getattr(model, "config", None)
+    windows = getattr(config, _WINDOWS, None)
+    if windows:
+        _fill(model, max(windows.values()), pad)
+    if not any(getattr(config, name, None) for name in _POOLING):
         return
     fewest = next((n for n in range(1, _MOST_TOKENS + 1) if _succeeds(run, n)), 1)
     if fewest == 1:
         return
+    _fill(model, fewest, pad)
+    warn(
+        f"sentence-transformers fails at batches of fewer than {fewest} tokens with this model; "
+        "the graphs pad them to so many"
+    )
+
+
+def _fill(model: Any, fewest: int, pad: int) -> None:
+    """Lets a model pad batches to so many tokens."""
     reader: Any = getattr(model, "base_model", model)
     forward = reader.forward
 
@@ -43,10 +59,6 @@ def fill_short_texts(
         return found
 
     reader.forward = filled
-    warn(
-        f"sentence-transformers fails at batches of fewer than {fewest} tokens with this model; "
-        "the graphs pad them to so many"
-    )
 
 
 def _succeeds(run: Callable[[int], object], tokens: int) -> bool:

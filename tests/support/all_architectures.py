@@ -48,7 +48,8 @@ _MORE: dict[str, dict[str, Any]] = {
         "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}
     },
     "dbrx": {
-        "attn_config": {"rope_theta": 1e4, "kv_n_heads": 2}, "num_key_value_heads": 2,
+        "attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8.0},
+        "num_key_value_heads": 2,
         "ffn_config": {"hidden_size": 32, "moe_top_k": 2},
     },
     "dory": {"n_input_layers": 1, "n_recurrent_layers": 1, "n_output_layers": 0},
@@ -96,6 +97,7 @@ _MORE: dict[str, dict[str, Any]] = {
     "luke": {"entity_vocab_size": 16, "entity_emb_size": 16},
     "mamba2": {"num_heads": 8, "n_groups": 1},
     "mistral4": {"head_dim": 16},
+    "neomme": {"head_dim": 16, "per_layer_config": {"1": {"sliding_window": None}}},
     "nemotron": {"num_key_value_heads": 2},
     "qwen2_5_vl_text": _MULTIMODAL_ROTARY,
     "qwen2_vl_text": _MULTIMODAL_ROTARY,

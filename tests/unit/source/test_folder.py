@@ -250,6 +250,16 @@ def test_code_that_replaces_a_class_of_transformers_needs_trust(
     resolve_folder(model, model_id="m", trust_remote_code=True)
 
 
+def test_a_tokenizer_that_is_code_alone_is_refused_as_such(model: Path) -> None:
+    for file in model.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(SourceError, match="has no tokenizer"):
+        resolve_folder(model, model_id="m")
+    (model / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
+    with pytest.raises(UnsupportedModelError, match=r"\(CanineTokenizer\) is Python code"):
+        resolve_folder(model, model_id="m")
+
+
 @pytest.mark.parametrize("layers", [0, 2])
 def test_experts_that_transformers_class_does_not_have_need_trust(layers: int, model: Path) -> None:
     names = {"AutoConfig": "x/y--configuration.NomicBertConfig"}
@@ -280,7 +290,6 @@ def test_code_of_which_transformers_has_a_class_is_not_needed(names: object, mod
 @pytest.mark.parametrize(
     "model_type",
     [
-        "deepseek_v4",
         "qwen4_exp",
         "qwen4_exp_text",
         "reformer",

@@ -12,7 +12,7 @@ from embconvert.source.short_texts import fill_short_texts
 class Pooled(torch.nn.Module):  # type: ignore[misc]
     """Fails at fewer than three tokens; gives each token's number."""
 
-    def __init__(self, **settings: int) -> None:
+    def __init__(self, **settings: Any) -> None:
         super().__init__()
         self.config = SimpleNamespace(**settings)
         self.given: list[dict[str, torch.Tensor]] = []
@@ -50,6 +50,14 @@ def test_a_short_text_is_filled_up_behind_its_mask(tokens: int, places: int) -> 
     )
     assert given["attention_mask"].sum(1).tolist() == [tokens, tokens]
     assert given["attention_mask"].shape == (2, places)
+
+
+def test_texts_shorter_than_a_window_are_filled_up_though_the_model_reads_them() -> None:
+    model = Pooled(compress_rates={"some": 4, "others": 6})
+    assert filled(model) == []
+    ids = torch.ones(1, 5, dtype=torch.int64)
+    assert model(input_ids=ids, attention_mask=ids).last_hidden_state.shape == (1, 5)
+    assert model.given[0]["input_ids"].shape == (1, 6)
 
 
 def test_a_model_that_pools_no_tokens_is_not_run() -> None:
