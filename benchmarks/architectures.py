@@ -75,6 +75,9 @@ At the default settings, compared with the source on the built-in texts.
 _CHECKED = """
 ## Exported, optimized and compared
 
+In float32 (`--check`): without the tokenizer, the texts, the thresholds and the quantized files of
+a conversion. A row, here and above, is of the run that last did it.
+
 | architecture | exporter | attention | norms | difference | seconds |
 |---|---|---:|---:|---:|---:|
 """

@@ -5,9 +5,10 @@ methods return the same as those that they replace while a model is traced.
 """
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from embconvert.export.model_files import replaced_methods
 
 if TYPE_CHECKING:
     import torch
@@ -15,21 +16,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def counting_by_tensors(model: "torch.nn.Module") -> Iterator[None]:
-    """Replaces methods inside the block, in the files of transformers that a model comes from."""
-    own = "transformers.models."
-    names = {name for p in model.modules() if (name := type(p).__module__).startswith(own)}
-    replaced: list[tuple[type, str, Any]] = []
-    try:
-        for file in (vars(sys.modules[name]) for name in names if name in sys.modules):
-            for (owner, method), ours in _METHODS.items():
-                found = file.get(owner)
-                if isinstance(found, type) and method in vars(found):
-                    replaced.append((found, method, vars(found)[method]))
-                    setattr(found, method, ours)
+    """Replaces methods of transformers inside the block."""
+    with replaced_methods(model, _METHODS):
         yield
-    finally:
-        for owner_class, method, theirs in replaced:
-            setattr(owner_class, method, theirs)
 
 
 def _seen_by_cpmant(
@@ -61,6 +50,53 @@ def _seen_by_cpmant(
     return real[:, :, None] & real[:, None, :] & seen
 
 
+def _places_of_funnel(
+    structure: Any, seq_len: "torch.Tensor", dtype: "torch.dtype", device: "torch.device"
+) -> Any:
+    """Returns the vectors of the distances between tokens, for each block of layers.
+
+    Tokens are pooled between blocks: their places remain an arithmetic sequence, so that the first
+    one, the step and their number say all. Vectors are (distances, hidden). With factorized
+    attention, they are those of the places, (seq, hidden), which the model pools itself.
+    """
+    import torch
+
+    config = structure.config
+    half = torch.arange(config.d_model // 2, device=device).to(dtype) / (config.d_model // 2)
+    frequencies = 1 / 10000**half
+
+    def turns(places: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+        angles = places.to(dtype)[:, None] * frequencies
+        return angles.sin(), angles.cos()
+
+    if config.attention_type == "factorized":
+        sine, cosine = turns(torch.arange(seq_len, device=device))
+        pairs = ((sine, sine), (cosine, cosine), (cosine, sine), (-sine, cosine))
+        return tuple(torch.cat(pair, dim=-1) for pair in pairs)
+
+    def vectors(largest: Any, step: int, count: Any) -> "torch.Tensor":
+        return torch.cat(turns(largest - step * torch.arange(count, device=device)), dim=-1)
+
+    first, step, count = 0, 1, seq_len
+    found: list[list[torch.Tensor | None]] = []
+    for block in range(config.num_blocks):
+        pooling = None
+        if block:
+            before, last = first, first + step * (count - 1)
+            if config.separate_cls:
+                # The first token stays by itself; of the others, the last may be left out.
+                first = 1 - 2**block
+                count = 1 + (count - (1 if config.truncate_seq else 0)) // 2
+            else:
+                count = (count + 1) // 2
+            largest = first - before + 2 * count * step
+            pooling = vectors(largest, step, (largest - first + last) // step + 1)
+            step *= 2
+        found.append([vectors(step * count, step, 2 * count), pooling])
+    return found
+
+
 _METHODS: dict[tuple[str, str], Callable[..., Any]] = {
     ("CpmAntModel", "_prepare_attention_mask"): _seen_by_cpmant,
+    ("FunnelAttentionStructure", "get_position_embeds"): _places_of_funnel,
 }

@@ -81,6 +81,27 @@ def _nomic(
     return mixed if getattr(experts, "bias", None) is None else mixed + experts.bias
 
 
+def _dbrx(
+    experts: Any,
+    hidden_states: "torch.Tensor",
+    top_k_index: "torch.Tensor",
+    top_k_weights: "torch.Tensor",
+) -> "torch.Tensor":
+    """As forward() of DbrxExperts, whose matrices are below each other in one."""
+    part, count = experts.mlp, experts.num_experts
+
+    def compute(expert: int, states: "torch.Tensor") -> "torch.Tensor":
+        gate, up, down = (
+            w.view(count, -1, int(w.shape[-1]))[expert] for w in (part.w1, part.v1, part.w2)
+        )
+        activated: torch.Tensor = part.activation_fn(states @ gate.t()) * (states @ up.t())
+        return activated @ down
+
+    states = hidden_states.reshape(-1, hidden_states.shape[-1])
+    mixed = _routed(states, top_k_index, top_k_weights, count, compute)
+    return mixed.reshape(hidden_states.shape)
+
+
 def _longcat(
     experts: Any,
     hidden_states: "torch.Tensor",
@@ -124,6 +145,7 @@ def _switch(
 
 # Loops over experts, by the name of the class, which may be in the model's own code.
 _LOOPS: dict[str, Callable[..., "torch.Tensor"]] = {
+    "DbrxExperts": _dbrx,
     "LongcatFlashExperts": _longcat,
     "NomicExperts": _nomic,
     "SwitchTransformersExperts": _switch,

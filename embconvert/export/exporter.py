@@ -28,7 +28,8 @@ from embconvert.export.data_sizes import traced_minimum
 from embconvert.export.experts import one_expert_at_a_time
 from embconvert.export.inputs import settle_inputs
 from embconvert.export.operators import traceable_operators
-from embconvert.export.recurrences import expand_recurrences, recurrences_as_nodes
+from embconvert.export.recurrences import recurrences_as_nodes
+from embconvert.export.scans import expand_scans
 from embconvert.export.traced_weights import (
     bind_weights,
     drop_renamed_weights,
@@ -165,7 +166,7 @@ def _trace(
             do_constant_folding=False,
         )
     model = ir.from_proto(onnx.load_model_from_string(buffer.getvalue()))
-    expand_recurrences(model)
+    expand_scans(model)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Replaces functions in the Python files of a model's modules."""
+"""Replaces functions and methods in the Python files of a model's modules."""
 
 import contextlib
 import sys
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 _MISSING = object()
+_LIBRARY = "transformers.models."
 
 
 @contextlib.contextmanager
@@ -38,3 +39,26 @@ def replaced_in_files(
                 del file[name]
             else:
                 file[name] = function
+
+
+@contextlib.contextmanager
+def replaced_methods(
+    model: "torch.nn.Module", methods: Mapping[tuple[str, str], Callable[..., Any]]
+) -> Iterator[None]:
+    """Replaces methods inside the block, by the names of their classes and their own.
+
+    Only those of transformers: a model's own code may have others of the same names.
+    """
+    names = {name for p in model.modules() if (name := type(p).__module__).startswith(_LIBRARY)}
+    replaced: list[tuple[type, str, Any]] = []
+    try:
+        for file in (vars(sys.modules[name]) for name in names if name in sys.modules):
+            for (owner, method), ours in methods.items():
+                found = file.get(owner)
+                if isinstance(found, type) and method in vars(found):
+                    replaced.append((found, method, vars(found)[method]))
+                    setattr(found, method, ours)
+        yield
+    finally:
+        for owner_class, method, theirs in replaced:
+            setattr(owner_class, method, theirs)

@@ -1,127 +1,38 @@
-"""Traces recurrences over tokens as ONNX's Scan.
+"""Recurrences over tokens, which transformers computes in Python loops.
 
-transformers computes them in Python loops over the tokens, or over chunks of them. A trace would
-repeat the loop's body as often as the traced text has tokens, and be right for no other length.
-Here they become a node of their own, which `expand_recurrences` replaces by a Scan. It computes
-token by token: chunks would need the inverse of a triangular matrix, which ONNX does not have, and
-whose power series is not accurate for texts that repeat a token.
+The loops run over the tokens, or over chunks of them. A trace would repeat the loop's body as often
+as the traced text has tokens, and be right for no other length. Here they become Scans, which
+compute token by token: chunks would need the inverse of a triangular matrix, which ONNX does not
+have, and whose power series is not accurate for texts that repeat a token.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from embconvert.export.model_files import replaced_in_files
+from embconvert.export.model_files import replaced_in_files, replaced_methods
+from embconvert.export.scans import scan_node
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     import torch
-
-_DOMAIN = "embconvert"
-# The state is (batch, channels, states); of each token `decay` and `update` are of the same shape,
-# `read` is (batch, states), and the output is (batch, channels).
-_SELECTIVE_SCAN = """
-body (float[b, c, s] state, float[b, c, s] decay, float[b, c, s] update, float[b, s] read)
-    => (float[b, c, s] next, float[b, c] output)
-{
-    kept = Mul(decay, state)
-    next = Add(kept, update)
-    middle = Constant<value_ints = [1]>()
-    columns = Unsqueeze(read, middle)
-    products = Mul(next, columns)
-    last = Constant<value_ints = [-1]>()
-    output = ReduceSum<keepdims = 0>(products, last)
-}"""
-# The state is (batch, heads, keys, values). The delta rule replaces, by the share `beta`, what the
-# state holds for a key by a value: (batch, heads, keys), (batch, heads, values); `decay` is
-# (batch, heads, keys or 1).
-_DELTA_RULE = """
-body (float[b, h, k, v] state, float[b, h, k] query, float[b, h, k] key, float[b, h, v] value,
-      float[b, h, d] decay, float[b, h, 1] beta)
-    => (float[b, h, k, v] next, float[b, h, v] output)
-{
-    last = Constant<value_ints = [-1]>()
-    rows = Constant<value_ints = [-2]>()
-    decays = Unsqueeze(decay, last)
-    kept = Mul(state, decays)
-    keys = Unsqueeze(key, last)
-    at_keys = Mul(kept, keys)
-    held = ReduceSum<keepdims = 0>(at_keys, rows)
-    missing = Sub(value, held)
-    delta = Mul(missing, beta)
-    deltas = Unsqueeze(delta, rows)
-    change = Mul(keys, deltas)
-    next = Add(kept, change)
-    queries = Unsqueeze(query, last)
-    at_queries = Mul(next, queries)
-    output = ReduceSum<keepdims = 0>(at_queries, rows)
-}"""
-#: The body of each kind of node, and the axis of the tokens in each input and in the output.
-_BODIES = {
-    "SelectiveScan": (_SELECTIVE_SCAN, (2, 2, 1), 2),
-    "DeltaRule": (_DELTA_RULE, (1, 1, 1, 1, 1), 1),
-}
 
 
 @contextlib.contextmanager
 def recurrences_as_nodes(model: "torch.nn.Module") -> Iterator[None]:
-    """Replaces transformers' functions inside the block, in the files of a model's modules."""
-    ours: dict[str, Callable[..., Any]] = {
+    """Replaces transformers' functions and methods inside the block."""
+    functions: dict[str, Callable[..., Any]] = {
         "mamba_selective_scan": _selective_scan,
         "torch_chunk_gated_delta_rule": _gated_delta_rule,
         "chunk_kimi_delta_attention": _gated_delta_rule,
+        "rwkv_linear_attention": _rwkv_attention,
     }
-    with replaced_in_files(model, ours):
+    methods: dict[tuple[str, str], Callable[..., Any]] = {
+        ("RecurrentGemmaRglru", "_rnn_scan"): _gated_linear_unit,
+        ("xLSTMBackend", "forward"): _matrix_memory,
+        ("MiniMaxLightningAttention", "forward"): _lightning_attention,
+    }
+    with replaced_in_files(model, functions), replaced_methods(model, methods):
         yield
-
-
-def expand_recurrences(model: "ir.Model") -> None:
-    """Replaces the nodes of a traced graph by Scans."""
-    import onnx.parser
-    import onnx_ir as ir
-
-    version = model.opset_imports[""]
-    for node in [node for node in model.graph if node.domain == _DOMAIN]:
-        text, axes, output_axis = _BODIES[node.op_type]
-        head = f'<ir_version: 8, opset_import: ["": {version}]>\n'
-        body = ir.from_proto(onnx.parser.parse_model(head + text)).graph
-        scan = ir.node(
-            "Scan",
-            node.inputs,
-            attributes={
-                "body": body,
-                "num_scan_inputs": len(axes),
-                "scan_input_axes": axes,
-                "scan_output_axes": (output_axis,),
-            },
-            num_outputs=2,
-        )
-        model.graph.insert_before(node, scan)
-        output, found = node.outputs[0], scan.outputs[1]
-        found.name, found.shape, found.type = output.name, output.shape, output.type
-        scan.outputs[0].name = f"{output.name}_state"
-        output.replace_all_uses_with(found, replace_graph_outputs=True)
-        model.graph.remove(node)
-    model.opset_imports.pop(_DOMAIN, None)
-
-
-def _node(kind: str, *inputs: "torch.Tensor", like: "torch.Tensor") -> "torch.Tensor":
-    """Returns zeros like `like`, traced as a node of a kind of _BODIES."""
-    import torch
-
-    class Node(torch.autograd.Function):  # type: ignore[misc]
-        @staticmethod
-        def forward(ctx: Any, *inputs: "torch.Tensor") -> "torch.Tensor":
-            del ctx
-            return torch.zeros_like(inputs[-1])
-
-        @staticmethod
-        def symbolic(g: Any, *inputs: Any) -> Any:
-            # The shape of the last input is all that counts of it.
-            return g.op(f"{_DOMAIN}::{kind}", *inputs[:-1]).setType(inputs[-1].type())
-
-    traced: torch.Tensor = Node.apply(*inputs, like)
-    return traced
 
 
 def _selective_scan(
@@ -156,7 +67,7 @@ def _selective_scan(
     update = steps * B.transpose(1, 2)[:, None] * hidden_states[:, :, :, None]
     start = decay.new_zeros(decay.shape[0], *A.shape)
     inputs = (start, decay, update, C.transpose(1, 2))
-    scanned = _node("SelectiveScan", *inputs, like=hidden_states)
+    scanned = scan_node("SelectiveScan", *inputs, like=hidden_states)
     if D is not None:
         scanned = scanned + hidden_states * D[None, :, None]
     if z is not None:
@@ -190,4 +101,104 @@ def _gated_delta_rule(
     decay = (g if g.dim() == 4 else g.unsqueeze(-1)).exp()
     start = key.new_zeros(key.shape[0], key.shape[2], key.shape[3], value.shape[3])
     inputs = (start, query, key, value, decay, beta.unsqueeze(-1))
-    return _node("DeltaRule", *inputs, like=value), None
+    return scan_node("DeltaRule", *inputs, like=value), None
+
+
+def _rwkv_attention(
+    time_decay: "torch.Tensor",
+    time_first: "torch.Tensor",
+    key: "torch.Tensor",
+    value: "torch.Tensor",
+    **_: Any,
+) -> "tuple[torch.Tensor, None]":
+    """Computes RWKV's mean of earlier values; a state of earlier calls there is none.
+
+    Args:
+        time_decay, time_first: (channels).
+        key, value: (batch, seq, channels).
+    """
+    start = key.new_zeros(key.shape[0], key.shape[2])
+    decay = (-time_decay.exp()).expand_as(key)
+    inputs = (start, start, start - 1e38, key, key + time_first, value, decay)
+    return scan_node("WeightedMean", *inputs, like=value), None
+
+
+def _gated_linear_unit(
+    layer: Any,
+    hidden_states: "torch.Tensor",
+    recurrent_gate: "torch.Tensor",
+    reset: "torch.Tensor",
+    recurrent_states: "torch.Tensor | None",
+    **_: Any,
+) -> "tuple[torch.Tensor, torch.Tensor | None]":
+    """Computes the recurrence of RecurrentGemma.
+
+    Args:
+        hidden_states, recurrent_gate: (batch, seq, channels).
+        reset: (1, seq, 1) bool; whether a text begins, which every batch does at its first token.
+        recurrent_states: Of an earlier call; returned as it is.
+    """
+    del layer
+    decay = recurrent_gate * reset.logical_not()
+    start = hidden_states.new_zeros(hidden_states.shape[0], hidden_states.shape[2])
+    inputs = (start, decay, hidden_states)
+    return scan_node("Linear", *inputs, like=hidden_states), recurrent_states
+
+
+def _matrix_memory(
+    backend: Any,
+    query: "torch.Tensor",
+    key: "torch.Tensor",
+    value: "torch.Tensor",
+    igate: "torch.Tensor",
+    fgate: "torch.Tensor",
+    **_: Any,
+) -> "tuple[torch.Tensor, tuple[torch.Tensor, ...]]":
+    """Computes the matrix memory of xLSTM, from an empty one.
+
+    Args:
+        query, key: (batch, heads, seq, keys).
+        value: (batch, heads, seq, values).
+        igate, fgate: (batch, heads, seq).
+    """
+    import torch
+
+    batch, heads = key.shape[0], key.shape[1]
+    states = (
+        key.new_zeros(batch, heads, key.shape[3], value.shape[3]),
+        key.new_zeros(batch, heads, key.shape[3]),
+        key.new_zeros(batch, heads, 1),
+    )
+    insert, forget = igate[..., None], torch.nn.functional.logsigmoid(fgate)[..., None]
+    inputs = (*states, query * query.shape[-1] ** -0.5, key, value, forget, insert)
+    like = torch.cat((value, insert), dim=-1)
+    found = scan_node("MatrixMemory", *inputs, like=like)
+    return found[..., :-1] / (found[..., -1:] + backend.config.eps), states
+
+
+def _lightning_attention(
+    layer: Any, hidden_states: "torch.Tensor", attention_mask: "torch.Tensor | None", **_: Any
+) -> "tuple[torch.Tensor, None]":
+    """Computes MiniMax's linear attention, in one block instead of blocks of 256 tokens.
+
+    It costs the square of a text's length, as the attention of other layers does.
+
+    Args:
+        hidden_states: (batch, seq, hidden).
+        attention_mask: (batch, seq), or None.
+    """
+    import torch
+
+    batch, seq, _hidden = hidden_states.shape
+    states = layer.act_fn(layer.qkv_proj(hidden_states))
+    if attention_mask is not None:
+        states = states * attention_mask[:, :, None].to(states.dtype)
+    shape = (batch, seq, layer.num_attention_heads, 3 * layer.head_dim)
+    parts = states.reshape(shape).transpose(1, 2).split(layer.head_dim, dim=-1)
+    query, key, value = parts
+    places = torch.arange(seq, device=states.device)
+    distance = places[:, None] - places
+    decay = torch.where(distance >= 0, -layer.slope_rate * distance, float("-inf")).exp()
+    mixed = (query @ key.transpose(-1, -2) * decay) @ value
+    mixed = layer.norm(mixed.transpose(1, 2).reshape(batch, seq, -1))
+    return layer.out_proj(layer.output_gate(hidden_states).sigmoid() * mixed), None

@@ -24,6 +24,7 @@ from embconvert.source.distrust import (
 )
 from embconvert.source.private_copy import TOKENIZER_DATA, TOKENIZER_FILES
 from embconvert.source.reading import CUTS_NOTHING, call_of_texts
+from embconvert.source.remote_code import check_remote_code
 from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
 from embconvert.source.settings.module_list import ModuleEntry, check_modules
 from embconvert.source.settings.routes import Router, SeveralRoutes, read_modules, read_router
@@ -34,7 +35,6 @@ from embconvert.source.static_files import (
     table_rows,
 )
 from embconvert.source.tokenizer_file import check_tokenizer_file
-from embconvert.source.untraceable import refuse_untraceable
 from embconvert.source.weights import (
     count_parameters,
     is_weights,
@@ -57,6 +57,8 @@ CONFIGURATION_FILES = (
 
 # tokenizer_config.json has numbers such as 1e30 for "unlimited".
 _UNLIMITED = 1_000_000
+#: transformers' tokenizers of characters and bytes, which have no files.
+_CODE_ALONE = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 
 
 def resolve_folder(
@@ -102,14 +104,11 @@ def resolve_folder(
         config = _read_config(folder, root)
     if static is None:
         architecture = _read_architecture(config)
-        _check_remote_code(config, trust_remote_code=trust_remote_code)
+        check_remote_code(config, trust_remote_code=trust_remote_code)
     else:
         architecture = static_architecture(static, root)
     if not any((root / name).is_file() for name in TOKENIZER_FILES):
-        raise SourceError(
-            f"{root} has no tokenizer",
-            f"put the model's tokenizer files, such as {TOKENIZER_FILES[0]}, next to config.json",
-        )
+        raise _no_tokenizer(root)
     settings = None
     if trust_remote_code:
         refuse_foreign_code(config, is_local=revision is None)
@@ -177,6 +176,21 @@ def _read_architecture(config: Mapping[str, Any]) -> Architecture:
         ) from error
 
 
+def _no_tokenizer(root: Path) -> SourceError | UnsupportedModelError:
+    settings = root / "tokenizer_config.json"
+    name = read_json(settings).get("tokenizer_class") if settings.is_file() else None
+    if name in _CODE_ALONE:
+        return UnsupportedModelError(
+            f"the tokenizer of this model ({name}) is Python code without files, but programs that "
+            "load converted folders need a tokenizer.json",
+            "choose a model that has a tokenizer.json",
+        )
+    return SourceError(
+        f"{root} has no tokenizer",
+        f"put the model's tokenizer files, such as {TOKENIZER_FILES[0]}, next to config.json",
+    )
+
+
 def _routed(
     router: Router | None, route: str | None, model_id: str, revision: str | None
 ) -> RoutedChain | None:
@@ -191,49 +205,6 @@ def _routed(
     if route is None:
         raise SeveralRoutes(router.names, router.left_out, revision)
     return router.chosen(route)
-
-
-def _check_remote_code(config: Mapping[str, Any], *, trust_remote_code: bool) -> None:
-    """Raises UnsupportedModelError for an architecture that needs remote code, or has no graph."""
-    names = config.get("auto_map")
-    if trust_remote_code:
-        return
-    refuse_untraceable(str(config.get("model_type")))
-    if not names:
-        return
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    model_type = config["model_type"]
-    own = CONFIG_MAPPING_NAMES.get(model_type)
-    if own is None:
-        raise UnsupportedModelError(
-            f"{model_type} needs remote code: transformers has no such architecture",
-            "read the model's Python files; if you trust them, add --trust_remote_code",
-        )
-    other = _other_class(names, own)
-    if other is not None:
-        raise UnsupportedModelError(
-            f"{model_type} needs remote code: config.json replaces transformers' own class by "
-            f"{other}",
-            "read the model's Python files; if you trust them, add --trust_remote_code; if "
-            "transformers' own class computes the same, remove auto_map from a copy of config.json",
-        )
-
-
-def _other_class(names: Any, own: str) -> str | None:
-    """Returns the class of an `auto_map` that computes something else than transformers' own.
-
-    Code with a configuration of the same name is what transformers' class was made of, as for
-    nomic_bert. Code with another configuration (JinaBert), or with transformers' configuration and
-    another model (a bidirectional Qwen2), is there because it differs.
-    """
-    if not isinstance(names, Mapping):
-        return None
-    classes = {key: str(name).rpartition(".")[2] for key, name in names.items()}
-    if "AutoConfig" in classes:
-        return classes["AutoConfig"] if classes["AutoConfig"] != own else None
-    models = (name for key, name in classes.items() if key.startswith("AutoModel"))
-    return next(models, None)
 
 
 def _model_files(

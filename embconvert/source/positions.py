@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Enough to tell positions from anything else, and few enough for any model.
 _FEW_TOKENS = 4
+#: Architectures that make biases of attention for a number of places, and the setting that says it.
+_BIASES = {"mpt": "max_seq_len"}
 
 
 def positions_of(
@@ -28,18 +30,25 @@ def positions_of(
     tables = _tables(module, words)
     if not tables:  # as in most decoders, whose positions are angles: no need to read all weights
         return None
-    real = features["attention_mask"][-1].bool()
-    inputs = [_one_token_again(values[-1][real]) for values in features.values()]
-    return usable_positions(lambda: module(*inputs), tables, tokens=inputs[0].shape[1])
+    tokens = min(int(features["attention_mask"][-1].sum()), _FEW_TOKENS)
+    inputs = one_token_again(features, tokens)
+    return usable_positions(lambda: module(*inputs), tables, tokens=tokens)
 
 
-def _one_token_again(values: "torch.Tensor") -> "torch.Tensor":
-    """Returns an input of a short text that repeats a token from the middle of another."""
+def positions_of_biases(config: Mapping[str, Any]) -> int | None:
+    """Returns how many tokens a text may have by a config.json; None when nothing limits it."""
+    places = config.get(_BIASES.get(str(config.get("model_type")), ""))
+    return places if isinstance(places, int) and places > 0 else None
+
+
+def one_token_again(features: "Mapping[str, torch.Tensor]", tokens: int) -> "list[torch.Tensor]":
+    """Returns the inputs, (1, tokens) each, of a text that repeats a token of the last one."""
     import torch
 
-    count = len(values)
-    value = int(values[count // 2])
-    return torch.full((1, min(count, _FEW_TOKENS)), value, device=values.device)
+    real = features["attention_mask"][-1].bool()
+    each = (values[-1][real] for values in features.values())
+    middles = [values[len(values) // 2] for values in each]
+    return [torch.full((1, tokens), int(value), device=value.device) for value in middles]
 
 
 def _tables(module: "torch.nn.Module", words: "torch.Tensor | None") -> "list[torch.Tensor]":

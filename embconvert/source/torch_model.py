@@ -15,15 +15,17 @@ from embconvert.models.choices import Overrides
 from embconvert.models.kinds import KINDS, Kind, TracedValue
 from embconvert.models.prompts import Prompts
 from embconvert.models.values import ResolvedModel
-from embconvert.source.block_attention import attend_fully
+from embconvert.source.block_attention import attend_fully, tell_of_blocks
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
 from embconvert.source.model_errors import model_errors
-from embconvert.source.positions import positions_of
+from embconvert.source.positions import one_token_again, positions_of, positions_of_biases
 from embconvert.source.prompt_pooling import beginnings_of
 from embconvert.source.prompts import prompts_of
 from embconvert.source.reading import SourceTokenizer
+from embconvert.source.rescaled_layers import keep_scale
 from embconvert.source.routing import with_router
+from embconvert.source.short_texts import fill_short_texts
 from embconvert.source.stored_weights import as_stored
 from embconvert.source.text_checks import (
     refuse_chat_template,
@@ -84,14 +86,18 @@ class SourceModel:
         source._refuse_chat_template()
         source.reading.refuse_missing_pad_token()
         source.reading.refuse_pad_token_beyond(source.rows)
-        attend_fully(source._model[0], source.max_seq_length, warn)
+        keep_scale(source._model[0])
+        unblocked = attend_fully(source._model[0])
         source._refuse_missing_pad_token_id()
         if not all(text["input_ids"] for text in source.checked_tokens(cls._samples)):
             raise SourceError(
                 "the tokenizer gives no tokens for an English text",
                 "its files are damaged or belong to another model; download the model again",
             )
+        pad = source.tokenizer.pad_token_id
+        fill_short_texts(source._model[0], source._run_on_a_token_again, warn, pad=pad)
         source._cut_at_positions(warn)
+        tell_of_blocks(unblocked, source.max_seq_length, warn)
         if not source.prompts.pooled:
             cuts = source.max_seq_length is not None
             on_left = source.tokenizer.truncation_side == "left"
@@ -111,6 +117,10 @@ class SourceModel:
     def _refuse_missing_pad_token_id(self) -> None:
         """Refuses a model that reads batches only if its configuration knows the pad token."""
 
+    def _run_on_a_token_again(self, tokens: int) -> None:
+        """Runs the model on one text that repeats a token so often."""
+        self.traced_module()(*one_token_again(self.sample_features(), tokens))
+
     def _cut_at_positions(self, warn: Callable[[str], None]) -> None:
         """Cuts texts where the model's positions end, should its settings name a larger length.
 
@@ -118,6 +128,7 @@ class SourceModel:
         """
         with model_errors():
             usable = positions_of(self.traced_module(), self.sample_features(), self.word_table)
+        usable = usable or positions_of_biases(self._resolved.config)
         length = self.max_seq_length
         if usable is None or (length is not None and length <= usable):
             return

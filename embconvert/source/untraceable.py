@@ -4,35 +4,17 @@ from collections.abc import Mapping
 
 from embconvert.errors import UnsupportedModelError
 
-_RECURRENCE = (
-    "it computes one token after the other in a Python loop, of which an exported ONNX graph has "
-    "as many copies as the traced text has tokens"
-)
-_PYTHON_NUMBERS = (
-    "it counts the tokens of a text in Python, so that an exported ONNX graph would hold the "
-    "places of the traced text as constants"
-)
-_SHORT_TEXTS = (
-    "it chooses in Python what to compute for a text shorter than a window, so that an exported "
-    "ONNX graph would be right for longer texts only"
-)
 _SELECTION = (
     "it selects keys in a Python loop over texts and tokens, of which an exported ONNX graph has "
     "as many copies as the traced texts have tokens"
 )
-#: Why, by transformers' name; without those that export/recurrences.py and counted_tokens.py help.
+#: Why, by transformers' name; without those that export/recurrences.py and counted_tokens.py help,
+#: or source/short_texts.py.
 _REASONS: Mapping[str, str] = {
-    "deepseek_v4": _SHORT_TEXTS,
-    "funnel": _PYTHON_NUMBERS,
-    "minimax": "its linear attention passes a state from one block of 256 tokens to the next in a "
-    "Python loop, of which an exported ONNX graph has as many copies as the traced text has blocks",
     "qwen4_exp": _SELECTION,
     "qwen4_exp_text": _SELECTION,
-    "recurrent_gemma": _RECURRENCE,
     "reformer": "its attention sorts tokens into buckets by random numbers, which differ from call "
     "to call, so that an exported ONNX graph has nothing to be equal to",
-    "rwkv": _RECURRENCE,
-    "xlstm": _RECURRENCE,
 }
 
 

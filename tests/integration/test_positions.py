@@ -13,6 +13,7 @@ from embconvert.folder.tokenizer_files import publish_tokenizer
 from embconvert.source.folder import resolve_folder
 from embconvert.source.positions import usable_positions
 from support import zoo
+from support.all_architectures import build
 from support.command_line import embconvert
 from support.exports import load
 
@@ -92,6 +93,16 @@ def test_a_source_that_cuts_no_text_is_cut_at_its_positions(tmp_path: Path) -> N
 def of(folder: Path, file: str) -> dict[str, Any]:
     value: dict[str, Any] = json.loads((folder / file).read_text())
     return value
+
+
+def test_a_text_is_cut_where_the_biases_of_its_attention_end(tmp_path: Path) -> None:
+    model = build("mpt", tmp_path / "model", max_seq_len=48)
+    assert model is not None
+    said: list[str] = []
+    source = load(model, warn=said.append)
+    assert source.max_seq_length == 48
+    assert "positions for 48 tokens" in " ".join(said)
+    assert np.isfinite(np.asarray(source.encode([[LONG]])[0].sentence)).all()
 
 
 @pytest.mark.parametrize("offset", [0, 1, 7])

@@ -1,6 +1,7 @@
 """Operators that torch's tracing exporter gets wrong come out right, on shapes it never saw."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,10 @@ def test_a_replaced_operator_takes_its_tensor_by_name() -> None:
         ("mamba", 2),
         ("kimi_linear", 1),  # a decay for each channel, and experts
         ("qwen3_next", 1),  # heads of values share keys
+        ("recurrent_gemma", 1),
+        ("rwkv", 2),
+        ("xlstm", 2),
+        ("minimax", 0),  # as attention without a softmax
     ],
 )
 def test_recurrences_give_the_embeddings_of_torch(
@@ -234,3 +239,28 @@ def test_tokens_that_a_model_counts_in_python_are_counted_by_the_graph(tmp_path:
     assert CpmAntModel._prepare_attention_mask is own
     shapes = [(1, 1, 0), (1, 2, 0), (2, 3, 1), (3, 23, 4), (4, 16, 15), (2, 100, 20)]
     assert_same_as_torch(model, graph, shapes)
+
+
+@pytest.mark.skipif("EMBCONVERT_ALL_ARCHITECTURES" not in os.environ, reason="once a week")
+def test_texts_shorter_and_longer_than_a_window_of_tokens(tmp_path: Path) -> None:
+    """deepseek_v4 makes one of so many tokens; the traced text has fewer."""
+    from sentence_transformers import SentenceTransformer
+
+    windows = {"compressed_sparse_attention": 4, "heavily_compressed_attention": 24}
+    model = build("deepseek_v4", tmp_path / "model", gain=1.5, compress_rates=windows)
+    assert model is not None
+    source = load(model)
+    graph = export(source, tmp_path / "model.onnx")
+    assert_same_as_torch(model, graph, [(1, 1, 0), (3, 23, 4), (1, 24, 0), (2, 59, 30)])
+    chain = SentenceTransformer(str(model), device="cpu")
+    for text in ("", "a short text"):
+        (ours,) = np.asarray(source.encode([[text]])[0].sentence)
+        np.testing.assert_allclose(ours, chain.encode(text), atol=1e-5)
+
+
+def test_tokens_that_a_model_pools_keep_their_places(tmp_path: Path) -> None:
+    """funnel counts them in Python; with three blocks, it needs five of them."""
+    model = build("funnel", tmp_path / "model", gain=1.5)
+    assert model is not None
+    graph = export(load(model), tmp_path / "model.onnx")
+    assert_same_as_torch(model, graph, [(1, 3, 0), (3, 6, 1), (3, 23, 4), (2, 100, 20)])

@@ -47,6 +47,11 @@ _MORE: dict[str, dict[str, Any]] = {
     "cohere_compass_text": {
         "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}
     },
+    "dbrx": {
+        "attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8.0},
+        "num_key_value_heads": 2,
+        "ffn_config": {"hidden_size": 32, "moe_top_k": 2},
+    },
     "dory": {"n_input_layers": 1, "n_recurrent_layers": 1, "n_output_layers": 0},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "deepseek_v2": {"num_experts_per_tok": 2},
@@ -92,6 +97,7 @@ _MORE: dict[str, dict[str, Any]] = {
     "luke": {"entity_vocab_size": 16, "entity_emb_size": 16},
     "mamba2": {"num_heads": 8, "n_groups": 1},
     "mistral4": {"head_dim": 16},
+    "neomme": {"head_dim": 16, "per_layer_config": {"1": {"sliding_window": None}}},
     "nemotron": {"num_key_value_heads": 2},
     "qwen2_5_vl_text": _MULTIMODAL_ROTARY,
     "qwen2_vl_text": _MULTIMODAL_ROTARY,
@@ -101,6 +107,7 @@ _MORE: dict[str, dict[str, Any]] = {
     },
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "reformer": {"axial_pos_embds_dim": (16, 16), "axial_pos_shape": (8, 16)},
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128, "num_blocks": 2},
     "xmod": {"default_language": "en_XX"},
     "zamba": {
         "attention_hidden_size": 64, "attention_head_dim": 16, "mamba_dt_rank": 4,
@@ -141,7 +148,12 @@ def config_of(model_type: str) -> Any:
     config = transformers.AutoConfig.for_model(model_type)
     _shrink(config)
     for name, value in _MORE.get(model_type, {}).items():
-        setattr(config, name, value)
+        part = getattr(config, name, None)
+        if hasattr(part, "to_dict"):
+            for inner, inner_value in value.items():
+                setattr(part, inner, inner_value)
+        else:
+            setattr(config, name, value)
     return config
 
 

@@ -14,6 +14,7 @@ from embconvert.models.other_inputs import other_inputs, reads_text
         ({"vision_config": {}, "audio_config": None}, ("images",)),
         ({"vlm_config": {"text_config": {}, "vision_config": {}}}, ("images",)),
         ({"vision_config": "bert", "vlm_config": []}, ()),
+        ({"model_type": "neomme"}, ("images",)),
     ],
 )
 def test_settings_of_a_part_tell_what_it_reads(
@@ -40,7 +41,7 @@ def test_weights_of_text(name: str) -> None:
         "vision_model.post_layernorm.bias", "visual_projection.weight", "visual.norm1.bias",
         "model.visual.merger.ln_q.weight", "vlm.model.visual.patch_embed.proj.weight",
         "model.vision_tower.encoder.weight", "model.multi_modal_projector.linear.weight",
-        "embed_audio.embedding_projection.weight",
+        "embed_audio.embedding_projection.weight", "patch_embeddings.up_proj.weight",
     ],
 )  # fmt: skip
 def test_weights_of_other_inputs(name: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from embconvert.source.block_attention import attend_fully
+from embconvert.source.block_attention import attend_fully, tell_of_blocks
 
 
 class Part:
@@ -24,13 +24,15 @@ def transformer(*parts: object) -> Any:
 @pytest.mark.parametrize(("length", "is_told"), [(4096, True), (None, True), (704, False)])
 def test_it_is_said_where_texts_are_long_enough(length: int | None, is_told: bool) -> None:
     part, said = Part("block_sparse"), list[str]()
-    attend_fully(transformer(object(), part), length, said.append)
+    tokens = attend_fully(transformer(object(), part))
+    tell_of_blocks(tokens, length, said.append)
     assert part.attention_type == "original_full"
     assert ["more than 704 tokens" in words for words in said] == [True] * is_told
 
 
 def test_others_stay() -> None:
     said = list[str]()
-    attend_fully(transformer(Part("original_full"), object()), None, said.append)
-    attend_fully(SimpleNamespace(), None, said.append)  # static embeddings have no transformer
+    static = SimpleNamespace()  # has no transformer
+    for other in (transformer(Part("original_full"), object()), static):
+        tell_of_blocks(attend_fully(other), None, said.append)
     assert said == []

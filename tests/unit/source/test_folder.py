@@ -250,6 +250,29 @@ def test_code_that_replaces_a_class_of_transformers_needs_trust(
     resolve_folder(model, model_id="m", trust_remote_code=True)
 
 
+def test_a_tokenizer_that_is_code_alone_is_refused_as_such(model: Path) -> None:
+    for file in model.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(SourceError, match="has no tokenizer"):
+        resolve_folder(model, model_id="m")
+    (model / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
+    with pytest.raises(UnsupportedModelError, match=r"\(CanineTokenizer\) is Python code"):
+        resolve_folder(model, model_id="m")
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_experts_that_transformers_class_does_not_have_need_trust(layers: int, model: Path) -> None:
+    names = {"AutoConfig": "x/y--configuration.NomicBertConfig"}
+    config = {"model_type": "nomic_bert", "auto_map": names, "moe_every_n_layers": layers}
+    (model / "config.json").write_text(json.dumps(config))
+    if not layers:
+        assert resolve_folder(model, model_id="m").architecture.model_type == "nomic_bert"
+        return
+    with pytest.raises(UnsupportedModelError, match=r"remote code: .*moe_every.* no experts"):
+        resolve_folder(model, model_id="m")
+    resolve_folder(model, model_id="m", revision="main", trust_remote_code=True)
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -267,15 +290,9 @@ def test_code_of_which_transformers_has_a_class_is_not_needed(names: object, mod
 @pytest.mark.parametrize(
     "model_type",
     [
-        "deepseek_v4",
-        "funnel",
-        "minimax",
         "qwen4_exp",
         "qwen4_exp_text",
-        "recurrent_gemma",
         "reformer",
-        "rwkv",
-        "xlstm",
     ],
 )
 def test_an_architecture_that_no_graph_expresses_is_refused_before_weights_are_read(
