@@ -132,7 +132,7 @@ body (float[b, h, k, v] memory, float[b, h, k] sum, float[b, h, 1] top, float[b,
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kind:
+class _Recurrence:
     """A recurrence.
 
     Attributes:
@@ -148,11 +148,11 @@ class _Kind:
 
 
 _KINDS = {
-    "SelectiveScan": _Kind(body=_SELECTIVE_SCAN, axes=(2, 2, 1), output_axis=2),
-    "DeltaRule": _Kind(body=_DELTA_RULE, axes=(1, 1, 1, 1, 1), output_axis=1),
-    "Linear": _Kind(body=_LINEAR, axes=(1, 1), output_axis=1),
-    "WeightedMean": _Kind(body=_WEIGHTED_MEAN, axes=(1, 1, 1, 1), output_axis=1),
-    "MatrixMemory": _Kind(body=_MATRIX_MEMORY, axes=(2, 2, 2, 2, 2), output_axis=2),
+    "SelectiveScan": _Recurrence(body=_SELECTIVE_SCAN, axes=(2, 2, 1), output_axis=2),
+    "DeltaRule": _Recurrence(body=_DELTA_RULE, axes=(1, 1, 1, 1, 1), output_axis=1),
+    "Linear": _Recurrence(body=_LINEAR, axes=(1, 1), output_axis=1),
+    "WeightedMean": _Recurrence(body=_WEIGHTED_MEAN, axes=(1, 1, 1, 1), output_axis=1),
+    "MatrixMemory": _Recurrence(body=_MATRIX_MEMORY, axes=(2, 2, 2, 2, 2), output_axis=2),
 }
 
 
