@@ -29,7 +29,15 @@ from machine import installed, machine
 from pipelines import MODEL, OUR_BIN, PEER_BIN, ROOT
 from quality_blocks import FORMS, write_form
 from quality_figures import Measuring, Texts
-from quality_files import OPENVINO_BIN, File, convert, convert_recipes, peers, with_recipes
+from quality_files import (
+    OPENVINO_BIN,
+    PRECISIONS,
+    File,
+    convert,
+    convert_recipes,
+    peers,
+    with_recipes,
+)
 from retrieval import read_retrieval
 
 from embconvert.fidelity.ranking import spearman
@@ -59,10 +67,10 @@ def main() -> None:
         elif name == BLOCKS:
             lines = _blocks(options.trained[0], _english_texts(options.sts, _PAIRS["en"]))
         elif name in trained:
-            lines = _part(name, trained[name], _texts(options.sts), ours=options.ours)
+            lines = _part(name, trained[name], _texts(options.sts), options)
         else:
             few = _english_texts(options.sts, _PLANTED_PAIRS)
-            lines = _part(name, outliers.source_folder(name), few, ours=options.ours)
+            lines = _part(name, outliers.source_folder(name), few, options)
         text = "\n".join(lines)
         print(text, flush=True)
         PAGE.write_text(with_part(PAGE.read_text(encoding="utf-8"), name, text), encoding="utf-8")
@@ -88,8 +96,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--ours", action="store_true", help="of models only embconvert's files by default recipes"
     )
+    parser.add_argument(
+        "--precisions", type=_precisions, default=PRECISIONS, help="of models, by commas"
+    )
     parser.add_argument("--sts", type=Path, default=sts.FOLDER, help="folder of the STS benchmark")
     return parser.parse_args()
+
+
+def _precisions(words: str) -> list[Precision]:
+    return [Precision(word) for word in words.split(",")]
 
 
 def _texts(folder: Path) -> Texts:
@@ -104,10 +119,10 @@ def _english_texts(folder: Path, most: int) -> Texts:
     return Texts({"en": sts.read_pairs(folder, "en", most).distinct}, {})
 
 
-def _part(name: str, source: Path, texts: Texts, *, ours: bool) -> Iterator[str]:
-    """Yields the lines of a model's tables; `ours` leaves out what needs other tools."""
-    start, work = time.monotonic(), _WORK / name
-    folder, files = convert(source, work, plain=not ours)
+def _part(name: str, source: Path, texts: Texts, options: argparse.Namespace) -> Iterator[str]:
+    """Yields the lines of a model's tables."""
+    start, work, ours = time.monotonic(), _WORK / name, options.ours
+    folder, files = convert(source, work, options.precisions, plain=not ours)
     others, notes = ([], []) if ours else peers(source, folder, work)
     measuring = Measuring(folder, texts, work / "embeddings")
     cells: dict[File, list[str]] = {}
@@ -123,7 +138,10 @@ def _part(name: str, source: Path, texts: Texts, *, ours: bool) -> Iterator[str]
     for note in notes:
         yield f"\n{note}"
     sides = ("embconvert",) if ours else ("embconvert", "other tools", "OpenVINO")
-    yield f"\n{_setting(name, source, start, sides, *['OURS=1'] * ours)}"
+    words = ["OURS=1"] * ours
+    if options.precisions != PRECISIONS:
+        words.append(f"PRECISIONS={','.join(options.precisions)}")
+    yield f"\n{_setting(name, source, start, sides, *words)}"
 
 
 def _recipes(source: Path, texts: Texts) -> Iterator[str]:

@@ -18,8 +18,7 @@ OPENVINO_BIN = ROOT / ".venv-openvino/bin"
 _TEXTS = ROOT / "embconvert/data/calibration_texts.txt"
 #: QUInt8 computes the same as QInt8, and Q4F16 as Q4 but for half precision.
 _LEFT_OUT = (Precision.FLOAT32, Precision.QUINT8, Precision.Q4F16)
-_PRECISIONS = [p for p in Precision if p not in _LEFT_OUT]
-_WITH_RECIPES = [p for p in _PRECISIONS if DEFAULT_RECIPES.get(p)]
+PRECISIONS = [p for p in Precision if p not in _LEFT_OUT]
 _DYNAMIC = DEFAULT_RECIPES[Precision.QINT8]
 _STATIC = DEFAULT_RECIPES[Precision.QINT8_STATIC]
 
@@ -69,21 +68,25 @@ class File:
         return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def convert(source: Path, work: Path, *, plain: bool) -> tuple[Path, list[File]]:
+def convert(
+    source: Path, work: Path, precisions: Sequence[Precision], *, plain: bool
+) -> tuple[Path, list[File]]:
     """Converts a model with the default recipes, and also without; what is up to date is kept.
 
     Args:
+        precisions: Some of PRECISIONS.
         plain: Whether also without recipes.
 
     Returns:
         A folder with the tokenizer, and the files, float32 first.
     """
-    folder = _converted(source, work / "default", _PRECISIONS)
+    folder = _converted(source, work / "default", precisions)
     ours = [File("float32", folder / "onnx/model.onnx")]
-    ours += [File(f"`{p}`", folder / f"onnx/model_opt1_{p}.onnx") for p in _PRECISIONS]
+    ours += [File(f"`{p}`", folder / f"onnx/model_opt1_{p}.onnx") for p in precisions]
     if plain:
-        other = _converted(source, work / "none", _WITH_RECIPES, "--recipes", "none")
-        ours += [File(f"`{p}`, none", other / f"onnx/model_opt1_{p}.onnx") for p in _WITH_RECIPES]
+        some = [p for p in precisions if DEFAULT_RECIPES.get(p)]
+        other = _converted(source, work / "none", some, "--recipes", "none")
+        ours += [File(f"`{p}`, none", other / f"onnx/model_opt1_{p}.onnx") for p in some]
     return folder, ours
 
 
