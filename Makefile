@@ -137,8 +137,9 @@ bench-fleet: $(VENV)/.dev ## measure a fleet by models, processes and size; draw
 	$(BIN)/python benchmarks/fleet.py
 	$(BIN)/python benchmarks/plot_fleet.py
 
-bench-quality: $(VENV)/.dev $(DEMO_MODEL) .venv-peers/.installed .venv-openvino/.installed ## measure the quality of each precision and of other tools' files (goes on where it stopped)
-	PYTHONPATH=. $(BIN)/python benchmarks/quality.py $(PART) --trained $(TRAINED)
+bench-quality: $(VENV)/.dev $(DEMO_MODEL) $(if $(OURS),,.venv-peers/.installed .venv-openvino/.installed) ## measure the quality of each precision and of other tools' files (goes on where it stopped)
+	PYTHONPATH=. $(BIN)/python benchmarks/quality.py $(PART) --trained $(TRAINED) \
+		$(if $(OURS),--ours) $(if $(PRECISIONS),--precisions $(PRECISIONS))
 
 bench-growth: $(VENV)/.dev $(DEMO_MODEL) ## measure how much values grow beyond the texts that Float16 looks at
 	for model in $(TRAINED); do \

@@ -59,7 +59,7 @@ class Measuring:
     """Measures files in terms of the first one, keeping embeddings for a run that goes on."""
 
     def __init__(self, folder: Path, texts: Texts, kept: Path) -> None:
-        self._texts = texts
+        self.texts = texts
         self._kept = kept
         self._kept.mkdir(parents=True, exist_ok=True)
         self._tokens = tokenize(folder, texts.distinct, most=_LONGEST)
@@ -69,13 +69,13 @@ class Measuring:
         """Returns the names of the figures of cells()."""
         return [
             "mean cosine", "p1", "lowest", "alone and in a batch",
-            *(f"kept: {name}" for name in self._texts.sets),
-            *(f"Spearman, {name}" for name in self._texts.pairs),
-            *(["nDCG@10"] if self._texts.retrieval else []),
+            *(f"kept: {name}" for name in self.texts.sets),
+            *(f"Spearman, {name}" for name in self.texts.pairs),
+            *(["nDCG@10"] if self.texts.retrieval else []),
         ]  # fmt: skip
 
     def cells(self, file: File) -> list[str]:
-        texts = self._texts
+        texts = self.texts
         found, alone = self._embeddings(file)
         reference = self._reference = found if self._reference is None else self._reference
         near = cosines(found, reference)
@@ -96,6 +96,12 @@ class Measuring:
             cells.append(f"{100 * gain:.2f}")
         return cells
 
+    def squared_error(self, file: File) -> float:
+        """Returns the mean squared distance to the first file's embeddings, times 10,000."""
+        found, _ = self._embeddings(file)
+        reference = self._reference = found if self._reference is None else self._reference
+        return 1e4 * float(np.square(found - reference).sum(axis=1).mean())
+
     @cached_property
     def _some(self) -> list[int]:
         count = len(self._tokens.lengths)
@@ -103,7 +109,7 @@ class Measuring:
 
     def _embeddings(self, file: File) -> tuple[FloatArray, FloatArray]:
         """Returns those of all texts, in batches, and of some alone; computed once."""
-        asked = hashlib.sha256("\0".join([file.digest(), *self._texts.distinct]).encode())
+        asked = hashlib.sha256("\0".join([file.digest(), *self.texts.distinct]).encode())
         kept = self._kept / f"{asked.hexdigest()}.npz"
         if not kept.exists():
             session = _open(file.path)

@@ -2,23 +2,49 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import OUR_BIN, PEER_BIN, ROOT
 
 from embconvert.graph.openvino_ir import IR_SUFFIX
-from embconvert.models.choices import DEFAULT_RECIPES, Precision
+from embconvert.models.choices import DEFAULT_RECIPES, Precision, Recipe
 from embconvert.models.forms import IR_WEIGHTS_SUFFIX
 
 OPENVINO_BIN = ROOT / ".venv-openvino/bin"
 _TEXTS = ROOT / "embconvert/data/calibration_texts.txt"
 #: QUInt8 computes the same as QInt8, and Q4F16 as Q4 but for half precision.
 _LEFT_OUT = (Precision.FLOAT32, Precision.QUINT8, Precision.Q4F16)
-_PRECISIONS = [p for p in Precision if p not in _LEFT_OUT]
-_WITH_RECIPES = [p for p in _PRECISIONS if DEFAULT_RECIPES.get(p)]
+PRECISIONS = [p for p in Precision if p not in _LEFT_OUT]
+_DYNAMIC = DEFAULT_RECIPES[Precision.QINT8]
+_STATIC = DEFAULT_RECIPES[Precision.QINT8_STATIC]
+
+
+def _without(recipes: Sequence[Recipe], left_out: Recipe) -> tuple[Recipe, ...]:
+    return tuple(recipe for recipe in recipes if recipe is not left_out)
+
+
+#: The sets of recipes that the part of recipes compares: the default ones, with one less or more.
+_COMPARED: Mapping[Precision, Sequence[tuple[Recipe, ...]]] = {
+    Precision.Q8: ((), (Recipe.SMOOTH,), (Recipe.SPLIT,), (Recipe.SMOOTH, Recipe.SPLIT)),
+    Precision.Q4: (
+        (), (Recipe.GPTQ,), (Recipe.GPTQ, Recipe.MIXED), (Recipe.SPLIT, Recipe.GPTQ),
+        (Recipe.SPLIT, Recipe.GPTQ, Recipe.MIXED),
+    ),
+    Precision.QINT8: (
+        (), (Recipe.TOKEN_SCALES,), _without(_DYNAMIC, Recipe.SHIFT),
+        _without(_DYNAMIC, Recipe.SMOOTH), _without(_DYNAMIC, Recipe.BIAS_CORRECTION), _DYNAMIC,
+        (*_DYNAMIC, Recipe.SPLIT), (*_DYNAMIC, Recipe.CLIP), (*_DYNAMIC, Recipe.GPTQ),
+        (*_DYNAMIC, Recipe.MIXED),
+    ),
+    Precision.QINT8_STATIC: (
+        (), _without(_STATIC, Recipe.SMOOTH), _without(_STATIC, Recipe.SPLIT), _STATIC,
+        (*_STATIC, Recipe.MIXED),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,17 +68,25 @@ class File:
         return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def convert(source: Path, work: Path) -> tuple[Path, list[File]]:
-    """Converts a model with the default recipes and without; what is up to date is kept.
+def convert(
+    source: Path, work: Path, precisions: Sequence[Precision], *, plain: bool
+) -> tuple[Path, list[File]]:
+    """Converts a model with the default recipes, and also without; what is up to date is kept.
+
+    Args:
+        precisions: Some of PRECISIONS.
+        plain: Whether also without recipes.
 
     Returns:
         A folder with the tokenizer, and the files, float32 first.
     """
-    folder = _converted(source, work / "default", _PRECISIONS)
-    plain = _converted(source, work / "none", _WITH_RECIPES, "--recipes", "none")
+    folder = _converted(source, work / "default", precisions)
     ours = [File("float32", folder / "onnx/model.onnx")]
-    ours += [File(f"`{p}`", folder / f"onnx/model_opt1_{p}.onnx") for p in _PRECISIONS]
-    ours += [File(f"`{p}`, none", plain / f"onnx/model_opt1_{p}.onnx") for p in _WITH_RECIPES]
+    ours += [File(f"`{p}`", folder / f"onnx/model_opt1_{p}.onnx") for p in precisions]
+    if plain:
+        some = [p for p in precisions if DEFAULT_RECIPES.get(p)]
+        other = _converted(source, work / "none", some, "--recipes", "none")
+        ours += [File(f"`{p}`, none", other / f"onnx/model_opt1_{p}.onnx") for p in some]
     return folder, ours
 
 
@@ -63,6 +97,35 @@ def _converted(source: Path, parent: Path, precisions: Sequence[Precision], *mor
     ]  # fmt: skip
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return parent / source.name
+
+
+def convert_recipes(source: Path, work: Path) -> tuple[Path, list[File]]:
+    """Converts a model with each of the compared sets of recipes; returns as convert() does."""
+    files = []
+    for precision, sets in _COMPARED.items():
+        for recipes in sets:
+            path = with_recipes(source, work, precision, recipes)
+            is_default = recipes == DEFAULT_RECIPES[precision]
+            label = f"`{precision}`: `{','.join(recipes) or 'none'}`"
+            files.append(File(f"{label}{', the default' * is_default}", path))
+    folder = work / source.name
+    return folder, [File("float32", folder / "onnx/model.onnx"), *files]
+
+
+def with_recipes(source: Path, work: Path, precision: Precision, recipes: Sequence[Recipe]) -> Path:
+    """Converts a model with some recipes; a file that is there is kept.
+
+    All are quantized in one folder, so that the model is exported once, and copied from there.
+    """
+    words = ",".join(recipes) or "none"
+    made = work / "made" / f"{precision}_{words}.onnx"
+    if not made.exists():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        folder = _converted(source, work, [precision], "--recipes", words)
+        part = made.with_suffix(".part")
+        shutil.copyfile(folder / f"onnx/model_opt1_{precision}.onnx", part)
+        part.rename(made)
+    return made
 
 
 def peers(source: Path, folder: Path, work: Path) -> tuple[list[File], list[str]]:
