@@ -52,6 +52,8 @@ RECIPES, BLOCKS = "recipes", "Q8"
 _PAIRS = {"en": 10_000, "de": 200}
 #: Pairs of a model of random weights, and of the many files of the part of recipes.
 _PLANTED_PAIRS, _RECIPE_PAIRS = 200, 500
+#: Of fewer files, a rank correlation says nothing.
+_FEWEST_RANKED = 5
 
 
 def main() -> None:
@@ -213,7 +215,7 @@ def _agreement(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator
         if name.startswith("kept: ")
     }
     first, *others = kept
-    if others:
+    if others and len(rows) >= _FEWEST_RANKED:
         found = ", ".join(f"{spearman(kept[first], kept[o]):.3f} ({o[6:]})" for o in others)
         yield f"\nHow {first[6:]} kept neighbours rank our files, and others: {found}."
 
