@@ -30,6 +30,7 @@ from embconvert.export.inputs import settle_inputs
 from embconvert.export.operators import traceable_operators
 from embconvert.export.recurrences import recurrences_as_nodes
 from embconvert.export.scans import expand_scans
+from embconvert.export.selections import selections_by_tensors
 from embconvert.export.traced_weights import (
     bind_weights,
     drop_renamed_weights,
@@ -149,6 +150,7 @@ def _trace(
         traced_minimum(module),
         recurrences_as_nodes(module),
         counting_by_tensors(module),
+        selections_by_tensors(module),
         without_products(),
         shapes_without_weights(),
     ):

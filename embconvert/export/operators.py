@@ -3,7 +3,7 @@
 Each replacement computes the same from operators that it has, while a model is traced.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embconvert.export.complex_pairs import complex_operators
@@ -13,6 +13,8 @@ from embconvert.export.fourier import fourier_operators
 if TYPE_CHECKING:
     import torch
     from torch.overrides import TorchFunctionMode
+
+_HALF = 32
 
 
 def traceable_operators() -> "TorchFunctionMode":
@@ -63,8 +65,10 @@ def _replacements() -> dict[Any, Callable[..., Any]]:
         _permute: (Tensor.permute, torch.permute),
         _expm1: (Tensor.expm1, torch.expm1, torch.special.expm1),
         _cumsum: (Tensor.cumsum, torch.cumsum),
+        _cummax: (Tensor.cummax, torch.cummax),
         _rms_norm: (torch.rms_norm, torch.nn.functional.rms_norm),
         _unfold: (Tensor.unfold,),
+        _unflatten: (Tensor.unflatten, torch.unflatten),
         _index_add: (Tensor.index_add, Tensor.index_add_, torch.index_add),
         _scatter_reduce: (Tensor.scatter_reduce, torch.scatter_reduce),
         _scatter: (Tensor.scatter, Tensor.scatter_, torch.scatter),
@@ -72,6 +76,7 @@ def _replacements() -> dict[Any, Callable[..., Any]]:
             Tensor.__or__, Tensor.__and__, Tensor.bitwise_or, Tensor.bitwise_and,
             torch.bitwise_or, torch.bitwise_and,
         ),
+        _xor: (Tensor.__xor__, Tensor.bitwise_xor, torch.bitwise_xor),
     }  # fmt: skip
     return {func: ours for ours, funcs in by_replacement.items() for func in funcs}
 
@@ -89,6 +94,18 @@ def _cumsum(func: Any, tensor: "torch.Tensor", *args: Any, **kwargs: Any) -> "to
         tensor.long() if tensor.dtype is torch.bool else tensor, *args, **kwargs
     )
     return summed
+
+
+def _cummax(_: Any, tensor: "torch.Tensor", dim: int) -> Any:
+    """Returns the largest number so far and its place; it costs the square of the axis."""
+    import torch
+
+    moved = tensor.transpose(dim, -1)
+    places = torch.arange(moved.shape[-1], device=tensor.device)
+    least = torch.finfo if tensor.is_floating_point() else torch.iinfo
+    seen = torch.where(places <= places[:, None], moved[..., None, :], least(tensor.dtype).min)
+    values, found = seen.max(dim=-1)
+    return torch.return_types.cummax((values.transpose(dim, -1), found.transpose(dim, -1)))
 
 
 def _rms_norm(
@@ -115,6 +132,12 @@ def _unfold(_: Any, tensor: "torch.Tensor", dimension: int, size: int, step: int
     starts = torch.arange(0, moved.shape[last] - (size - 1), step, device=tensor.device)
     windows = moved[..., starts[:, None] + torch.arange(size, device=tensor.device)]
     return windows.transpose(axis, last)
+
+
+def _unflatten(_: Any, tensor: "torch.Tensor", dim: int, sizes: "Sequence[int]") -> "torch.Tensor":
+    """Divides an axis; the exporter's unflatten takes all other sizes for constant ones."""
+    axis, shape = dim % tensor.dim(), tensor.shape
+    return tensor.reshape(*shape[:axis], *sizes, *shape[axis + 1 :])
 
 
 def _index_add(
@@ -170,6 +193,28 @@ def _of_truth_values(func: Any, left: Any, right: Any) -> Any:
     if not all(bool(((x == 0) | (x == 1)).all()) for x in map(torch.Tensor.detach, both)):
         return func(left, right)
     return func(left.bool(), right.bool()).to(torch.promote_types(left.dtype, right.dtype))
+
+
+def _xor(_: Any, tensor: "torch.Tensor", other: "torch.Tensor") -> "torch.Tensor":
+    """Differs two integers bit by bit, from 1 to their sign; ONNX has that from opset 18 on."""
+    import torch
+
+    if tensor.dtype is torch.bool:
+        return torch.logical_xor(tensor, other)
+    bits = torch.iinfo(tensor.dtype).bits - 1
+    places = torch.tensor([1 << place for place in range(bits)], device=tensor.device)
+    # The complement of a negative number has the opposite bits, and no sign.
+    first, second = (
+        torch.where(x < 0, -1 - x, x)[..., None] // places % 2 for x in (tensor, other)
+    )
+    differing = (first + second) % 2
+    # ONNX Runtime 1.32 sums int64 as float64, which holds 53 bits.
+    low, high = (
+        (part * places[: part.shape[-1]]).sum(-1)
+        for part in (differing[..., :_HALF], differing[..., _HALF:])
+    )
+    result = low + high * 2**_HALF
+    return torch.where((tensor < 0) == (other < 0), result, -1 - result).to(tensor.dtype)
 
 
 def _squeeze(func: Any, tensor: "torch.Tensor", *args: Any, **kwargs: Any) -> "torch.Tensor":

@@ -4,15 +4,9 @@ from collections.abc import Mapping
 
 from embconvert.errors import UnsupportedModelError
 
-_SELECTION = (
-    "it selects keys in a Python loop over texts and tokens, of which an exported ONNX graph has "
-    "as many copies as the traced texts have tokens"
-)
 #: Why, by transformers' name; without those that export/recurrences.py and counted_tokens.py help,
 #: or source/short_texts.py.
 _REASONS: Mapping[str, str] = {
-    "qwen4_exp": _SELECTION,
-    "qwen4_exp_text": _SELECTION,
     "reformer": "its attention sorts tokens into buckets by random numbers, which differ from call "
     "to call, so that an exported ONNX graph has nothing to be equal to",
 }

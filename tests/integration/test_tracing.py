@@ -89,6 +89,10 @@ def test_arguments_may_be_named_or_left_out(call: Callable[..., Any]) -> None:
         lambda x: torch.scatter_reduce(
             x + 1, dim=1, index=(x > 0).long(), src=x, reduce="sum", include_self=False
         ),
+        lambda x: ((x * 1e15).long() ^ (x.flip(1) * -3e15).long()) % 1009,
+        lambda x: torch.bitwise_xor((x * 9).int(), x.int()) + ((x > 0) ^ (x > 1)),
+        lambda x: torch.cummax(x * x.flip(1), 1).values + x.long().cummax(dim=0).values,
+        lambda x: x.new_zeros(x[..., None].repeat(1, 1, 6).unflatten(-1, (2, 3)).flatten(1).shape),
         lambda x: x[0].index_add(0, torch.tensor([1, 1, 0]), x[0, :3]),
         lambda x: x.index_add(1, torch.tensor([1, -1 % 3]), x[:, :2], alpha=2),
     ],
@@ -239,6 +243,14 @@ def test_tokens_that_a_model_counts_in_python_are_counted_by_the_graph(tmp_path:
     assert CpmAntModel._prepare_attention_mask is own
     shapes = [(1, 1, 0), (1, 2, 0), (2, 3, 1), (3, 23, 4), (4, 16, 15), (2, 100, 20)]
     assert_same_as_torch(model, graph, shapes)
+
+
+def test_blocks_of_keys_are_selected_by_the_graph(tmp_path: Path) -> None:
+    """qwen4_exp does it in a loop over texts and tokens; it also hashes neighbouring tokens."""
+    model = build("qwen4_exp_text", tmp_path / "model", gain=1.5)
+    assert model is not None
+    graph = export(load(model), tmp_path / "model.onnx")
+    assert_same_as_torch(model, graph, [(1, 1, 0), (3, 23, 4), (2, 100, 30)])
 
 
 @pytest.mark.skipif("EMBCONVERT_ALL_ARCHITECTURES" not in os.environ, reason="once a week")

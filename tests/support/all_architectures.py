@@ -102,8 +102,10 @@ _MORE: dict[str, dict[str, Any]] = {
     "qwen2_5_vl_text": _MULTIMODAL_ROTARY,
     "qwen2_vl_text": _MULTIMODAL_ROTARY,
     "qwen4_exp_text": {
-        "indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 16,
-        "indexer_compress_ratio": 2,
+        # With few heads, several blocks of keys have the score of zero, of which torch takes any.
+        "indexer_n_heads": 16, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 16,
+        "indexer_compress_ratio": 2, "ple_layer_ids": [1], "ngram_vocab_size_base": 100,
+        "eos_token_id": 2,
     },
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "reformer": {"axial_pos_embds_dim": (16, 16), "axial_pos_shape": (8, 16)},

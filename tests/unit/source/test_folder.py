@@ -287,20 +287,12 @@ def test_code_of_which_transformers_has_a_class_is_not_needed(names: object, mod
     assert resolve_folder(model, model_id="m").architecture.model_type == "nomic_bert"
 
 
-@pytest.mark.parametrize(
-    "model_type",
-    [
-        "qwen4_exp",
-        "qwen4_exp_text",
-        "reformer",
-    ],
-)
 def test_an_architecture_that_no_graph_expresses_is_refused_before_weights_are_read(
-    model_type: str, model: Path
+    model: Path,
 ) -> None:
-    (model / "config.json").write_text(json.dumps({"model_type": model_type}))
+    (model / "config.json").write_text(json.dumps({"model_type": "reformer"}))
     (model / "model.safetensors").write_text("broken")
-    with pytest.raises(UnsupportedModelError, match=f"{model_type} cannot .* ONNX graph") as found:
+    with pytest.raises(UnsupportedModelError, match=r"reformer cannot .* ONNX graph") as found:
         resolve_folder(model, model_id="m")
     assert "another architecture" in found.value.hint
 
