@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 # Enough to tell positions from anything else, and few enough for any model.
 _FEW_TOKENS = 4
-#: Architectures that make biases of attention for a number of places, and the setting that says it.
-_BIASES = {"mpt": "max_seq_len"}
+#: Architectures that make biases of attention for a number of places: the setting that says it,
+#: and what transformers takes where it is missing (MptConfig, 5.24).
+_BIASES = {"mpt": ("max_seq_len", 2048)}
 
 
 def positions_of(
@@ -37,8 +38,11 @@ def positions_of(
 
 def positions_of_biases(config: Mapping[str, Any]) -> int | None:
     """Returns how many tokens a text may have by a config.json; None when nothing limits it."""
-    places = config.get(_BIASES.get(str(config.get("model_type")), ""))
-    return places if isinstance(places, int) and places > 0 else None
+    setting = _BIASES.get(str(config.get("model_type")))
+    if setting is None:
+        return None
+    places = config.get(*setting)
+    return places if type(places) is int and places > 0 else None
 
 
 def one_token_again(features: "Mapping[str, torch.Tensor]", tokens: int) -> "list[torch.Tensor]":

@@ -1,16 +1,20 @@
 """Texts that are too short for a model that pools tokens, as funnel, canine and deepseek_v4 do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from embconvert.errors import SourceError
 
 if TYPE_CHECKING:
     import torch
 
-# What configurations call the pooling of tokens.
-_POOLING = ("block_sizes", "downsampling_rate")
-# As many tokens become one, by kind of layer. A text with fewer goes another way, which a trace
-# does not have; padding behind a text changes nothing, because these models are causal.
-_WINDOWS = "compress_rates"
+# Architectures that pool tokens, and fail at fewer.
+_POOLING = ("canine", "funnel")
+# Architectures in which so many tokens become one, and the setting that says it by kind of layer. A
+# text with fewer goes another way, which a trace does not have; padding behind a text changes
+# nothing, because these models are causal.
+_WINDOWS = {"deepseek_v4": "compress_rates"}
+_LARGEST_WINDOW = 4096
 _MOST_TOKENS = 64
 _PER_TOKEN = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -25,24 +29,45 @@ def fill_short_texts(
 
     Args:
         run: Runs the model on one text of so many tokens.
-        warn: Is told when the model fails at short texts.
+        warn: Is told how far short texts are padded.
         pad: The id of the pad token.
+
+    Raises:
+        SourceError: The configuration names no usable number of tokens.
     """
     model = getattr(transformer, "auto_model", None)
     config = getattr(model, "config", None)
-    windows = getattr(config, _WINDOWS, None)
-    if windows:
-        _fill(model, max(windows.values()), pad)
-    if not any(getattr(config, name, None) for name in _POOLING):
+    model_type = getattr(config, "model_type", None)
+    if model_type in _WINDOWS:
+        largest = _largest_window(getattr(config, _WINDOWS[model_type], None), _WINDOWS[model_type])
+        _fill(model, largest, pad)
+        warn(
+            f"this model makes one of up to {largest} tokens; the graphs pad batches of fewer to "
+            "so many, which changes no embedding"
+        )
+    if model_type not in _POOLING:
         return
     fewest = next((n for n in range(1, _MOST_TOKENS + 1) if _succeeds(run, n)), 1)
     if fewest == 1:
         return
     _fill(model, fewest, pad)
-    warn(
-        f"sentence-transformers fails at batches of fewer than {fewest} tokens with this model; "
-        "the graphs pad them to so many"
-    )
+    if _succeeds(run, 1):
+        warn(
+            f"sentence-transformers fails at batches of fewer than {fewest} tokens with this "
+            "model; the graphs pad them to so many"
+        )
+
+
+def _largest_window(windows: object, setting: str) -> int:
+    values = list(windows.values()) if isinstance(windows, Mapping) else []
+    if not values or not all(type(v) is int and 0 < v <= _LARGEST_WINDOW for v in values):
+        raise SourceError(
+            f"{setting} in config.json is not a number of tokens from 1 to {_LARGEST_WINDOW} for "
+            "each kind of layer",
+            "correct it in a copy of the model",
+        )
+    largest: int = max(values)
+    return largest
 
 
 def _fill(model: Any, fewest: int, pad: int) -> None:
@@ -50,10 +75,12 @@ def _fill(model: Any, fewest: int, pad: int) -> None:
     reader: Any = getattr(model, "base_model", model)
     forward = reader.forward
 
-    def filled(*args: Any, **inputs: Any) -> Any:
-        if args or "input_ids" not in inputs:
-            return forward(*args, **inputs)
-        tokens = inputs["input_ids"].shape[1]
+    # Heads give the tokens by their place.
+    def filled(input_ids: Any = None, *others: Any, **inputs: Any) -> Any:
+        if others or input_ids is None:
+            return forward(input_ids, *others, **inputs)
+        inputs["input_ids"] = input_ids
+        tokens = input_ids.shape[1]
         found = forward(**inputs | _filled(inputs, fewest - tokens, pad))
         found.last_hidden_state = found.last_hidden_state[:, :tokens]
         return found
@@ -67,6 +94,8 @@ def _succeeds(run: Callable[[int], object], tokens: int) -> bool:
     try:
         with torch.no_grad():
             run(tokens)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, IndexError, ValueError):
         return False
     return True

@@ -95,7 +95,8 @@ class SourceModel:
                 "its files are damaged or belong to another model; download the model again",
             )
         pad = source.tokenizer.pad_token_id
-        fill_short_texts(source._model[0], source._run_on_a_token_again, warn, pad=pad)
+        with model_errors():
+            fill_short_texts(source._model[0], source._run_on_a_token_again, warn, pad=pad)
         source._cut_at_positions(warn)
         tell_of_blocks(unblocked, source.max_seq_length, warn)
         if not source.prompts.pooled:
