@@ -21,6 +21,8 @@ from embconvert.derive.tokenizer.unigram import flat, quoted
 _LITERAL, _GAP, _END, _FIRST_ADDED = "\U00100000", "\U00100001", "\U00100002", 0x100003
 # Chinese letters: the first of 256 for bytes, and the one for _LITERAL.
 _FIRST_LETTER, _LITERAL_LETTER = 0x4E00, "\u4f00"
+#: Each takes operators of its own.
+_MOST_ADDED = 1000
 # Settings with which BPE gives other tokens, where they are set.
 _OTHER_MODEL = ("byte_fallback", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
 
@@ -34,14 +36,27 @@ def bpe_problem(parts: Mapping[str, Any]) -> str:
     kinds = [str(step.get("type")) for step in splits]
     if kinds != ["ByteLevel"] or splits[0].get("use_regex") is False:
         return f"other rules for words ({', '.join(kinds) or 'none'})"
-    other = [name for name in _OTHER_MODEL if parts["model"].get(name)]
-    return f"the setting {other[0]}" if other else ""
+    model = parts["model"]
+    other = [name for name in _OTHER_MODEL if model.get(name)]
+    if other:
+        return f"the setting {other[0]}"
+    if len(_added(parts)) > _MOST_ADDED:
+        return f"more than {_MOST_ADDED} added tokens"
+    if model.get("unk_token") is not None and not model["vocab"].keys() >= set(_alphabet()):
+        return "bytes that become the unknown token"
+    return ""
+
+
+def _added(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the added tokens by their text; tokenizers finds empty ones nowhere."""
+    tokens = parts.get("added_tokens") or ()
+    return {token["content"]: token for token in tokens if token["content"]}
 
 
 def add_byte_bpe(nodes: Nodes, texts: Value, tokenizer: Any, parts: Mapping[str, Any]) -> Ragged:
     """Splits texts, (batch,) strings, into tokens; `parts` is the file, without a bpe_problem."""
     del tokenizer
-    added = {token["content"]: token for token in parts.get("added_tokens") or ()}
+    added = _added(parts)
     signs = {content: chr(_FIRST_ADDED + number) for number, content in enumerate(added)}
     # As they are in a text after _LITERAL.
     marks = {

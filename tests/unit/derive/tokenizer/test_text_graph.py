@@ -121,6 +121,14 @@ def test_an_algorithm_without_operators_is_refused_by_name(tmp_path: Path) -> No
     ({"pre_tokenizer": None}, r"other rules for words \(none\)"),
     ({"pre_tokenizer": {"type": "ByteLevel", "use_regex": False}}, "other rules for words"),
     ({"model": {"type": "BPE", "ignore_merges": True}}, "the setting ignore_merges"),
+    (
+        {"model": {"type": "BPE", "unk_token": "<unk>", "vocab": {"a": 0}}},
+        "bytes that become the unknown token",
+    ),
+    (
+        {"added_tokens": [{"content": f"<{n}>", "id": n} for n in range(1001)]},
+        "more than 1000 added tokens",
+    ),
 ])  # fmt: skip
 def test_other_kinds_of_bpe_are_refused(part: Any, problem: str, tmp_path: Path) -> None:
     write_byte_bpe(tmp_path)
