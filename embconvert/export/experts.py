@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from embconvert.export.model_files import LIBRARY
+
 if TYPE_CHECKING:
     import torch
 
@@ -23,6 +25,8 @@ def one_expert_at_a_time(model: "torch.nn.Module") -> Iterator[None]:
     replaced = []
     for part in model.modules():
         ours = _LOOPS.get(type(part).__name__)
+        if ours is _dbrx and not type(part).__module__.startswith(LIBRARY):
+            ours = None  # Databricks' own code has a class of this name with other arguments
         if ours is None and all(hasattr(part, name) for name in _DECLARED):
             ours = _forward
         if ours is not None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 _MISSING = object()
-_LIBRARY = "transformers.models."
+LIBRARY = "transformers.models."
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def replaced_methods(
 
     Only those of transformers: a model's own code may have others of the same names.
     """
-    names = {name for p in model.modules() if (name := type(p).__module__).startswith(_LIBRARY)}
+    names = {name for p in model.modules() if (name := type(p).__module__).startswith(LIBRARY)}
     replaced: list[tuple[type, str, Any]] = []
     try:
         for file in (vars(sys.modules[name]) for name in names if name in sys.modules):
@@ -60,5 +60,6 @@ def replaced_methods(
                     setattr(found, method, ours)
         yield
     finally:
-        for owner_class, method, theirs in replaced:
+        # One class may be in two files.
+        for owner_class, method, theirs in reversed(replaced):
             setattr(owner_class, method, theirs)
