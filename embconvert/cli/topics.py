@@ -128,7 +128,7 @@ def _kinds() -> Topic:
         title="Kinds of models",
         introduction=(
             "The kind of the source decides the outputs of its graphs, and what they are compared "
-            "with. `--task` overrides it. Forms are models of a kind that are read or made in a "
+            "with. `--task` overrides it. Variants are models of a kind that are read or made in a "
             "way of their own, with what they are recognized by. Of a model that also reads images "
             "or sound, such as CLIP, SigLIP, EmbeddingGemma 2 or Qwen3-VL-Embedding, only what "
             "reads texts is converted, for `--layout` `hub`, `singlefile` and `openvino`."
