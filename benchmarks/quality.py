@@ -15,6 +15,7 @@ in build/quality, so that a run that was interrupted goes on. It reports and jud
 """
 
 import argparse
+import hashlib
 import os
 import re
 import shlex
@@ -148,7 +149,7 @@ def _part(name: str, source: Path, texts: Texts, options: argparse.Namespace) ->
 
 def _recipes(source: Path, texts: Texts) -> Iterator[str]:
     """Yields the lines of the table of recipes."""
-    start, work = time.monotonic(), _WORK / RECIPES
+    start, work = time.monotonic(), _WORK / RECIPES / source.name
     folder, files = convert_recipes(source, work)
     measuring = Measuring(folder, texts, work / "embeddings")
     cells = {file: measuring.cells(file) for file in files}
@@ -158,11 +159,12 @@ def _recipes(source: Path, texts: Texts) -> Iterator[str]:
 
 def _blocks(source: Path, texts: Texts) -> Iterator[str]:
     """Yields the lines of the table of other forms of Q8."""
-    start, work, kept = time.monotonic(), _WORK / BLOCKS, _WORK / RECIPES
+    start, kept = time.monotonic(), _WORK / RECIPES / source.name
+    work = _WORK / BLOCKS / source.name
     work.mkdir(parents=True, exist_ok=True)
     files = []
-    for number, form in enumerate(FORMS):
-        made = work / f"{number}.onnx"
+    for form in FORMS:
+        made = work / f"{hashlib.sha256(repr(form).encode()).hexdigest()[:16]}.onnx"
         published = with_recipes(source, kept, Precision.Q8, form.recipes)
         if not made.exists():
             write_form(kept / source.name / "onnx/model_opt1.onnx", published, form, made)
