@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.processes.mappings import MappedRange
+from embconvert.processes.mappings import MappedRange, is_unchanged
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -112,6 +112,8 @@ def place_of(stored: "torch.Tensor", files: Iterable[MappedRange]) -> WeightLoca
     address = stored.data_ptr()
     for part in files:
         if part.start <= address < part.end:
+            if not is_unchanged(part, address, stored.numel() * stored.element_size()):
+                return None
             return WeightLocation(
                 file=part.path,
                 offset=part.offset + address - part.start,

@@ -14,7 +14,7 @@ from embconvert.export.exporter import Exporter
 from embconvert.export.exporter import export as export_model
 from embconvert.graph.onnx_file import read_model
 from embconvert.graph.source_tensors import marked, read_places
-from support import zoo
+from support import all_architectures, zoo
 from support.exports import export, load
 
 pytestmark = pytest.mark.integration
@@ -93,3 +93,17 @@ def test_weights_of_a_hub_model_stay_where_they_are(tiny_bert: Path, tmp_path: P
     files = {place.file for weight in places.values() if (place := marked(weight))}
     assert files == {str(blobs / "a1b2")}
     assert apart.stat().st_size < whole.stat().st_size / 4
+
+
+def test_a_weight_that_the_library_changes_is_not_taken_from_the_file(tmp_path: Path) -> None:
+    """transformers sets the row of funnel's pad token to zero, whatever the file has."""
+    model = all_architectures.make("funnel", tmp_path / "model", gain=1.5)
+    name = "embeddings.word_embeddings.weight"
+    assert load_file(model / "model.safetensors")[name][0].any()
+    path = tmp_path / "graph.onnx"
+    export_model(load(model), path, opset=17, exporter=Exporter.TRACE, keep_weights_apart=True)
+    table = read_model(path).graph.initializers[name].const_value
+    assert table is not None
+    assert not table.numpy()[0].any()
+    assert name not in read_places(path)
+    assert "embeddings.layer_norm.weight" in read_places(path)
