@@ -4,21 +4,11 @@ A trace holds Python's numbers as constants, which are right for the traced leng
 methods return the same as those that they replace while a model is traced.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-
-from embconvert.export.model_files import replaced_methods
 
 if TYPE_CHECKING:
     import torch
-
-
-@contextlib.contextmanager
-def counting_by_tensors(model: "torch.nn.Module") -> Iterator[None]:
-    """Replaces methods of transformers inside the block."""
-    with replaced_methods(model, _METHODS):
-        yield
 
 
 def _seen_by_cpmant(
@@ -96,7 +86,8 @@ def _places_of_funnel(
     return found
 
 
-_METHODS: dict[tuple[str, str], Callable[..., Any]] = {
+#: What replaces methods of transformers, by the names of their classes and their own.
+COUNTING: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("CpmAntModel", "_prepare_attention_mask"): _seen_by_cpmant,
     ("FunnelAttentionStructure", "get_position_embeds"): _places_of_funnel,
 }

@@ -23,14 +23,15 @@ from embconvert.errors import (
     reason_of,
 )
 from embconvert.export.constant_casts import fold_float64_constants
-from embconvert.export.counted_tokens import counting_by_tensors
+from embconvert.export.counted_tokens import COUNTING
 from embconvert.export.data_sizes import traced_minimum
 from embconvert.export.experts import one_expert_at_a_time
 from embconvert.export.inputs import settle_inputs
+from embconvert.export.model_files import replaced_methods
 from embconvert.export.operators import traceable_operators
 from embconvert.export.recurrences import recurrences_as_nodes
 from embconvert.export.scans import expand_scans
-from embconvert.export.selections import selections_by_tensors
+from embconvert.export.selections import SELECTING
 from embconvert.export.traced_weights import (
     bind_weights,
     drop_renamed_weights,
@@ -149,8 +150,7 @@ def _trace(
         traceable_operators(),
         traced_minimum(module),
         recurrences_as_nodes(module),
-        counting_by_tensors(module),
-        selections_by_tensors(module),
+        replaced_methods(module, {**COUNTING, **SELECTING}),
         without_products(),
         shapes_without_weights(),
     ):

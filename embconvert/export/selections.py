@@ -3,26 +3,13 @@
 A trace would hold the loop's body once for each token of the traced texts.
 """
 
-import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-
-from embconvert.export.model_files import replaced_methods
 
 if TYPE_CHECKING:
     import torch
-
-
-@contextlib.contextmanager
-def selections_by_tensors(model: "torch.nn.Module") -> Iterator[None]:
-    """Replaces methods of transformers inside the block."""
-    methods: dict[tuple[str, str], Callable[..., Any]] = {
-        ("Qwen4ExpTextQSAIndexer", "forward"): _best_blocks,
-    }
-    with replaced_methods(model, methods):
-        yield
 
 
 def _best_blocks(
@@ -82,3 +69,9 @@ def _best_blocks(
     selected = (chosen * is_complete) @ members.float() > 0.5
     incomplete = (rank[:, None] >= ratio * complete) & visible
     return (selected | incomplete)[:, None]
+
+
+#: What replaces methods of transformers, by the names of their classes and their own.
+SELECTING: Mapping[tuple[str, str], Callable[..., Any]] = {
+    ("Qwen4ExpTextQSAIndexer", "forward"): _best_blocks,
+}
