@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch.overrides import TorchFunctionMode
 
-_HALF = 32
+# ONNX Runtime 1.32 sums int64 as float64, which holds 53 bits: more are summed in two parts.
+_LOW_BITS = 32
 
 
 def traceable_operators() -> "TorchFunctionMode":
@@ -195,26 +196,27 @@ def _of_truth_values(func: Any, left: Any, right: Any) -> Any:
     return func(left.bool(), right.bool()).to(torch.promote_types(left.dtype, right.dtype))
 
 
-def _xor(_: Any, tensor: "torch.Tensor", other: "torch.Tensor") -> "torch.Tensor":
-    """Differs two integers bit by bit, from 1 to their sign; ONNX has that from opset 18 on."""
+def _xor(_: Any, left: Any, right: Any) -> "torch.Tensor":
+    """Computes the exclusive or of each bit; the exporter has it for truth values only."""
     import torch
 
-    if tensor.dtype is torch.bool:
-        return torch.logical_xor(tensor, other)
-    bits = torch.iinfo(tensor.dtype).bits - 1
-    places = torch.tensor([1 << place for place in range(bits)], device=tensor.device)
-    # The complement of a negative number has the opposite bits, and no sign.
-    first, second = (
-        torch.where(x < 0, -1 - x, x)[..., None] // places % 2 for x in (tensor, other)
+    kind = torch.result_type(left, right)
+    both = [torch.as_tensor(x).to(kind) for x in (left, right)]
+    if kind is torch.bool:
+        return torch.logical_xor(*both)
+    info = torch.iinfo(kind)
+    places = torch.tensor(
+        [1 << n for n in range(info.bits - (info.min < 0))], device=both[0].device
     )
+    # The complement of a negative number has the opposite bits, and no sign.
+    first, second = (torch.where(x < 0, -1 - x, x)[..., None] // places % 2 for x in both)
     differing = (first + second) % 2
-    # ONNX Runtime 1.32 sums int64 as float64, which holds 53 bits.
     low, high = (
         (part * places[: part.shape[-1]]).sum(-1)
-        for part in (differing[..., :_HALF], differing[..., _HALF:])
+        for part in (differing[..., :_LOW_BITS], differing[..., _LOW_BITS:])
     )
-    result = low + high * 2**_HALF
-    return torch.where((tensor < 0) == (other < 0), result, -1 - result).to(tensor.dtype)
+    result = low + high * 2**_LOW_BITS
+    return torch.where((both[0] < 0) == (both[1] < 0), result, -1 - result).to(kind)
 
 
 def _squeeze(func: Any, tensor: "torch.Tensor", *args: Any, **kwargs: Any) -> "torch.Tensor":
