@@ -42,8 +42,8 @@ def fill_short_texts(
         largest = _largest_window(getattr(config, _WINDOWS[model_type], None), _WINDOWS[model_type])
         _fill(model, largest, pad)
         warn(
-            f"this model makes one of up to {largest} tokens; the graphs pad batches of fewer to "
-            "so many, which changes no embedding"
+            f"this model merges up to {largest} tokens into one: the graphs pad batches of shorter "
+            f"texts to {largest} tokens, which changes no embedding"
         )
     if model_type not in _POOLING:
         return
@@ -53,8 +53,8 @@ def fill_short_texts(
     _fill(model, fewest, pad)
     if _succeeds(run, 1):
         warn(
-            f"sentence-transformers fails at batches of fewer than {fewest} tokens with this "
-            "model; the graphs pad them to so many"
+            f"sentence-transformers fails with this model at batches of fewer than {fewest} "
+            f"tokens: the graphs pad them to {fewest} tokens"
         )
 
 
