@@ -77,7 +77,7 @@ def _conversion(command: Command, summary: str, *examples: str) -> CommandSpec:
         examples=examples,
         options=_by_name(*options_of(command).values(), CONFIG),
         make_request=lambda **fields: make_request(command, fields),
-        function="embconvert.pipeline.convert:convert",
+        function="embconvert.pipeline.start:convert",
     )
 
 

@@ -25,6 +25,7 @@ from embconvert.folder.routes import published_routes
 from embconvert.folder.staging import was_killed
 from embconvert.manifest import MANIFEST_FILE
 from embconvert.pipeline.freshness import current_manifests
+from embconvert.request.places import local_folder
 from embconvert.request.records import BatchRequest, Finished, Request, Shard
 
 Commits = Callable[
@@ -122,7 +123,7 @@ class _BatchRun:
         sources: dict[Path, str | Path | EmbconvertError] = {}
         on_hub: list[Entry] = []
         for entry in self._entries:
-            source = hub.local_folder(entry.model_id)
+            source = local_folder(entry.model_id)
             if source is None:
                 on_hub.append(entry)
             else:
@@ -186,7 +187,7 @@ class _BatchRun:
             status = Status.CONVERTED if changed else Status.UP_TO_DATE
             manifests = tuple(made.manifests.values())
             outcome = Outcome(entry=entry, status=status, manifests=manifests)
-            if self._request.remove_downloads and hub.local_folder(entry.model_id) is None:
+            if self._request.remove_downloads and local_folder(entry.model_id) is None:
                 hub.remove_download(entry.request)
         return replace(outcome, duration_s=time.monotonic() - start)
 

@@ -18,6 +18,7 @@ from embconvert.request.fleet_options import ENTRY_OPTIONS
 from embconvert.request.option_file import OptionFile, TooManyErrors, above
 from embconvert.request.options import Option
 from embconvert.request.parsing import make_request, parse_options
+from embconvert.request.places import output_folder
 from embconvert.request.records import BatchRequest, Request
 from embconvert.request.yaml_tree import Place, Scalar, YamlNode
 from embconvert.source.device import check_device
@@ -132,7 +133,7 @@ class _List:
             check_layout(request, 0)
             make_steps(request, calibration)
             make_search(request, calibration)
-            folder = hub.output_folder(request)
+            folder = output_folder(request)
         except UsageError as error:
             hint = error.hint
             if "model_id" not in own:

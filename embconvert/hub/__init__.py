@@ -1,6 +1,5 @@
 """Finds a model's files: a local folder, or the hub through hub.client."""
 
-import contextlib
 import re
 from dataclasses import replace
 from functools import partial
@@ -8,86 +7,22 @@ from pathlib import Path, PurePath
 
 from embconvert.console import Console
 from embconvert.errors import UsageError
-from embconvert.foreign_text import file_name, json_string
+from embconvert.foreign_text import json_string
 from embconvert.hub.adapted import Found, resolve_adapted
 from embconvert.hub.cache import remove_download
 from embconvert.hub.client import fetch, find_commits
 from embconvert.json_files import read_json
-from embconvert.models.suggestions import nearest
 from embconvert.models.values import ResolvedModel
+from embconvert.request.places import is_hub_id, local_folder
 from embconvert.request.records import Request
 from embconvert.source.distrust import code_of_tokenizer
 from embconvert.source.stand_ins import stand_ins
 
-__all__ = ["check", "find_commits", "local_folder", "output_folder", "remove_download", "resolve"]
+__all__ = ["check", "find_commits", "remove_download", "resolve"]
 
 _TOKENIZER_CONFIG = "tokenizer_config.json"
-# See huggingface_hub.utils.validate_repo_id.
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 # See git-check-ref-format(1); huggingface_hub uses it as a path in the cache.
 _REVISION = re.compile(r"(?!.*\.\.)(?!.*//)[\w.+][\w.+/-]*(?<![/.])", re.ASCII)
-
-
-def local_folder(model_id: str, *, option: str = "model_id") -> Path | None:
-    """Returns the folder that a model id names, or None for a hub id.
-
-    Raises UsageError, which names the option by which it was given, if it is neither.
-    """
-    hint = "check the path, or write a hub id such as intfloat/e5-small-v2"
-    if option == "adapter":  # it may come from a manifest, which has no private paths
-        hint = "give the folder or hub id of each adapter by --adapter"
-    try:
-        folder = Path(model_id).expanduser()
-    except RuntimeError:  # the home of an unknown user
-        folder = Path(model_id)
-    try:
-        is_folder, is_file = folder.is_dir(), folder.is_file()
-    except OSError as error:  # its name is too long, or a parent folder may not be searched
-        raise UsageError(
-            f"--{option} {model_id[:200]} cannot be read: {error.strerror}",
-            "check the path and its permissions, or write a hub id such as intfloat/e5-small-v2",
-        ) from error
-    if is_folder:
-        # Not resolved: the output folder gets the name that the user gave.
-        folder = Path.cwd() / folder if ".." not in folder.parts else folder.resolve()
-        if not folder.name:
-            raise UsageError(f"--{option} {model_id} has no name", "give the model's folder")
-        return folder
-    if is_file:
-        raise UsageError(f"--{option} {model_id} is a file", "give the model's folder")
-    if not _HUB_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
-        raise UsageError(
-            f"--{option} {model_id}: there is no folder of that name, and it is not a hub id",
-            _near_folder(folder) + hint,
-        )
-    return None
-
-
-def _near_folder(folder: Path) -> str:
-    """Returns the beginning of a hint: a folder with a similar name, if there is one."""
-    beside: list[str] = []
-    with contextlib.suppress(OSError):
-        beside = [path.name for path in folder.parent.iterdir() if path.is_dir()]
-    near = nearest(folder.name, beside)
-    return f"did you mean {folder.with_name(near)}? " if near else ""
-
-
-def output_folder(request: Request) -> Path:
-    """Returns the folder to which the model is published.
-
-    It is named after the source, without invisible characters, because scripts, logs and pages use
-    the name. A route has its own folder inside of it. Raises UsageError if it is the source folder.
-    """
-    source = local_folder(request.model_id)
-    parent = request.output_parent_dir
-    folder = parent / (file_name(source.name) if source else request.model_id)
-    if request.route is not None:
-        folder /= request.route
-    if source and folder.resolve() == source.resolve():
-        raise UsageError(
-            f"the output folder {folder} is the source folder", "choose another --output_parent_dir"
-        )
-    return folder
 
 
 def check(request: Request) -> None:
@@ -117,7 +52,7 @@ def resolve(request: Request, console: Console) -> ResolvedModel:
     """
     check(request)
     name = request.model_id
-    if "/" in name and _HUB_ID.fullmatch(name) and local_folder(name) is not None:
+    if "/" in name and is_hub_id(name) and local_folder(name) is not None:
         console.say(f"{name} is a folder here, so the hub is not asked")
     resolved = resolve_adapted(request, console, partial(_find, console))
     if stand_ins(resolved):

@@ -1,11 +1,11 @@
 """The source that a user names for a published folder (`--against`)."""
 
-from embconvert import hub
 from embconvert.errors import SourceError
 from embconvert.manifest import Manifest, SourceRecord
 from embconvert.manifest.requesting import request_from
 from embconvert.models.choices import Command
 from embconvert.models.values import ResolvedModel
+from embconvert.request.places import local_folder
 from embconvert.request.records import EvaluateRequest, Request, VerifyRequest
 
 
@@ -40,5 +40,5 @@ def source_request(request: VerifyRequest | EvaluateRequest, manifest: Manifest)
         quiet=request.quiet,
         debug=request.debug,
     )
-    is_local = hub.local_folder(request.against) is not None
+    is_local = local_folder(request.against) is not None
     return request_from(manifest, asked, is_local=is_local)

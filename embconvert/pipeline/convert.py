@@ -16,14 +16,13 @@ from embconvert.fidelity.texts import calibration_texts
 from embconvert.folder.disk import output_errors
 from embconvert.folder.staging import Staging
 from embconvert.manifest import CARD_FILE, Manifest
-from embconvert.models.choices import Command
 from embconvert.models.json_records import as_json
+from embconvert.pipeline.early_process import start_early
 from embconvert.pipeline.prepare import prepare, warn_of_memory
 from embconvert.pipeline.route_folders import joined, note_published
-from embconvert.processes.limits import refuse_missing_proc
-from embconvert.processes.resources import limit_threads
 from embconvert.processes.workers import Workers
 from embconvert.processes.zygote import Zygotes
+from embconvert.request.places import output_folder
 from embconvert.request.records import Finished, Request
 from embconvert.source.device import check_device
 from embconvert.source.kind import settle_kind
@@ -49,8 +48,11 @@ class Converted:
     manifests: Mapping[str, Manifest]
 
 
-def convert(request: Request) -> Finished:
+def convert(request: Request, console: Console, workers: Workers) -> Finished:
     """Runs a request for the command line.
+
+    Args:
+        workers: For the child processes, some of which may have been started.
 
     Returns:
         For stdout the output folder's path; with `json` the manifest; with `dry_run` the plan and
@@ -59,12 +61,11 @@ def convert(request: Request) -> Finished:
     Raises:
         EmbconvertError: The conversion failed; what is published is unchanged.
     """
-    console = Console(quiet=request.quiet, debug=request.debug)
     if request.dry_run:
         texts = _by_route(request, console, partial(_plans, console=console))
     else:
         start = time.monotonic()
-        made = convert_model(request, console)
+        made = _all_routes(request, console, workers)
         from embconvert.pipeline.publishing import next_step
 
         then = next_step(request, made.folder, made.manifests.values())
@@ -85,16 +86,22 @@ def convert_model(request: Request, console: Console, zygotes: Zygotes | None = 
 
     Raises EmbconvertError if it fails; what is published is unchanged.
     """
-    run = partial(_convert, console=console, zygotes=zygotes)
+    seconds = request.max_graph_seconds
+    with Workers(console, zygotes=zygotes, graph_seconds=seconds) as workers:
+        return _all_routes(request, console, workers)
+
+
+def _all_routes(request: Request, console: Console, workers: Workers) -> Converted:
+    run = partial(_convert, console=console, workers=workers)
     manifests = _by_route(request, console, run)
-    return Converted(folder=hub.output_folder(request), manifests=manifests)
+    return Converted(folder=output_folder(request), manifests=manifests)
 
 
 def _by_route(
     request: Request, console: Console, run: Callable[[Sequence[Request], str], Sequence[_Result]]
 ) -> dict[str, _Result]:
     """Runs a request, or one for each route, with the digest of the calibration texts."""
-    hub.output_folder(request)
+    output_folder(request)
     digest = calibration_texts(request.calibration_dataset).digest
     check_device(request.device)
     try:
@@ -130,14 +137,14 @@ def _plans(requests: Sequence[Request], calibration_digest: str, console: Consol
 
     plans = []
     for request in requests:
-        target = hub.output_folder(request)
+        target = output_folder(request)
         prepared = prepare(request, target, calibration_digest, console)
         plans.append(dry_run(prepared, target, console))
     return plans
 
 
 def _convert(
-    requests: Sequence[Request], calibration_digest: str, console: Console, zygotes: Zygotes | None
+    requests: Sequence[Request], calibration_digest: str, console: Console, workers: Workers
 ) -> Sequence[Manifest]:
     """Runs requests, publishes all results together, and returns their manifests.
 
@@ -145,9 +152,7 @@ def _convert(
         EmbconvertError: A run failed. If only single files failed, the others are published, unless
             that would take away what was there.
     """
-    refuse_missing_proc()
-    limit_threads()
-    targets = [hub.output_folder(request) for request in requests]
+    targets = [output_folder(request) for request in requests]
     with contextlib.ExitStack() as stack:
         made = []
         for request, target in zip(requests, targets, strict=True):
@@ -155,7 +160,7 @@ def _convert(
                 console.say(f"route {request.route}")
             staging = stack.enter_context(Staging(target, console.say))
             with _naming_route(request):
-                made.append(_made(request, calibration_digest, staging, zygotes, console))
+                made.append(_made(request, calibration_digest, staging, workers, console))
         from embconvert.pipeline.run import publish
 
         try:
@@ -169,24 +174,22 @@ def _made(
     request: Request,
     calibration_digest: str,
     staging: Staging,
-    zygotes: Zygotes | None,
+    workers: Workers,
     console: Console,
 ) -> "Unpublished":
     """Makes the files of a request in a staging folder."""
     target = staging.target
-    with Workers(console, zygotes=zygotes, graph_seconds=request.max_graph_seconds) as workers:
-        if request.command in (Command.EXPORT, Command.ALL) and not target.exists():
-            workers.prepare_for_source()
-        # Imported here, while the source's process imports its libraries.
-        from embconvert.pipeline.run import execute
+    start_early(request, workers)
+    # Imported here, while the child processes import their libraries.
+    from embconvert.pipeline.run import execute
 
-        # Not earlier: another run, for which Staging waited, may have published.
-        prepared = prepare(request, target, calibration_digest, console)
-        for remark in prepared.plan.remarks:
-            console.say(remark)
-        warn_of_memory(prepared.plan, console)
-        with output_errors(target):
-            return execute(prepared, staging, workers, console)
+    # Not earlier: another run, for which Staging waited, may have published.
+    prepared = prepare(request, target, calibration_digest, console)
+    for remark in prepared.plan.remarks:
+        console.say(remark)
+    warn_of_memory(prepared.plan, console)
+    with output_errors(target):
+        return execute(prepared, staging, workers, console)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from embconvert.models.values import ResolvedModel
 from embconvert.plan.plan import Plan, make_plan
 from embconvert.plan.requested_steps import float32_only, pooled_only
 from embconvert.processes.resources import available_memory_bytes, memory_limit_bytes
+from embconvert.request.places import local_folder
 from embconvert.request.records import Request
 from embconvert.source.contract import settle_contract
 from embconvert.source.dimensions import dimensions_problem
@@ -46,7 +47,7 @@ def prepare(request: Request, target: Path, calibration: str, console: Console) 
     """Resolves the source and plans the steps; raises EmbconvertError for what is unsuitable."""
     old = _published(target, console)
     if request.command in (Command.OPTIMIZE, Command.QUANTIZE) and old is not None:
-        is_local = hub.local_folder(request.model_id) is not None
+        is_local = local_folder(request.model_id) is not None
         request = request_from(old, request, is_local=is_local)
     found = hub.resolve(request, console)
     asked, request = request, pooled_only(request, found.modules)

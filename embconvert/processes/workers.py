@@ -36,8 +36,11 @@ class Workers:
         self._started: list[Worker] = []
 
     def prepare_for_source(self) -> None:
-        """Starts the process that take_for_source() returns; it imports in the background."""
-        self._for_source = self._start_for_source()
+        """Starts the process that take_for_source() returns; it imports in the background.
+
+        A second call before that does nothing.
+        """
+        self._for_source = self._for_source or self._start_for_source()
 
     def take_for_source(self) -> Worker:
         """Returns a fresh process for loading a source model."""

@@ -26,7 +26,6 @@ from markdown_it import MarkdownIt
 
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, SourceError
-from embconvert.hub import output_folder
 from embconvert.manifest import MachineRecord, Manifest, ToolRecord
 from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.manifest.kinds.late_interaction import LateInteractionRecord
@@ -43,6 +42,7 @@ from embconvert.reporting.page import report_page
 from embconvert.reporting.snippets import snippets
 from embconvert.reporting.summary import ManifestSummary
 from embconvert.reporting.words import beginning
+from embconvert.request.places import output_folder
 from embconvert.request.records import Request
 from embconvert.tables import Column
 from support.command_line import ROOT, embconvert

@@ -13,8 +13,8 @@ from embconvert.api.runner import Runner
 from embconvert.errors import EmbconvertError, FidelityError, NetworkError, SourceError
 from embconvert.fleet.batch import batch
 from embconvert.fleet.summary import WORST_FIRST
-from embconvert.hub import output_folder
 from embconvert.pipeline.convert import Converted
+from embconvert.request.places import output_folder
 from embconvert.request.records import BatchRequest, Finished, Request
 from support.command_line import ROOT
 from support.examples import manifest_of

@@ -1,4 +1,4 @@
-"""A model id is a folder or a name on the hub."""
+"""What is found is told."""
 
 import json
 from pathlib import Path
@@ -8,27 +8,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from embconvert.console import Console
-from embconvert.errors import UsageError
-from embconvert.hub import local_folder, resolve
+from embconvert.hub import resolve
 from embconvert.models.choices import Command
 from embconvert.request.records import Request
 from support.examples import TOKENIZER
-
-
-@pytest.mark.parametrize("model_id", ["../../nowhere", "/nowhere/at/all", "a/b/c", "a b", "~"])
-def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(model_id: str) -> None:
-    if model_id == "~":
-        assert local_folder(model_id) == Path.home()
-        return
-    with pytest.raises(UsageError, match="no folder of that name, and it is not a hub id"):
-        local_folder(model_id)
-
-
-def test_a_folder_with_a_similar_name_is_suggested(tmp_path: Path) -> None:
-    (tmp_path / "my-model").mkdir()
-    with pytest.raises(UsageError) as refused:
-        local_folder(f"{tmp_path}/my-modle")
-    assert refused.value.hint.startswith(f"did you mean {tmp_path}/my-model? check the path")
 
 
 @pytest.mark.parametrize("is_trusted", [False, True])

@@ -1,0 +1,24 @@
+"""A model id is a folder or a name on the hub."""
+
+from pathlib import Path
+
+import pytest
+
+from embconvert.errors import UsageError
+from embconvert.request.places import local_folder
+
+
+@pytest.mark.parametrize("model_id", ["../../nowhere", "/nowhere/at/all", "a/b/c", "a b", "~"])
+def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(model_id: str) -> None:
+    if model_id == "~":
+        assert local_folder(model_id) == Path.home()
+        return
+    with pytest.raises(UsageError, match="no folder of that name, and it is not a hub id"):
+        local_folder(model_id)
+
+
+def test_a_folder_with_a_similar_name_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "my-model").mkdir()
+    with pytest.raises(UsageError) as refused:
+        local_folder(f"{tmp_path}/my-modle")
+    assert refused.value.hint.startswith(f"did you mean {tmp_path}/my-model? check the path")
