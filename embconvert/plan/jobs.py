@@ -50,6 +50,7 @@ class Job:
         name: Unique in the run.
         step: The step whose file it makes or verifies; None if it serves several.
         needs: Names of the jobs that must be done first.
+        ends_after: Names of the jobs that must be done before what follows its first task.
         memory_bytes: Estimated peak memory.
         process: Process that it shares with other jobs, one at a time; None for its own.
         is_volatile: Whether its result exists only in that process, and is lost when the process
@@ -63,6 +64,7 @@ class Job:
     action: Action
     step: Step | None = None
     needs: tuple[str, ...] = ()
+    ends_after: tuple[str, ...] = ()
     memory_bytes: int
     process: str | None = None
     is_volatile: bool = False
@@ -216,7 +218,11 @@ class _Jobs:
         compares = step.floor is not None
         if record is not None:
             compares = is_to_compare(step, record, self._request)
-        needs = [made, self._ready.get(step.source or "")]
+        # A quantized graph runs beside the optimized one that it was made of, but is judged later.
+        source = {other.file: other for other in self._plan.steps}.get(step.source or "")
+        ready = self._ready.get(step.source or "")
+        ends_after = ready if source and source.stage is Stage.OPTIMIZE and not is_trial else None
+        needs = [made, self._ready.get(source.source or "") if source and ends_after else ready]
         if compares:
             needs.append(self._reference())
         self._ready[step.file] = self._add(
@@ -225,6 +231,7 @@ class _Jobs:
                 action=Action.VERIFY,
                 step=step,
                 needs=_all(*needs),
+                ends_after=_all(ends_after),
                 memory_bytes=self._run_bytes,
                 exclusive=compares and is_trial and self._times_trials,
                 is_trial=is_trial,
