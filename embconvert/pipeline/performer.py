@@ -26,7 +26,7 @@ from embconvert.pipeline.kept_reference import KeptReference
 from embconvert.pipeline.producer import Producer
 from embconvert.pipeline.run_context import RunContext
 from embconvert.pipeline.short_shapes import refuse_short_shapes
-from embconvert.pipeline.speeds import TRIAL_BUDGET, limit_of, measure_speeds
+from embconvert.pipeline.speeds import limit_of, measure_speeds
 from embconvert.pipeline.trials import Trials
 from embconvert.plan.budget import DataLoss
 from embconvert.plan.jobs import SOURCE_PROCESS, Action, Job
@@ -168,7 +168,7 @@ class Performer:
         graphs = {r.path: self._results.artifact(r) for r in (export, record)}
         speeds = yield from measure_speeds(
             graphs, EXPORTED_FILE, tokens, self._run.workers, self._run.console,
-            limit=limit, budget=TRIAL_BUDGET,
+            limit=limit,
         )  # fmt: skip
         found = speeds.of(record.path) if speeds else None
         return found.speedup if found else None

@@ -29,9 +29,7 @@ from embconvert.speed.summary import groups_that_fit, speeds_record
 from embconvert.speed.turns import TimeBudget
 
 #: Enough to tell 5% from noise on a quiet machine, for a model of MiniLM's size.
-_BUDGET = TimeBudget(seconds=0.75, limit=8.0, fewest=5, most=15)
-#: For each candidate of a search, of which there are many.
-TRIAL_BUDGET = TimeBudget(seconds=0.5, limit=4.0, fewest=5, most=8)
+_BUDGET = TimeBudget(seconds=0.5, limit=8.0, fewest=5, most=9)
 
 
 def speeds_of_run(run: RunContext, tokens: TokenizedTexts | None) -> SpeedsRecord | None:
@@ -90,7 +88,6 @@ def measure_speeds(
     console: Console,
     *,
     limit: int | None = None,
-    budget: TimeBudget = _BUDGET,
 ) -> Work[SpeedsRecord | None]:
     """Measures the speeds of graphs, in turns; a failure is only a warning.
 
@@ -110,7 +107,7 @@ def measure_speeds(
     shapes, _ = split_by_limit(CONVERSION_SHAPES, limit)
     if not shapes:
         return None
-    settings = TimingSettings(shapes=shapes, budget=budget, threads=session_threads())
+    settings = TimingSettings(shapes=shapes, budget=_BUDGET, threads=session_threads())
     found: list[tuple[list[str], Times]] = []
     try:
         for group in groups:

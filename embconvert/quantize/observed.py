@@ -25,8 +25,10 @@ from embconvert.quantize.probes import with_raised_lowest, with_sizes
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import Surgery
 
-# Means are stable after so many tokens; moments and extremes need more.
+# Means are stable after so many tokens; moments need more. The largest values grow little beyond
+# so many (docs/quality.md).
 _MEAN_TOKENS = 1024
+_SIZE_TOKENS = 2048
 
 
 @dataclass
@@ -156,7 +158,7 @@ def _observe(
     weight_bytes = sum({p.matrix.name: p.matrix.tensor.nbytes for p in products}.values())
     tokens = tokens_for(weight_bytes)
     if tokens > _MEAN_TOKENS:
-        most = _MEAN_TOKENS if aspect is _Aspect.CHANNELS else tokens
+        most = _MEAN_TOKENS if aspect is _Aspect.CHANNELS else min(tokens, _SIZE_TOKENS)
         return _look(surgery, settings, widths, {aspect}, most)
     digest = hashlib.sha256(surgery.hollow.SerializeToString(deterministic=True)).hexdigest()
     note = settings.work / f"observed_{digest}.npz"
