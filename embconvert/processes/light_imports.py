@@ -1,8 +1,9 @@
-"""Imports transformers and sentence-transformers without modules that a conversion never uses.
+"""Imports libraries without modules that a conversion never uses.
 
-At the top of their modules, they import training metrics, sparse matrices, distributed tensors, and
-torch's compiler for its decorators. Without these a verified conversion of MiniLM takes a tenth
-less time and 100 MB less memory (docs/schedule.md). All of them can still be imported afterwards.
+At the top of their modules, transformers and sentence-transformers import training metrics, sparse
+matrices, distributed tensors, and torch's compiler for its decorators; onnx_ir imports sympy, for
+arithmetic with symbolic sizes. Without these a verified conversion of MiniLM takes a tenth less
+time and 100 MB less memory (docs/schedule.md). All of them can still be imported afterwards.
 """
 
 import contextlib
@@ -23,8 +24,7 @@ def import_all(names: Iterable[str]) -> None:
     """Imports modules ahead of need."""
     gc.disable()  # what an import makes stays
     for name in names:
-        heavy = name.partition(".")[0] in ("transformers", "sentence_transformers")
-        with importing_what_is_used() if heavy else contextlib.nullcontext():
+        with _LIGHTLY.get(name.partition(".")[0], contextlib.nullcontext)():
             importlib.import_module(name)
     gc.freeze()
     gc.enable()
@@ -56,6 +56,36 @@ def importing_what_is_used() -> Iterator[None]:
     finally:
         for name in stand_ins:
             del sys.modules[name]
+
+
+@contextlib.contextmanager
+def importing_onnx_ir() -> Iterator[None]:
+    """Returns a context to import onnx_ir in, which imports sympy only when it uses it.
+
+    onnx_ir 1.0 makes a table of sympy's functions at import; all else waits for a symbolic size.
+    """
+    if "sympy" in sys.modules:
+        yield
+        return
+    deferred, is_imported = _deferred("sympy"), False
+
+    def attribute(name: str) -> Any:
+        return getattr(importlib.import_module("sympy"), name) if is_imported else deferred(name)
+
+    sys.modules["sympy"] = _module("sympy", attribute)
+    try:
+        yield
+    finally:
+        del sys.modules["sympy"]
+        is_imported = True
+
+
+#: In which context a library is imported, by its name.
+_LIGHTLY = {
+    "transformers": importing_what_is_used,
+    "sentence_transformers": importing_what_is_used,
+    "onnx_ir": importing_onnx_ir,
+}
 
 
 def _torch_compiler() -> types.ModuleType:

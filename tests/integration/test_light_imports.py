@@ -1,4 +1,4 @@
-"""Importing transformers without what a conversion never uses changes nothing that it knows."""
+"""Importing libraries without what a conversion never uses changes nothing that they know."""
 
 import json
 import os
@@ -57,3 +57,19 @@ def test_loading_tracing_and_embedding_import_nothing_of_it(tiny_bert: Path) -> 
         capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+_SYMBOLIC = """
+import sys
+from embconvert.processes.light_imports import import_all
+import_all(["onnx_ir"])
+import onnx_ir
+was_imported = "sympy" in sys.modules
+print(was_imported, onnx_ir.SymbolicDim("max(a, 3)") * 2, "sympy" in sys.modules)
+"""
+
+
+def test_onnx_ir_imports_sympy_when_it_computes_with_a_symbolic_size() -> None:
+    command = [sys.executable, "-c", _SYMBOLIC]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=1) == ["False", "2*Max(3, a) True\n"]
