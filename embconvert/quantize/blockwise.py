@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from embconvert.models.choices import Recipe
-from embconvert.quantize.activations import Moments, second_moments
 from embconvert.quantize.blocks import BlockFormat, ByteArray, FloatArray, quantize_blocks
 from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.divided import DividedActivations
 from embconvert.quantize.gptq import gptq_blocks
 from embconvert.quantize.half_scales import Scales, halves
 from embconvert.quantize.mixed import affordable_share, most_moved, relative_error
+from embconvert.quantize.moments import Moments, second_moments
 from embconvert.quantize.products import Lookup, Product
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import PartToStore, Surgery

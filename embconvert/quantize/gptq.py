@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import (
     BlockFormat,
     Blocks,
@@ -19,6 +18,7 @@ from embconvert.quantize.blocks import (
     reciprocals,
 )
 from embconvert.quantize.limits import WeightLimits
+from embconvert.quantize.moments import Moments
 
 # Added to the diagonal, relative to its mean; as in the paper.
 _DAMPING = 0.01
@@ -85,35 +85,36 @@ def _round(
     Args:
         pair: Largest sum of the absolute values of an even column and the next one.
     """
-    integers = np.empty(weights.shape, np.int8)
+    # Columns are rows here: each is read and written many times.
+    integers = np.empty(weights.shape[::-1], np.int8)
     first = 0
     for moment in moments.windows:
         size = len(moment)
-        rest = np.array(weights[:, first : first + size], np.float32)
+        rest = np.array(weights[:, first : first + size].T, np.float32, order="C")
         importance = np.diag(moment).astype(np.float32)
         factor = _inverse_factor(moment)
         for start in range(0, size, block_size):
             end = min(size, start + block_size)
-            scale = choose(rest[:, start:end], importance[start:end])
+            scale = choose(rest[start:end].T, importance[start:end])
             reciprocal = reciprocals(scale)
-            errors = np.empty((len(rest), end - start), np.float32)
+            errors = np.empty((end - start, rest.shape[1]), np.float32)
             for column in range(start, end):
-                nearest = np.clip(np.rint(rest[:, column] * reciprocal), lowest, highest)
+                nearest = np.clip(np.rint(rest[column] * reciprocal), lowest, highest)
                 if pair is not None and column % 2:
-                    room = pair - np.abs(integers[:, first + column - 1].astype(np.float32))
+                    room = pair - np.abs(integers[first + column - 1].astype(np.float32))
                     nearest = np.clip(nearest, -room, room)
                 elif pair is not None and column + 1 < size:
-                    following = np.abs(rest[:, column + 1] * reciprocal).clip(max=highest)
+                    following = np.abs(rest[column + 1] * reciprocal).clip(max=highest)
                     above = np.abs(nearest) + following - (pair - 1)
                     room = np.abs(nearest) - np.ceil(np.maximum(above, 0) / 2)
                     nearest = np.clip(nearest, -room, room)
-                integers[:, first + column] = nearest
-                error = (rest[:, column] - nearest * scale) / factor[column, column]
-                errors[:, column - start] = error
-                rest[:, column + 1 : end] -= np.outer(error, factor[column, column + 1 : end])
-            rest[:, end:] -= errors @ factor[start:end, end:]
+                integers[first + column] = nearest
+                error = (rest[column] - nearest * scale) / factor[column, column]
+                errors[column - start] = error
+                rest[column + 1 : end] -= np.outer(factor[column, column + 1 : end], error)
+            rest[end:] -= factor[start:end, end:].T @ errors
         first += size
-    return integers
+    return np.ascontiguousarray(integers.T)
 
 
 def _inverse_factor(moment: npt.NDArray[np.float32]) -> FloatArray:

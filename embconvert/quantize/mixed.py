@@ -7,13 +7,13 @@ measured on the calibration texts, and the most sensitive products get 8 bits.
 
 from collections.abc import Mapping
 
-from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import (
     BlockFormat,
     FloatArray,
     dequantize_blocks,
     quantize_blocks,
 )
+from embconvert.quantize.moments import Moments
 
 # The share of the products' weights that get more bits is at least this, and more as long as the
 # weights take this share of float32's size: with the rest of a graph, a fifth.

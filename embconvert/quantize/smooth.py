@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels
+from embconvert.quantize.moments import Moments
 
 # Minimum factor, relative to the geometric mean: a channel that is small on the calibration texts
 # may be large on others.

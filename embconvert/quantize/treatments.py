@@ -8,9 +8,9 @@ import numpy as np
 
 from embconvert.models.choices import Recipe
 from embconvert.processes.threads import on_all_cpus
-from embconvert.quantize.activations import Moments, second_moments
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels
+from embconvert.quantize.moments import Moments, second_moments
 from embconvert.quantize.products import Matrix, Product, sharing
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.shift import shifted

@@ -6,12 +6,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from embconvert.models.choices import QuantizeOptions
-from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import BlockFormat, Blocks, dequantize_blocks, quantize_blocks
 from embconvert.quantize.float8 import rounded as rounded_float8
 from embconvert.quantize.gptq import gptq_blocks, gptq_channels
 from embconvert.quantize.integers import rounded_matrix
 from embconvert.quantize.limits import weight_limits
+from embconvert.quantize.moments import Moments
 from embconvert.quantize.treatments import Treatment
 from support.graphs import weights
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import BlockFormat, Blocks, dequantize_blocks, quantize_blocks
 from embconvert.quantize.gptq import gptq_blocks
+from embconvert.quantize.moments import Moments
 
 FORM = BlockFormat(bits=4, block_size=32)
 RANDOM = np.random.default_rng(0)

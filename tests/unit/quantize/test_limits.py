@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from embconvert.models.choices import QuantizeOptions
-from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import reciprocals
 from embconvert.quantize.gptq import gptq_channels
 from embconvert.quantize.limits import WeightLimits, weight_limits
+from embconvert.quantize.moments import Moments
 
 RANDOM = np.random.default_rng(0)
 REDUCED = weight_limits(QuantizeOptions(reduce_range=True))

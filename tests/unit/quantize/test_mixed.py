@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from embconvert.quantize.activations import Moments
 from embconvert.quantize.blocks import BlockFormat, dequantize_blocks, quantize_blocks
 from embconvert.quantize.mixed import affordable_share, most_moved, relative_error
+from embconvert.quantize.moments import Moments
 
 
 def test_the_relative_error_is_that_of_the_results() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embconvert.quantize.activations import Moments
+from embconvert.quantize.moments import Moments
 from embconvert.quantize.smooth import is_worth_smoothing, smoothed, smoothing
 
 RANDOM = np.random.default_rng(0)
