@@ -4,8 +4,8 @@
 
 `make bench-growth` converts models and runs it on each folder. The texts are the sentences of the
 STS benchmark in English and German, then their pairs, which are longer. Prints, for the fewest
-tokens that Float16 may look at and for all calibration texts, the largest growth of any value and
-how many values grew by more than 2, 4 and 8 times. `MARGIN` in embconvert/quantize/half_nodes.py
+and the most tokens that Float16 looks at and for all calibration texts, the largest growth of any
+value and how many values grew by more than 2, 4 and 8 times. `MARGIN` in embconvert/quantize/half_nodes.py
 must exceed the growth with room.
 """
 
@@ -25,7 +25,7 @@ from embconvert.fidelity.texts import batches, calibration_items, calibration_te
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
 from embconvert.models.choices import QuantizeOptions
 from embconvert.models.kinds import KINDS
-from embconvert.quantize.observed import Sizes, value_sizes
+from embconvert.quantize.observed import SIZE_TOKENS, Sizes, value_sizes
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import Surgery
 
@@ -51,12 +51,12 @@ def main() -> None:
     unseen = tokenize(given.folder, others, most=_LONGEST, rules=None)
     everything = _sizes(graph, unseen, 1 << 40)
     print(f"{machine()}\n{installed(OUR_BIN)}\n{given.folder.name}: {len(others)} texts")
-    for tokens in (_FEWEST_TOKENS, 1 << 40):
+    for tokens in (_FEWEST_TOKENS, SIZE_TOKENS, 1 << 40):
         known = _sizes(graph, seen, tokens)
         growth = {n: everything.peaks[n] / peak for n, peak in known.peaks.items() if peak > _SMALL}
         worst = max(growth, key=lambda name: growth[name])
         counts = ", ".join(f"{sum(g > n for g in growth.values())} over {n}" for n in (2, 4, 8))
-        looked = "all calibration texts" if tokens > _FEWEST_TOKENS else f"{tokens} tokens"
+        looked = "all calibration texts" if tokens > SIZE_TOKENS else f"{tokens} tokens"
         print(f"{looked}: largest growth {growth[worst]:.2f} ({worst}), of {len(growth)}: {counts}")
 
 

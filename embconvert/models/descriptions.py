@@ -30,9 +30,8 @@ PRECISIONS: Mapping[Precision, str] = {
     Precision.QUINT8: "As QInt8, with unsigned weights.",
     Precision.FLOAT16: (
         "Half-precision transformer. Masks, positions and pooling stay float32, and so do "
-        "nodes that overflow half precision on the calibration texts (for a large model, on a "
-        "sample of them); the output, the manifest and the report name them. On CPUs it is "
-        "smaller, not faster."
+        "nodes that overflow half precision on a sample of the calibration texts; the output, "
+        "the manifest and the report name them. On CPUs it is smaller, not faster."
     ),
     Precision.QINT8_STATIC: (
         "8-bit weights and activations; the activations' scales are fixed by calibration: the "

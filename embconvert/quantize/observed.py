@@ -25,10 +25,10 @@ from embconvert.quantize.probes import with_raised_lowest, with_sizes
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import Surgery
 
-# Means are stable after so many tokens; moments need more. The largest values grow little beyond
-# so many (docs/quality.md).
+# Means are stable after so many tokens.
 _MEAN_TOKENS = 1024
-_SIZE_TOKENS = 2048
+#: After so many, the largest values grow little (`make bench-growth`, docs/quality.md).
+SIZE_TOKENS = 2048
 
 
 @dataclass
@@ -118,10 +118,14 @@ class _Observed:
         return cls(peaks, means, channels)
 
 
+def _size_tokens(weight_bytes: int) -> int:
+    return min(SIZE_TOKENS, affordable_tokens(weight_bytes))
+
+
 def value_sizes(
     surgery: Surgery,
     settings: QuantizeSettings,
-    tokens_for: Callable[[int], int] = affordable_tokens,
+    tokens_for: Callable[[int], int] = _size_tokens,
 ) -> Sizes:
     """Returns the absolute values of what nodes compute.
 
@@ -158,7 +162,7 @@ def _observe(
     weight_bytes = sum({p.matrix.name: p.matrix.tensor.nbytes for p in products}.values())
     tokens = tokens_for(weight_bytes)
     if tokens > _MEAN_TOKENS:
-        most = _MEAN_TOKENS if aspect is _Aspect.CHANNELS else min(tokens, _SIZE_TOKENS)
+        most = _MEAN_TOKENS if aspect is _Aspect.CHANNELS else tokens
         return _look(surgery, settings, widths, {aspect}, most)
     digest = hashlib.sha256(surgery.hollow.SerializeToString(deterministic=True)).hexdigest()
     note = settings.work / f"observed_{digest}.npz"
