@@ -1,9 +1,10 @@
 """Imports libraries without modules that a conversion never uses.
 
 At the top of their modules, transformers and sentence-transformers import training metrics, sparse
-matrices, distributed tensors, and torch's compiler for its decorators; onnx_ir imports sympy, for
-arithmetic with symbolic sizes. Without these a verified conversion of MiniLM takes a tenth less
-time and 100 MB less memory (docs/schedule.md). All of them can still be imported afterwards.
+matrices, distributed tensors, and torch's compiler for its decorators, and read what each of 500
+models exports; onnx_ir imports sympy, for arithmetic with symbolic sizes. Without these a verified
+conversion of MiniLM takes a tenth less time and 100 MB less memory (docs/schedule.md). All of them
+can still be imported afterwards.
 """
 
 import contextlib
@@ -13,8 +14,10 @@ import importlib.machinery
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+_MODELS = "transformers.models"
 # Asked before scipy's solver for losses and torch's distributed tensors are imported
 # (transformers 5.24, utils/import_utils.py); a conversion computes no loss, in one process.
 _ABSENT = ("is_scipy_available", "is_torch_distributed_available")
@@ -39,6 +42,8 @@ def importing_what_is_used() -> Iterator[None]:
     for name in _ABSENT:
         for module in (transformers.utils, import_utils):
             setattr(module, name, lambda: False)
+    if _MODELS not in sys.modules:
+        sys.modules[_MODELS] = _package_of_models()
     stand_ins = {
         # find_spec(), by which libraries look for it, wants a package with a spec.
         "sklearn": _package("sklearn"),
@@ -86,6 +91,25 @@ _LIGHTLY = {
     "sentence_transformers": importing_what_is_used,
     "onnx_ir": importing_onnx_ir,
 }
+
+
+def _package_of_models() -> types.ModuleType:
+    """Returns a package whose modules can be imported; another name imports the real package.
+
+    That one reads all files of models, as transformers itself has done, to know what they export.
+    """
+    import transformers
+
+    def attribute(name: str) -> Any:
+        if sys.modules.get(_MODELS) is package:
+            del sys.modules[_MODELS]
+        return getattr(importlib.import_module(_MODELS), name)
+
+    package = _module(_MODELS, attribute)
+    package.__path__ = [str(Path(path) / "models") for path in transformers.__path__]
+    package.__spec__ = importlib.machinery.ModuleSpec(_MODELS, None, is_package=True)
+    package.__spec__.submodule_search_locations = package.__path__
+    return package
 
 
 def _torch_compiler() -> types.ModuleType:
