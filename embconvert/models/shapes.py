@@ -33,7 +33,7 @@ def split_by_limit(
 
 
 #: What a conversion measures: a query, a sentence or two, a passage.
-CONVERSION_SHAPES = tuple(Shape(texts=1, tokens=tokens) for tokens in (16, 64, 256))
+CONVERSION_SHAPES = tuple(Shape(texts=1, tokens=tokens) for tokens in (16, 64, 128))
 #: Their lengths in tokens, for people.
 CONVERSION_LENGTHS = "/".join(str(shape.tokens) for shape in CONVERSION_SHAPES)
 #: What `embconvert bench` measures: queries, passages and bulk.

@@ -67,7 +67,7 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(
 def test_the_wider_the_terminal_the_more_is_shown(closing: list[list[str]]) -> None:
     narrow, usual, wide = (printed(CLOSING, closing, width) for width in (70, 90, 140))
     assert "also shows" not in wide
-    assert "also shows: rank corr., batch cosine, texts/s at 16/64/256 tokens\n" in usual
+    assert "also shows: rank corr., batch cosine, texts/s at 16/64/128 tokens\n" in usual
     assert "also shows: min cosine, top 10 kept, rank corr., batch cosine, texts/s at" in narrow
 
 
