@@ -48,5 +48,6 @@ class JobTimes:
                 f"{times.cpu:.1f} s",
             )
             for times in self._times.values()
+            if times.cpu
         ]
         console.table("times of the jobs", [Column(title=title) for title in _TITLES], rows)

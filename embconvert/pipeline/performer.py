@@ -62,6 +62,8 @@ class Performer:
                 self._request.evaluate, run.staging.work / "data", run.staging.folder,
                 self._resolved.kind, self._request.output, run.workers, run.console,
             )  # fmt: skip
+        #: Of files that are judged later: their figures, or why they could not be compared.
+        self._outcomes: dict[str, Fidelity | FidelityError | None] = {}
         #: Whether the shapes are not known to be long enough.
         self._unchecked = True
 
@@ -84,7 +86,8 @@ class Performer:
             Action.OPTIMIZE: self._producer.make_or_take,
             Action.QUANTIZE: self._producer.make_or_take,
             Action.DERIVE: self._producer.make_or_take,
-            Action.VERIFY: self._verify,
+            Action.VERIFY: self._compare if job.is_judged_later else self._verify,
+            Action.JUDGE: self._verify,
         }
         if job.is_trial:
             yield from self._trials.perform(job)
@@ -145,18 +148,34 @@ class Performer:
         self._results.records[step.file] = record
         self._results.note()
 
+    def _compare(self, step: Step) -> Work[None]:
+        """Compares a graph that is judged later."""
+        try:
+            self._outcomes[step.file] = yield from self._compared(step)
+        except FidelityError as error:
+            self._outcomes[step.file] = error
+
     def verified(self, step: Step) -> Work[ArtifactRecord]:
         """Verifies a graph that was made; raises FidelityError below its floor."""
+        if step.file in self._outcomes:
+            outcome = self._outcomes.pop(step.file)
+            if isinstance(outcome, FidelityError):
+                raise outcome
+        else:
+            outcome = yield from self._compared(step)
+        if outcome is not None:
+            refuse_shortfall(step, outcome)
+        return self._producer.record(step, outcome)
+
+    def _compared(self, step: Step) -> Work[Fidelity | None]:
+        """Returns the figures of a graph that was made; None if it is only loaded."""
         artifact = self._producer.made[step.file].artifact
         refuse_misfit(self._request.layout, self._resolved.kind, step, artifact)
         refuse_not_standard(step, artifact, self._request)
-        fidelity: Fidelity | None = None
-        if step.floor is not None:
-            fidelity = yield from self._comparisons.of(step, artifact)
-            refuse_shortfall(step, fidelity)
-        else:
+        if step.floor is None:
             yield from self._comparisons.load(step, artifact)
-        return self._producer.record(step, fidelity)
+            return None
+        return (yield from self._comparisons.of(step, artifact))
 
     def speedup(self, record: ArtifactRecord) -> Work[Speedup | None]:
         """Returns how fast a graph is, in turns with the exported one; None without that."""

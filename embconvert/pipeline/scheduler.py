@@ -83,8 +83,6 @@ class Scheduler:
         self._done: set[str] = set()
         self._failed: dict[str, EmbconvertError] = {}
         self._running: dict[str, _Running] = {}
-        #: What waits, after its first task, for jobs of its `ends_after`.
-        self._held: dict[str, _Running] = {}
         #: Running shared processes.
         self._processes: set[str] = set()
         self._told_of_memory = False
@@ -105,7 +103,7 @@ class Scheduler:
                     if running.task.is_finished and running.job.name in self._running:
                         self._go_on(running)
         finally:
-            for running in (*self._running.values(), *self._held.values()):
+            for running in self._running.values():
                 running.work.close()
             for process in self._processes:
                 self._performer.end_process(process)
@@ -134,14 +132,13 @@ class Scheduler:
 
     def _pending(self) -> Iterable[Job]:
         for name, job in self._jobs.items():
-            begun = name in self._done or name in self._running or name in self._held
-            if not begun and not self._is_lost(job):
+            if name not in self._done and name not in self._running and not self._is_lost(job):
                 yield job
 
     def _is_lost(self, job: Job) -> bool:
         """Whether a job failed, or needs one that failed."""
         return job.name in self._failed or any(
-            self._is_lost(self._jobs[need]) for need in (*job.needs, *job.ends_after)
+            self._is_lost(self._jobs[need]) for need in job.needs
         )
 
     def _uses(self, process: str) -> bool:
@@ -167,16 +164,16 @@ class Scheduler:
         self._advance(job, work, None, is_beside=bool(self._running))
 
     def _announce(self, job: Job) -> None:
-        """Prints one line; trials say themselves whether they are needed.
+        """Prints one line, unless the job is silent.
 
         What is repeated, or lost with a failed job, changes the total.
         """
-        if job.is_trial:
+        if job.is_silent:
             return
         again = " again" * (job.name in self._announced)
         self._announced.append(job.name)
         number = len(self._announced)
-        left = sum(not other.is_trial for other in self._pending() if other.name != job.name)
+        left = sum(not other.is_silent for other in self._pending() if other.name != job.name)
         self._console.say(f"{number}/{number + left} {job.words}{again}")
 
     def _go_on(self, running: _Running) -> None:
@@ -188,15 +185,7 @@ class Scheduler:
             self._do_alone(running)
             return
         del self._running[job.name]
-        self._held[job.name] = running
-        self._release()
-
-    def _release(self) -> None:
-        """Continues the held jobs whose other jobs are done."""
-        for name, held in list(self._held.items()):
-            if name in self._held and self._done.issuperset(held.job.ends_after):
-                del self._held[name]
-                self._advance(held.job, held.work, held.task, is_beside=held.is_beside)
+        self._advance(job, running.work, running.task, is_beside=running.is_beside)
 
     def _advance(
         self,
@@ -216,7 +205,6 @@ class Scheduler:
         except StopIteration:
             self._done.add(job.name)
             self._end_unused_processes()
-            self._release()
         except DoOver as over:
             self._reset({n for n, j in self._jobs.items() if j.step and j.step.file == over.file})
         except NeedsFirst as needs:
@@ -251,12 +239,13 @@ class Scheduler:
     def _reset(self, names: set[str]) -> None:
         """Marks jobs, and all that need them, as not done."""
         for name, job in self._jobs.items():  # a job comes after those that it needs
-            if not names.isdisjoint((*job.needs, *job.ends_after)):
+            if not names.isdisjoint(job.needs):
                 names = names | {name}
-        for begun in (self._running, self._held):
-            for name in names & begun.keys():
-                begun.pop(name).work.close()
+        for name in names & self._running.keys():
+            self._running.pop(name).work.close()
         self._done -= names
+        for name in names:  # what was made of a wrong graph may have failed before it
+            self._failed.pop(name, None)
         self._restore_lost()
 
     def _end_unused_processes(self) -> None:

@@ -32,6 +32,7 @@ class Action(StrEnum):
     QUANTIZE = "quantize"
     DERIVE = "derive"
     VERIFY = "verify"
+    JUDGE = "judge"
 
 
 _WORDS = {
@@ -50,13 +51,14 @@ class Job:
         name: Unique in the run.
         step: The step whose file it makes or verifies; None if it serves several.
         needs: Names of the jobs that must be done first.
-        ends_after: Names of the jobs that must be done before what follows its first task.
         memory_bytes: Estimated peak memory.
         process: Process that it shares with other jobs, one at a time; None for its own.
         is_volatile: Whether its result exists only in that process, and is lost when the process
             ends.
         exclusive: Whether it must run alone, because it measures a speed.
         is_trial: Whether it is done only if no earlier candidate of a search meets the budget.
+        is_judged_later: Whether another job (JUDGE) decides whether the file that it verifies is
+            published.
         otherwise: The jobs that do the same without an earlier run's result, if that is not usable.
     """
 
@@ -64,13 +66,18 @@ class Job:
     action: Action
     step: Step | None = None
     needs: tuple[str, ...] = ()
-    ends_after: tuple[str, ...] = ()
     memory_bytes: int
     process: str | None = None
     is_volatile: bool = False
     exclusive: bool = False
     is_trial: bool = False
+    is_judged_later: bool = False
     otherwise: tuple["Job", ...] = ()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no line announces it: it costs nothing, or says itself whether it is needed."""
+        return self.is_trial or self.action is Action.JUDGE
 
     @property
     def words(self) -> str:
@@ -218,26 +225,38 @@ class _Jobs:
         compares = step.floor is not None
         if record is not None:
             compares = is_to_compare(step, record, self._request)
-        # A quantized graph runs beside the optimized one that it was made of, but is judged later.
         source = {other.file: other for other in self._plan.steps}.get(step.source or "")
         ready = self._ready.get(step.source or "")
-        ends_after = ready if source and source.stage is Stage.OPTIMIZE and not is_trial else None
-        needs = [made, self._ready.get(source.source or "") if source and ends_after else ready]
+        # A quantized graph runs beside the optimized one that it was made of, and is judged after
+        # it: if that is wrong, both are made again.
+        beside = ready and made and not is_trial and source and source.stage is Stage.OPTIMIZE
+        needs = [made, self._ready.get(source.source or "") if source and beside else ready]
         if compares:
             needs.append(self._reference())
-        self._ready[step.file] = self._add(
+        verified = self._add(
             Job(
                 name=f"{Action.VERIFY} {of}",
                 action=Action.VERIFY,
                 step=step,
                 needs=_all(*needs),
-                ends_after=_all(ends_after),
                 memory_bytes=self._run_bytes,
                 exclusive=compares and is_trial and self._times_trials,
                 is_trial=is_trial,
+                is_judged_later=bool(beside),
             )
         )
-        return self._ready[step.file]
+        if beside:
+            verified = self._add(
+                Job(
+                    name=f"{Action.JUDGE} {of}",
+                    action=Action.JUDGE,
+                    step=step,
+                    needs=_all(verified, ready),
+                    memory_bytes=0,
+                )
+            )
+        self._ready[step.file] = verified
+        return verified
 
     def _try(self, step: Step, before: str | None) -> str:
         """Adds the jobs of a search's candidate, after those of the previous one."""

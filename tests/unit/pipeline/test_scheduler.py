@@ -309,24 +309,6 @@ def test_what_needs_a_failed_job_is_not_done_and_the_rest_is(performer: Performe
     assert performer.ran == ["d"]
 
 
-def test_a_job_may_end_after_another_beside_which_it_works(
-    performer: Performer, tmp_path: Path
-) -> None:
-    performer.works["slow"] = meets(tmp_path / "slow", tmp_path / "quick")
-    performer.works["quick"] = meets(tmp_path / "quick", tmp_path / "slow")
-    judged = job("slow", "first")
-    assert not run(performer, job("first"), judged, job("quick", "first", ends_after=("slow",)))
-    assert performer.ran == ["first", "slow", "quick"]
-
-
-def test_a_job_that_would_end_after_a_failed_one_never_ends(performer: Performer) -> None:
-    performer.works["slow"] = fails(QuantizeError("below its threshold", ""))
-    performer.works["quick"] = lasts(0)
-    jobs = [job("slow"), job("quick", ends_after=("slow",)), job("after", "quick")]
-    assert run(performer, *jobs) == ["below its threshold"]
-    assert performer.ran == []
-
-
 def test_an_error_that_is_not_of_one_file_ends_the_run_and_what_is_running(
     performer: Performer,
 ) -> None:
