@@ -54,7 +54,9 @@ def test_graphs_are_compared_and_the_folder_stays_what_its_manifest_says(
     assert first.code == 0, first.stderr
     assert "topics: retrieval; 30 queries, 60 documents; judgements: qrels/test.tsv" in first.stderr
     assert first.stdout == f"{published / 'evaluation.html'}\n"
-    assert "nDCG@10" in (published / "evaluation.html").read_text()
+    page = (published / "evaluation.html").read_text()
+    assert "nDCG@10" in page
+    assert '<a href="report.html">' in page
     assert {name: hash_file(published / name) for name in before} == before
     assert embconvert("verify", published, "--quiet").code == 0
 
@@ -63,6 +65,7 @@ def test_graphs_are_compared_and_the_folder_stays_what_its_manifest_says(
         "--output", tmp_path,
     )  # fmt: skip
     assert against.code == 0, against.stderr
+    assert "report.html" not in (tmp_path / "evaluation.html").read_text()
     found = json.loads(against.stdout)
     jsonschema.validate(found, schema("evaluation"))
     assert found["evaluations"][0]["folder"] == str(published)
