@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from embconvert.evaluation.data import DataForm, Dataset, Pairs, Values
-from embconvert.evaluation.ranking import Ranking
+from embconvert.evaluation.ranking import Numbers, Ranking
 from embconvert.evaluation.scoring import Scores
 
 #: Neighbours that are compared, as on a page of search results.
@@ -94,25 +95,19 @@ def figures_of(data: Dataset, outcome: Scored, baseline: Scored) -> list[Figure]
 def retrieval_figures(ranking: Ranking, relevance: Sequence[Mapping[int, int]]) -> list[Figure]:
     """Returns nDCG@10, recall@10, recall@100 and MRR@10, as trec_eval and BEIR define them.
 
-    `relevance` is that of documents, for each query; above 0 is relevant.
+    The order of results is that of the ranking, also of results with equal scores. `relevance` is
+    that of documents, for each query; above 0 is relevant.
     """
-    found = []
-    for documents, judged in zip(ranking.documents, relevance, strict=True):
-        relevant = {number for number, grade in judged.items() if grade > 0}
-        listed = [int(number) for number in documents if number >= 0]
-        hits = [number in relevant for number in listed]
-        first = next((place for place, hit in enumerate(hits[:_TOP], start=1) if hit), None)
-        found.append(
-            (
-                _ndcg(listed[:_TOP], judged),
-                sum(hits[:_TOP]) / len(relevant),
-                sum(hits[:_RECALLED]) / len(relevant),
-                0.0 if first is None else 1 / first,
-            )
-        )
-    names = ("nDCG@10", "recall@10", "recall@100", "MRR@10")
-    columns = np.array(found, np.float64).T
-    return [Figure(name=n, samples=[column]) for n, column in zip(names, columns, strict=True)]
+    relevant = [[n for n, grade in judged.items() if grade > 0] for judged in relevance]
+    found = [documents[documents >= 0] for documents in ranking.documents]
+    gains = [_ndcg(f[:_TOP].tolist(), judged) for f, judged in zip(found, relevance, strict=True)]
+    first = [_reciprocal_rank(f[:_TOP], r) for f, r in zip(found, relevant, strict=True)]
+    return [
+        Figure(name="nDCG@10", samples=[np.array(gains, np.float64)]),
+        Figure(name="recall@10", samples=[_recall([f[:_TOP] for f in found], relevant)]),
+        Figure(name="recall@100", samples=[_recall([f[:_RECALLED] for f in found], relevant)]),
+        Figure(name="MRR@10", samples=[np.array(first, np.float64)]),
+    ]
 
 
 def _ndcg(listed: Sequence[int], judged: Mapping[int, int]) -> float:
@@ -126,6 +121,36 @@ def _ndcg(listed: Sequence[int], judged: Mapping[int, int]) -> float:
     grades += [judged[number] for number in others]
     places = [*range(_TOP, 0, -1), *([0] * len(others))]
     return float(ndcg_score([grades], [places], k=_TOP, ignore_ties=True))
+
+
+def _recall(found: Sequence[Numbers], relevant: Sequence[Sequence[int]]) -> Values:
+    """Returns which share of its relevant documents each query has found, (queries,) float64."""
+    from sklearn.metrics import recall_score
+
+    count = 1 + max(max(numbers, default=0) for numbers in (*found, *relevant))
+    wanted, listed = _indicators(relevant, count), _indicators(found, count)
+    recalls: Values = recall_score(wanted, listed, average=None, zero_division=0.0)
+    return recalls[: len(found)]
+
+
+def _indicators(documents: Sequence[Sequence[int] | Numbers], count: int) -> Any:
+    """Returns whether each document is one of a query's, a sparse (count, queries + 1) matrix.
+
+    To scikit-learn, the queries are the labels, for each of which it has a recall. It expects two
+    or more, so there is an empty one after them.
+    """
+    from scipy.sparse import csr_array
+
+    rows = np.concatenate([np.asarray(numbers, np.int64) for numbers in documents])
+    columns = np.repeat(np.arange(len(documents)), [len(numbers) for numbers in documents])
+    shape = count, len(documents) + 1
+    return csr_array((np.ones(len(rows), np.bool_), (rows, columns)), shape=shape)
+
+
+def _reciprocal_rank(found: Numbers, relevant: Sequence[int]) -> float:
+    """Returns 1 / the place of the first relevant document; 0 if there is none."""
+    places = np.flatnonzero(np.isin(found, relevant)) + 1
+    return float(1 / places[0]) if len(places) else 0.0
 
 
 def kept_neighbours(theirs: Ranking, ours: Ranking) -> Values:
@@ -169,15 +194,22 @@ def _average_precision(labels: Values, scores: Values) -> float:
 
 
 def _spearman(a: Values, b: Values) -> float:
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    return _pearson(rankdata(a), rankdata(b))
+    return _correlation(spearmanr, a, b)
 
 
 def _pearson(a: Values, b: Values) -> float:
-    """Returns the correlation; 1 of two constant samples, 0 of a constant one and another."""
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, a, b)
+
+
+def _correlation(test: Callable[[Values, Values], Any], a: Values, b: Values) -> float:
+    """Returns the statistic of scipy's test.
+
+    Of constant samples, which have none, it is 1 if both are constant, otherwise 0.
+    """
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return float(np.ptp(a) == np.ptp(b))
-    # Scaled, as the squares of very large or small values are infinite or zero.
-    a, b = a / np.abs(a).max(), b / np.abs(b).max()
-    return float(np.corrcoef(a, b)[0, 1])
+    return float(test(a, b).statistic)

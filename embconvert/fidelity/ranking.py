@@ -1,4 +1,7 @@
-"""Whether texts stay in order: rank correlation and nearest neighbours; numpy only."""
+"""Whether texts stay in order: rank correlation and nearest neighbours.
+
+With numpy only: importing scipy.stats would take 0.6 s of each conversion.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,9 +97,9 @@ def _ranks(values: Scores) -> Scores:
 
 
 def spearman(a: Scores, b: Scores) -> float:
-    """Returns Spearman's rank correlation of two (n,) arrays; 1 if both are constant.
+    """Returns Spearman's rank correlation of two (n,) arrays; 1 if both are constant, as are ranks.
 
-    Source: Spearman (1904); Pearson's correlation of the ranks.
+    Otherwise it is that of scipy.stats.spearmanr.
     """
     x, y = _ranks(a), _ranks(b)
     x, y = x - x.mean(), y - y.mean()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from embconvert.console import Console
@@ -29,6 +30,7 @@ from embconvert.folder.evaluations import (
     write_evaluation,
 )
 from embconvert.foreign_text import one_line
+from embconvert.manifest import REPORT_FILE
 from embconvert.pipeline.checked_folder import at_work
 from embconvert.pipeline.evaluated import (
     Compared,
@@ -99,7 +101,8 @@ def evaluate_folders(request: EvaluateRequest, console: Console) -> Mapping[Path
                     f"{place / EVALUATION_FILE}: this replaces the figures of {', '.join(dropped)} "
                     "on the same data"
                 )
-            write_evaluation(place, evaluation, evaluation_page)
+            has_report = place == folder and (folder / REPORT_FILE).is_file()
+            write_evaluation(place, evaluation, partial(evaluation_page, has_report=has_report))
     return found
 
 

@@ -79,7 +79,7 @@ def complete(
     for file in sorted(users):
         console.say(f"{target / file} was changed by you and is kept")
     manifest = write_pages(
-        manifest, staging.folder, name=target.name, keep=users, with_try=has_try_page(old)
+        manifest, staging.folder, target=target, keep=users, with_try=has_try_page(old)
     )
     if old is not None:  # unlisted files are kept
         old = replace(old, pages=tuple(p for p in old.pages if p.path not in users))

@@ -6,14 +6,18 @@ from embconvert.reporting.plots import losses_with_intervals
 from embconvert.reporting.templates import markup, render
 
 
-def evaluation_page(evaluations: Evaluations) -> str:
-    """Returns the page as HTML, the newest evaluation first."""
+def evaluation_page(evaluations: Evaluations, *, has_report: bool = False) -> str:
+    """Returns the page as HTML, the newest evaluation first.
+
+    `has_report` says whether the folder's report is beside it.
+    """
     shown = list(reversed(evaluations.evaluations))
     return render(
         "evaluation.html",
         {
             "title": shown[0].model_id if shown else "",
             "parts": [(evaluation, _plot(evaluation)) for evaluation in shown],
+            "has_report": has_report,
             "value_text": value_text,
             "interval_text": interval_text,
         },

@@ -11,12 +11,14 @@ class Home:
         name: The folder's name; on a hub the repository, as org/name.
         on_hub: Whether it is a repository.
         address: The hub's, as https://huggingface.co; None where it is not for all to see.
+        has_evaluation: Whether `embconvert evaluate` has written its page there.
     """
 
     name: str
     on_hub: bool = False
     revision: str | None = None
     address: str | None = None
+    has_evaluation: bool = False
 
     @property
     def short_name(self) -> str:

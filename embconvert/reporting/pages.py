@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from embconvert.evaluation.records import EVALUATION_PAGE
 from embconvert.manifest import CARD_FILE, PAGES, REPORT_FILE, TRY_FILE, Manifest
 from embconvert.models.values import FileRecord
 from embconvert.regular_files import IrregularFile, hash_of, open_regular, replace_file
@@ -46,17 +47,19 @@ def write_pages(
     manifest: Manifest,
     folder: Path,
     *,
-    name: str,
+    target: Path,
     keep: frozenset[str] = frozenset(),
     with_try: bool = False,
 ) -> Manifest:
-    """Writes the pages of a folder, which is to have a name, except those to keep.
+    """Writes the pages of a folder, except those to keep.
+
+    Args:
+        target: What the folder is or will be; its name and its evaluation are those of the pages.
 
     Returns the manifest with those that were written; see make_pages().
     """
-    manifest, made = make_pages(
-        manifest, folder, home=Home(name=name), keep=keep, with_try=with_try
-    )
+    home = Home(name=target.resolve().name, has_evaluation=(target / EVALUATION_PAGE).is_file())
+    manifest, made = make_pages(manifest, folder, home=home, keep=keep, with_try=with_try)
     for file, page in made.items():
         # Replaced instead of overwritten: the file may be a hard link to that of another folder.
         replace_file(folder / file, page)

@@ -42,7 +42,6 @@ def report(request: ReportRequest) -> Finished:
     keep = users_pages(request.folder, manifest) - {REPORT_FILE}
     for file in sorted(keep):
         console.say(f"{request.folder / file} was changed by you and is kept")
-    name = request.folder.resolve().name
     if request.try_page and not can_try(manifest, request.folder):
         raise UsageError(
             f"{request.folder} has no embedding model's graph that browsers can load",
@@ -52,7 +51,7 @@ def report(request: ReportRequest) -> Finished:
         manifest = write_pages(
             manifest,
             request.folder,
-            name=name,
+            target=request.folder,
             keep=keep,
             with_try=request.try_page or has_try_page(manifest),
         )

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
+from embconvert.evaluation.figures import retrieval_figures
+from embconvert.evaluation.ranking import DEPTH, Ranking
 from embconvert.graph.streams import hash_file
 from support.command_line import Outcome, embconvert, files_in
 from support.documents import schema
@@ -51,7 +54,9 @@ def test_graphs_are_compared_and_the_folder_stays_what_its_manifest_says(
     assert first.code == 0, first.stderr
     assert "topics: retrieval; 30 queries, 60 documents; judgements: qrels/test.tsv" in first.stderr
     assert first.stdout == f"{published / 'evaluation.html'}\n"
-    assert "nDCG@10" in (published / "evaluation.html").read_text()
+    page = (published / "evaluation.html").read_text()
+    assert "nDCG@10" in page
+    assert '<a href="report.html">' in page
     assert {name: hash_file(published / name) for name in before} == before
     assert embconvert("verify", published, "--quiet").code == 0
 
@@ -60,6 +65,7 @@ def test_graphs_are_compared_and_the_folder_stays_what_its_manifest_says(
         "--output", tmp_path,
     )  # fmt: skip
     assert against.code == 0, against.stderr
+    assert "report.html" not in (tmp_path / "evaluation.html").read_text()
     found = json.loads(against.stdout)
     jsonschema.validate(found, schema("evaluation"))
     assert found["evaluations"][0]["folder"] == str(published)
@@ -76,6 +82,35 @@ def test_graphs_are_compared_and_the_folder_stays_what_its_manifest_says(
     kept = json.loads((published / "evaluation.json").read_text())["evaluations"][0]
     assert kept["graphs"][-1]["figures"] == quantized["figures"]
     assert kept["folder"] is None
+
+
+def test_figures_are_those_of_sentence_transformers_own_evaluator() -> None:
+    from sentence_transformers.sentence_transformer.evaluation import (
+        InformationRetrievalEvaluator,
+    )
+
+    rng = np.random.default_rng(4)
+    documents = np.argsort(rng.random((50, 400)), axis=1)[:, :DEPTH]
+    scores = -np.sort(-rng.random((50, DEPTH)).astype(np.float32), axis=1)
+    relevance = [dict.fromkeys(row.tolist(), 1) for row in rng.integers(0, 400, (50, 9))]
+    found = retrieval_figures(Ranking(documents=documents, scores=scores), relevance)
+    theirs = InformationRetrievalEvaluator(
+        queries={str(query): "" for query in range(50)},
+        corpus={str(number): "" for number in range(400)},
+        relevant_docs={str(q): set(map(str, judged)) for q, judged in enumerate(relevance)},
+        precision_recall_at_k=[10, 100],
+    ).compute_metrics(
+        [
+            [{"corpus_id": str(n), "score": s} for n, s in zip(*row, strict=True)]
+            for row in zip(documents.tolist(), scores.tolist(), strict=True)
+        ]
+    )
+    assert {figure.name: figure.value for figure in found} == {
+        "nDCG@10": pytest.approx(theirs["ndcg@k"][10]),
+        "recall@10": pytest.approx(theirs["recall@k"][10]),
+        "recall@100": pytest.approx(theirs["recall@k"][100]),
+        "MRR@10": pytest.approx(theirs["mrr@k"][10]),
+    }
 
 
 def test_what_is_wrong_ends_before_anything_is_run(

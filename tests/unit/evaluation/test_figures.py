@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import label_ranking_average_precision_score
 
 from embconvert.evaluation.data import DataForm, Pairs
 from embconvert.evaluation.figures import (
@@ -56,6 +57,46 @@ def test_retrieval() -> None:
 def test_retrieval_counts_ten_results_and_a_hundred() -> None:
     found = retrieval_figures(ranking(list(range(101))), [{10: 1, 99: 1, 100: 1}])
     assert values(found) == {"nDCG@10": 0, "recall@10": 0, "recall@100": 0.666667, "MRR@10": 0}
+
+
+def test_results_with_equal_scores_stay_in_the_order_of_the_ranking() -> None:
+    """trec_eval itself would sort them by their names, which say nothing about the model."""
+    for numbers in ([3, 5, 8], [8, 5, 3]):
+        found = retrieval_figures(ranking(numbers, scores=[0.5] * 3), [{5: 1}])
+        assert values(found) == {
+            "nDCG@10": round(1 / np.log2(3), 6), "recall@10": 1, "recall@100": 1, "MRR@10": 0.5,
+        }  # fmt: skip
+
+
+def many(queries: int) -> tuple[Ranking, list[dict[int, int]]]:
+    """Returns random lists of 0 to 101 of 150 documents, and one to six relevant ones each."""
+    rng = np.random.default_rng(4)
+    lists = [rng.permutation(150)[: rng.integers(0, 102)].tolist() for _ in range(queries)]
+    relevant = [rng.permutation(150)[: rng.integers(1, 7)].tolist() for _ in range(queries)]
+    return ranking(*lists), [dict.fromkeys(numbers, 1) for numbers in relevant]
+
+
+def test_each_query_has_the_figures_that_it_has_alone() -> None:
+    together, relevance = many(30)
+    found = retrieval_figures(together, relevance)
+    assert [figure.units for figure in found] == [30] * 4
+    for row in range(30):
+        alone = Ranking(
+            documents=together.documents[row : row + 1], scores=together.scores[row : row + 1]
+        )
+        assert [figure.value for figure in retrieval_figures(alone, relevance[row : row + 1])] == [
+            figure.samples[0][row] for figure in found
+        ]
+
+
+def test_the_reciprocal_rank_is_the_average_precision_of_one_relevant_result() -> None:
+    """So scikit-learn's documentation says of its label ranking average precision."""
+    marks = np.zeros((10, 10), np.int64)
+    marks[np.arange(10), np.arange(10)] = 1
+    places = np.tile(np.arange(10, 0, -1), (10, 1))
+    relevance = [{number: 1} for number in range(10)]
+    found = retrieval_figures(ranking(*[list(range(10))] * 10), relevance)[3]
+    assert found.value == pytest.approx(label_ranking_average_precision_score(marks, places))
 
 
 def test_a_query_with_one_document_and_one_result() -> None:

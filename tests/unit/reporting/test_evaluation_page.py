@@ -20,6 +20,12 @@ def test_the_newest_evaluation_is_first_with_its_plot() -> None:
     assert "Loss of nDCG@10. graph1 0.80, 0.40 to 1.60" in page
 
 
+def test_it_links_to_the_report_beside_it() -> None:
+    found = Evaluations(evaluations=(evaluation("1" * 64),))
+    assert "report.html" not in evaluation_page(found)
+    assert '<a href="report.html">' in evaluation_page(found, has_report=True)
+
+
 def test_a_page_without_evaluations_is_no_error() -> None:
     assert "<h1></h1>" in evaluation_page(Evaluations(evaluations=()))
 

@@ -55,6 +55,17 @@ def test_it_needs_nothing_from_outside(tmp_path: Path) -> None:
     assert "url(" not in content
 
 
+def test_a_hub_has_no_evaluation_beside_the_report(tmp_path: Path) -> None:
+    manifest, command = published(tmp_path), "embconvert evaluate FOLDER --data PATH"
+    assert f"{command} compares the files on your own data; its page is evaluation.html" in (
+        Page(page(tmp_path, manifest)).text
+    )
+    on_hub = Home(name="org/example-model", on_hub=True, has_evaluation=True)
+    text = Page(report_page(manifest, tmp_path, home=on_hub)).text
+    assert f"{command} compares the files on your own data." in text.replace(" .", ".")
+    assert "evaluation.html" not in text
+
+
 def test_the_same_manifest_gives_the_same_bytes(tmp_path: Path) -> None:
     manifest = published(tmp_path)
     assert page(tmp_path, manifest) == page(tmp_path, manifest)
