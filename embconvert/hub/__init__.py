@@ -17,6 +17,7 @@ from embconvert.request.places import is_hub_id, local_folder
 from embconvert.request.records import Request
 from embconvert.source.distrust import code_of_tokenizer
 from embconvert.source.stand_ins import stand_ins
+from embconvert.source.weights import is_pickle
 
 __all__ = ["check", "find_commits", "remove_download", "resolve"]
 
@@ -55,7 +56,7 @@ def resolve(request: Request, console: Console) -> ResolvedModel:
     if "/" in name and is_hub_id(name) and local_folder(name) is not None:
         console.say(f"{name} is a folder here, so the hub is not asked")
     resolved = resolve_adapted(request, console, partial(_find, console))
-    if stand_ins(resolved):
+    if any(is_pickle(path) for paths in stand_ins(resolved).values() for path in paths):
         console.say("the weights are read from pickles, without running them")
     if resolved.unknown_settings:
         console.say(f"ignored unknown settings: {', '.join(resolved.unknown_settings[:20])}")

@@ -19,7 +19,9 @@ from embconvert.source.adapters.files import (
     own_places,
     resolve_adapter,
 )
+from embconvert.source.adapters.inside import place_of_task, resolve_inside
 from embconvert.source.folder import resolve_folder
+from embconvert.source.settings.own_code import OwnCode, settle_code
 from embconvert.source.settings.routes import read_modules
 
 
@@ -66,8 +68,17 @@ def resolve_adapted(request: Request, console: Console, find: Find) -> ResolvedM
         adapters.append(_resolved(adapter, place, is_model=True))
         if read_modules(adapter.folder):
             modules_of = adapter
+    code = settle_code(
+        base.folder, read_modules(base.folder), trust_remote_code=request.trust_remote_code
+    )
     for choice in request.adapter:
-        found, place = _chosen(choice, request, base, find)
+        inside = place_of_task(choice, code)
+        if inside is not None:
+            adapters.append(
+                resolve_inside(base.folder, code, inside, weight=choice.weight, sha256=base.sha256)
+            )
+            continue
+        found, place = _chosen(choice, request, base, find, code)
         adapters.append(_resolved(found, place, choice))
         if found is not base and read_modules(found.folder):
             modules_of = found
@@ -76,6 +87,7 @@ def resolve_adapted(request: Request, console: Console, find: Find) -> ResolvedM
     else:
         console.say(f"the modules and prompts are those of {modules_of.model_id}")
         resolved = _with_modules_of(request, modules_of, base)
+    _tell_of_tasks(resolved, adapters, console)
     if adapters and (resolved.static is not None or resolved.routed is not None):
         raise UnsupportedModelError(
             f"{base.model_id} is a model of static embeddings or with routes, with which no "
@@ -115,7 +127,35 @@ def _base_request(request: Request, adapter: Found, place: str) -> Request:
     return replace(request, model_id=base, revision=pinned or revision, adapter=())
 
 
-def _chosen(choice: AdapterChoice, request: Request, base: Found, find: Find) -> tuple[Found, str]:
+def _tell_of_tasks(
+    resolved: ResolvedModel, adapters: Sequence[ResolvedAdapter], console: Console
+) -> None:
+    """Says what is used in place of a repository's own code, and which of its adapters.
+
+    Raises UsageError if its code computes nothing without one.
+    """
+    if not resolved.tasks:
+        return
+    names = ", ".join(resolved.tasks)
+    if not adapters and not resolved.has_inner_adapters:
+        raise UsageError(
+            f"{resolved.model_id} has an adapter for each task, and needs one: {names}",
+            f"add --adapter {resolved.tasks[0]}",
+        )
+    console.say(
+        f"the model's own code is not run: transformers' {resolved.architecture.model_type} "
+        "computes the same"
+    )
+    if not adapters:
+        console.say(
+            "no adapter is merged, as by the model's own code when no task is named; --adapter can "
+            f"be {names}"
+        )
+
+
+def _chosen(
+    choice: AdapterChoice, request: Request, base: Found, find: Find, code: OwnCode
+) -> tuple[Found, str]:
     """Returns the files of one adapter of `--adapter`, and where in its folder it is."""
     if "/" not in choice.name and choice.revision is None:
         own = own_places(local_files(base.folder))
@@ -123,11 +163,12 @@ def _chosen(choice: AdapterChoice, request: Request, base: Found, find: Find) ->
         if place is not None:
             return base, place
         if not Path(choice.name).is_dir():
-            names = ", ".join(path.rpartition("/")[2] for path in own)
+            inner = () if code.inner is None else code.tasks
+            names = ", ".join((*(path.rpartition("/")[2] for path in own), *inner))
             raise UsageError(
                 f"--adapter {choice.name}: {request.model_id} has no adapter of that name, and "
                 "there is no such folder",
-                f"it has {names}" if own else "give a hub id (org/name) or a local folder",
+                f"it has {names}" if names else "give a hub id (org/name) or a local folder",
             )
     pinned = dict(request.pins).get(choice.name)
     wanted = replace(

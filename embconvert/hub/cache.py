@@ -12,9 +12,9 @@ from pathlib import Path
 from embconvert.graph.streams import hash_file
 from embconvert.hub.guard import Announced
 from embconvert.manifest import CARD_FILE
+from embconvert.models.adapters import ADAPTER_FILE
 from embconvert.models.kinds import HEAD_FILES
 from embconvert.request.records import Request
-from embconvert.source.adapters.config import ADAPTER_FILE
 from embconvert.source.adapters.files import needed_of_adapter
 from embconvert.source.folder import CONFIGURATION_FILES
 from embconvert.source.weights import WEIGHT_NAMES

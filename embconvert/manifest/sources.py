@@ -136,4 +136,4 @@ class SourceRecord(Record):
 
 def _identity(adapter: AdapterRecord) -> tuple[float, tuple[str, ...]]:
     """Returns what decides how an adapter changes a model."""
-    return adapter.weight, tuple(sorted(file.sha256 for file in adapter.files))
+    return adapter.weight, tuple(sorted(adapter.content))

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from embconvert.overriding import override
 
+#: An adapter's settings (PEFT).
+ADAPTER_FILE = "adapter_config.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterChoice:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from annotated_types import MaxLen, MinLen
 
-from embconvert.models.adapters import AdapterChoice, LoraSettings
+from embconvert.models.adapters import ADAPTER_FILE, AdapterChoice, LoraSettings
 from embconvert.models.architectures import Architecture, text_settings
 from embconvert.models.choices import OptimizationLevel, Precision
 from embconvert.models.constraints import (
@@ -77,7 +77,7 @@ class AdapterRecord(Record):
         weight: Factor of what it adds.
         is_model: Whether it was given as `--model_id`, and named the base model.
         card: From its model card.
-        files: Its settings and tensors.
+        files: Its settings and tensors; of one inside of the model's weights, the model's.
     """
 
     adapter: Text
@@ -94,14 +94,30 @@ class AdapterRecord(Record):
         name = self.adapter.rpartition("/")[2] if is_own else self.adapter
         return AdapterChoice(name=name, revision=self.revision, weight=self.weight)
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is one of several inside of the model's own weights."""
+        return all(PurePosixPath(file.path).name != ADAPTER_FILE for file in self.files)
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """What decides how it changes a model, apart from its factor."""
+        return (*((self.adapter,) if self.is_inside else ()), *(f.sha256 for f in self.files))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedAdapter:
-    """An adapter with its files on disk and checked."""
+    """An adapter with its files on disk and checked.
+
+    Attributes:
+        place: Its number among those inside of the model's weights; None for one with a file of
+            its own.
+    """
 
     record: AdapterRecord
     weights: Path
     settings: LoraSettings
+    place: int | None = None
 
 
 #: The module of StaticFormat.TOKEN_WEIGHTS.
@@ -141,6 +157,9 @@ class ResolvedModel:
         template: How a language model scores pairs, if its modules do not say so.
         elsewhere: Where files are that are not in the folder, by path.
         home: The base model's own folder, if `folder` is that of an adapter with modules.
+        written: Settings files, by path, that stand for those of code that is not run.
+        tasks: The names of the adapters that such code chooses from, one for each task.
+        has_inner_adapters: Whether those are inside of its weights.
     """
 
     model_id: str
@@ -162,6 +181,9 @@ class ResolvedModel:
     template: NextToken | None = None
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
     home: Path | None = None
+    written: Mapping[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
+    has_inner_adapters: bool = False
 
     def path(self, file: str) -> Path:
         """Returns where one of its files is."""
@@ -218,6 +240,8 @@ class ResolvedModel:
             digest.update(f"{file.path}\0{file.sha256}\n".encode())
         for adapter in self.adapters:
             digest.update(f"adapter\0{adapter.record.weight}\n".encode())
+            if adapter.record.is_inside:
+                digest.update(f"task\0{adapter.record.adapter}\n".encode())
             for file in sorted(adapter.record.files, key=lambda f: f.path):
                 digest.update(f"{PurePosixPath(file.path).name}\0{file.sha256}\n".encode())
         return digest.hexdigest()

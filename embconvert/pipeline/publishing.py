@@ -34,7 +34,7 @@ def copy_source_files(resolved: ResolvedModel, staging: Staging) -> None:
         write_json(staging.path("modules.json"), routed.published_chain)
     for file in resolved.files:
         published = file.path if routed is None else routed.published(file.path)
-        if published is None:
+        if published is None or published in resolved.written:
             continue
         path = Path(published)
         if resolved.left_out and path.name in PROCESSORS:
@@ -42,6 +42,9 @@ def copy_source_files(resolved: ResolvedModel, staging: Staging) -> None:
         in_module = len(path.parts) > 1 and not (is_weights(path.name) or is_index(path.name))
         if path.name in CONFIGURATION_FILES or in_module or path.suffix == ".py":
             staging.add(resolved.path(file.path), published)
+    for name, value in resolved.written.items():
+        if not (target := staging.path(name)).exists():
+            write_json(target, value)
 
 
 def adapt_folder(prepared: Prepared, staging: Staging, results: Results, console: Console) -> None:

@@ -112,14 +112,19 @@ def prompts_are_pooled(resolved: ResolvedModel) -> bool:
 
 def _pooling(resolved: ResolvedModel) -> Mapping[str, Any]:
     """Returns the settings of a model's pooling; {} if its files do not tell."""
-    if not resolved.path("modules.json").is_file():
-        return {}
-    for module in parse_modules(read_any_json(resolved.path("modules.json"))):
-        path = resolved.path(f"{module.path}/config.json")
-        if module.name == "Pooling" and path.is_file():
-            settings = read_any_json(path)
+    modules = _json(resolved, "modules.json")
+    for module in () if modules is None else parse_modules(modules):
+        if module.name == "Pooling":
+            settings = _json(resolved, f"{module.path}/config.json")
             return settings if isinstance(settings, dict) else {}
     return {}
+
+
+def _json(resolved: ResolvedModel, path: str) -> Any:
+    """Returns the content of a settings file; None if there is none."""
+    if path in resolved.written:
+        return resolved.written[path]
+    return read_any_json(resolved.path(path)) if resolved.path(path).is_file() else None
 
 
 def _named(settings: Mapping[str, Any]) -> Iterable[str]:

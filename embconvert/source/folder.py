@@ -27,6 +27,7 @@ from embconvert.source.reading import CUTS_NOTHING, call_of_texts
 from embconvert.source.remote_code import check_remote_code
 from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
 from embconvert.source.settings.module_list import ModuleEntry, check_modules
+from embconvert.source.settings.own_code import settle_code
 from embconvert.source.settings.routes import Router, SeveralRoutes, read_modules, read_router
 from embconvert.source.static_files import (
     static_architecture,
@@ -85,7 +86,8 @@ def resolve_folder(
         UsageError: It has no such route.
     """
     refuse_special_files(folder)
-    modules = read_modules(folder)
+    code = settle_code(folder, read_modules(folder), trust_remote_code=trust_remote_code)
+    modules = code.modules
     router = read_router(folder, modules)
     routed = _routed(router, route, model_id, revision)
     if router is not None and routed is not None:
@@ -101,7 +103,7 @@ def resolve_folder(
     static = static_format(folder, root, modules)
     config: Mapping[str, Any] = {}
     if static is None or static is StaticFormat.MODEL2VEC:
-        config = _read_config(folder, root)
+        config = code.written.get("config.json") or _read_config(folder, root)
     if static is None:
         architecture = _read_architecture(config)
         check_remote_code(config, trust_remote_code=trust_remote_code)
@@ -113,7 +115,7 @@ def resolve_folder(
     if trust_remote_code:
         refuse_foreign_code(config, is_local=revision is None)
     else:
-        settings = read_settings(folder, modules, static)
+        settings = read_settings(folder, modules, static, code.written)
         config = settings.files.get((root / "config.json").relative_to(folder).as_posix(), {})
     files = list(_model_files(folder, root, modules, router, trust_remote_code=trust_remote_code))
     # The card is also read, though no graph depends on it.
@@ -142,7 +144,8 @@ def resolve_folder(
         ),
         config=config,
         architecture=architecture,
-        max_seq_length=(
+        max_seq_length=code.max_seq_length
+        or (
             _max_seq_length(root, architecture.max_positions)
             if static is None or static is StaticFormat.TOKEN_WEIGHTS
             else static_max_length(static, config)
@@ -154,6 +157,9 @@ def resolve_folder(
         unknown_settings=tuple(settings.unknown) if settings else (),
         static=static,
         routed=routed,
+        written=code.written,
+        tasks=code.tasks,
+        has_inner_adapters=code.inner is not None,
     )
 
 

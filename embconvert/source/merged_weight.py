@@ -5,7 +5,7 @@ weight and an adapter's two small matrices: all merged weights at once would tak
 float32 model.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,15 +44,20 @@ class Update:
             total.mul_((self.magnitude.float() / norms)[:, None])
         return total
 
-    def place(self, files: Iterable[MappedRange]) -> LowRankUpdate | None:
+    def place(self, files: Sequence[MappedRange]) -> LowRankUpdate | None:
         """Returns where its matrices are; None if they are not mapped from a file."""
-        up, down = place_of(self.up, files), place_of(self.down, files)
-        if self.is_transposed:
-            up, down = transposed(down, (1, 0)), transposed(up, (1, 0))
+        factors = (self.down.T, self.up.T) if self.is_transposed else (self.up, self.down)
+        left, right = (_place_of_matrix(factor, files) for factor in factors)
         magnitude = None if self.magnitude is None else place_of(self.magnitude, files)
-        if up is None or down is None or (magnitude is None) is not (self.magnitude is None):
+        if left is None or right is None or (magnitude is None) is not (self.magnitude is None):
             return None
-        return LowRankUpdate(left=up, right=down, scale=self.scale, magnitude=magnitude)
+        return LowRankUpdate(left=left, right=right, scale=self.scale, magnitude=magnitude)
+
+
+def _place_of_matrix(matrix: "torch.Tensor", files: Sequence[MappedRange]) -> WeightLocation | None:
+    """Returns where a matrix is in a file, in which its axes may be the other way round."""
+    found = place_of(matrix, files)
+    return found if found is not None else transposed(place_of(matrix.T, files), (1, 0))
 
 
 class MergedWeight:

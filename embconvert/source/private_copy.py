@@ -48,7 +48,7 @@ def make_private_copy(resolved: ResolvedModel, folder: Path) -> Path:
             _write(folder / "modules.json", resolved.routed.chain)
         _link_all(resolved.folder, folder, without)
     else:
-        _fill(folder, resolved, resolved.settings)
+        _fill(folder, resolved, resolved.settings, instead)
     if replaces_template(resolved):
         (folder / TEMPLATE_FILE).unlink(missing_ok=True)
     for path, value in written.items():
@@ -59,12 +59,16 @@ def make_private_copy(resolved: ResolvedModel, folder: Path) -> Path:
     return folder
 
 
-def _fill(folder: Path, resolved: ResolvedModel, settings: Mapping[str, Any]) -> None:
+def _fill(
+    folder: Path, resolved: ResolvedModel, settings: Mapping[str, Any], instead: Collection[str]
+) -> None:
     """Writes the settings and links the weights and the tokenizer's files."""
     for path, value in settings.items():
         _write(folder / path, value)
     for file in resolved.files:
         name = Path(file.path)
+        if file.path in instead:
+            continue
         if name.name in TOKENIZER_DATA or name.suffix == ".safetensors":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).symlink_to(resolved.path(file.path).resolve())

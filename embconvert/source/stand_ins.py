@@ -1,10 +1,13 @@
-"""Stand-ins for pickles: the libraries get the tensors and never see the pickles.
+"""Stand-ins for weight files: the libraries get the tensors and never see the files.
 
 The libraries would unpickle them. The folder from which they load a model has a safetensors file
 without tensors instead; when they open it, they get tensors that are mapped from the pickles. A
 library that opens it in any other way finds no weights, and says so. Real safetensors files would
 take the same space on disk again: the format cannot refer to other files, and allows no gaps
 between tensors, as a zip archive has.
+
+Weights with adapters inside have stand-ins, too: the libraries know neither the adapters nor the
+names that the other weights have beside them.
 """
 
 import contextlib
@@ -14,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from embconvert.models.values import ResolvedModel
+from embconvert.source.parametrizations import without_factors
 from embconvert.source.pickles.tensors import PickledTensor, read_pickle
 from embconvert.source.weights import PICKLE_SUFFIX, WEIGHT_NAMES
 
@@ -24,12 +28,14 @@ _NAME = WEIGHT_NAMES[0][0]
 
 
 def stand_ins(resolved: ResolvedModel) -> Mapping[str, Sequence[str]]:
-    """Returns the paths of a model's stand-ins, each with the paths of its pickles."""
+    """Returns the paths of a model's stand-ins, each with the paths of the files it stands for."""
     found: dict[str, list[str]] = {}
     for file in resolved.files:
         path = PurePosixPath(file.path)
         if path.suffix == PICKLE_SUFFIX:
             found.setdefault((path.parent / _NAME).as_posix(), []).append(file.path)
+        elif resolved.has_inner_adapters and file.path == _NAME:
+            found[file.path] = [file.path]
     return found
 
 
@@ -41,7 +47,7 @@ def write_stand_in(path: Path) -> None:
 
 @contextlib.contextmanager
 def opening_stand_ins(resolved: ResolvedModel, folder: Path) -> Iterator[None]:
-    """Makes the libraries find the pickles' tensors in the stand-ins of a private copy.
+    """Makes the libraries find the files' tensors in the stand-ins of a private copy.
 
     Raises SourceError if a pickle has changed since the model was resolved.
     """
@@ -49,9 +55,11 @@ def opening_stand_ins(resolved: ResolvedModel, folder: Path) -> Iterator[None]:
     from transformers import modeling_utils
 
     tensors = {
-        (folder / stand_in).resolve(): mapped_tensors([resolved.path(path) for path in pickles])
-        for stand_in, pickles in stand_ins(resolved).items()
+        (folder / stand_in).resolve(): mapped_tensors([resolved.path(path) for path in paths])
+        for stand_in, paths in stand_ins(resolved).items()
     }
+    if resolved.has_inner_adapters:
+        tensors = {stand_in: without_factors(found) for stand_in, found in tensors.items()}
     # transformers and sentence-transformers open all safetensors files through these.
     users = (modeling_utils, safetensors.torch)
     originals = [user.safe_open for user in users]
@@ -103,15 +111,20 @@ class _OpenStandIn:
 
 
 def mapped_tensors(files: Sequence[Path]) -> "dict[str, torch.Tensor]":
-    """Returns the tensors of pickles by name; as in transformers, later shards win.
+    """Returns the tensors of weight files by name; as in transformers, later shards win.
 
     Raises:
         SourceError: A file is broken, or has anything but tensors.
     """
     import torch
+    from safetensors import safe_open
 
     found: dict[str, torch.Tensor] = {}
     for file in files:
+        if file.suffix != PICKLE_SUFFIX:
+            with safe_open(file, framework="pt") as opened:
+                found |= opened.get_tensors()
+            continue
         whole = torch.from_file(
             str(file.resolve()), shared=False, size=file.stat().st_size, dtype=torch.uint8
         )

@@ -37,6 +37,11 @@ def is_weights(name: str) -> bool:
     return PurePath(name).suffix in _WEIGHT_SUFFIXES
 
 
+def is_pickle(name: str) -> bool:
+    """Whether a model's weight file is a pickle, by its name."""
+    return name.endswith(PICKLE_SUFFIX)
+
+
 def is_index(name: str) -> bool:
     """Whether a model's file is the index of sharded weights, by its name."""
     return name in (index for _, index in WEIGHT_NAMES)

@@ -1,6 +1,9 @@
 """Embeddings of integers: graphs give what sentence-transformers' quantize_embeddings does."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +82,7 @@ def test_every_stage_gives_what_quantize_embeddings_does(precision: str, tmp_pat
         assert (output["dtype"], output["shape"]) == (str(wanted.dtype), ["batch", wanted.shape[1]])
     for graph in outcome.manifest["artifacts"]:
         assert graph["fidelity"]["similarity"]["mean"] > 0.9
+    check_the_cards_code(folder, model, precision, ranges)
     verified = embconvert("verify", folder, "--against", model)
     assert verified.code == 0, verified.stderr
     assert embconvert("verify", folder).code == 0
@@ -98,6 +102,41 @@ def test_every_stage_gives_what_quantize_embeddings_does(precision: str, tmp_pat
     searched /= np.linalg.norm(searched, axis=1, keepdims=True)
     expected = np.corrcoef(gold, searched[1:] @ searched[0])[0, 1]
     assert figures[1]["value"] == pytest.approx(expected, abs=0.02)
+
+
+def check_the_cards_code(
+    folder: Path, model: Path, precision: str, ranges: np.ndarray | None
+) -> None:
+    """Its integers are those of its file, and it compares them as search engines do."""
+    from sentence_transformers.util import quantize_embeddings
+
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    (file,) = re.findall(r'"/(onnx/.*\.onnx)"', code)
+    is_bits = precision == "ubinary"
+    compared = "distances" if is_bits else "vectors @ vectors.T"
+    shown = f"[texts, codes.tolist(), str(codes.dtype), ({compared}).tolist()]"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport json\nprint(json.dumps({shown}))"],
+        cwd=folder.parent, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    texts, codes, dtype, found = json.loads(done.stdout.splitlines()[-1])
+    own = run_published(folder, file, "sentence_embedding", texts)
+    np.testing.assert_array_equal(codes, own)
+    assert dtype == precision.replace("ubinary", "uint8")
+    wanted = quantize_embeddings(embeddings(model, texts), precision=precision, ranges=ranges)
+    if is_bits:
+        assert np.unpackbits(own ^ wanted).mean() < 0.2  # the file's weights have 4 or 8 bits
+        differ = [
+            [sum((a ^ b).bit_count() for a, b in zip(x, y, strict=True)) for y in codes]
+            for x in codes
+        ]
+        np.testing.assert_array_equal(found, differ)
+    else:
+        floats = np.array(codes, np.float64)
+        floats /= np.linalg.norm(floats, axis=1, keepdims=True)
+        np.testing.assert_allclose(found, floats @ floats.T, atol=1e-5)
+        assert np.abs(own.astype(int) - wanted).mean() < 25
 
 
 def test_ranges_stay_when_a_folder_gets_more_files(tmp_path: Path) -> None:

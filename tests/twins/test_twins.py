@@ -55,9 +55,8 @@ def test_a_published_folder_gives_what_the_library_does(
     for words in twin.said:
         assert words in run.stderr
     reference = model
-    if twin.adapters:
-        adapter = model / next(iter(twin.adapters))
-        reference = build(twin, tmp_path / "merged" / twin.name, merged=adapter)
+    if twin.adapter is not None:
+        reference = build(twin.for_library, tmp_path / "merged" / twin.name, merged=twin.adapter)
     for route in twin.routes:
         library = Library(twin, reference, route)
         folder = tmp_path / "out" / twin.name / (route or "")

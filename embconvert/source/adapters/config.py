@@ -9,12 +9,11 @@ from typing import Any
 
 from embconvert.errors import EmbconvertError, SourceError, UnsupportedModelError
 from embconvert.json_files import read_json
-from embconvert.models.adapters import LoraSettings
+from embconvert.models.adapters import ADAPTER_FILE, LoraSettings
 from embconvert.source.settings.adapter import ADAPTER, USUAL_BEGINNINGS
 from embconvert.source.settings.rules import Use
 from embconvert.source.settings.values import WrongValueError, checked
 
-ADAPTER_FILE = "adapter_config.json"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 # PEFT matches the names of weights with these regular expressions. Without repetition none of them

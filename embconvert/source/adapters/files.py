@@ -1,14 +1,15 @@
 """An adapter's files: where they are, and whether they may be read."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.graph.streams import hash_file
+from embconvert.models.adapters import ADAPTER_FILE
 from embconvert.models.values import AdapterRecord, FileRecord, ResolvedAdapter
-from embconvert.source.adapters.config import ADAPTER_FILE, read_settings
+from embconvert.source.adapters.config import read_settings
+from embconvert.source.adapters.inside import folded
 from embconvert.source.card import read_card
 from embconvert.source.distrust import refuse_escapes, refuse_special_files
 from embconvert.source.private_copy import TOKENIZER_DATA, TOKENIZER_FILES
@@ -72,17 +73,13 @@ def own_place(name: str, places: Iterable[str]) -> str | None:
     jina's names of tasks have dots where its folders have underscores. Raises UsageError if there
     are several.
     """
-    found = [place for place in places if _folded(PurePosixPath(place).name) == _folded(name)]
+    found = [place for place in places if folded(PurePosixPath(place).name) == folded(name)]
     if len(found) > 1:
         raise UsageError(
             f"--adapter {name}: the model has several such folders: {', '.join(found)}",
             "download the model, and give one of them as --adapter ./FOLDER",
         )
     return found[0] if found else None
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[._-]", "_", name.casefold())
 
 
 def needed_of_adapter(place: str, names: Iterable[str]) -> set[str]:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from embconvert.errors import SourceError, UnsupportedModelError
+from embconvert.models.adapters import ADAPTER_FILE
 from embconvert.models.values import ResolvedAdapter
-from embconvert.source.adapters.config import ADAPTER_FILE, rank_of, scale_of
+from embconvert.source.adapters.config import rank_of, scale_of
+from embconvert.source.adapters.inside import tensors_of_task
 from embconvert.source.merged_weight import MergedWeight, Update
 from embconvert.source.stand_ins import mapped_tensors
 from embconvert.source.weights import PICKLE_SUFFIX
@@ -276,6 +278,9 @@ def _tensors(adapter: ResolvedAdapter) -> "Iterator[tuple[str, torch.Tensor]]":
     """Yields the tensors of an adapter by name, mapped from its file."""
     from safetensors import safe_open
 
+    if adapter.place is not None:
+        yield from tensors_of_task(adapter, mapped_tensors([adapter.weights]))
+        return
     if adapter.weights.suffix == PICKLE_SUFFIX:
         yield from mapped_tensors([adapter.weights]).items()
         return

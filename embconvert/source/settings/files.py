@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from embconvert.json_files import read_json
@@ -62,10 +63,12 @@ class Settings:
     Attributes:
         files: JSON value of each file, by path in the model's folder.
         unknown: Keys that were dropped because no table has them, as `config.json: a.b`.
+        written: What stands for files, by path.
     """
 
     files: dict[str, Any] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    written: Mapping[str, Any] = field(default_factory=dict)
 
     def add(
         self, folder: Path, path: str, table: SettingsTable, *, name: str | None = None
@@ -74,20 +77,27 @@ class Settings:
 
         Raises as filtered(), and SourceError if the file cannot be read.
         """
-        if (folder / path).is_file():
-            found = filtered(read_json(folder / path), table, path)
+        value = self.written.get(path)
+        if value is None and (folder / path).is_file():
+            value = read_json(folder / path)
+        if value is not None:
+            found = filtered(value, table, path)
             self.files[name or path] = found.value
             self.unknown += [f"{path}: {key}" for key in found.unknown]
 
 
 def read_settings(
-    folder: Path, modules: Sequence[ModuleEntry], static: StaticFormat | None = None
+    folder: Path,
+    modules: Sequence[ModuleEntry],
+    static: StaticFormat | None = None,
+    written: Mapping[str, Any] = MappingProxyType({}),
 ) -> Settings:
     """Reads a model's settings for the modules that the libraries get, filtered by the tables.
 
-    Raises as filtered(), and SourceError if a file cannot be read.
+    `written` stands for files, by path. Raises as filtered(), and SourceError if a file cannot be
+    read.
     """
-    settings = Settings()
+    settings = Settings(written=written)
     root = f"{modules[0].path}/" if modules and modules[0].path else ""
     for name, table in (TABLES if static is None else STATIC_TABLES[static]).items():
         settings.add(folder, root + name, table)
@@ -121,7 +131,7 @@ def _add_modules(settings: Settings, folder: Path, modules: Sequence[ModuleEntry
             continue
         for name in TRANSFORMER_FILES:
             path = folder / place / name
-            if path.is_file() and read_json(path):
+            if place + name in settings.written or (path.is_file() and read_json(path)):
                 settings.add(folder, place + name, rules.table, name=place + TRANSFORMER_FILES[0])
                 break
     settings.files["modules.json"] = entries

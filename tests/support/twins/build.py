@@ -33,11 +33,11 @@ _SKIPPED_ROWS = 2
 _SHORTEST = 24
 
 
-def build(twin: Twin, folder: Path, *, merged: Path | None = None) -> Path:
+def build(twin: Twin, folder: Path, *, merged: str | None = None) -> Path:
     """Writes a twin into a new folder.
 
     Args:
-        merged: One of its adapters, whose products are added to the weights; its folder.
+        merged: One of its adapters, whose products are added to the weights.
 
     Returns:
         The folder.
@@ -58,10 +58,11 @@ def build(twin: Twin, folder: Path, *, merged: Path | None = None) -> Path:
             parameters = dict(model.named_parameters())
             build_adapter(folder / adapter, parameters, target=target)
         if merged is not None:
-            dtype = getattr(torch, stored.dtype)
-            add_products(model.to(dtype).float(), merged)
+            model.to(getattr(torch, stored.dtype)).float()
+            if merged in twin.adapters:
+                add_products(model, folder / merged)
             stored = stored.model_copy(update={"dtype": "float32"})
-        weights.save(model, stored, place)
+        weights.save(model, stored, place, task=merged if merged in stored.tasks else None)
         _write_config(twin, model.config, settings, place)
         code.save(twin, place)
         if twin.metadata:

@@ -46,6 +46,7 @@ class Weights(_Part):
         shards: How many files.
         unused: Weights that the model does not have any more, by name, with the twin's shapes.
         more: Matrices beside the transformer's, by name, with their real shapes.
+        tasks: Names of the adapters inside of the weights.
     """
 
     formats: tuple[Literal["safetensors", "pickle"], ...] = ("safetensors",)
@@ -55,6 +56,7 @@ class Weights(_Part):
     shards: int = 1
     unused: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     more: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
 
 
 class Tokenizer(_Part):
@@ -114,6 +116,8 @@ class Twin(_Part):
         heads: Files of heads over the token vectors, as BGE-M3 has them.
         adapters: Folders of LoRA adapters, each with a regular expression of its modules.
         others: Further files, which embconvert does not need.
+        copy_modules: Of its copy with transformers' own class, which is compared with; None for a
+            repository that its library loads as it is.
         code: Whether the repository has Python files that its config.json names.
         reads_empty_texts: Whether its library does.
         note: For docs/models.md.
@@ -143,6 +147,7 @@ class Twin(_Part):
     heads: tuple[str, ...] = ()
     adapters: dict[str, str] = Field(default_factory=dict)
     others: tuple[str, ...] = ()
+    copy_modules: tuple[Module, ...] | None = None
     code: Literal["own", "elsewhere"] | None = None
     reads_empty_texts: bool = True
     status: Status
@@ -164,6 +169,25 @@ class Twin(_Part):
     def name(self) -> str:
         """The last part of its id, which is the name of its folder."""
         return self.model.rpartition("/")[2]
+
+    @property
+    def adapter(self) -> str | None:
+        """The first of its adapters, which is merged; None if it has none."""
+        return next(iter((*self.adapters, *self.weights.tasks)), None)
+
+    @property
+    def for_library(self) -> "Twin":
+        """It, or its copy with transformers' own class and without code."""
+        if self.copy_modules is None:
+            return self
+        config = {k: v for k, v in self.config.items() if k not in ("auto_map", "architectures")}
+        return self.model_copy(
+            update={
+                "config": config | {"model_type": self.like},
+                "modules": self.copy_modules,
+                "weights": self.weights.model_copy(update={"prefix": None}),
+            }
+        )
 
     @property
     def routes(self) -> tuple[str | None, ...]:
