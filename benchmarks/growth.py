@@ -3,10 +3,10 @@
     PYTHONPATH=. python benchmarks/growth.py FOLDER [--sts FOLDER] [--texts 10000]
 
 `make bench-growth` converts models and runs it on each folder. The texts are the sentences of the
-STS benchmark in English and German, then their pairs, which are longer. Prints, for the fewest
-and the most tokens that Float16 looks at and for all calibration texts, the largest growth of any
-value and how many values grew by more than 2, 4 and 8 times. `MARGIN` in embconvert/quantize/half_nodes.py
-must exceed the growth with room.
+STS benchmark in English and German, then their pairs, which are longer. Prints, for the fewest and
+the most tokens that Float16 looks at and for all calibration texts, the largest growth of any value
+and how many values grew by more than 2, 4 and 8 times. `MARGIN` in
+embconvert/quantize/half_nodes.py must exceed the growth with room.
 """
 
 import argparse
