@@ -143,7 +143,7 @@ bench-quality: $(VENV)/.dev $(DEMO_MODEL) $(if $(OURS),,.venv-peers/.installed .
 
 bench-growth: $(VENV)/.dev $(DEMO_MODEL) ## measure how much values grow beyond the texts that Float16 looks at
 	for model in $(TRAINED); do \
-		folder=$$($(BIN)/embconvert optimize --model_id $$model --output_parent_dir build/growth --skip_validation --quiet) \
+		folder=$$($(BIN)/embconvert all --model_id $$model --output_parent_dir build/growth --skip_validation --quiet) \
 		&& PYTHONPATH=. $(BIN)/python benchmarks/growth.py $$folder || exit; done
 
 bench-container: $(VENV)/.dev ## measure how much memory containers need (run make image first)
