@@ -1,5 +1,7 @@
 """The page of a folder's evaluations."""
 
+from collections.abc import Sequence
+
 from embconvert.evaluation.records import Evaluation, Evaluations
 from embconvert.reporting.evaluation_table import interval_text, value_text
 from embconvert.reporting.plots import losses_with_intervals
@@ -16,12 +18,21 @@ def evaluation_page(evaluations: Evaluations, *, has_report: bool = False) -> st
         "evaluation.html",
         {
             "title": shown[0].model_id if shown else "",
-            "parts": [(evaluation, _plot(evaluation)) for evaluation in shown],
+            "parts": list(zip(_headings(shown), shown, map(_plot, shown), strict=True)),
             "has_report": has_report,
             "value_text": value_text,
             "interval_text": interval_text,
         },
     )
+
+
+def _headings(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Returns the name of each one's data, numbered from the newest if several have it."""
+    names = [evaluation.data.name for evaluation in evaluations]
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
 
 
 def _plot(evaluation: Evaluation) -> object:

@@ -20,6 +20,12 @@ def test_the_newest_evaluation_is_first_with_its_plot() -> None:
     assert "Loss of nDCG@10. graph1 0.80, 0.40 to 1.60" in page
 
 
+def test_evaluations_on_data_of_one_name_have_headings_of_their_own() -> None:
+    one, other = evaluation("1" * 64), evaluation("1" * 64, digest="b" * 64)
+    text = Page(evaluation_page(Evaluations(evaluations=(one, other)))).text
+    assert text.index("my data (1)") < text.index("my data (2)")
+
+
 def test_it_links_to_the_report_beside_it() -> None:
     found = Evaluations(evaluations=(evaluation("1" * 64),))
     assert "report.html" not in evaluation_page(found)
