@@ -39,6 +39,8 @@ _HARDLY_NEGATIVE = ("Gelu", "BiasGelu", "FastGelu", "QuickGelu", "Relu")
 _LOWEST = 0.17
 # Integers for their negative values: a sixteenth.
 _FEW = 16
+# Of smoothing: in one scale for all channels of a weight's row, more would lose more.
+_ALPHA = 0.5
 
 
 def dynamic_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
@@ -60,7 +62,7 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
         channels = channel_statistics(surgery, products, settings)
     offsets = middles(products, channels) if Recipe.SHIFT in recipes else {}
     moved = {n: shifted(c, offsets[n]) if n in offsets else c for n, c in channels.items()}
-    factors = dividing_factors(products, moved, recipes, smooth_runs)
+    factors = dividing_factors(products, moved, recipes, partial(smooth_runs, alpha=_ALPHA))
     treatments = make_treatments(surgery, products, settings, channels, factors, offsets)
     token_scales = Recipe.TOKEN_SCALES in recipes
     ranges = {p.activation: _token_range(p, factors.get(p.activation)) for p in products}
