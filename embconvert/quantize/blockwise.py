@@ -10,6 +10,7 @@ ONNX Runtime packs the weights with scales that it has not computed yet, and giv
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ _4_BITS = BlockFormat(bits=4, block_size=32)
 _LOOKUP = "GatherBlockQuantized"
 # Quantizes activations to int8; the operator's default, float32, is slower.
 _ACCURACY_LEVEL = 4
+# Of smoothing: with 0.5, the activations lose more than the weights (docs/quality.md).
+_ALPHA = 0.6
 
 
 def blockwise_8(path: Path, settings: QuantizeSettings) -> "ir.Model":
@@ -130,7 +133,7 @@ def _activations(
     channels: dict[str, Channels] = {}
     if DIVIDING & set(recipes):
         channels = channel_statistics(surgery, products, settings)
-    factors = dividing_factors(products, channels, recipes, smooth_runs)
+    factors = dividing_factors(products, channels, recipes, partial(smooth_runs, alpha=_ALPHA))
     names = {product.activation for product in products}
     return DividedActivations(
         surgery,

@@ -39,6 +39,9 @@ _HARDLY_NEGATIVE = ("Gelu", "BiasGelu", "FastGelu", "QuickGelu", "Relu")
 _LOWEST = 0.17
 # Integers for their negative values: a sixteenth.
 _FEW = 16
+# Of smoothing. Less than in blockwise.py: a row of weights has one scale for all channels, so it
+# loses more by what moves to it.
+_ALPHA = 0.55
 
 
 def dynamic_int8(path: Path, settings: QuantizeSettings) -> "ir.Model":
@@ -60,7 +63,7 @@ def _quantize(path: Path, settings: QuantizeSettings, *, signed: bool) -> "ir.Mo
         channels = channel_statistics(surgery, products, settings)
     offsets = middles(products, channels) if Recipe.SHIFT in recipes else {}
     moved = {n: shifted(c, offsets[n]) if n in offsets else c for n, c in channels.items()}
-    factors = dividing_factors(products, moved, recipes, smooth_runs)
+    factors = dividing_factors(products, moved, recipes, partial(smooth_runs, alpha=_ALPHA))
     treatments = make_treatments(surgery, products, settings, channels, factors, offsets)
     token_scales = Recipe.TOKEN_SCALES in recipes
     ranges = {p.activation: _token_range(p, factors.get(p.activation)) for p in products}

@@ -23,12 +23,12 @@ from embconvert.quantize.moments import Moments
 # Added to the diagonal, relative to its mean; as in the paper.
 _DAMPING = 0.01
 
-# Columns whose errors are passed on together; even, so that it divides no pair.
-_COLUMNS = 64
+# Channels whose errors are passed on together; even, so that it divides no pair.
+_TOGETHER = 64
 
 Int8Array = npt.NDArray[np.int8]
-#: From some columns of the current weights, (rows, columns), and the weight of an error in each
-#: column, (columns,), to the scale of each row, (rows,).
+#: From some channels of the current weights, (channels, rows), and the weight of an error in each
+#: channel, (channels,), to the scale of each row, (rows,).
 ChooseScales = Callable[[FloatArray, FloatArray], FloatArray]
 
 
@@ -37,8 +37,8 @@ def gptq_blocks(weights: FloatArray, block_format: BlockFormat, moments: Moments
     rows, inner = weights.shape
     scales: list[FloatArray] = []
 
-    def choose(columns: FloatArray, importance: FloatArray) -> FloatArray:
-        scales.append(block_scales(columns.T[None], block_format, importance[:, None])[0])
+    def choose(channels: FloatArray, importance: FloatArray) -> FloatArray:
+        scales.append(block_scales(channels[None], block_format, importance[:, None])[0])
         return scales[-1]
 
     lowest, highest = -block_format.zero_point, block_format.zero_point - 1
@@ -65,7 +65,7 @@ def gptq_channels(
         lambda *_: scales,
         lowest=-limits.largest,
         highest=limits.largest,
-        block_size=_COLUMNS,
+        block_size=_TOGETHER,
         pair=limits.pair,
     )
 
@@ -80,13 +80,14 @@ def _round(
     block_size: int,
     pair: int | None = None,
 ) -> Int8Array:
-    """Rounds column by column; scales are chosen at the start of each block of columns.
+    """Rounds channel by channel; scales are chosen at the start of each block of channels.
 
     Args:
-        pair: Largest sum of the absolute values of an even column and the next one.
+        pair: Largest sum of the absolute values of an even channel and the next one.
     """
-    # Columns are rows here: each is read and written many times.
-    integers = np.empty(weights.shape[::-1], np.int8)
+    rows, inner = weights.shape
+    # A channel is a run in memory: in rows, it would be as many cache lines as there are rows.
+    integers = np.empty((inner, rows), np.int8)
     first = 0
     for moment in moments.windows:
         size = len(moment)
@@ -95,32 +96,37 @@ def _round(
         factor = _inverse_factor(moment)
         for start in range(0, size, block_size):
             end = min(size, start + block_size)
-            scale = choose(rest[start:end].T, importance[start:end])
+            shares, block = factor[start:end, start:end], rest[start:end]
+            scale = choose(block, importance[start:end])
             reciprocal = reciprocals(scale)
-            errors = np.empty((end - start, rest.shape[1]), np.float32)
-            for column in range(start, end):
-                nearest = np.clip(np.rint(rest[column] * reciprocal), lowest, highest)
-                if pair is not None and column % 2:
-                    room = pair - np.abs(integers[first + column - 1].astype(np.float32))
+            errors = np.empty_like(block)
+            for channel in range(end - start):
+                current = block[channel]
+                if channel % 2:
+                    current -= shares[channel - 1, channel] * errors[channel - 1]
+                else:  # of a pair, the first one needs to know the other
+                    two = slice(channel, channel + 2)
+                    block[two] -= shares[:channel, two].T @ errors[:channel]
+                nearest = np.clip(np.rint(current * reciprocal), lowest, highest)
+                if pair is not None and channel % 2:
+                    room = pair - np.abs(integers[first + start + channel - 1].astype(np.float32))
                     nearest = np.clip(nearest, -room, room)
-                elif pair is not None and column + 1 < size:
-                    following = np.abs(rest[column + 1] * reciprocal).clip(max=highest)
+                elif pair is not None and channel + 1 < end - start:
+                    following = np.abs(block[channel + 1] * reciprocal).clip(max=highest)
                     above = np.abs(nearest) + following - (pair - 1)
                     room = np.abs(nearest) - np.ceil(np.maximum(above, 0) / 2)
                     nearest = np.clip(nearest, -room, room)
-                integers[first + column] = nearest
-                error = (rest[column] - nearest * scale) / factor[column, column]
-                errors[column - start] = error
-                rest[column + 1 : end] -= np.outer(factor[column, column + 1 : end], error)
+                integers[first + start + channel] = nearest
+                errors[channel] = (current - nearest * scale) / shares[channel, channel]
             rest[end:] -= factor[start:end, end:].T @ errors
         first += size
-    return np.ascontiguousarray(integers.T)
+    return integers.T
 
 
 def _inverse_factor(moment: npt.NDArray[np.float32]) -> FloatArray:
     """Returns the upper Cholesky factor of the inverse, (channels, channels) float32.
 
-    Row k has the shares of an error in column k for which later columns compensate.
+    Row k has the shares of an error in channel k for which later channels compensate.
     """
     damped = moment.astype(np.float64)
     damped[np.diag_indices_from(damped)] += _DAMPING * float(np.mean(np.diag(moment))) or 1.0

@@ -1,8 +1,8 @@
 """Smoothing: scale differences between an activation's channels move to the weights.
 
 Xiao et al., "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language
-Models" (2023), https://arxiv.org/abs/2211.10438, equation 4 with alpha 0.5, with the channels' root
-mean squares instead of their maxima, which depend on single outliers.
+Models" (2023), https://arxiv.org/abs/2211.10438, equation 4, with the channels' root mean squares
+instead of their maxima, which depend on single outliers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,12 +37,15 @@ def is_worth_smoothing(squares: FloatArray, results: int) -> bool:
     return results >= len(squares) or bool(squares.max() > _DWARFING * squares.sum())
 
 
-def smoothing(squares: FloatArray, matrices: Iterable[FloatArray]) -> FloatArray:
+def smoothing(
+    squares: FloatArray, matrices: Iterable[FloatArray], alpha: float = 0.5
+) -> FloatArray:
     """Returns the divisors of an activation and factors of its weights, (channels,) float32.
 
     Args:
         squares: Mean squares of the activation, (channels,) float32.
         matrices: All of its matrices, each (rows, channels) float32.
+        alpha: What share of the channels' differences moves to the weights.
     """
     reach = np.zeros(squares.shape, np.float32)
     for matrix in matrices:
@@ -52,7 +55,7 @@ def smoothing(squares: FloatArray, matrices: Iterable[FloatArray]) -> FloatArray
     if not known.any():
         return np.ones(squares.shape, np.float32)
     ratio = np.ones(squares.shape, np.float64)
-    ratio[known] = np.sqrt(np.sqrt(squares[known].astype(np.float64)) / reach[known])
+    ratio[known] = squares[known].astype(np.float64) ** (alpha / 2) / reach[known] ** (1 - alpha)
     ratio /= np.exp(np.log(ratio[known]).mean())
     ratio[~known] = 1.0
     return np.maximum(ratio, _LEAST).astype(np.float32)

@@ -97,12 +97,14 @@ def dividing_factors(
     }
 
 
-def smooth_runs(channels: Channels, matrices: Sequence[Matrix]) -> FloatArray | None:
-    """Smooths for a scale per token or per block of its channels; a Smooth."""
+def smooth_runs(
+    channels: Channels, matrices: Sequence[Matrix], *, alpha: float
+) -> FloatArray | None:
+    """Smooths for a scale per token or per block of its channels; a Smooth for an alpha."""
     results = sum(matrix.shape[0] for matrix in matrices)
     if not is_worth_smoothing(channels.squares, results):
         return None
-    return smoothing(channels.squares, (matrix.rows() for matrix in matrices))
+    return smoothing(channels.squares, (matrix.rows() for matrix in matrices), alpha)
 
 
 def make_treatments(

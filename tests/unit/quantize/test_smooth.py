@@ -1,6 +1,7 @@
 """Channels that dwarf others are evened out."""
 
 import numpy as np
+import pytest
 
 from embconvert.quantize.moments import Moments
 from embconvert.quantize.smooth import is_worth_smoothing, smoothed, smoothing
@@ -20,6 +21,13 @@ def test_smoothing_changes_no_product_and_evens_the_channels_out() -> None:
     )
     after = np.diag(smoothed(moments, factors).windows[0])
     assert after.max() / np.median(after) < 0.05 * squares.max() / np.median(squares)
+
+
+def test_a_higher_alpha_moves_more_of_the_differences_to_the_weights() -> None:
+    squares = np.array([1, 1, 1, 400], np.float32)
+    weights = np.ones((8, 4), np.float32)
+    moved = [smoothing(squares, [weights], alpha)[3] for alpha in (0.0, 0.5, 1.0)]
+    assert moved == pytest.approx([1, 20**0.375, 20**0.75])
 
 
 def test_a_channel_that_was_silent_is_not_made_loud() -> None:
