@@ -112,12 +112,14 @@ class ResolvedAdapter:
     Attributes:
         place: Its number among those inside of the model's weights; None for one with a file of
             its own.
+        places: How many those are.
     """
 
     record: AdapterRecord
     weights: Path
     settings: LoraSettings
     place: int | None = None
+    places: int = 0
 
 
 #: The module of StaticFormat.TOKEN_WEIGHTS.

@@ -179,6 +179,8 @@ def _made(
 ) -> "Unpublished":
     """Makes the files of a request in a staging folder."""
     target = staging.target
+    if target.exists():  # by another run, for which Staging waited
+        workers.drop_for_source()
     start_early(request, workers)
     # Imported here, while the child processes import their libraries.
     from embconvert.pipeline.run import execute

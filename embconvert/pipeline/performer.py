@@ -87,7 +87,7 @@ class Performer:
             Action.QUANTIZE: self._producer.make_or_take,
             Action.DERIVE: self._producer.make_or_take,
             Action.VERIFY: self._compare if job.is_judged_later else self._verify,
-            Action.JUDGE: self._verify,
+            Action.JUDGE: self._judge,
         }
         if job.is_trial:
             yield from self._trials.perform(job)
@@ -133,6 +133,11 @@ class Performer:
         """Makes an optimized or quantized graph, or a derived file."""
         return self._producer.make(step)
 
+    def _judge(self, step: Step) -> Work[None]:
+        """Records a graph that was compared, unless that was done at once."""
+        if step.file in self._producer.made:
+            yield from self._verify(step)
+
     def _verify(self, step: Step) -> Work[None]:
         if step.file in self._producer.made:
             with self._producer.next_method_on_failure(step):
@@ -149,7 +154,10 @@ class Performer:
         self._results.note()
 
     def _compare(self, step: Step) -> Work[None]:
-        """Compares a graph that is judged later."""
+        """Compares a graph that is judged later; one that an earlier run made is judged at once."""
+        if step.file not in self._producer.made:
+            yield from self._verify(step)
+            return
         try:
             self._outcomes[step.file] = yield from self._compared(step)
         except FidelityError as error:

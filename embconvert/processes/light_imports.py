@@ -13,7 +13,7 @@ import importlib
 import importlib.machinery
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def _package_of_models() -> types.ModuleType:
             del sys.modules[_MODELS]
         return getattr(importlib.import_module(_MODELS), name)
 
-    package = _module(_MODELS, attribute)
+    package = _module(_MODELS, attribute, also=("__all__",))  # for `import *`
     package.__path__ = [str(Path(path) / "models") for path in transformers.__path__]
     package.__spec__ = importlib.machinery.ModuleSpec(_MODELS, None, is_package=True)
     package.__spec__.submodule_search_locations = package.__path__
@@ -128,12 +128,14 @@ def _package(name: str) -> types.ModuleType:
     return package
 
 
-def _module(name: str, attribute: Callable[[str], Any]) -> types.ModuleType:
-    """Returns a module that has whatever it is asked for."""
+def _module(
+    name: str, attribute: Callable[[str], Any], also: Collection[str] = ()
+) -> types.ModuleType:
+    """Returns a module that has whatever it is asked for, of names with two underscores `also`."""
     module = types.ModuleType(name)
 
     def get(wanted: str) -> Any:
-        if wanted.startswith("__"):
+        if wanted.startswith("__") and wanted not in also:
             raise AttributeError(wanted)
         return attribute(wanted)
 

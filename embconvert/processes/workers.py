@@ -42,6 +42,12 @@ class Workers:
         """
         self._for_source = self._for_source or self._start_for_source()
 
+    def drop_for_source(self) -> None:
+        """Ends the process that is prepared for the source, if there is one."""
+        if self._for_source is not None:
+            self._for_source.kill()
+            self._for_source = None
+
     def take_for_source(self) -> Worker:
         """Returns a fresh process for loading a source model."""
         worker, self._for_source = self._for_source, None

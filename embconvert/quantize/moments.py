@@ -2,10 +2,12 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -89,14 +91,24 @@ def _kept(
     note = settings.work / f"moments_{_digest(surgery, sizes, offsets)}"
     if note.exists():
         return _split(np.memmap(note, np.float32, "r", shape=(count,)), sizes)
-    with tempfile.NamedTemporaryFile(dir=settings.work, delete=False) as file:
+    is_kept = 4 * count <= _KEPT_BYTES
+    # A large file has no name, so that it is gone when its process ends in any way.
+    with tempfile.TemporaryFile(dir=settings.work) if not is_kept else _named(note) as file:
         moments = _split(np.memmap(file, np.float32, "w+", shape=(count,)), sizes)
         _measure(moments, surgery, products, settings, offsets)
-    if 4 * count <= _KEPT_BYTES:
-        Path(file.name).replace(note)
-    else:
-        Path(file.name).unlink()
     return moments
+
+
+@contextmanager
+def _named(note: Path) -> Iterator[IO[bytes]]:
+    """Opens a file that gets its name once it is complete."""
+    with tempfile.NamedTemporaryFile(dir=note.parent, delete=False) as file:
+        try:
+            yield file.file
+            Path(file.name).replace(note)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
 
 
 def _digest(

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from embconvert.errors import SourceError
+
 if TYPE_CHECKING:
     import torch
 
@@ -18,9 +20,19 @@ FACTOR = re.compile(
 
 
 def without_factors(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
-    """Returns the weights of a model without adapters, under their usual names."""
-    return {
-        name.replace(_ORIGINAL, ".weight"): tensor
-        for name, tensor in tensors.items()
-        if not FACTOR.fullmatch(name)
-    }
+    """Returns the weights of a model without adapters, under their usual names.
+
+    Raises SourceError if a weight is there twice.
+    """
+    usual: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        if FACTOR.fullmatch(name):
+            continue
+        known = name.replace(_ORIGINAL, ".weight")
+        if known in usual:
+            raise SourceError(
+                f"the weights have {known[:200]!r} twice: with an adapter inside, and without",
+                "download the model again",
+            )
+        usual[known] = tensor
+    return usual

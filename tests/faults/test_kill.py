@@ -82,3 +82,25 @@ def test_what_a_killed_run_left_of_another_source_is_not_taken_over(
     (model / "config.json").write_text(json.dumps(config))
     assert runner.run(parent, *words).code == 0
     assert (parent / OURS / "config.json").read_text() == json.dumps(config)
+
+
+def test_what_was_made_of_a_lost_file_is_taken_over_when_that_is_made_again(
+    runner: Runner, tiny_bert: Path, tmp_path: Path
+) -> None:
+    parent = tmp_path / "out"
+    words = ("all", "--model_id", tiny_bert, "--output_parent_dir", parent, "--quantize", "QInt8",
+             "--skip_validation")  # fmt: skip
+    events = runner.run(parent, *words).events
+    shutil.rmtree(parent)
+    swap = next(
+        i
+        for i, event in enumerate(events)
+        if event.endswith(f" {tiny_bert.name}") and "rename" in event
+    )
+    assert runner.run(parent, *words, left=swap).code == -9
+    (staged,) = (path for path in parent.glob(".*") if path.is_dir())
+    (staged / "onnx/model_opt1.onnx").write_bytes(b"")
+    again = runner.run(parent, *words)
+    assert again.code == 0, again.stderr
+    assert "onnx/model_opt1_QInt8.onnx is up to date" in again.stderr
+    assert [path.name for path in parent.iterdir()] == [tiny_bert.name]

@@ -132,6 +132,16 @@ def without_tasks(tensors: dict[str, Any]) -> None:
     tensors[WQKV] = tensors[WQKV][0].clone()
 
 
+def of_more_tasks(tensors: dict[str, Any]) -> None:
+    tensors[WQKV] = tensors[WQKV].repeat(2, 1, 1)
+
+
+def twice(tensors: dict[str, Any]) -> None:
+    original = WQKV.replace(".0.lora_B", ".original").replace(".0.lora_A", ".original")
+    usual = original.replace(".parametrizations.weight.original", ".weight")
+    tensors[usual] = tensors[original].clone()
+
+
 def of_another_module(tensors: dict[str, Any]) -> None:
     tensors[WQKV.replace("mixer.Wqkv", "other")] = tensors.pop(WQKV)
 
@@ -141,6 +151,8 @@ def of_another_module(tensors: dict[str, Any]) -> None:
     [
         (narrow, SourceError, "which are not 3 parts"),
         (without_tasks, SourceError, "without one matrix for each task"),
+        (of_more_tasks, SourceError, "without one matrix for each task"),
+        (twice, SourceError, "twice: with an adapter inside, and without"),
         (of_another_module, UnsupportedModelError, "which is not a part of this architecture"),
     ],
 )

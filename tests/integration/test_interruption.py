@@ -102,7 +102,7 @@ def test_a_signal_ends_the_run_quickly_and_removes_what_was_staged(
 ) -> None:
     process = start(tiny_bert, tmp_path / "out")
     wait_for(process, "load the source")
-    time.sleep(1.0)  # torch is being imported
+    time.sleep(0.2)  # torch is being imported
     sent = time.monotonic()
     os.killpg(process.pid, number)  # as a terminal does; workers must leave it to the parent
     _, stderr = process.communicate(timeout=30)

@@ -61,6 +61,20 @@ def test_loading_tracing_and_embedding_import_nothing_of_it(tiny_bert: Path) -> 
     assert done.stdout.splitlines()[-1] == "[] <module 'transformers.models'>"
 
 
+_STAR = """
+from embconvert.processes.light_imports import import_all
+import_all(["sentence_transformers"])
+from transformers.models import *
+print(BertConfig.model_type)
+"""
+
+
+def test_all_names_of_the_package_of_models_can_be_imported() -> None:
+    command = [sys.executable, "-c", _STAR]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "bert\n"
+
+
 _SYMBOLIC = """
 import sys
 from embconvert.processes.light_imports import import_all

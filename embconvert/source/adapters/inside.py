@@ -78,6 +78,7 @@ def resolve_inside(
         weights=weights,
         settings=code.inner,
         place=place,
+        places=len(code.tasks),
     )
 
 
@@ -91,7 +92,7 @@ def tensors_of_task(
     (tasks, rank, columns), the other way round.
 
     Raises:
-        SourceError: A tensor has no axis of tasks.
+        SourceError: A tensor has no axis of as many tasks as config.json names.
         UnsupportedModelError: It is of a module that transformers' class does not have.
     """
     assert adapter.place is not None
@@ -99,7 +100,7 @@ def tensors_of_task(
         found = FACTOR.fullmatch(name)
         if found is None or found["module"] == _UNUSED:
             continue
-        if tensor.ndim != 3 or tensor.shape[0] <= adapter.place:
+        if tensor.ndim != 3 or tensor.shape[0] != adapter.places:
             raise SourceError(
                 f"{name[:200]!r} has the shape {tuple(tensor.shape)}, without one matrix for each "
                 "task in config.json",
