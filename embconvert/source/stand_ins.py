@@ -121,7 +121,7 @@ def mapped_tensors(files: Sequence[Path]) -> "dict[str, torch.Tensor]":
 
     found: dict[str, torch.Tensor] = {}
     for file in files:
-        if file.suffix != PICKLE_SUFFIX:
+        if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
                 found |= opened.get_tensors()
             continue
