@@ -150,7 +150,7 @@ def config_of(model_type: str) -> Any:
     config = transformers.AutoConfig.for_model(model_type)
     _shrink(config)
     for name, value in _MORE.get(model_type, {}).items():
-        part = getattr(config, name, None)
+        part = vars(config).get(name)  # an attribute may be one per layer, and refuse to be read
         if hasattr(part, "to_dict"):
             for inner, inner_value in value.items():
                 setattr(part, inner, inner_value)
