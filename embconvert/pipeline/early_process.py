@@ -3,6 +3,8 @@
 torch or ONNX Runtime take longer to import than all of embconvert, so this module imports little.
 """
 
+from pathlib import Path
+
 from embconvert.models.choices import Command
 from embconvert.processes.limits import refuse_missing_proc
 from embconvert.processes.resources import limit_threads
@@ -22,7 +24,15 @@ def start_early(request: Request, workers: Workers) -> None:
     """
     refuse_missing_proc()
     limit_threads()
-    if request.command in (Command.EXPORT, Command.ALL) and not output_folder(request).exists():
+    if request.command in (Command.EXPORT, Command.ALL) and not _is_there(output_folder(request)):
         workers.prepare_for_source()
     else:
         workers.prepare()
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a folder exists; a parent that may not be searched is an error later."""
+    try:
+        return folder.exists()
+    except OSError:
+        return False
