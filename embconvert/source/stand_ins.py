@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from embconvert.models.values import ResolvedModel
 from embconvert.source.parametrizations import without_factors
 from embconvert.source.pickles.tensors import PickledTensor, read_pickle
-from embconvert.source.weights import PICKLE_SUFFIX, WEIGHT_NAMES
+from embconvert.source.weights import WEIGHT_NAMES, is_pickle
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ def stand_ins(resolved: ResolvedModel) -> Mapping[str, Sequence[str]]:
     found: dict[str, list[str]] = {}
     for file in resolved.files:
         path = PurePosixPath(file.path)
-        if path.suffix == PICKLE_SUFFIX:
+        if is_pickle(file.path):
             found.setdefault((path.parent / _NAME).as_posix(), []).append(file.path)
         elif resolved.has_inner_adapters and file.path == _NAME:
             found[file.path] = [file.path]

@@ -39,7 +39,7 @@ def is_weights(name: str) -> bool:
 
 def is_pickle(name: str) -> bool:
     """Whether a model's weight file is a pickle, by its name."""
-    return name.endswith(PICKLE_SUFFIX)
+    return PurePath(name).suffix == PICKLE_SUFFIX
 
 
 def is_index(name: str) -> bool:
@@ -148,7 +148,7 @@ def _shapes(path: Path, *, of_text: bool = False) -> list[tuple[int, ...]]:
     def counts(name: str) -> bool:
         return not of_text or reads_text(name)
 
-    if path.suffix == PICKLE_SUFFIX:
+    if is_pickle(path.name):
         refuse_unreadable(path)
         # Tied weights have several names.
         tensors = {tensor for name, tensor in read_pickle(path).items() if counts(name)}
@@ -184,7 +184,7 @@ def refuse_quantized(paths: Iterable[Path]) -> None:
 
     small: dict[str, Path] = {}
     scaled: set[str] = set()
-    for path in (path for path in paths if path.suffix != PICKLE_SUFFIX):
+    for path in (path for path in paths if not is_pickle(path.name)):
         with safe_open(path, framework="np") as weights:
             for name in weights.keys():  # noqa: SIM118
                 place, _, last = name.rpartition(".")

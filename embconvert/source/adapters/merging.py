@@ -16,7 +16,6 @@ from embconvert.source.adapters.config import rank_of, scale_of
 from embconvert.source.adapters.inside import tensors_of_task
 from embconvert.source.merged_weight import MergedWeight, Update
 from embconvert.source.stand_ins import mapped_tensors
-from embconvert.source.weights import PICKLE_SUFFIX
 
 if TYPE_CHECKING:
     import torch
@@ -276,14 +275,5 @@ class _Merging:
 
 def _tensors(adapter: ResolvedAdapter) -> "Iterator[tuple[str, torch.Tensor]]":
     """Yields the tensors of an adapter by name, mapped from its file."""
-    from safetensors import safe_open
-
-    if adapter.place is not None:
-        yield from tensors_of_task(adapter, mapped_tensors([adapter.weights]))
-        return
-    if adapter.weights.suffix == PICKLE_SUFFIX:
-        yield from mapped_tensors([adapter.weights]).items()
-        return
-    with safe_open(adapter.weights, framework="pt") as opened:
-        for name in opened.keys():  # noqa: SIM118 - it is no mapping
-            yield name, opened.get_tensor(name)
+    tensors = mapped_tensors([adapter.weights])
+    yield from tensors.items() if adapter.place is None else tensors_of_task(adapter, tensors)
