@@ -3,7 +3,7 @@
 At the top of their modules, transformers and sentence-transformers import training metrics, sparse
 matrices, distributed tensors, and torch's compiler for its decorators, and read what each of 500
 models exports; onnx_ir imports sympy, for arithmetic with symbolic sizes. Without these a verified
-conversion of MiniLM takes a tenth less time and 100 MB less memory (docs/schedule.md). All of them
+conversion of MiniLM takes a sixth less time and a fifth less memory (docs/schedule.md). All of them
 can still be imported afterwards.
 """
 

@@ -93,7 +93,7 @@ def _kept(
         return _split(np.memmap(note, np.float32, "r", shape=(count,)), sizes)
     is_kept = 4 * count <= _KEPT_BYTES
     # A large file has no name, so that it is gone when its process ends in any way.
-    with tempfile.TemporaryFile(dir=settings.work) if not is_kept else _named(note) as file:
+    with _named(note) if is_kept else tempfile.TemporaryFile(dir=settings.work) as file:
         moments = _split(np.memmap(file, np.float32, "w+", shape=(count,)), sizes)
         _measure(moments, surgery, products, settings, offsets)
     return moments

@@ -51,12 +51,13 @@ def write_pages(
     keep: frozenset[str] = frozenset(),
     with_try: bool = False,
 ) -> Manifest:
-    """Writes the pages of a folder, except those to keep.
+    """Writes the pages of a folder, except those to keep; see make_pages().
 
     Args:
         target: What the folder is or will be; its name and its evaluation are those of the pages.
 
-    Returns the manifest with those that were written; see make_pages().
+    Returns:
+        The manifest with the pages that were written.
     """
     home = Home(name=target.resolve().name, has_evaluation=(target / EVALUATION_PAGE).is_file())
     manifest, made = make_pages(manifest, folder, home=home, keep=keep, with_try=with_try)
