@@ -11,7 +11,7 @@ from embconvert.errors import EmbconvertError, SourceError, UnsupportedModelErro
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_artifact, read_model
 from embconvert.graph.runtime import NO_SECOND_COPY, open_session, plain_options, session_options
-from embconvert.graph.segments import mapped
+from embconvert.graph.segments import open_mapped
 from embconvert.graph.source_tensors import places_file
 from embconvert.graph.tensor_checks import MalformedGraphError, UnsupportedGraphError, shown
 from embconvert.models.values import OnnxArtifact, TensorInfo
@@ -98,9 +98,7 @@ def load_problem(path: Path, size_bytes: int, work: Path) -> EmbconvertError | N
         if size_bytes <= _PARSED_BYTES:
             open_session(path, options)
         else:
-            proto, weights = hollow_out(read_model(path))
-            with mapped(proto, weights, work, options) as graph:
-                open_session(graph, options)
+            open_mapped(path, work, options)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime has one class per error code

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.graph.cutting import Piece, cut
-from embconvert.graph.hollow import TensorsByName, reads_of
+from embconvert.graph.hollow import TensorsByName, hollow_out, reads_of
 from embconvert.graph.layout import contiguous
-from embconvert.graph.onnx_file import reference_weights
-from embconvert.graph.runtime import NO_SPINNING, open_session, session_options
+from embconvert.graph.onnx_file import read_model, reference_weights
+from embconvert.graph.runtime import CPU_PROVIDER, NO_SPINNING, open_session, session_options
 from embconvert.graph.value_types import ValueType, value_types
 from embconvert.processes.resources import cpus
 
@@ -185,3 +185,19 @@ def mapped(proto: Any, weights: TensorsByName, folder: Path, options: Any) -> It
         stream.write(proto.SerializeToString())
         stream.flush()
         yield Path(stream.name)
+
+
+def open_mapped(graph: Path, folder: Path, options: Any, provider: str = CPU_PROVIDER) -> Any:
+    """Opens a graph whose large weights ONNX Runtime maps, instead of reading them into memory.
+
+    Args:
+        graph: The file; may contain its weights.
+        folder: For a temporary file; weights in it are mapped.
+
+    Raises:
+        ValueError: It is not ONNX, or its external data is not there.
+        Exception: ONNX Runtime cannot load it.
+    """
+    proto, weights = hollow_out(read_model(graph))
+    with mapped(proto, weights, folder, options) as path:
+        return open_session(path, options, provider)

@@ -107,7 +107,9 @@ def measure_speeds(
     shapes, _ = split_by_limit(CONVERSION_SHAPES, limit)
     if not shapes:
         return None
-    settings = TimingSettings(shapes=shapes, budget=_BUDGET, threads=session_threads())
+    settings = TimingSettings(
+        shapes=shapes, budget=_BUDGET, threads=session_threads(), maps_weights=True
+    )
     found: list[tuple[list[str], Times]] = []
     try:
         for group in groups:
