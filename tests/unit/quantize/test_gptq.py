@@ -9,10 +9,10 @@ from embconvert.quantize.moments import Moments
 
 FORM = BlockFormat(bits=4, block_size=32)
 RANDOM = np.random.default_rng(0)
-WEIGHTS = RANDOM.standard_normal((40, 96), dtype=np.float32)
-# Channels that go together, as activations' do: 24 causes of 96 channels.
-ACTIVATIONS = RANDOM.standard_normal((500, 24), dtype=np.float32) @ RANDOM.standard_normal(
-    (24, 96), dtype=np.float32
+WEIGHTS = RANDOM.standard_normal((40, 224), dtype=np.float32)
+# Channels that go together, as activations' do: 56 causes of 224 channels.
+ACTIVATIONS = RANDOM.standard_normal((500, 56), dtype=np.float32) @ RANDOM.standard_normal(
+    (56, 224), dtype=np.float32
 )
 
 
@@ -22,7 +22,7 @@ def moments(*ends: int) -> Moments:
 
 
 def moved(blocks: Blocks) -> float:
-    difference = dequantize_blocks(blocks, FORM, 96) - WEIGHTS
+    difference = dequantize_blocks(blocks, FORM, 224) - WEIGHTS
     return float(np.square(ACTIVATIONS @ difference.T).sum())
 
 
@@ -32,5 +32,5 @@ def test_gptq_moves_results_far_less_than_rounding_to_the_nearest(windows: Momen
 
 
 def test_gptq_without_any_activation_rounds_all_the_same() -> None:
-    nothing = Moments((np.zeros((96, 96), np.float32),))
+    nothing = Moments((np.zeros((224, 224), np.float32),))
     assert np.isfinite(gptq_blocks(WEIGHTS, FORM, nothing).scales).all()
