@@ -9,7 +9,7 @@ import pytest
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.graph.runtime import open_session, session_options
-from embconvert.graph.segments import PiecewiseGraph
+from embconvert.graph.segments import PiecewiseGraph, open_mapped
 from support import zoo
 from support.command_line import LARGE_MODEL, LITTLE_MEMORY, convert, files_in
 from support.exports import export, load, random_feed
@@ -59,3 +59,15 @@ def test_a_graph_in_pieces_gives_what_it_gives_whole(architecture: str, tmp_path
     for feed, values in zip(feeds, found, strict=True):
         for name, expected in zip(graph.outputs, session.run(None, feed), strict=True):
             np.testing.assert_allclose(values[name], expected, atol=1e-5)
+
+
+def test_a_graph_with_mapped_weights_gives_the_same_and_leaves_no_file(tmp_path: Path) -> None:
+    path = export(load(zoo.build_model("qwen3", tmp_path / "m")), tmp_path / "graph.onnx")
+    before = files_in(tmp_path)
+    mapped = open_mapped(path, path.parent, session_options())
+    whole = open_session(path, session_options())
+    feed = random_feed(np.random.default_rng(0), 3, 23, 4, left=False)
+    feed = {value.name: feed[value.name] for value in whole.get_inputs()}
+    for found, expected in zip(mapped.run(None, feed), whole.run(None, feed), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert files_in(tmp_path) == before
