@@ -16,7 +16,8 @@ from embconvert.graph.lazy_onnx import read_lazily, varint
 from embconvert.graph.source_tensors import marked, places_file, read_places, write_places
 from embconvert.graph.streams import HashingFile, bytes_ahead, hash_file
 from embconvert.graph.tensor_checks import MalformedGraphError, UnsupportedGraphError, shown
-from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, FileRecord, OnnxArtifact
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, OnnxArtifact
 from embconvert.processes.bounds import lowered
 from embconvert.user_files import UnreadableFileError
 

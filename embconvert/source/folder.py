@@ -13,7 +13,8 @@ from embconvert.models.architectures import Architecture, read_architecture, tex
 from embconvert.models.kinds import HEAD_FILES
 from embconvert.models.other_inputs import other_inputs
 from embconvert.models.routes import RoutedChain
-from embconvert.models.values import FileRecord, ResolvedModel, StaticFormat
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import ResolvedModel, StaticFormat
 from embconvert.source.adapters.files import refuse_adapter
 from embconvert.source.card import read_card
 from embconvert.source.distrust import (
