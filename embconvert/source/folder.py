@@ -135,22 +135,10 @@ def resolve_folder(
         model_id=model_id,
         revision=revision,
         folder=folder,
-        files=tuple(
-            FileRecord(
-                path=name,
-                sha256=sha256.get(name) or hash_file(file),
-                size_bytes=file.stat().st_size,
-            )
-            for name, file in sorted((f.relative_to(folder).as_posix(), f) for f in files)
-        ),
+        files=_records(folder, files, sha256),
         config=config,
         architecture=architecture,
-        max_seq_length=code.max_seq_length
-        or (
-            _max_seq_length(root, architecture.max_positions)
-            if static is None or static is StaticFormat.TOKEN_WEIGHTS
-            else static_max_length(static, config)
-        ),
+        max_seq_length=code.max_seq_length or _length(root, static, config, architecture),
         modules=tuple(module.name for module in modules),
         parameters=sum(count_parameters(f, of_text=of_text) for f in weights),
         card=read_card(folder),
@@ -161,6 +149,18 @@ def resolve_folder(
         written=code.written,
         tasks=code.tasks,
         has_inner_adapters=code.inner is not None,
+    )
+
+
+def _records(
+    folder: Path, files: Iterable[Path], sha256: Mapping[str, str]
+) -> tuple[FileRecord, ...]:
+    """Returns the records of files in a folder, in the order of their paths."""
+    return tuple(
+        FileRecord(
+            path=name, sha256=sha256.get(name) or hash_file(file), size_bytes=file.stat().st_size
+        )
+        for name, file in sorted((f.relative_to(folder).as_posix(), f) for f in files)
     )
 
 
@@ -242,6 +242,15 @@ def _model_files(
         yield from (file for name in sorted(HEAD_FILES) if (file := folder / name).is_file())
     if trust_remote_code:
         yield from folder.glob("*.py")
+
+
+def _length(
+    root: Path, static: StaticFormat | None, config: Mapping[str, Any], architecture: Architecture
+) -> int | None:
+    """Returns the number of tokens after which the model's library cuts texts; None without."""
+    if static is None or static is StaticFormat.TOKEN_WEIGHTS:
+        return _max_seq_length(root, architecture.max_positions)
+    return static_max_length(static, config)
 
 
 def _max_seq_length(root: Path, max_positions: int | None) -> int | None:
