@@ -16,6 +16,7 @@ from io import BufferedIOBase, BufferedReader
 from pathlib import Path, PurePosixPath
 
 from embconvert.errors import SourceError
+from embconvert.user_files import OTHER_KINDS
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: otherwise opening a named pipe waits for a writer.
@@ -29,14 +30,7 @@ class IrregularFile(SourceError):  # noqa: N818 - named after the object
 
 def kind_of(mode: int) -> str:
     """Returns the kind of a folder's entry, in words."""
-    kinds = {
-        stat.S_IFLNK: "a link",
-        stat.S_IFDIR: "a folder",
-        stat.S_IFIFO: "a named pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }
+    kinds = {stat.S_IFLNK: "a link", **OTHER_KINDS}
     return kinds.get(stat.S_IFMT(mode), "something else")
 
 

@@ -24,9 +24,9 @@ from embconvert.source.distrust import (
     refuse_special_files,
 )
 from embconvert.source.private_copy import TOKENIZER_DATA, TOKENIZER_FILES
-from embconvert.source.reading import CUTS_NOTHING, call_of_texts
+from embconvert.source.reading import CUTS_NOTHING, UNLIMITED, call_of_texts
 from embconvert.source.remote_code import check_remote_code
-from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
+from embconvert.source.settings.files import PROCESSOR, TRANSFORMER_FILES, read_settings
 from embconvert.source.settings.module_list import ModuleEntry, check_modules
 from embconvert.source.settings.own_code import settle_code
 from embconvert.source.settings.routes import Router, SeveralRoutes, read_modules, read_router
@@ -48,7 +48,7 @@ from embconvert.source.weights import (
 #: The files that are about all modules, which are in the model's own folder.
 WHOLE_MODEL_FILES = ("modules.json", "config_sentence_transformers.json")
 #: How other inputs than texts are processed.
-PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+PROCESSORS = (PROCESSOR, "preprocessor_config.json")
 #: The files that are read in the transformer's folder, apart from weights.
 CONFIGURATION_FILES = (
     *TOKENIZER_DATA, "config.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -57,8 +57,6 @@ CONFIGURATION_FILES = (
     "artifact.metadata",
 )  # fmt: skip
 
-# tokenizer_config.json has numbers such as 1e30 for "unlimited".
-_UNLIMITED = 1_000_000
 #: transformers' tokenizers of characters and bytes, which have no files.
 _CODE_ALONE = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 
@@ -270,6 +268,6 @@ def _max_seq_length(root: Path, max_positions: int | None) -> int | None:
     limits = [max_positions] if max_positions else []
     if (root / "tokenizer_config.json").is_file():
         limit = read_json(root / "tokenizer_config.json").get("model_max_length")
-        if isinstance(limit, int | float) and 0 < limit < _UNLIMITED:
+        if isinstance(limit, int | float) and 0 < limit < UNLIMITED:
             limits.append(int(limit))
     return min(limits, default=None)
