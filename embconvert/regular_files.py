@@ -16,7 +16,6 @@ from io import BufferedIOBase, BufferedReader
 from pathlib import Path, PurePosixPath
 
 from embconvert.errors import SourceError
-from embconvert.user_files import OTHER_KINDS
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: otherwise opening a named pipe waits for a writer.
@@ -30,7 +29,14 @@ class IrregularFile(SourceError):  # noqa: N818 - named after the object
 
 def kind_of(mode: int) -> str:
     """Returns the kind of a folder's entry, in words."""
-    kinds = {stat.S_IFLNK: "a link", **OTHER_KINDS}
+    kinds = {
+        stat.S_IFLNK: "a link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
     return kinds.get(stat.S_IFMT(mode), "something else")
 
 

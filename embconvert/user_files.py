@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-#: What a file can be that is not a regular one, in words.
-OTHER_KINDS = {
+_KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -46,7 +45,7 @@ def open_user_file(path: Path) -> BinaryIO:
         ) from error
     except ValueError as error:
         raise UnreadableFileError("cannot be read: its name is invalid") from error
-    kind = OTHER_KINDS.get(stat.S_IFMT(os.fstat(descriptor).st_mode))
+    kind = _KINDS.get(stat.S_IFMT(os.fstat(descriptor).st_mode))
     if kind is not None:
         os.close(descriptor)
         raise UnreadableFileError(f"is {kind}, not a regular file")
@@ -55,7 +54,7 @@ def open_user_file(path: Path) -> BinaryIO:
 
 def _kind_of(path: Path) -> str | None:
     with contextlib.suppress(OSError, ValueError):
-        return OTHER_KINDS.get(stat.S_IFMT(path.stat().st_mode))
+        return _KINDS.get(stat.S_IFMT(path.stat().st_mode))
     return None
 
 
