@@ -27,7 +27,7 @@ CLUSTER ?= ../shared/container/kubernetes/kubernetes.sh
 GIT_REVISION = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dist test test-wheel test-unit test-integration test-newest test-ranges test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-fleet bench-container bench-memory bench-memory-ours bench-quality bench-growth bench-schedule zoo kinds docs site picture schema lock lock-consumer clean
+.PHONY: help demo dist test test-wheel test-unit test-newest test-ranges test-consumers test-faults test-browser fuzz test-image test-kubernetes image version lint lint-python format bench bench-speed bench-kernels bench-fleet bench-container bench-memory bench-memory-ours bench-quality bench-growth bench-schedule zoo kinds docs site picture schema lock lock-consumer clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
@@ -43,9 +43,6 @@ test-wheel: dist $(DEMO_MODEL) ## install the wheel into an environment of its o
 
 test: $(VENV)/.dev $(DEMO_MODEL) lint-python ## run the tests, and the checks that need only Python
 	$(BIN)/pytest -n auto
-
-test-integration: $(VENV)/.dev $(DEMO_MODEL) ## run the tests that convert models
-	$(BIN)/pytest -n auto tests/integration
 
 # An environment made anew each time, because pip keeps what is installed.
 test-newest: $(DEMO_MODEL) ## run the tests with the newest version of every package

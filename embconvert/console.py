@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 #: Maximum number of characters of a traceback, which includes its exception's message.
-_TRACEBACK_LIMIT = 20_000
+TRACEBACK_LIMIT = 20_000
 #: Maximum number of characters before a progress bar.
 _TITLE_LIMIT = 100
 _UNLIMITED_WIDTH = 10_000
@@ -95,7 +95,7 @@ class Console:
 
     def trace(self, traceback: str) -> None:
         """Prints the traceback of a bug."""
-        self._log(Level.LIBRARY, lines(traceback, _TRACEBACK_LIMIT))
+        self._log(Level.LIBRARY, lines(traceback, TRACEBACK_LIMIT))
 
     def _log(self, level: Level, message: str, hint: str | None = None) -> None:
         if self._bars is not None:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 from embconvert.cli.commands import CommandSpec
 from embconvert.cli.hints import for_command
+from embconvert.console import TRACEBACK_LIMIT
 from embconvert.errors import EmbconvertError, Interrupted, OutputError
 from embconvert.foreign_text import lines, one_line
 from embconvert.processes.limits import limit_error
 from embconvert.stderr import Level, log
 
 ISSUES_PAGE = "the project's issue tracker"
-#: Characters of a traceback, which has the message of its exception.
-_TRACEBACK_LIMIT = 20_000
 _JSON = re.compile(r"--json(=(true|1))?", re.IGNORECASE)
 _JSON_LOG = re.compile(r"--log[-_]format[ =]json", re.IGNORECASE)
 
@@ -35,7 +34,7 @@ class Failure:
         # The terminal may be gone; the exit code tells nevertheless.
         with contextlib.suppress(OSError):
             if self.traceback is not None:
-                log(Level.LIBRARY, lines(self.traceback, _TRACEBACK_LIMIT))
+                log(Level.LIBRARY, lines(self.traceback, TRACEBACK_LIMIT))
             for message, hint in self.problems:
                 log(Level.ERROR, one_line(message), hint=one_line(hint))
         if as_json:

@@ -16,7 +16,8 @@ from embconvert.graph.openvino_ir import nncf, openvino
 from embconvert.graph.streams import hash_file
 from embconvert.models.choices import Precision
 from embconvert.models.forms import IR_WEIGHTS_SUFFIX
-from embconvert.models.values import DerivedModel, FileRecord, OnnxArtifact
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import DerivedModel, OnnxArtifact
 
 #: A layer that OpenVINO has named by how many it had made before, in this process.
 _NUMBERED = re.compile(rb'<layer id="(\d+)" name="(\w+)_\d+" type="')

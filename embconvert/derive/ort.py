@@ -18,12 +18,8 @@ from embconvert.graph.runtime import CPU_PROVIDER, open_session, session_options
 from embconvert.graph.streams import hash_file
 from embconvert.models.choices import OptimizationLevel
 from embconvert.models.compat import ORT_FORMAT, newest_of, oldest_onnxruntime, variant
-from embconvert.models.values import (
-    EXTERNAL_DATA_THRESHOLD_BYTES,
-    DerivedModel,
-    FileRecord,
-    OnnxArtifact,
-)
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, DerivedModel, OnnxArtifact
 
 #: The names of ONNX Runtime's levels. Layouts for this machine belong to level 99, and operators
 #: that only its CPU provider has to level 2.

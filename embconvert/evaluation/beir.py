@@ -97,7 +97,7 @@ def _queries(file: DataFile) -> dict[str, str]:
     found: dict[str, str] = {}
     for value in file.objects():
         line = of_object(value, file)
-        name = file.identifier(line.get("_id"), "_id")
+        name = file.identifier(line.get("_id"))
         if name in found:
             raise file.error(f"the _id {name} was used before", "give each query its own")
         found[name] = file.text(line.get("text"), "text")
@@ -111,7 +111,7 @@ def _documents(file: DataFile, texts: StoredTexts) -> tuple[dict[str, int], int]
     blank: set[str] = set()
     for value in file.objects():
         line = of_object(value, file)
-        name = file.identifier(line.get("_id"), "_id")
+        name = file.identifier(line.get("_id"))
         if name in places or name in blank:
             raise file.error(f"the _id {name} was used before", "give each document its own")
         title, body = line.get("title") or "", line.get("text")

@@ -117,13 +117,13 @@ class DataFile:
             raise self.error(f"{what} is {_shown(value)}, not a number", f"write {what} as 0.8")
         return number
 
-    def identifier(self, value: Any, what: str) -> str:
-        """Returns an id; raises UsageError unless it is short text or a whole number."""
+    def identifier(self, value: Any) -> str:
+        """Returns a line's `_id`; raises UsageError unless it is short text or a whole number."""
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str) or not value or len(value) > _MAX_ID:
             raise self.error(
-                f"{what} is {_shown(value)}, not an id", f"give each line an {what} of its own"
+                f"_id is {_shown(value)}, not an id", "give each line an _id of its own"
             )
         return value
 

@@ -12,7 +12,8 @@ from embconvert.json_files import read_any_json, read_json, write_json
 from embconvert.manifest import ArtifactRecord
 from embconvert.manifest.layouts import LayoutRules
 from embconvert.models.values import ResolvedModel
-from embconvert.source.settings.module_list import parse_modules
+from embconvert.source.settings.module_list import listed, own_module, parse_modules
+from embconvert.source.settings.modules import POOLING_KEYS
 
 if TYPE_CHECKING:
     from embconvert.source.torch_model import SourceModel
@@ -40,17 +41,11 @@ def save_missing_files(source: "SourceModel", folder: Path) -> None:
     _save_overrides(source, folder)
 
 
-_MODULES = "sentence_transformers.models"
-
-
 def _save_modules(source: "SourceModel", folder: Path) -> None:
     """Writes the modules that sentence-transformers adds to a plain transformers model."""
-    modules = [
-        {"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{_MODULES}.Pooling"},
-    ]
-    write_json(folder / "modules.json", modules)
-    _save_pooling(source, folder / "1_Pooling")
+    modules = (own_module("Transformer", ""), own_module("Pooling", "1_Pooling"))
+    write_json(folder / "modules.json", listed(modules))
+    _save_pooling(source, folder / modules[1].path)
     _write_if_missing(
         folder / "sentence_bert_config.json",
         {"max_seq_length": source.max_seq_length, "do_lower_case": False},
@@ -63,12 +58,7 @@ def _save_pooling(source: "SourceModel", folder: Path) -> None:
     config = {
         "word_embedding_dimension": source.token_dimension,
         # The keys that sentence-transformers wrote before version 6; servers read them.
-        "pooling_mode_cls_token": "cls" in modes,
-        "pooling_mode_mean_tokens": "mean" in modes,
-        "pooling_mode_max_tokens": "max" in modes,
-        "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens" in modes,
-        "pooling_mode_weightedmean_tokens": "weightedmean" in modes,
-        "pooling_mode_lasttoken": "lasttoken" in modes,
+        **{key: mode in modes for key, mode in POOLING_KEYS.items()},
         "include_prompt": source.prompts.pooled,
     }
     write_json(folder / "config.json", config)
@@ -89,9 +79,8 @@ def _save_overrides(source: "SourceModel", folder: Path) -> None:
         if entry.name == "Pooling":
             _change_json(folder / entry.path / "config.json", {"include_prompt": False})
     if overrides.normalize and kinds[-1] != "Normalize":
-        number = len(modules)
-        named = {"idx": number, "name": str(number), "path": f"{number}_Normalize"}
-        write_json(folder / "modules.json", [*modules, named | {"type": f"{_MODULES}.Normalize"}])
+        last = own_module("Normalize", f"{len(modules)}_Normalize")
+        write_json(folder / "modules.json", [*modules, listed([*entries, last])[-1]])
     if overrides.dimensions is not None:
         _change_json(
             folder / "config_sentence_transformers.json", {"truncate_dim": overrides.dimensions}

@@ -7,7 +7,7 @@ from pathlib import Path
 from embconvert.errors import SourceError, UsageError
 from embconvert.manifest import MANIFEST_FILE, Manifest
 from embconvert.manifest.codec import MAX_BYTES, BrokenManifest, OlderManifest, parse_manifest
-from embconvert.models.values import FileRecord
+from embconvert.models.source_records import FileRecord
 from embconvert.regular_files import IrregularFile, hash_of, is_regular, open_regular
 
 _AGAIN = "convert the model again; intact files are reused"

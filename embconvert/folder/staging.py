@@ -33,7 +33,7 @@ from embconvert.graph.segments import MAPPED_SUFFIX
 from embconvert.manifest import MANIFEST_FILE, PAGES, ArtifactRecord, Manifest
 from embconvert.manifest.codec import as_text
 from embconvert.models.forms import ENDINGS
-from embconvert.models.values import FileRecord
+from embconvert.models.source_records import FileRecord
 from embconvert.processes.signals import uninterrupted
 from embconvert.regular_files import IrregularFile, hash_of, open_regular
 

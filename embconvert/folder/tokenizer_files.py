@@ -9,7 +9,7 @@ from embconvert.folder.tokenizer_json import TOKENIZER_FILE, corrected
 from embconvert.json_files import read_any_json, read_json, write_json
 from embconvert.models.corrections import Correction
 from embconvert.models.values import ResolvedModel
-from embconvert.source.reading import CUTS_NOTHING
+from embconvert.source.reading import CUTS_NOTHING, UNLIMITED
 from embconvert.source.settings.files import TRANSFORMER_FILES
 from embconvert.source.settings.module_list import parse_modules
 
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 _TOKENIZER, _CONFIG = TOKENIZER_FILE, "tokenizer_config.json"
 # What sentence-transformers hands on to AutoProcessor, in the settings of its Transformer module.
 _ARGUMENTS = ("tokenizer_args", "processor_kwargs", "processor_args")
-# tokenizer_config.json says "unlimited" with numbers such as 1e30.
-_UNLIMITED = 1_000_000
-# The number that transformers itself writes for it.
+# What transformers itself writes for "unlimited".
 _WRITTEN_UNLIMITED = int(1e30)
 
 
@@ -111,7 +109,7 @@ def _change_config(path: Path, source: "SourceModel", used: Any) -> None:
     wanted: dict[str, Any] = {}
     if source.max_seq_length is not None:
         wanted["model_max_length"] = source.max_seq_length
-    elif isinstance(named := value.get("model_max_length"), int | float) and named < _UNLIMITED:
+    elif isinstance(named := value.get("model_max_length"), int | float) and named < UNLIMITED:
         wanted["model_max_length"] = _WRITTEN_UNLIMITED
     for key, part in (("padding_side", used.padding), ("truncation_side", used.truncation)):
         if part is not None and part["direction"] != value.get(key, "right"):
@@ -146,7 +144,7 @@ def _differing_lengths(folder: Path, length: int | None) -> Iterator[Correction]
     named = [(_CONFIG, "model_max_length"), *((n, "max_seq_length") for n in TRANSFORMER_FILES)]
     for file, key in named:
         said = read_json(folder / file).get(key) if (folder / file).is_file() else None
-        if isinstance(said, int | float) and said != length and said < _UNLIMITED:
+        if isinstance(said, int | float) and said != length and said < UNLIMITED:
             yield Correction(
                 file=file,
                 setting=key,

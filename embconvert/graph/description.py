@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embconvert.models.compat import oldest_onnxruntime, variant
-from embconvert.models.values import FileRecord, OnnxArtifact, TensorInfo
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import OnnxArtifact, TensorInfo
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -4,8 +4,6 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-#: The domain of its operators.
-DOMAIN = "ai.onnx.contrib"
 _PACKAGE = "onnxruntime_extensions"
 
 

@@ -16,7 +16,8 @@ from embconvert.graph.lazy_onnx import read_lazily, varint
 from embconvert.graph.source_tensors import marked, places_file, read_places, write_places
 from embconvert.graph.streams import HashingFile, bytes_ahead, hash_file
 from embconvert.graph.tensor_checks import MalformedGraphError, UnsupportedGraphError, shown
-from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, FileRecord, OnnxArtifact
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, OnnxArtifact
 from embconvert.processes.bounds import lowered
 from embconvert.user_files import UnreadableFileError
 
@@ -94,6 +95,25 @@ def write_model(
         inline = {n: t for n, t in tensors.items() if n not in outside}
         external = _write_external_data(outside, headers, path.with_name(path.name + "_data"))
 
+    digest = _write_graph_file(path, proto, graph, headers, inline)
+    return artifact_of(model, path, digest, external)
+
+
+def _write_graph_file(
+    path: Path,
+    model: Any,
+    graph: bytes,
+    headers: Mapping[str, Any],
+    inline: "Mapping[str, ir.TensorProtocol]",
+) -> str:
+    """Writes a graph file, and returns its sha256.
+
+    Args:
+        model: An onnx.ModelProto without its graph.
+        graph: An onnx.GraphProto without its weights.
+        headers: The TensorProto of each weight, without its data.
+        inline: Weights whose data is in this file.
+    """
     entries = {n: header.SerializeToString(deterministic=True) for n, header in headers.items()}
     lengths: dict[str, int] = {}
     for name, header in entries.items():
@@ -103,7 +123,7 @@ def write_model(
     body = sum(len(_GRAPH_INITIALIZER) + len(varint(n)) + n for n in lengths.values())
     with path.open("wb") as stream:
         file = HashingFile(stream)
-        file.write(proto.SerializeToString(deterministic=True))
+        file.write(model.SerializeToString(deterministic=True))
         file.write(_MODEL_GRAPH + varint(len(graph) + body) + graph)
         data = bytes_ahead(inline.values())
         for name, header in entries.items():
@@ -111,7 +131,7 @@ def write_model(
             if name in inline:
                 file.write(_TENSOR_RAW_DATA + varint(inline[name].nbytes))
                 file.write_next(data, inline[name].nbytes)
-    return artifact_of(model, path, file.sha256, external)
+    return file.sha256
 
 
 def _write_external_data(

@@ -1,7 +1,7 @@
 """Finds a model and the adapters that are merged with it."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -68,18 +68,8 @@ def resolve_adapted(request: Request, console: Console, find: Find) -> ResolvedM
         adapters.append(_resolved(adapter, place, is_model=True))
         if read_modules(adapter.folder):
             modules_of = adapter
-    code = settle_code(
-        base.folder, read_modules(base.folder), trust_remote_code=request.trust_remote_code
-    )
-    for choice in request.adapter:
-        inside = place_of_task(choice, code)
-        if inside is not None:
-            adapters.append(
-                resolve_inside(base.folder, code, inside, weight=choice.weight, sha256=base.sha256)
-            )
-            continue
-        found, place = _chosen(choice, request, base, find, code)
-        adapters.append(_resolved(found, place, choice))
+    for found, chosen in _all_chosen(request, base, find):
+        adapters.append(chosen)
         if found is not base and read_modules(found.folder):
             modules_of = found
     if modules_of is None:
@@ -151,6 +141,27 @@ def _tell_of_tasks(
             "no adapter is merged, as by the model's own code when no task is named; --adapter can "
             f"be {names}"
         )
+
+
+def _all_chosen(
+    request: Request, base: Found, find: Find
+) -> Iterator[tuple[Found, ResolvedAdapter]]:
+    """Yields the adapters of `--adapter`, each with the files that it is in."""
+    if not request.adapter:
+        return
+    code = settle_code(
+        base.folder, read_modules(base.folder), trust_remote_code=request.trust_remote_code
+    )
+    for choice in request.adapter:
+        inside = place_of_task(choice, code)
+        if inside is not None:
+            yield (
+                base,
+                resolve_inside(base.folder, code, inside, weight=choice.weight, sha256=base.sha256),
+            )
+        else:
+            found, place = _chosen(choice, request, base, find, code)
+            yield found, _resolved(found, place, choice)
 
 
 def _chosen(

@@ -24,7 +24,8 @@ from embconvert.models.constraints import (
     Text,
 )
 from embconvert.models.forms import FileForm, PaddingRecord
-from embconvert.models.values import FileRecord, Fusion, KeptNode, OnnxArtifact, TensorInfo
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import Fusion, KeptNode, OnnxArtifact, TensorInfo
 
 #: An option's value; several are a tuple.
 SettingValue = Text | bool | int | float | tuple[Text, ...] | None

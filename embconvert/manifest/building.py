@@ -23,7 +23,8 @@ from embconvert.models.corrections import Correction
 from embconvert.models.kinds import KINDS, Reading
 from embconvert.models.pair_template import InputRules
 from embconvert.models.prompts import NO_PROMPTS, Prompts
-from embconvert.models.values import FileRecord, ResolvedModel
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
 from embconvert.speed.records import SpeedsRecord
 

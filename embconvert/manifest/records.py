@@ -29,7 +29,7 @@ from embconvert.models.constraints import (
 )
 from embconvert.models.kinds import KINDS, Kind, Measure
 from embconvert.models.prompts import MAX_PROMPTS
-from embconvert.models.values import FileRecord
+from embconvert.models.source_records import FileRecord
 from embconvert.speed.records import SpeedsRecord, Speedup
 
 #: 3: speeds are measured in turns; 2 had each graph's throughput during its verification. 1 had

@@ -13,7 +13,8 @@ from embconvert.models.corrections import Correction
 from embconvert.models.output_rules import OutputRules
 from embconvert.models.prompts import NO_PROMPTS, Prompts
 from embconvert.models.routes import Route
-from embconvert.models.values import AdapterRecord, FileRecord, ResolvedAdapter, SourceCard
+from embconvert.models.source_records import AdapterRecord, FileRecord, SourceCard
+from embconvert.models.values import ResolvedAdapter
 
 Files = Annotated[tuple[FileRecord, ...], MaxLen(10_000)]
 

@@ -1,5 +1,7 @@
 """The source that a user names for a published folder (`--against`)."""
 
+from embconvert import hub
+from embconvert.console import Console
 from embconvert.errors import SourceError
 from embconvert.manifest import Manifest, SourceRecord
 from embconvert.manifest.requesting import request_from
@@ -7,10 +9,23 @@ from embconvert.models.choices import Command
 from embconvert.models.values import ResolvedModel
 from embconvert.request.places import local_folder
 from embconvert.request.records import EvaluateRequest, Request, VerifyRequest
+from embconvert.source.kind import settle_kind
 
 
-def refuse_another_source(against: str, resolved: ResolvedModel, source: SourceRecord) -> None:
-    """Raises SourceError for a model that is not the one that was converted."""
+def named_source(
+    request: VerifyRequest | EvaluateRequest, manifest: Manifest, console: Console
+) -> tuple[Request, ResolvedModel]:
+    """Returns the request that loads the source as the conversion did, and the source.
+
+    Raises as hub.resolve(), and SourceError for a model that is not the one that was converted.
+    """
+    conversion = _source_request(request, manifest)
+    resolved = hub.resolve(conversion, console)
+    _refuse_another_source(conversion.model_id, resolved, manifest.source)
+    return conversion, settle_kind(conversion, resolved)
+
+
+def _refuse_another_source(against: str, resolved: ResolvedModel, source: SourceRecord) -> None:
     difference = source.difference(resolved.files, resolved.adapters)
     if difference is None:
         return
@@ -27,8 +42,7 @@ def refuse_another_source(against: str, resolved: ResolvedModel, source: SourceR
     )
 
 
-def source_request(request: VerifyRequest | EvaluateRequest, manifest: Manifest) -> Request:
-    """Returns the request that loads the source as the conversion did."""
+def _source_request(request: VerifyRequest | EvaluateRequest, manifest: Manifest) -> Request:
     assert request.against is not None
     asked = Request(
         command=Command.EXPORT,

@@ -18,7 +18,13 @@ from embconvert.processes.resources import available_memory_bytes, cpus
 from embconvert.processes.workers import Workers
 from embconvert.request.records import BenchRequest
 from embconvert.speed.bench import Measured
-from embconvert.speed.bench_records import BenchedGraph, LatencyRecord, LeftOutRecord, in_threads
+from embconvert.speed.bench_records import (
+    BenchedGraph,
+    LatencyRecord,
+    LeftOutRecord,
+    in_threads,
+    name_of_provider,
+)
 from embconvert.speed.sessions import Times, TimingSettings
 from embconvert.speed.summary import groups_that_fit
 from embconvert.speed.turns import TimeBudget
@@ -29,7 +35,6 @@ _FEWEST_ROUNDS, _MOST_ROUNDS = 5, 60
 _PATIENCE = 1.3
 #: What runs a graph elsewhere, and what first compiles it for minutes.
 _NOT_USUAL = ("AzureExecutionProvider", "TensorrtExecutionProvider")
-_SUFFIX = "ExecutionProvider"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +76,7 @@ def threads_of(bench: BenchedFolder) -> list[int]:
 
 def providers_of(bench: BenchedFolder, available: Sequence[str]) -> list[str]:
     """Returns the providers to measure with; raises UsageError if one is absent."""
-    names = {name.removesuffix(_SUFFIX).lower(): name for name in available}
+    names = {name_of_provider(name).lower(): name for name in available}
     asked = bench.request.providers
     if asked is None:
         for name in available:
@@ -97,7 +102,7 @@ def time_graphs(
     groups, left_out = groups_that_fit(sizes, base, available_memory_bytes() - BASE_BYTES)
     for path in left_out:
         bench.leave_out(path, "there is too little memory to load it beside float32")
-    words = f"{provider.removesuffix(_SUFFIX)}, {in_threads(threads)}"
+    words = f"{name_of_provider(provider)}, {in_threads(threads)}"
     for group in groups:
         share = seconds / len(groups)
         budget = TimeBudget(

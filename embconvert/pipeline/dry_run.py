@@ -11,10 +11,10 @@ from embconvert.folder.published import has_size
 from embconvert.folder.staging import read_journals
 from embconvert.foreign_text import one_line
 from embconvert.manifest import ArtifactRecord
-from embconvert.pipeline.kept_reference import KeptReference
+from embconvert.pipeline.kept_reference import remaining_jobs
 from embconvert.pipeline.prepare import Prepared, is_short_of_memory
 from embconvert.pipeline.reuse import why_graphs_go
-from embconvert.plan.jobs import Job, build_jobs
+from embconvert.plan.jobs import Job
 from embconvert.plan.plan import Plan
 from embconvert.plan.reuse import reusable
 from embconvert.plan.search import name_of
@@ -31,14 +31,7 @@ def dry_run(prepared: Prepared, target: Path, console: Console) -> str:
     plan, request = prepared.plan, prepared.request
     found = _found(prepared, target)
     in_pieces = is_short_of_memory(plan, console)
-    kept = KeptReference.of(prepared, in_pieces=in_pieces)
-    jobs = build_jobs(
-        plan,
-        found,
-        request,
-        in_pieces=in_pieces,
-        keeps_reference=kept is not None and kept.is_there,
-    )
+    jobs, _ = remaining_jobs(prepared, found, in_pieces=in_pieces)
     times_files = bool(jobs) and plan.verifies and not in_pieces
     if request.json:
         listed = [_as_json(job) for job in jobs]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from embconvert import hub
 from embconvert.console import Console
 from embconvert.errors import UsageError
 from embconvert.evaluation.cache import Cache, cache_folder
@@ -25,14 +24,13 @@ from embconvert.models.choices import Precision
 from embconvert.models.kinds import KINDS, Kind, Reading
 from embconvert.models.prompts import Prompts
 from embconvert.models.routes import USUAL_TASKS
-from embconvert.pipeline.against import refuse_another_source, source_request
+from embconvert.pipeline.against import named_source
 from embconvert.pipeline.checked_folder import checked_manifest, copy_files
 from embconvert.pipeline.computing import GraphRows, SourceRows
 from embconvert.pipeline.route_folders import routes_to_check
 from embconvert.pipeline.source_process import SourceProcess
 from embconvert.processes.workers import Workers
 from embconvert.request.records import EvaluateRequest
-from embconvert.source.kind import settle_kind
 
 _SETTINGS = "config_sentence_transformers.json"
 
@@ -232,10 +230,7 @@ def compared_source(
     """Returns the source, to compare with it; raises SourceError if it is another."""
     rows = []
     for one in opened:
-        conversion = source_request(request, one.manifest)
-        resolved = hub.resolve(conversion, console)
-        refuse_another_source(conversion.model_id, resolved, one.manifest.source)
-        resolved = settle_kind(conversion, resolved)
+        conversion, resolved = named_source(request, one.manifest, console)
         computes = SourceRows(SourceProcess(conversion, resolved, one.scratch, workers, console))
         identity = f"{one.manifest.source} {_stack('torch', 'sentence-transformers')}"
         rows.append((_kept(computes, identity, console), computes))

@@ -1,7 +1,6 @@
 """When the jobs of a run were done, and what they cost; `--debug` prints it."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from embconvert.console import Console
@@ -24,18 +23,17 @@ class _Spent:
 class JobTimes:
     """The times of jobs, in the order of their starts."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._times: dict[str, _Spent] = {}
 
     def start(self, job: Job) -> None:
-        now = self._clock()
+        now = time.monotonic()
         self._times.setdefault(job.name, _Spent(job.words, now, now))
 
     def add(self, job: Job, cpu_s: float) -> None:
         """Notes that a task ended, which took `cpu_s` seconds of CPU time in all threads."""
         times = self._times[job.name]
-        times.end, times.cpu = self._clock(), times.cpu + cpu_s
+        times.end, times.cpu = time.monotonic(), times.cpu + cpu_s
 
     def show(self, console: Console) -> None:
         """Prints a table."""

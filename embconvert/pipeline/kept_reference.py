@@ -9,7 +9,7 @@ import io
 import os
 import stat
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.lookups import distinct_tokens
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.words import Words
+from embconvert.manifest import ArtifactRecord
 from embconvert.manifest.building import LoadedSource
 from embconvert.models.values import ResolvedModel
 from embconvert.pipeline.prepare import Prepared
@@ -34,6 +35,7 @@ from embconvert.pipeline.reference import (
     flop_per_token,
 )
 from embconvert.pipeline.source_process import tokenize_apart
+from embconvert.plan.jobs import Job, build_jobs
 from embconvert.plan.requested_steps import export_step
 from embconvert.plan.reuse import versions
 from embconvert.processes.bounds import lowered
@@ -193,6 +195,26 @@ class KeptReference:
             for array in arrays:
                 digest.update(np.ascontiguousarray(array).tobytes())
         return np.frombuffer(digest.digest(), np.uint8)
+
+
+def remaining_jobs(
+    prepared: Prepared, found: Mapping[str, ArtifactRecord], *, in_pieces: bool
+) -> tuple[tuple[Job, ...], KeptReference | None]:
+    """Returns the jobs of a run, and where its reference is kept; None if nowhere.
+
+    Args:
+        found: Records of files from earlier runs, by file.
+        in_pieces: Whether the source and the graphs run layer by layer.
+    """
+    kept = KeptReference.of(prepared, in_pieces=in_pieces)
+    jobs = build_jobs(
+        prepared.plan,
+        found,
+        prepared.request,
+        in_pieces=in_pieces,
+        keeps_reference=kept is not None and kept.is_there,
+    )
+    return jobs, kept
 
 
 def _embeddings_of(

@@ -16,7 +16,7 @@ from embconvert.foreign_text import https_address, one_line
 from embconvert.hub.push import Destination, FilesFor, upload
 from embconvert.manifest import CARD_FILE, MANIFEST_FILE, PAGES, TRY_FILE, Manifest
 from embconvert.manifest.codec import as_text
-from embconvert.models.values import FileRecord
+from embconvert.models.source_records import FileRecord
 from embconvert.pipeline.route_folders import for_each_route, joined, routes_to_check
 from embconvert.regular_files import open_regular
 from embconvert.reporting.home import Home

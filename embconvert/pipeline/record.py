@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 from embconvert.fidelity.figures import Fidelity
 from embconvert.manifest import ArtifactRecord
 from embconvert.models.forms import PaddingRecord
-from embconvert.models.values import FileRecord, Fusion, KeptNode, OnnxArtifact
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import Fusion, KeptNode, OnnxArtifact
 from embconvert.plan.steps import Step
 from embconvert.processes.metering import Meter
 

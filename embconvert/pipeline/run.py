@@ -10,7 +10,7 @@ from embconvert.folder.staging import Staging
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.models.choices import Command
 from embconvert.pipeline.given import read_model_path
-from embconvert.pipeline.kept_reference import KeptReference
+from embconvert.pipeline.kept_reference import remaining_jobs
 from embconvert.pipeline.performer import ERRORS_OF_ONE_FILE, Performer
 from embconvert.pipeline.prepare import Prepared, is_short_of_memory
 from embconvert.pipeline.publishing import adapt_folder, complete, copy_source_files, show
@@ -21,7 +21,7 @@ from embconvert.pipeline.scheduler import Capacity, Scheduler
 from embconvert.pipeline.source_process import SourceProcess
 from embconvert.pipeline.speeds import speeds_of_run
 from embconvert.pipeline.verifier import verification_record
-from embconvert.plan.jobs import Job, build_jobs
+from embconvert.plan.jobs import Job
 from embconvert.plan.reuse import found_candidate
 from embconvert.plan.steps import Stage
 from embconvert.processes.resources import available_memory_bytes, cpus
@@ -104,14 +104,7 @@ def execute(
         results.take_given(read_model_path(request.model_path, staging.work, workers))
     _copy_files(prepared, staging, reuse)
     found = _take(prepared, reuse, results, console)
-    kept = KeptReference.of(prepared, in_pieces=in_pieces)
-    jobs = build_jobs(
-        plan,
-        found,
-        request,
-        in_pieces=in_pieces,
-        keeps_reference=kept is not None and kept.is_there,
-    )
+    jobs, kept = remaining_jobs(prepared, found, in_pieces=in_pieces)
     _refuse_full_disk(prepared, staging, jobs)
     run = RunContext(
         prepared=prepared,

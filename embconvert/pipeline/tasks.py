@@ -178,9 +178,7 @@ def compare_rows(
     return rows_are_kept(artifact, tokens, theirs, precision)
 
 
-def files_of_weights(
-    _: Reporter, path: Path, forms: tuple[FileForm, ...] = ()
-) -> tuple[str, ...] | str:
+def files_of_weights(_: Reporter, path: Path, forms: tuple[FileForm, ...]) -> tuple[str, ...] | str:
     """Returns the files in a graph's folder with its weights, or the problem in words."""
     if not is_onnx(forms):
         ending = forms[-1].rules.weights
@@ -248,7 +246,7 @@ def read_given_graph(_: Reporter, path: Path, work: Path) -> OnnxArtifact:
     return read_given(path, work)
 
 
-def check_given_graph(_: Reporter, path: Path, forms: tuple[FileForm, ...] = ()) -> None:
+def check_given_graph(_: Reporter, path: Path, forms: tuple[FileForm, ...]) -> None:
     """Checks an untrusted graph, or file of another form, before it is run."""
     if is_onnx(forms):
         check_given(path)

@@ -94,13 +94,7 @@ class Verifier:
             runs_rest = asked is not None and (
                 asked.precision in HALF_PRECISIONS or bool(artifact.forms)
             )
-            if self._layer_by_layer and artifact.forms:
-                self._console.say(f"{name} runs whole: only other graphs run layer by layer")
-            if left_out:
-                self._console.say(
-                    f"{name} is compared on {workload.texts} texts; {left_out} are longer than its "
-                    "shape"
-                )
+            self._tell(artifact, name, workload.texts, left_out)
             with (
                 self._console.progress(f"verifying {name}", workload.size) as advance,
                 self._workers.take(artifact.total_size_bytes) as worker,
@@ -136,6 +130,14 @@ class Verifier:
                 f"{name} is not published: {error}",
                 "the conversion went wrong; --debug shows more, and please report the model",
             ) from error
+
+    def _tell(self, artifact: OnnxArtifact, name: str, texts: int, left_out: int) -> None:
+        if self._layer_by_layer and artifact.forms:
+            self._console.say(f"{name} runs whole: only other graphs run layer by layer")
+        if left_out:
+            self._console.say(
+                f"{name} is compared on {texts} texts; {left_out} are longer than its shape"
+            )
 
     def _settle(
         self,

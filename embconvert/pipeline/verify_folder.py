@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embconvert import hub
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
 from embconvert.fidelity.embedding import WorkloadRun
@@ -19,7 +18,7 @@ from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.models.forms import most_tokens
 from embconvert.models.json_records import as_json
 from embconvert.models.kinds import KINDS
-from embconvert.pipeline.against import refuse_another_source, source_request
+from embconvert.pipeline.against import named_source
 from embconvert.pipeline.checked_folder import (
     at_work,
     changed,
@@ -38,7 +37,6 @@ from embconvert.processes.resources import available_memory_bytes
 from embconvert.processes.worker import finish
 from embconvert.processes.workers import Workers
 from embconvert.request.records import Finished, VerifyRequest
-from embconvert.source.kind import settle_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +154,7 @@ def _is_short_of_memory(manifest: Manifest) -> bool:
 def _compare_with_source(
     request: VerifyRequest, scratch: Path, manifest: Manifest, workers: Workers, console: Console
 ) -> list[CheckedGraph]:
-    conversion = source_request(request, manifest)
-    resolved = hub.resolve(conversion, console)
-    refuse_another_source(conversion.model_id, resolved, manifest.source)
-    resolved = settle_kind(conversion, resolved)
+    conversion, resolved = named_source(request, manifest, console)
     in_pieces = _is_short_of_memory(manifest)
     source = SourceProcess(conversion, resolved, scratch, workers, console)
 

@@ -79,33 +79,16 @@ def make_search(
 ) -> Search | None:
     """Plans the search of --quantize auto; None without that option. Arguments: see make_steps().
 
-    Raises UsageError if --min_onnxruntime supports none of the candidates.
+    There always is a candidate, as every ONNX Runtime that can be asked for runs Float16.
+
+    Raises UsageError if the candidates cannot be compared on the data of --evaluate.
     """
     if not request.auto:
         return None
     level = request.optimize if level is None else level
     if request.command is Command.ALL and level is not OptimizationLevel.NONE:
         source = optimized_file(level)
-    measure = KINDS[kind].measure
-    floor = DEFAULT_FLOORS[measure]
-    if request.min_cosine is not None:
-        floor = Floor(mean_cosine=request.min_cosine)
-    if request.evaluate is not None and request.route is not None:
-        raise UsageError(
-            "--evaluate needs the routes of queries and documents at once",
-            "convert without --evaluate, then run: embconvert evaluate FOLDER --data PATH",
-        )
-    budget = Budget(
-        floor=floor,
-        max_size=request.max_size,
-        min_speedup=request.min_speedup,
-        min_neighbours=request.min_neighbours,
-        measure=measure,
-        is_bits=request.output_precision.is_bits,
-        max_loss=request.max_loss if request.evaluate else None,
-        data=request.evaluate.name if request.evaluate else None,
-        data_digest=digest_of(request.evaluate) if request.evaluate else None,
-    )
+    budget = _budget_of(request, kind)
     candidates: list[Step] = []
     ruled_out: dict[str, str] = {}
     rules = LAYOUTS[request.layout]
@@ -133,10 +116,27 @@ def make_search(
         step = replace(step, floor=Floor(mean_cosine=-1.0), settings=settings)
         if step.settings not in [c.settings for c in candidates]:
             candidates.append(step)
-    if not candidates:
-        raise UsageError(
-            f"--min_onnxruntime {request.min_onnxruntime} excludes every candidate of --quantize "
-            "auto",
-            "remove --min_onnxruntime, or give a newer release",
-        )
     return Search(candidates=tuple(candidates), ruled_out=ruled_out, budget=budget)
+
+
+def _budget_of(request: Request, kind: Kind) -> Budget:
+    measure = KINDS[kind].measure
+    floor = DEFAULT_FLOORS[measure]
+    if request.min_cosine is not None:
+        floor = Floor(mean_cosine=request.min_cosine)
+    if request.evaluate is not None and request.route is not None:
+        raise UsageError(
+            "--evaluate needs the routes of queries and documents at once",
+            "convert without --evaluate, then run: embconvert evaluate FOLDER --data PATH",
+        )
+    return Budget(
+        floor=floor,
+        max_size=request.max_size,
+        min_speedup=request.min_speedup,
+        min_neighbours=request.min_neighbours,
+        measure=measure,
+        is_bits=request.output_precision.is_bits,
+        max_loss=request.max_loss if request.evaluate else None,
+        data=request.evaluate.name if request.evaluate else None,
+        data_digest=digest_of(request.evaluate) if request.evaluate else None,
+    )

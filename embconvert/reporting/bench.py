@@ -11,10 +11,9 @@ from embconvert.speed.bench_records import (
     BestRecord,
     LatencyRecord,
     in_threads,
+    name_of_provider,
 )
 from embconvert.tables import Column
-
-_SUFFIX = "ExecutionProvider"
 
 
 def graphs_header() -> tuple[Column, ...]:
@@ -59,7 +58,7 @@ def bench_rows(benchmark: Benchmark) -> list[list[str]]:
     rows = []
     for *_, graph, latency in sorted(found, key=lambda entry: entry[:4]):
         row = [graph.path]
-        row += [latency.provider.removesuffix(_SUFFIX)] * (len(_providers(benchmark)) > 1)
+        row += [name_of_provider(latency.provider)] * (len(_providers(benchmark)) > 1)
         row += [str(latency.threads)] * (len(_threads(benchmark)) > 1)
         row += [str(latency.shape), milliseconds(latency.p50_ms), milliseconds(latency.p95_ms)]
         speed = str(latency.speedup or ("1x" if has_float32 else "-"))
@@ -82,7 +81,7 @@ def best_words(best: BestRecord) -> str:
         if best.use == "one query"
         else f"{found.texts_per_second:.0f} a second in batches of {found.shape}"
     )
-    where = f"{found.provider.removesuffix(_SUFFIX)}, {in_threads(found.threads)}"
+    where = f"{name_of_provider(found.provider)}, {in_threads(found.threads)}"
     ratio = ""
     if found.speedup is not None:
         ratio = f"; {found.speedup} relative to float32"
@@ -132,7 +131,7 @@ def _plots(benchmark: Benchmark) -> list[tuple[str, dict[str, object]]]:
             }
             shown = {label: speeds for label, speeds in found.items() if speeds}
             if shown:
-                title = f"{provider.removesuffix(_SUFFIX)}, {in_threads(threads)}"
+                title = f"{name_of_provider(provider)}, {in_threads(threads)}"
                 plot = {"svg": markup(speeds_by_shape(shown)), "names": list(shown)}
                 plots.append((title, plot))
     return plots

@@ -15,7 +15,7 @@ from embconvert.foreign_text import (
 )
 from embconvert.manifest import Manifest, SourceRecord
 from embconvert.models.choices import Precision
-from embconvert.models.values import AdapterRecord, SourceCard
+from embconvert.models.source_records import AdapterRecord, SourceCard
 from embconvert.reporting.advised_prefixes import advice_for
 from embconvert.reporting.form_notes import form_notes, form_snippets
 from embconvert.reporting.home import Home

@@ -11,7 +11,7 @@ from embconvert.reporting.snippet_parts import SnippetMaker
 _KINDS = "embconvert.reporting.kinds"
 
 
-def _dimensions(source: SourceRecord) -> str:
+def dimensions_of(source: SourceRecord) -> str:
     return f"{source.dimension or source.hidden_size or '?'} dimensions"
 
 
@@ -44,7 +44,7 @@ class KindWords:
     neighbours: str | None = "how many of each text's ten nearest neighbours among all texts stay"
     output_title: str = "Embedding"
     as_head: str = ""
-    size: Callable[[SourceRecord], str] = _dimensions
+    size: Callable[[SourceRecord], str] = dimensions_of
     pipeline_tag: Callable[[SourceRecord], str | None] = lambda _: None
     needless_tags: Callable[[SourceRecord], tuple[str, ...]] = lambda _: ()
     changed: "Callable[[SourceRecord, KindWords], KindWords]" = lambda _, words: words

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from embconvert.evaluation.records import EVALUATION_PAGE
 from embconvert.manifest import CARD_FILE, PAGES, REPORT_FILE, TRY_FILE, Manifest
-from embconvert.models.values import FileRecord
+from embconvert.models.source_records import FileRecord
 from embconvert.regular_files import IrregularFile, hash_of, open_regular, replace_file
 from embconvert.reporting.home import Home
 

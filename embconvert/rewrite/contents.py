@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: Maximum elements of a tensor whose content is inferred.
 SMALL = 64
-# Slice's ends from here on mean "to the end".
-_FAR = 2**31 - 1
+#: Slice's ends from here on mean "to the end".
+FAR = 2**31 - 1
 
 
 def as_sizes(array: Any) -> Any:
@@ -142,7 +142,7 @@ def _slice_content(facts: "Known", node: "ir.Node") -> Any:
         (steps,) = _contents_of(facts, node, 4)
         step = int(_numbers(steps)[0])
     start, end = int(_numbers(starts)[0]), int(_numbers(ends)[0])
-    return data[start : None if end <= -_FAR else end : step]
+    return data[start : None if end <= -FAR else end : step]
 
 
 def _concat_content(facts: "Known", node: "ir.Node") -> Any:

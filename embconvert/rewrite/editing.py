@@ -216,10 +216,10 @@ def number(value: "ir.Value | None") -> float | None:
     return float(value.const_value.numpy().item())
 
 
-def is_close(value: "ir.Value | None", wanted: float, tolerance: float = 1e-6) -> bool:
+def is_close(value: "ir.Value | None", wanted: float) -> bool:
     """Whether a constant with one element equals this number, in float32's precision."""
     found = number(value)
-    return found is not None and abs(found - wanted) <= tolerance * max(1.0, abs(wanted))
+    return found is not None and abs(found - wanted) <= 1e-6 * max(1.0, abs(wanted))
 
 
 def is_vector(value: "ir.Value", shape: "tuple[Size, ...] | None") -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from embconvert.rewrite.contents import constant_content, shape_content
+from embconvert.rewrite.contents import FAR, constant_content, shape_content
 from embconvert.rewrite.known import Known, SymbolicShape
 from embconvert.rewrite.shapes_by_attribute import (
     block_lookup,
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-# Slice's ends from here on mean "to the end".
-_FAR = 2**31 - 1
 _Result = SymbolicShape | None | list[SymbolicShape | None]
 
 
@@ -114,10 +112,10 @@ def _expand(facts: "Known", node: "ir.Node") -> _Result:
     )
 
 
-def axes_of(facts: "Known", node: "ir.Node", index: int = 1) -> list[int] | None:
+def axes_of(facts: "Known", node: "ir.Node") -> list[int] | None:
     """Returns the axes of a node, given by an input or, in older opsets, by an attribute."""
-    if len(node.inputs) > index and node.inputs[index] is not None:
-        content = facts.content(node.inputs[index])
+    if len(node.inputs) > 1 and node.inputs[1] is not None:
+        content = facts.content(node.inputs[1])
         numbers = None if content is None else [item.number for item in content.flat]
         return None if numbers is None or None in numbers else numbers
     axes = node.attributes.get("axes")
@@ -238,7 +236,7 @@ def _bound(bound: Size, size: Size) -> Size | None:
         return bound if bound.positive else size + bound if (-bound).positive else None
     if number < 0:
         return size + number if size.number is None or size.number >= -number else Size.of(0)
-    if number >= _FAR:
+    if number >= FAR:
         return size
     return bound if size.number is None else Size.of(min(number, size.number))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.manifest import CARD_FILE
-from embconvert.models.values import SourceCard
+from embconvert.models.source_records import SourceCard
 
 _MAX_BYTES = 1 << 20
 _MAX_WORD = 200

@@ -13,15 +13,7 @@ from embconvert.models.kinds import Kind
 from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
 from embconvert.source.settings.module_list import parse_modules
-
-_MODES = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
+from embconvert.source.settings.modules import POOLING_KEYS
 
 
 def settle_contract(request: Request, resolved: ResolvedModel) -> Request:
@@ -131,7 +123,7 @@ def _named(settings: Mapping[str, Any]) -> Iterable[str]:
     mode = settings.get("pooling_mode")
     if mode is not None:
         return [str(m) for m in mode] if isinstance(mode, list) else [str(mode)]
-    return [name for key, name in _MODES.items() if settings.get(key) is True]
+    return [name for key, name in POOLING_KEYS.items() if settings.get(key) is True]
 
 
 def _refuse_missing_files(request: Request, resolved: ResolvedModel, consumer: Consumer) -> None:

@@ -13,7 +13,8 @@ from embconvert.models.architectures import Architecture, read_architecture, tex
 from embconvert.models.kinds import HEAD_FILES
 from embconvert.models.other_inputs import other_inputs
 from embconvert.models.routes import RoutedChain
-from embconvert.models.values import FileRecord, ResolvedModel, StaticFormat
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import ResolvedModel, StaticFormat
 from embconvert.source.adapters.files import refuse_adapter
 from embconvert.source.card import read_card
 from embconvert.source.distrust import (
@@ -23,9 +24,9 @@ from embconvert.source.distrust import (
     refuse_special_files,
 )
 from embconvert.source.private_copy import TOKENIZER_DATA, TOKENIZER_FILES
-from embconvert.source.reading import CUTS_NOTHING, call_of_texts
+from embconvert.source.reading import CUTS_NOTHING, UNLIMITED, call_of_texts
 from embconvert.source.remote_code import check_remote_code
-from embconvert.source.settings.files import TRANSFORMER_FILES, read_settings
+from embconvert.source.settings.files import PROCESSOR, TRANSFORMER_FILES, read_settings
 from embconvert.source.settings.module_list import ModuleEntry, check_modules
 from embconvert.source.settings.own_code import settle_code
 from embconvert.source.settings.routes import Router, SeveralRoutes, read_modules, read_router
@@ -47,7 +48,7 @@ from embconvert.source.weights import (
 #: The files that are about all modules, which are in the model's own folder.
 WHOLE_MODEL_FILES = ("modules.json", "config_sentence_transformers.json")
 #: How other inputs than texts are processed.
-PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+PROCESSORS = (PROCESSOR, "preprocessor_config.json")
 #: The files that are read in the transformer's folder, apart from weights.
 CONFIGURATION_FILES = (
     *TOKENIZER_DATA, "config.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -56,8 +57,6 @@ CONFIGURATION_FILES = (
     "artifact.metadata",
 )  # fmt: skip
 
-# tokenizer_config.json has numbers such as 1e30 for "unlimited".
-_UNLIMITED = 1_000_000
 #: transformers' tokenizers of characters and bytes, which have no files.
 _CODE_ALONE = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 
@@ -134,22 +133,10 @@ def resolve_folder(
         model_id=model_id,
         revision=revision,
         folder=folder,
-        files=tuple(
-            FileRecord(
-                path=name,
-                sha256=sha256.get(name) or hash_file(file),
-                size_bytes=file.stat().st_size,
-            )
-            for name, file in sorted((f.relative_to(folder).as_posix(), f) for f in files)
-        ),
+        files=_records(folder, files, sha256),
         config=config,
         architecture=architecture,
-        max_seq_length=code.max_seq_length
-        or (
-            _max_seq_length(root, architecture.max_positions)
-            if static is None or static is StaticFormat.TOKEN_WEIGHTS
-            else static_max_length(static, config)
-        ),
+        max_seq_length=code.max_seq_length or _length(root, static, config, architecture),
         modules=tuple(module.name for module in modules),
         parameters=sum(count_parameters(f, of_text=of_text) for f in weights),
         card=read_card(folder),
@@ -160,6 +147,18 @@ def resolve_folder(
         written=code.written,
         tasks=code.tasks,
         has_inner_adapters=code.inner is not None,
+    )
+
+
+def _records(
+    folder: Path, files: Iterable[Path], sha256: Mapping[str, str]
+) -> tuple[FileRecord, ...]:
+    """Returns the records of files in a folder, in the order of their paths."""
+    return tuple(
+        FileRecord(
+            path=name, sha256=sha256.get(name) or hash_file(file), size_bytes=file.stat().st_size
+        )
+        for name, file in sorted((f.relative_to(folder).as_posix(), f) for f in files)
     )
 
 
@@ -243,6 +242,15 @@ def _model_files(
         yield from folder.glob("*.py")
 
 
+def _length(
+    root: Path, static: StaticFormat | None, config: Mapping[str, Any], architecture: Architecture
+) -> int | None:
+    """Returns the number of tokens after which the model's library cuts texts; None without."""
+    if static is None or static is StaticFormat.TOKEN_WEIGHTS:
+        return _max_seq_length(root, architecture.max_positions)
+    return static_max_length(static, config)
+
+
 def _max_seq_length(root: Path, max_positions: int | None) -> int | None:
     """Returns the length to which sentence-transformers truncates texts.
 
@@ -260,6 +268,6 @@ def _max_seq_length(root: Path, max_positions: int | None) -> int | None:
     limits = [max_positions] if max_positions else []
     if (root / "tokenizer_config.json").is_file():
         limit = read_json(root / "tokenizer_config.json").get("model_max_length")
-        if isinstance(limit, int | float) and 0 < limit < _UNLIMITED:
+        if isinstance(limit, int | float) and 0 < limit < UNLIMITED:
             limits.append(int(limit))
     return min(limits, default=None)

@@ -76,35 +76,55 @@ def load_model(
         mapped = keeping_stored_precision(mapped_files(resolved))
     # Trusted code may build any modules.
     bounded = contextlib.nullcontext() if trust_remote_code else refusing_absurd_modules(resolved)
+    with (
+        _translated_errors(resolved, folder, other_shapes, trust_remote_code=trust_remote_code),
+        without_panic_messages(),
+        importing_what_is_used(),  # the model's own modules are imported at their first use
+        _noting_missing_weights(made_up, other_shapes),
+        opening_stand_ins(resolved, folder),
+        mapped,
+        bounded,
+    ):
+        # optimum refuses static embeddings.
+        if rules.optimum_task is not None and resolved.static is None:
+            model = TasksManager.get_model_from_task(
+                rules.optimum_task,
+                str(folder),
+                framework="pt",
+                library_name="sentence_transformers",
+                device=device,
+                trust_remote_code=trust_remote_code,
+                **settings,
+            )
+        else:
+            model = getattr(sentence_transformers, rules.library_class)(
+                str(folder),
+                device=device,
+                trust_remote_code=trust_remote_code,
+                local_files_only=True,
+                model_kwargs=settings,
+            )
+    inner = getattr(model[0], "auto_model", None)
+    refuse_random(inner, made_up)
+    merged = merge_adapters(inner, resolved.adapters)
+    casts = present_as_float32(model, merged.weights)
+    model.eval().requires_grad_(False)
+    return LoadedModel(chain=model, made_up=frozenset(made_up - merged.replaced), casts=casts)
+
+
+@contextlib.contextmanager
+def _translated_errors(
+    resolved: ResolvedModel,
+    folder: Path,
+    other_shapes: Sequence[tuple[str, Sequence[int], Sequence[int]]],
+    *,
+    trust_remote_code: bool,
+) -> Iterator[None]:
+    """Turns the libraries' errors into those of load_model()."""
+    import torch
+
     try:
-        # The model's own modules are imported at their first use.
-        with (
-            without_panic_messages(),
-            importing_what_is_used(),
-            _noting_missing_weights(made_up, other_shapes),
-            opening_stand_ins(resolved, folder),
-            mapped,
-            bounded,
-        ):
-            # optimum refuses static embeddings.
-            if rules.optimum_task is not None and resolved.static is None:
-                model = TasksManager.get_model_from_task(
-                    rules.optimum_task,
-                    str(folder),
-                    framework="pt",
-                    library_name="sentence_transformers",
-                    device=device,
-                    trust_remote_code=trust_remote_code,
-                    **settings,
-                )
-            else:
-                model = getattr(sentence_transformers, rules.library_class)(
-                    str(folder),
-                    device=device,
-                    trust_remote_code=trust_remote_code,
-                    local_files_only=True,
-                    model_kwargs=settings,
-                )
+        yield
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ExportError("there is not enough memory for the source model", MORE_MEMORY) from error
     except SourceError:
@@ -120,12 +140,6 @@ def load_model(
         if not is_panic(error):
             raise
         raise broken_tokenizer("cannot be loaded", error) from None
-    inner = getattr(model[0], "auto_model", None)
-    refuse_random(inner, made_up)
-    merged = merge_adapters(inner, resolved.adapters)
-    casts = present_as_float32(model, merged.weights)
-    model.eval().requires_grad_(False)
-    return LoadedModel(chain=model, made_up=frozenset(made_up - merged.replaced), casts=casts)
 
 
 @contextlib.contextmanager

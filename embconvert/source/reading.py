@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 # Texts of a batch of the tokenizer.
 _AT_ONCE = 32
-# transformers says "unlimited" with numbers such as 1e30.
-_UNLIMITED = 1_000_000
+#: Lengths from here on are none: transformers says "unlimited" with numbers such as 1e30.
+UNLIMITED = 1_000_000
 #: What transformers takes for `truncation` to cut no text, whatever lengths are named.
 CUTS_NOTHING = (False, "do_not_truncate")
 
@@ -49,7 +49,7 @@ class SourceTokenizer:
         length = self._call.get("max_length") or self._model.max_seq_length
         if self._task in ("query", "document"):
             length = getattr(self._model[0], f"{self._task}_length", None) or length
-        if length is None or length >= _UNLIMITED or length < self._special_tokens:
+        if length is None or length >= UNLIMITED or length < self._special_tokens:
             return None  # tokenizers cuts nothing where special tokens alone are longer
         return int(length)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from embconvert.errors import SourceError, UnsupportedModelError
 from embconvert.json_files import read_json
 from embconvert.source.chat_template import putting_around
+from embconvert.source.settings.files import PROCESSOR
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,6 @@ _RETRIEVERS = {
 }
 #: How many padding tokens are after a query, before a line break.
 _FILLED = 10
-_PROCESSOR = "processor_config.json"
 _MOST_CHARACTERS = 1000
 
 
@@ -73,11 +73,11 @@ def settle_retriever(chain: Any, folder: Path, warn: Callable[[str], None]) -> N
     """
     tokenizer = chain[0].tokenizer
     reading = _RETRIEVERS[chain[0].config.model_type]
-    said = read_json(folder / _PROCESSOR) if (folder / _PROCESSOR).is_file() else {}
+    said = read_json(folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
     prefix = said.get("query_prefix") or reading.prefix
     if not isinstance(prefix, str) or len(prefix) > _MOST_CHARACTERS:
         raise SourceError(
-            f"{_PROCESSOR}: query_prefix should be a text of at most {_MOST_CHARACTERS} characters",
+            f"{PROCESSOR}: query_prefix should be a text of at most {_MOST_CHARACTERS} characters",
             "correct query_prefix in a copy of the file",
         )
     text = tokenizer("a", add_special_tokens=False)["input_ids"]

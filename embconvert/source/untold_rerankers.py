@@ -20,6 +20,7 @@ from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
 from embconvert.source.classifier_words import WORDS, reads_pairs, words_of
 from embconvert.source.settings.files import TRANSFORMER_FILES
+from embconvert.source.settings.module_list import ModuleEntry, listed
 from embconvert.source.settings.modules import MODULES
 from embconvert.source.weights import tensor_shapes
 from embconvert.user_files import UnreadableFileError, read_regular
@@ -149,10 +150,9 @@ def written_files(resolved: ResolvedModel) -> Mapping[str, Any]:
     read = {"method": "forward", "method_output_name": "logits"}
     named = zip(("", _SCORE), resolved.modules, strict=True)
     files: dict[str, Any] = {
-        "modules.json": [
-            {"idx": number, "name": str(number), "path": path, "type": MODULES[module].path}
-            for number, (path, module) in enumerate(named)
-        ],
+        "modules.json": listed(
+            ModuleEntry(path=path, type=MODULES[module].path) for path, module in named
+        ),
         TRANSFORMER_FILES[0]: {
             "transformer_task": "text-generation",
             "modality_config": {"text": read, "message": {**read, "format": "flat"}},

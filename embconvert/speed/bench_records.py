@@ -130,6 +130,11 @@ def as_text(benchmark: Benchmark) -> str:
     return adapter(Benchmark).dump_json(benchmark, indent=2).decode()
 
 
+def name_of_provider(provider: str) -> str:
+    """Returns a provider's name in short, such as CPU."""
+    return provider.removesuffix("ExecutionProvider")
+
+
 def in_threads(count: int) -> str:
     """Returns a number of threads in words."""
     return f"{count} thread{'s' * (count != 1)}"

@@ -3,30 +3,17 @@
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support.fault_bench import OURS, SCENARIOS, Bench, moments
-from support.faulty_runs import Run, Runner
+from support.faulty_runs import NOBODY, Run, Runner, small_disk
 
 pytestmark = pytest.mark.integration
 
-NOBODY = 54321
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to mount disks")
-
-
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[None]:
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def assert_refused(run: Run, message: str = "") -> None:
@@ -128,15 +115,6 @@ def with_a_folder_of_somebody_else(parent: Path) -> None:
 
 def out_of_reach(parent: Path) -> None:
     parent.chmod(0o700)
-
-
-@pytest.fixture
-def everybodys() -> Iterator[Path]:
-    """A folder that every user reaches; pytest's own are root's."""
-    folder = Path(tempfile.mkdtemp(prefix="embconvert-", dir="/var/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @needs_root

@@ -9,22 +9,21 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embconvert.processes.stops import measured, notice_stops
-from support.command_line import ROOT, files_in
+from support.command_line import ROOT, files_in, wait_for
 from support.fault_bench import OURS, SCENARIOS, Bench, moments
-from support.faulty_runs import Runner
+from support.faulty_runs import NOBODY, Runner
 
 pytestmark = pytest.mark.integration
 
 ENDING = ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU")
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
-NOBODY = 54321
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -47,16 +46,6 @@ def start(*words: object, prepare: Callable[[], Any] = lambda: None) -> "subproc
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         preexec_fn=prepare_child,  # noqa: PLW1509 - the tests have no threads
     )  # fmt: skip
-
-
-def wait_for(process: "subprocess.Popen[str]", word: str) -> None:
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if word in line:
-            return
-    raise AssertionError(f"the run never said {word!r}: {said}")
 
 
 IMPORTED = """
@@ -331,16 +320,6 @@ def test_too_few_processes_are_an_error_and_no_bug(
         assert "`ulimit -u`" in run.errors[0]
         assert "Traceback" not in run.stderr
         assert list(out.iterdir()) == []
-
-
-@pytest.fixture
-def everybodys() -> Iterator[Path]:
-    """A folder that every user reaches; pytest's own are root's."""
-    folder = Path("/var/tmp") / f"embconvert-signals-{os.getpid()}"
-    folder.mkdir()
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 LEFT = ("staging", "staging-0011aabb", "trash-0011aabb", "old-0011aabb")

@@ -31,7 +31,8 @@ from embconvert.manifest import Manifest
 from embconvert.manifest.codec import BrokenManifest, as_text, parse_manifest
 from embconvert.models.architectures import read_architecture
 from embconvert.models.json_records import as_json
-from embconvert.models.values import FileRecord, Fusion, KeptNode
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import Fusion, KeptNode
 from embconvert.plan.budget import Budget
 from embconvert.plan.frontier import Candidate, search_record
 from embconvert.reporting.card import model_card

@@ -4,9 +4,6 @@ import itertools
 import os
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,34 +14,13 @@ from embconvert.cli.main import run
 from embconvert.errors import SourceError
 from embconvert.pipeline.checks import joined_reasons
 from embconvert.request.fleet_options import ENTRY_OPTIONS
-from support.faulty_runs import Run, Runner
+from support.faulty_runs import NOBODY, Run, Runner, small_disk
 
 pytestmark = pytest.mark.integration
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
 
-NOBODY = 54321
 OURS = "tiny-bert"
 OPTION = re.compile(r"--([a-z]\w+)")
-
-
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[None]:
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-@pytest.fixture
-def everybodys() -> Iterator[Path]:
-    """A folder that every user reaches; pytest's own are root's."""
-    folder = Path("/var/tmp") / f"embconvert-hints-{os.getpid()}"
-    folder.mkdir()
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def conversion(runner: Runner, model: Path, parent: Path) -> Path:

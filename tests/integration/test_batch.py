@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command_line import Outcome, embconvert, files_in
+from support.command_line import Outcome, embconvert, files_in, wait_for
 from support.hub_server import HubServer
 
 pytestmark = pytest.mark.integration
@@ -113,14 +113,6 @@ def start(folder: Path, models: list[Path]) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
-
-
-def wait_for(process: "subprocess.Popen[str]", word: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if word in line:
-            return
-    raise AssertionError(f"the run never said {word!r}")
 
 
 def runner_of(process: "subprocess.Popen[str]") -> int:

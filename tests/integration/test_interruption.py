@@ -14,7 +14,7 @@ from embconvert.folder.exchange import staged_folders
 from embconvert.folder.published import read_manifest
 from embconvert.folder.staging import read_journals
 from embconvert.graph.streams import hash_file
-from support.command_line import embconvert, files_in
+from support.command_line import embconvert, files_in, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -28,14 +28,6 @@ def start(model: Path, parent: Path) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
-
-
-def wait_for(process: "subprocess.Popen[str]", word: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if word in line:
-            return
-    raise AssertionError(f"the run never said {word!r}")
 
 
 def assert_complete(folder: Path) -> None:

@@ -149,6 +149,17 @@ def convert(
     return outcome
 
 
+def wait_for(process: "subprocess.Popen[str]", word: str) -> None:
+    """Reads a run's stderr until a line has this word."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if word in line:
+            return
+    raise AssertionError(f"the run never said {word!r}: {said}")
+
+
 def run_published(folder: Path, file: str, output: str, *texts: Sequence[str]) -> Any:
     """What a program without sentence-transformers makes of a folder's graph.
 

@@ -30,7 +30,8 @@ from embconvert.manifest.recommended import recommended
 from embconvert.models.choices import OptimizationLevel, Output, PoolingMode, Precision
 from embconvert.models.kinds import Measure
 from embconvert.models.shapes import CONVERSION_SHAPES
-from embconvert.models.values import FileRecord, SourceCard, TensorInfo
+from embconvert.models.source_records import FileRecord, SourceCard
+from embconvert.models.values import TensorInfo
 from embconvert.speed.records import GraphSpeed, ShapeSpeed, SpeedsRecord, Speedup
 
 #: The smallest tokenizer.json that is one.

@@ -1,7 +1,11 @@
 """Runs that are ended at a chosen moment."""
 
 import json
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,20 @@ from typing import Any
 import pytest
 
 from support.fork_client import ForkServer
+
+#: A user without files.
+NOBODY = 54321
+
+
+@contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[None]:
+    """Mounts a file system in memory, with options such as `size=1m`; needs root."""
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 @dataclass(frozen=True)
@@ -95,3 +113,12 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     made = Runner(tmp_path_factory.mktemp("runner"))
     yield made
     made.close()
+
+
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A folder that every user reaches; pytest's own are root's."""
+    folder = Path(tempfile.mkdtemp(prefix="embconvert-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

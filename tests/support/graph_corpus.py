@@ -562,16 +562,19 @@ def bfloat16(model: ModelProto) -> None:
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
 
 
+def make_integers(model: ModelProto, tensor: TensorProto) -> str:
+    """Makes NAME_q, of 8-bit integers, of a weight NAME, and adds their scale, NAME_s."""
+    name, array = tensor.name, numpy_helper.to_array(tensor)
+    scale = np.float32(np.abs(array).max() / 127)
+    tensor.CopyFrom(numpy_helper.from_array(np.round(array / scale).astype(np.int8), f"{name}_q"))
+    model.graph.initializer.append(numpy_helper.from_array(scale, f"{name}_s"))
+    return str(name)
+
+
 def quantized_weights(model: ModelProto) -> None:
     """As quantize_static and many others leave a graph: QDQ."""
     for tensor in list(model.graph.initializer):
-        name = tensor.name
-        array = numpy_helper.to_array(tensor)
-        scale = np.float32(np.abs(array).max() / 127)
-        tensor.CopyFrom(
-            numpy_helper.from_array(np.round(array / scale).astype(np.int8), f"{name}_q")
-        )
-        model.graph.initializer.append(numpy_helper.from_array(scale, f"{name}_s"))
+        name = make_integers(model, tensor)
         node = helper.make_node("DequantizeLinear", [f"{name}_q", f"{name}_s"], [name])
         model.graph.node.insert(0, node)
 
@@ -579,13 +582,7 @@ def quantized_weights(model: ModelProto) -> None:
 def quantized_by_hand(model: ModelProto) -> None:
     """8-bit weights that are cast and scaled: no operator for quantization is in sight."""
     for tensor in list(model.graph.initializer):
-        name = tensor.name
-        array = numpy_helper.to_array(tensor)
-        scale = np.float32(np.abs(array).max() / 127)
-        tensor.CopyFrom(
-            numpy_helper.from_array(np.round(array / scale).astype(np.int8), f"{name}_q")
-        )
-        model.graph.initializer.append(numpy_helper.from_array(scale, f"{name}_s"))
+        name = make_integers(model, tensor)
         model.graph.node.insert(0, helper.make_node("Mul", [f"{name}_f", f"{name}_s"], [name]))
         cast = helper.make_node("Cast", [f"{name}_q"], [f"{name}_f"], to=TensorProto.FLOAT)
         model.graph.node.insert(0, cast)

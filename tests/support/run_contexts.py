@@ -22,7 +22,8 @@ from embconvert.folder.staging import Staging
 from embconvert.manifest.building import LoadedSource
 from embconvert.manifest.kinds import NOT_LOADED
 from embconvert.models.kinds import Kind
-from embconvert.models.values import FileRecord, OnnxArtifact
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import OnnxArtifact
 from embconvert.pipeline.prepare import Prepared
 from embconvert.pipeline.results import Results
 from embconvert.pipeline.reuse import Reuse

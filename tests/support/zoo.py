@@ -52,6 +52,8 @@ HIDDEN_SIZE = 32
 DENSE_SIZE = 24
 #: The tokenizer's own limit, which holds where `max_seq_length` is None.
 MAX_POSITIONS = 128
+#: Where the tokenizers of the other builders cut texts.
+USUAL_LENGTH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,8 +345,6 @@ def build_static(
     *,
     size: int = HIDDEN_SIZE,
     dense: bool = False,
-    normalize: bool = True,
-    seed: int = 0,
     dtype: str = "float32",
 ) -> Path:
     """Builds a tiny model of sentence-transformers' StaticEmbedding with random weights.
@@ -353,8 +353,6 @@ def build_static(
         folder: Where to; made if missing.
         size: Numbers in a vector.
         dense: Whether to add a Dense module (to `DENSE_SIZE`).
-        normalize: Whether to end in a Normalize module.
-        seed: Of the weights.
         dtype: Name of the torch dtype that the weights are saved in.
 
     Returns:
@@ -366,7 +364,7 @@ def build_static(
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer
 
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as scratch:
         save_tokenizer(Path(scratch))
         tokenizer = Tokenizer.from_file(f"{scratch}/tokenizer.json")
@@ -374,11 +372,9 @@ def build_static(
     modules: list[Any] = [StaticEmbedding(tokenizer, table.to(getattr(torch, dtype)))]
     if dense:
         layer = Dense(size, DENSE_SIZE)
-        randomize(layer, Recipe(), seed)
+        randomize(layer, Recipe(), 0)
         modules.append(layer.to(getattr(torch, dtype)))
-    chain = SentenceTransformer(
-        modules=[*modules, *([Normalize()] if normalize else [])], device="cpu"
-    )
+    chain = SentenceTransformer(modules=[*modules, Normalize()], device="cpu")
     chain.save_pretrained(str(folder), create_model_card=False)
     return folder
 
@@ -512,11 +508,7 @@ def build_late_interaction(
     folder: Path,
     *,
     expansion: Mapping[str, Any] | None = None,
-    skiplist: tuple[str, ...] = (".", ",", "!"),
-    prompts: Mapping[str, str] | None = None,
-    seed: int = 0,
     dtype: str = "float32",
-    max_seq_length: int | None = 64,
     projection: Sequence[Mapping[str, Any]] = ({"out_features": 16},),
 ) -> Path:
     """Builds a tiny late-interaction model with random weights.
@@ -525,11 +517,7 @@ def build_late_interaction(
         architecture: A key of `ARCHITECTURES`.
         folder: Where to; made if missing.
         expansion: Query expansion, as sentence-transformers' Transformer takes it.
-        skiplist: Words whose vectors do not count in documents.
-        prompts: What goes before queries and documents.
-        seed: Of the weights.
         dtype: Name of the torch dtype that the weights are saved in.
-        max_seq_length: The tokenizer's limit; None leaves it at `MAX_POSITIONS`.
         projection: Arguments of each Dense, which is without bias and activation otherwise.
 
     Returns:
@@ -540,13 +528,9 @@ def build_late_interaction(
     from sentence_transformers.base.modules import Dense, Normalize, Transformer
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
-    limit = max_seq_length or MAX_POSITIONS
     recipe = ARCHITECTURES[architecture]
     with tempfile.TemporaryDirectory() as scratch:
-        plain = build_model(
-            architecture, Path(scratch) / "plain", pooling=None, seed=seed, dtype=dtype,
-            max_seq_length=limit,
-        )  # fmt: skip
+        plain = build_model(architecture, Path(scratch) / "plain", pooling=None, dtype=dtype)
         transformer = Transformer(
             str(plain), query_expansion=dict(expansion) if expansion else None, document_length=48
         )
@@ -560,20 +544,20 @@ def build_late_interaction(
             for size, layer in zip(sizes, projection, strict=False)
         ]
         for number, layer in enumerate(layers):
-            randomize(layer.to(getattr(torch, dtype)), recipe, seed + number)
+            randomize(layer.to(getattr(torch, dtype)), recipe, number)
         modules = [
-            transformer, *layers, MultiVectorMask(list(skiplist)),
+            transformer, *layers, MultiVectorMask([".", ",", "!"]),
             Normalize(module_input_name="token_embeddings"),
         ]  # fmt: skip
         chain = MultiVectorEncoder(
             modules=modules,
             device="cpu",
-            prompts=dict(prompts or {"query": "query: ", "document": "passage: "}),
+            prompts={"query": "query: ", "document": "passage: "},
         )
         chain.save_pretrained(str(folder), create_model_card=False)
         for file in ("model.safetensors", "config.json"):  # not what went through a load
             (folder / file).write_bytes((plain / file).read_bytes())
-    save_tokenizer(folder, "right", recipe.token_type_ids, limit)
+    save_tokenizer(folder, "right", recipe.token_type_ids, USUAL_LENGTH)
     return folder
 
 
@@ -589,9 +573,7 @@ def build_sparse(
     strategy: str = "max",
     activation: str = "relu",
     max_active_dims: int | None = None,
-    seed: int = 0,
     dtype: str = "float32",
-    max_seq_length: int | None = 64,
 ) -> Path:
     """Builds a tiny SPLADE model with random weights.
 
@@ -603,9 +585,7 @@ def build_sparse(
         strategy: SpladePooling's, "max" or "sum".
         activation: SpladePooling's, "relu" or "log1p_relu".
         max_active_dims: How many dimensions are left other than zero; None for all.
-        seed: Of the weights.
         dtype: Name of the torch dtype that the weights are saved in.
-        max_seq_length: The tokenizer's limit; None leaves it at `MAX_POSITIONS`.
 
     Returns:
         The folder.
@@ -614,14 +594,13 @@ def build_sparse(
 
     recipe = ARCHITECTURES[architecture]
     model = random_model(
-        architecture, settings_of(architecture), seed=seed, auto_class="AutoModelForMaskedLM"
+        architecture, settings_of(architecture), seed=0, auto_class="AutoModelForMaskedLM"
     )
     leave_most_words_out(model)
     folder.mkdir(parents=True, exist_ok=True)
 
     model = model.to(getattr(torch, dtype))
-    limit = max_seq_length or MAX_POSITIONS
-    _save(model, folder, recipe, limit)
+    _save(model, folder, recipe, USUAL_LENGTH)
     if modules:
         from sentence_transformers import SparseEncoder
         from sentence_transformers.base.modules import Transformer
@@ -633,7 +612,7 @@ def build_sparse(
             modules=[transformer, pooling], device="cpu", max_active_dims=max_active_dims
         )
         chain.save_pretrained(str(folder), create_model_card=False)
-        _save(model, folder, recipe, limit)  # again, over what went through a load
+        _save(model, folder, recipe, USUAL_LENGTH)  # again, over what went through a load
     return folder
 
 
@@ -641,23 +620,19 @@ def build_sparse(
 HEADS = {"sparse_linear.pt": 1, "colbert_linear.pt": DENSE_SIZE}
 
 
-def add_heads(
-    folder: Path, heads: Mapping[str, int] = HEADS, *, hidden: int = HIDDEN_SIZE, seed: int = 0
-) -> Path:
+def add_heads(folder: Path, heads: Mapping[str, int] = HEADS) -> Path:
     """Adds BGE-M3's heads to a model, in half precision as there.
 
     Args:
         folder: Of the model.
         heads: Numbers per token, by file.
-        hidden: Numbers of a token vector.
-        seed: Of the weights.
     """
     import torch
 
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     for file, size in heads.items():
-        layer = torch.nn.Linear(hidden, size)
-        torch.nn.init.normal_(layer.weight, std=hidden**-0.5)
+        layer = torch.nn.Linear(HIDDEN_SIZE, size)
+        torch.nn.init.normal_(layer.weight, std=HIDDEN_SIZE**-0.5)
         torch.save(layer.half().state_dict(), folder / file)
     return folder
 

@@ -13,8 +13,6 @@ class PieceType(IntEnum):
     UNKNOWN = 2
     CONTROL = 3
     USER_DEFINED = 4
-    UNUSED = 5
-    BYTE = 6
 
 
 class Algorithm(IntEnum):
@@ -37,19 +35,13 @@ def piece_model(
     charsmap: bytes,
     *,
     end: str = "",
-    squeezes_spaces: bool = False,
-    adds_space: bool = False,
-    byte_fallback: bool = False,
 ) -> bytes:
-    """Returns a model.
+    """Returns a model that changes texts only by the characters map.
 
     Args:
         pieces: Their indices are their ids; one is UNKNOWN.
         charsmap: From charsmap().
         end: The CONTROL piece that ends texts if that is asked for.
-        squeezes_spaces: Whether spaces at both ends are removed and others made one.
-        adds_space: Whether texts get a space in front.
-        byte_fallback: Whether unknown characters become BYTE pieces.
     """
     body = bytearray()
     unknown = 0, ""
@@ -61,12 +53,13 @@ def piece_model(
         ) + _number(3, piece.type)
         body += _bytes(1, content)
     trainer = (
-        _number(3, algorithm) + _number(35, byte_fallback) + _number(40, unknown[0])
-        + _bytes(45, unknown[1].encode()) + _bytes(47, end.encode())
+        _number(3, algorithm) + _number(35, 0)  # byte_fallback
+        + _number(40, unknown[0]) + _bytes(45, unknown[1].encode()) + _bytes(47, end.encode())
     )  # fmt: skip
     normalizer = (
-        _bytes(1, b"custom") + _bytes(2, charsmap) + _number(3, adds_space)
-        + _number(4, squeezes_spaces) + _number(5, 1)
+        _bytes(1, b"custom") + _bytes(2, charsmap)
+        # add_dummy_prefix and remove_extra_whitespaces, which are on without these
+        + _number(3, 0) + _number(4, 0) + _number(5, 1)
     )  # fmt: skip
     return bytes(body) + _bytes(2, trainer) + _bytes(3, normalizer)
 

@@ -1,12 +1,11 @@
 """Search engines and databases that compute embeddings."""
 
 from embconvert.manifest.consumers.libraries import ON_THE_JVM
-from embconvert.manifest.consumers.records import Consumer, Evidence, Run
+from embconvert.manifest.consumers.records import TWO_INPUTS, Consumer, Evidence, Run
 from embconvert.models.choices import TOKEN_TYPES, Layout, Output, PoolingMode
 from embconvert.models.kinds import TOKEN_LOGITS
 
-_TWO = ("input_ids", "attention_mask")
-_THREE = (*_TWO, TOKEN_TYPES)
+_THREE = (*TWO_INPUTS, TOKEN_TYPES)
 _VESPA = ("2026-08-22", "1f79d33dd01")
 
 ENGINES: tuple[Consumer, ...] = (
@@ -31,7 +30,7 @@ ENGINES: tuple[Consumer, ...] = (
         name="Vespa: colbert-embedder",
         layout=Layout.VESPA,
         takes="token_embeddings",
-        sends=_TWO,
+        sends=TWO_INPUTS,
         may_send=(),
         reads="`token_embeddings`, set as `transformer-output`",
         rank=3,
@@ -63,7 +62,7 @@ ENGINES: tuple[Consumer, ...] = (
     Consumer(
         name="Vespa: hugging-face-embedder",
         layout=Layout.VESPA,
-        sends=_TWO,
+        sends=TWO_INPUTS,
         external_data=False,
         newest_onnxruntime=(1, 29),
         source=Evidence("vespa-engine/vespa", "HuggingFaceEmbedder.java", *_VESPA),
@@ -74,7 +73,7 @@ ENGINES: tuple[Consumer, ...] = (
     Consumer(
         name="OpenSearch ML Commons",
         layout=Layout.OPENSEARCH,
-        sends=_TWO,
+        sends=TWO_INPUTS,
         reads="output 0; output 1 with `pooling_mode` NONE, since 3.6",
         outputs=(Output.BOTH,),
         external_data=False,
@@ -137,7 +136,7 @@ ENGINES: tuple[Consumer, ...] = (
     Consumer(
         name="memsearch",
         layout=Layout.SINGLEFILE,
-        sends=_TWO,
+        sends=TWO_INPUTS,
         reads="`last_hidden_state`",
         rank=3,
         pools=(PoolingMode.CLS,),

@@ -1,10 +1,9 @@
 """Libraries and servers that compute embeddings."""
 
-from embconvert.manifest.consumers.records import Consumer, Evidence, Run
+from embconvert.manifest.consumers.records import TWO_INPUTS, Consumer, Evidence, Run
 from embconvert.models.choices import TOKEN_TYPES, Layout, Output, PoolingMode
 from embconvert.models.kinds import TOKEN_LOGITS
 
-_TWO = ("input_ids", "attention_mask")
 _MEAN_OR_CLS = (PoolingMode.MEAN, PoolingMode.CLS)
 _TRANSFORMERS_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json")
 #: What programs in Java wrap.
@@ -209,7 +208,7 @@ LIBRARIES: tuple[Consumer, ...] = (
     Consumer(
         name="LangChain4j",
         layout=Layout.LANGCHAIN4J,
-        sends=_TWO,
+        sends=TWO_INPUTS,
         reads="output 0",
         rank=3,
         pools=_MEAN_OR_CLS,
@@ -229,7 +228,7 @@ LIBRARIES: tuple[Consumer, ...] = (
     Consumer(
         name="Spring AI",
         layout=Layout.SPRINGAI,
-        sends=_TWO,
+        sends=TWO_INPUTS,
         reads="`last_hidden_state`, or the one that `modelOutputName` names",
         rank=3,
         pools=(PoolingMode.MEAN,),
@@ -248,7 +247,7 @@ LIBRARIES: tuple[Consumer, ...] = (
     Consumer(
         name="DJL",
         layout=Layout.SINGLEFILE,
-        sends=_TWO,
+        sends=TWO_INPUTS,
         reads="output 0",
         rank=3,
         pools=(*_MEAN_OR_CLS, PoolingMode.MAX, PoolingMode.MEAN_SQRT_LEN, PoolingMode.LASTTOKEN),
@@ -262,7 +261,7 @@ LIBRARIES: tuple[Consumer, ...] = (
     Consumer(
         name="Semantic Kernel",
         layout=Layout.SEMANTICKERNEL,
-        sends=(*_TWO, TOKEN_TYPES),
+        sends=(*TWO_INPUTS, TOKEN_TYPES),
         may_send=(),
         reads="output 0",
         outputs=(Output.SENTENCE,),

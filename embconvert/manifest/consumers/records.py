@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from embconvert.models.choices import TOKEN_TYPES, Layout, Output, PoolingMode
 from embconvert.models.compat import Version
 
+#: What most programs send.
+TWO_INPUTS = ("input_ids", "attention_mask")
 #: The modules of a model whose token vectors another program may pool.
 POOLED = frozenset({"Transformer", "Pooling", "Normalize"})
 

@@ -12,7 +12,7 @@ from embconvert.reporting.embedding_snippets import (
     optimum,
     sentence_transformers,
 )
-from embconvert.reporting.kind_words import KindWords
+from embconvert.reporting.kind_words import KindWords, dimensions_of
 from embconvert.reporting.server_snippets import (
     embed_with_tei,
     langchain4j,
@@ -35,7 +35,7 @@ def _fits_config(source: SourceRecord) -> bool:
 
 
 def _size(source: SourceRecord) -> str:
-    dimensions = f"{source.dimension or source.hidden_size or '?'} dimensions"
+    dimensions = dimensions_of(source)
     code = source.model.code
     if code is None:
         return dimensions

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.graph.streams import hash_file
 from embconvert.models.adapters import ADAPTER_FILE
-from embconvert.models.values import AdapterRecord, FileRecord, ResolvedAdapter
+from embconvert.models.source_records import AdapterRecord, FileRecord
+from embconvert.models.values import ResolvedAdapter
 from embconvert.source.adapters.config import read_settings
 from embconvert.source.adapters.inside import folded
 from embconvert.source.card import read_card

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from embconvert.errors import SourceError, UnsupportedModelError, UsageError
 from embconvert.graph.streams import hash_file
 from embconvert.models.adapters import AdapterChoice
-from embconvert.models.values import AdapterRecord, FileRecord, ResolvedAdapter
+from embconvert.models.source_records import AdapterRecord, FileRecord
+from embconvert.models.values import ResolvedAdapter
 from embconvert.source.card import read_card
 from embconvert.source.parametrizations import FACTOR
 from embconvert.source.settings.own_code import OwnCode

@@ -25,6 +25,7 @@ from embconvert.source.coded import coded
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.overrides import normalize, set_pooling, truncate
 from embconvert.source.prompts import prompts_of
+from embconvert.source.settings.module_list import listed, own_module
 from embconvert.source.static_table import (
     StaticReading,
     load_model2vec,
@@ -279,14 +280,7 @@ class StaticModel(EmbeddingModel):
         """Writes the modules that model2vec's own files have since its version 0.3."""
         kinds = self.modules
         paths = ["", *(f"{n}_{kind}" for n, kind in enumerate(kinds) if n)]
-        package = "sentence_transformers.models"
-        write_json(
-            folder / "modules.json",
-            [
-                {"idx": n, "name": str(n), "path": path, "type": f"{package}.{kind}"}
-                for n, (path, kind) in enumerate(zip(paths, kinds, strict=True))
-            ],
-        )
+        write_json(folder / "modules.json", listed(map(own_module, kinds, paths)))
 
     @override
     def _encode(self, texts: Sequence[Item]) -> Embeddings:

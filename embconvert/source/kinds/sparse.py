@@ -17,6 +17,7 @@ from embconvert.models.splade import Activation, Strategy
 from embconvert.models.values import ResolvedModel
 from embconvert.overriding import override
 from embconvert.source.loading import LoadedModel
+from embconvert.source.settings.module_list import ModuleEntry, listed
 from embconvert.source.token_weights import WordReading, weigh_words, write_idf
 from embconvert.source.torch_model import SourceModel, as_numpy
 
@@ -112,11 +113,8 @@ class SparseModel(SourceModel):
             path = f"{number}_{kind.__name__}" if number else ""
             (folder / path).mkdir(exist_ok=True)
             module.save_config(str(folder / path))
-            entries.append(
-                {"idx": number, "name": str(number), "path": path}
-                | {"type": f"{kind.__module__}.{kind.__qualname__}"}
-            )
-        write_json(folder / "modules.json", entries)
+            entries.append(ModuleEntry(path=path, type=f"{kind.__module__}.{kind.__qualname__}"))
+        write_json(folder / "modules.json", listed(entries))
         said = {"model_type": KINDS[self.kind].library_class, "prompts": {}}
         write_json(folder / "config_sentence_transformers.json", said)
 

@@ -8,8 +8,8 @@ from embconvert.source.settings.rules import SettingsTable, each, ignored, read,
 from embconvert.source.settings.values import Flag, Text
 
 #: Without values whose quotient by the rank is no float.
-_Alpha = Annotated[int | float, Field(ge=-1e6, le=1e6)]
-_Rank = Annotated[int, Field(ge=1, le=1 << 20)]
+Alpha = Annotated[int | float, Field(ge=-1e6, le=1e6)]
+Rank = Annotated[int, Field(ge=1, le=1 << 20)]
 _TENSORS = "the adapter's tensors say which weights it changes"
 _TRAINING = "only for training"
 _INPUTS = "changes the weights depending on the input, so that they cannot be merged"
@@ -22,12 +22,12 @@ ADAPTER = SettingsTable(
         "peft_type": read(Text, "must be LORA"),
         "base_model_name_or_path": read(Text),
         "revision": read(Text),
-        "r": read(_Rank),
-        "lora_alpha": read(_Alpha),
+        "r": read(Rank),
+        "lora_alpha": read(Alpha),
         "use_rslora": read(Flag),
         "use_dora": read(Flag),
-        "rank_pattern": read(dict[Text, _Rank]),
-        "alpha_pattern": read(dict[Text, _Alpha]),
+        "rank_pattern": read(dict[Text, Rank]),
+        "alpha_pattern": read(dict[Text, Alpha]),
         "init_lora_weights": read(Flag | Text),
         **each(ignored(_TENSORS), """
             target_modules exclude_modules layers_to_transform layers_pattern modules_to_save bias

@@ -52,7 +52,7 @@ STATIC_TABLES: Mapping[StaticFormat, Mapping[str, SettingsTable]] = {
 WEIGHTS_INDEX = "model.safetensors.index.json"
 #: Names the class that processes inputs. That of a model of several inputs needs libraries for
 #: images, and is not needed for texts: they go through its tokenizer alone.
-_PROCESSOR = "processor_config.json"
+PROCESSOR = "processor_config.json"
 _OF_TEXTS = {"processor_class": "AutoTokenizer"}
 
 
@@ -102,7 +102,7 @@ def read_settings(
     for name, table in (TABLES if static is None else STATIC_TABLES[static]).items():
         settings.add(folder, root + name, table)
     if static is None and other_inputs(settings.files.get(f"{root}config.json", {})):
-        settings.files[root + _PROCESSOR] = dict(_OF_TEXTS)
+        settings.files[root + PROCESSOR] = dict(_OF_TEXTS)
     settings.add(folder, "config_sentence_transformers.json", WHOLE_MODEL)
     if (folder / root / WEIGHTS_INDEX).is_file():
         index = read_json(folder / root / WEIGHTS_INDEX)

@@ -44,6 +44,22 @@ class ModuleEntry:
         return self.type.startswith(_OWN)
 
 
+def own_module(name: str, path: str) -> ModuleEntry:
+    """Returns the entry of a class of sentence-transformers.
+
+    Its type is that of before version 6, for which other programs look.
+    """
+    return ModuleEntry(path=path, type=f"{_OWN}models.{name}")
+
+
+def listed(modules: Iterable[ModuleEntry]) -> list[dict[str, Any]]:
+    """Returns a modules.json of these modules; what else their own entries say is left out."""
+    return [
+        {"idx": number, "name": str(number), "path": module.path, "type": module.type}
+        for number, module in enumerate(modules)
+    ]
+
+
 def parse_modules(entries: object, file: str = "modules.json") -> tuple[ModuleEntry, ...]:
     """Parses the content of modules.json, or of another file that is named in errors.
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from embconvert.models.choices import PoolingMode
 from embconvert.source.settings.rules import (
     Setting,
     SettingsTable,
@@ -30,11 +31,15 @@ from embconvert.source.settings.values import (
 
 # Parallel parts of one module.
 _MAX_PARTS = 64
-_POOLING_FLAGS = (
-    "pooling_mode_cls_token", "pooling_mode_mean_tokens", "pooling_mode_max_tokens",
-    "pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens",
-    "pooling_mode_lasttoken",
-)  # fmt: skip
+#: The flags of a Pooling module's settings before sentence-transformers 6.
+POOLING_KEYS = {
+    "pooling_mode_cls_token": PoolingMode.CLS,
+    "pooling_mode_mean_tokens": PoolingMode.MEAN,
+    "pooling_mode_max_tokens": PoolingMode.MAX,
+    "pooling_mode_mean_sqrt_len_tokens": PoolingMode.MEAN_SQRT_LEN,
+    "pooling_mode_weightedmean_tokens": PoolingMode.WEIGHTEDMEAN,
+    "pooling_mode_lasttoken": PoolingMode.LASTTOKEN,
+}
 _NAMES = {"module_input_name": read(Word), "module_output_name": read(Word)}
 _DIMENSION = {"embedding_dimension": read(Count), "word_embedding_dimension": read(Count)}
 
@@ -124,7 +129,7 @@ MODULES: dict[str, ModuleRules] = {
         pooling_mode=read(Word | Annotated[list[Word], Field(max_length=_MAX_PARTS)]),
         include_prompt=read(Flag),
         **_DIMENSION,
-        **{name: read(Flag) for name in _POOLING_FLAGS},
+        **{name: read(Flag) for name in POOLING_KEYS},
     ),
     **_own(
         f"{_BASE}.dense.Dense",

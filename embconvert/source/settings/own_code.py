@@ -13,7 +13,8 @@ from pydantic import Field, StringConstraints
 
 from embconvert.json_files import read_json
 from embconvert.models.adapters import LoraSettings
-from embconvert.source.settings.module_list import ModuleEntry
+from embconvert.source.settings.adapter import Alpha, Rank
+from embconvert.source.settings.module_list import ModuleEntry, listed, own_module
 from embconvert.source.settings.modules import MODULES
 from embconvert.source.settings.values import WrongValueError, checked
 from embconvert.source.weights import weight_files
@@ -59,8 +60,6 @@ _V3_MUST_BE: Mapping[str, tuple[Any, ...]] = {
 }
 _Task = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,49}$")]
 _Tasks = Annotated[list[_Task], Field(min_length=1, max_length=50)]
-_Rank = Annotated[int, Field(ge=1, le=1 << 20)]
-_Alpha = Annotated[int | float, Field(ge=-1e6, le=1e6)]
 _Base = Annotated[int | float, Field(gt=0, le=1e12)]
 _Quantity = Annotated[int | float, Field(gt=0, le=1 << 24)]
 _Length = Annotated[int, Field(ge=1, le=1 << 24)]
@@ -134,14 +133,14 @@ def _v3(config: Mapping[str, Any], modules: Sequence[ModuleEntry]) -> OwnCode | 
         "architectures": ["JinaEmbeddingsV3Model"],
         "rope_parameters": {"rope_type": "default", "rope_theta": base},
     }
-    entries = (_own("Transformer", ""), *modules[1:])
+    entries = (own_module("Transformer", ""), *modules[1:])
     return OwnCode(
-        written={_CONFIG: native, "modules.json": _listed(entries)},
+        written={_CONFIG: native, "modules.json": listed(entries)},
         modules=entries,
         tasks=_tasks(config.get("lora_adaptations")),
         inner=LoraSettings(
-            rank=checked(config.get("lora_rank"), _Rank),
-            alpha=checked(config.get("lora_alpha"), _Alpha),
+            rank=checked(config.get("lora_rank"), Rank),
+            alpha=checked(config.get("lora_alpha"), Alpha),
         ),
     )
 
@@ -162,8 +161,10 @@ def _v5(config: Mapping[str, Any], modules: Sequence[ModuleEntry]) -> OwnCode | 
     } | {"model_type": name.removesuffix("Model").lower(), "architectures": [name]}
     length = checked(config.get("max_position_embeddings"), _Length)
     entries = (
-        _own("Transformer", ""), _own("Pooling", "1_Pooling"), _own("Normalize", "2_Normalize")
-    )  # fmt: skip
+        own_module("Transformer", ""),
+        own_module("Pooling", "1_Pooling"),
+        own_module("Normalize", "2_Normalize"),
+    )
     pooling = {
         "word_embedding_dimension": checked(config.get("hidden_size"), _Length),
         "pooling_mode_cls_token": False,
@@ -174,7 +175,7 @@ def _v5(config: Mapping[str, Any], modules: Sequence[ModuleEntry]) -> OwnCode | 
     return OwnCode(
         written={
             _CONFIG: native,
-            "modules.json": _listed(entries),
+            "modules.json": listed(entries),
             _LENGTH_FILE: {"max_seq_length": length, "do_lower_case": False},
             "1_Pooling/config.json": pooling,
         },
@@ -190,15 +191,3 @@ def _tasks(names: Any) -> tuple[str, ...]:
     if len(set(found)) < len(found):
         raise WrongValueError("", "it has a name twice")
     return found
-
-
-def _own(name: str, path: str) -> ModuleEntry:
-    return ModuleEntry(path=path, type=f"sentence_transformers.models.{name}")
-
-
-def _listed(modules: Sequence[ModuleEntry]) -> list[dict[str, Any]]:
-    """Returns modules.json; other programs look for names of before sentence-transformers 6."""
-    return [
-        {"idx": number, "name": str(number), "path": module.path, "type": module.type}
-        for number, module in enumerate(modules)
-    ]

@@ -17,7 +17,7 @@ from embconvert.models.routes import (
 )
 from embconvert.models.suggestions import unknown_value
 from embconvert.overriding import override
-from embconvert.source.settings.module_list import TRANSFORMERS, ModuleEntry, parse_modules
+from embconvert.source.settings.module_list import TRANSFORMERS, ModuleEntry, listed, parse_modules
 from embconvert.source.settings.modules import ROUTER, ROUTER_FILE
 from embconvert.source.settings.rules import filtered
 
@@ -125,8 +125,8 @@ class Router:
             keys=tuple(key for key, target in self.keys.items() if target == name),
             place=modules[0].path,
             chain=tuple(
-                {**module.entry, "idx": i, "name": str(i), "path": module.path, "type": module.type}
-                for i, module in enumerate(modules)
+                {**module.entry, **ours}
+                for module, ours in zip(modules, listed(modules), strict=True)
             ),
         )
 

@@ -91,6 +91,9 @@ class SettingsTable:
         return key in self.keys or any(re.fullmatch(p, key) for p in self.patterns)
 
 
+#: Why keys of several tables are ignored.
+NAMES_CODE = "names code that comes with the model, which needs --trust_remote_code"
+FOR_IMAGES = "is for images or audio"
 #: Unknown keys with numbers and flags are read; text is dropped.
 PLAIN_OTHERS = Setting(use=Use.READ, kind=PlainValue)
 

@@ -5,14 +5,21 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from embconvert.source.settings.rules import Setting, SettingsTable, Use, each, ignored, read
+from embconvert.source.settings.rules import (
+    FOR_IMAGES,
+    NAMES_CODE,
+    Setting,
+    SettingsTable,
+    Use,
+    each,
+    ignored,
+    read,
+)
 from embconvert.source.settings.values import Count, Flag, Number, Text, TokenizerClass, Word, Words
 from embconvert.source.tokenizer_file import MAX_TOKEN_ID
 
 _FILE = "names a file, but the tokenizer's files are found by their usual names"
 _WHERE = "is the origin of the files"
-_CODE = "names code that comes with the model, which needs --trust_remote_code"
-_IMAGES = "is for images or audio"
 
 _ID = re.compile(r"[0-9]{1,18}")
 _TOKEN_KEYS = frozenset(("content", "lstrip", "rstrip", "single_word", "normalized", "special"))
@@ -116,8 +123,8 @@ TOKENIZER = SettingsTable(
             sudachi_kwargs tags_dict target_spm target_vocab_file tgt_vocab_file tokenizer_object
             word_pronunciation_file word_shape_file vocab merges init_inputs
         """),
-        "auto_map": ignored(_CODE),
-        **each(ignored(_IMAGES), """
+        "auto_map": ignored(NAMES_CODE),
+        **each(ignored(FOR_IMAGES), """
             processor_class image_processor_type feature_extractor_type audio_tokenizer
         """),
         "tokenizer_type": ignored("names a class, as `tokenizer_class` does"),

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from embconvert.source.settings.rules import (
+    FOR_IMAGES,
+    NAMES_CODE,
     PLAIN_OTHERS,
     Setting,
     SettingsTable,
@@ -31,8 +33,6 @@ from embconvert.source.settings.values import (
 
 _MAX_LABELS = 100_000
 _ELSEWHERE = "names a file or a repository elsewhere"
-_CODE = "names code that comes with the model, which needs --trust_remote_code"
-_IMAGES = "is for images or audio"
 
 #: Names in transformers' ACT2FN are bare words; a name with a dot would be imported.
 _ACTIVATIONS = (
@@ -159,7 +159,7 @@ _BASE: dict[str, Setting] = {
         hybrid_override_pattern mtp_hybrid_override_pattern index_topk_pattern
     """),
     "vocab_list": read(list[Text]),
-    **each(ignored(_IMAGES), """
+    **each(ignored(FOR_IMAGES), """
         vocabulary_map speaker_id flow_type diffusion_module adapter_config _out_features
         out_features backbone use_pretrained_backbone use_timm_backbone backbone_kwargs model_args
         architecture pretrained_cfg image_processor_type feature_extractor_type bin_configurations
@@ -169,7 +169,7 @@ _BASE: dict[str, Setting] = {
     "attribute_map": refused("renames settings, which could hide them"),
     "configuration_files": refused("names another configuration file"),
     "fusion_config": ignored("changes transformers itself"),
-    **each(ignored(_CODE), "kernel_config auto_map custom_pipelines"),
+    **each(ignored(NAMES_CODE), "kernel_config auto_map custom_pipelines"),
     "distributed_config": ignored("is for distributed computation"),
     **each(ignored("is for text generation"), "generation_config task_specific_params prefix"),
     "sbert_ce_default_activation_function": Setting(

@@ -7,7 +7,7 @@ from typing import Any
 from embconvert.folder.routes import missing_routes, mixture, published_routes
 from embconvert.manifest import Manifest
 from embconvert.models.routes import Route
-from embconvert.models.values import FileRecord
+from embconvert.models.source_records import FileRecord
 from embconvert.reporting.report import report
 from embconvert.request.records import ReportRequest
 from support.examples import published

@@ -10,7 +10,8 @@ from embconvert.errors import UsageError
 from embconvert.manifest.consumers import consumer_of
 from embconvert.manifest.layouts import LAYOUTS, misfit
 from embconvert.models.choices import Layout
-from embconvert.models.values import FileRecord, OnnxArtifact, TensorInfo
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import OnnxArtifact, TensorInfo
 from embconvert.plan.plan import make_plan
 from support.plans import RESOLVED, plan
 

@@ -17,7 +17,8 @@ from embconvert.manifest.kinds.reranker import RerankerRecord
 from embconvert.manifest.kinds.sparse import SparseRecord
 from embconvert.models.choices import Command, Layout, Output, PoolingMode, Precision
 from embconvert.models.kinds import KINDS, Kind
-from embconvert.models.values import TOKEN_WEIGHTS, FileRecord
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import TOKEN_WEIGHTS
 from embconvert.pipeline.freshness import current_manifest, current_manifests
 from embconvert.plan.plan import make_steps
 from embconvert.plan.reuse import versions

@@ -53,6 +53,8 @@ def test_two_work_at_a_time(start_worker: Start, tmp_path: Path) -> None:
     ]
     while not all(task.is_finished for task in tasks):
         wait_for_any([task for task in tasks if not task.is_finished])
+    for task in tasks:
+        task.result()  # raises what one of them raised, should they not have met
 
 
 @pytest.mark.parametrize(("number", "memory"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)])

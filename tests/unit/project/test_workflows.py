@@ -242,11 +242,18 @@ def wheel_requirements(workspace: Path) -> list[str]:
     return (workspace / "highest.txt").read_text().split()
 
 
-def test_every_option_of_a_conversion_is_an_input_of_the_action() -> None:
+def test_every_option_of_a_conversion_is_an_input_of_the_action_in_the_same_words() -> None:
     action = yaml.safe_load((ROOT / ".github/actions/convert/action.yml").read_text("utf-8"))
     # Where things go and how much is said is the action's own business; two are the default.
     own = {
         "output_parent_dir", "cache_dir", "offline", "dry_run", "json", "quiet", "debug",
         "device", "per_channel", "reduce_range",
     }  # fmt: skip
-    assert set(options_of(Command.ALL)) - own <= set(action["inputs"])
+    options = options_of(Command.ALL)
+    assert set(options) - own <= set(action["inputs"])
+    of_the_workspace = {"model_id", "calibration_dataset", "evaluate"}
+    for name in (options.keys() & action["inputs"].keys()) - of_the_workspace:
+        words = options[name].help
+        if options[name].is_flag:
+            words = words.removesuffix(".") + ' ("true").'
+        assert action["inputs"][name]["description"] == words

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from embconvert.manifest import Manifest
-from embconvert.models.values import SourceCard
+from embconvert.models.source_records import SourceCard
 from embconvert.reporting.card import model_card
 from embconvert.reporting.home import Home
 from embconvert.reporting.page import report_page

@@ -11,7 +11,7 @@ import pytest
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.models.forms import FileForm, FormKind, PaddingRecord
 from embconvert.models.shapes import Shape
-from embconvert.models.values import FileRecord
+from embconvert.models.source_records import FileRecord
 from embconvert.reporting.card import model_card
 from embconvert.reporting.form_notes import form_snippets
 from embconvert.reporting.home import Home

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 from embconvert.fidelity.floors import Floor
 from embconvert.manifest import Manifest
 from embconvert.manifest.codec import as_text, parse_manifest
-from embconvert.models.values import Fusion, KeptNode, SourceCard
+from embconvert.models.source_records import SourceCard
+from embconvert.models.values import Fusion, KeptNode
 from embconvert.plan.budget import Budget
 from embconvert.plan.frontier import Candidate, search_record
 from embconvert.reporting.home import Home

@@ -14,7 +14,8 @@ from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.manifest.layouts import LAYOUTS
 from embconvert.models.choices import Layout, PoolingMode, Precision
 from embconvert.models.prompts import Prompt, Prompts
-from embconvert.models.values import FileRecord, TensorInfo
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import TensorInfo
 from embconvert.reporting.home import Home
 from embconvert.reporting.snippet_parts import Snippet
 from embconvert.reporting.snippets import snippets

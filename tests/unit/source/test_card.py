@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from embconvert.models.values import SourceCard
+from embconvert.models.source_records import SourceCard
 from embconvert.source.card import read_card
 
 

@@ -11,7 +11,8 @@ from embconvert.cli.main import parse
 from embconvert.errors import UsageError
 from embconvert.models.choices import Inputs, Output
 from embconvert.models.kinds import Kind
-from embconvert.models.values import FileRecord, ResolvedModel
+from embconvert.models.source_records import FileRecord
+from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
 from embconvert.source.contract import modes_of, settle_contract
 from support.plans import RESOLVED

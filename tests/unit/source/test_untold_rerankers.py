@@ -18,7 +18,8 @@ from embconvert.models.reranker_templates import (
     NextToken,
     RerankerTemplate,
 )
-from embconvert.models.values import AdapterRecord, FileRecord, ResolvedAdapter, ResolvedModel
+from embconvert.models.source_records import AdapterRecord, FileRecord
+from embconvert.models.values import ResolvedAdapter, ResolvedModel
 from embconvert.request.records import Request
 from embconvert.source.folder import resolve_folder
 from embconvert.source.kind import settle_kind
