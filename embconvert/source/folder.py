@@ -41,6 +41,7 @@ from embconvert.source.weights import (
     is_weights,
     module_weights,
     refuse_quantized,
+    refuse_unreadable,
     weight_files,
 )
 
@@ -122,6 +123,7 @@ def resolve_folder(
     refuse_escapes(
         folder, [*files, *([card] if (card := folder / CARD_FILE).is_file() else ())], homes
     )
+    refuse_unreadable(*files)
     rows = text_settings(config).get("vocab_size") if static is None else table_rows(root)
     if (root / "tokenizer.json").is_file():
         check_tokenizer_file(root / "tokenizer.json", rows if isinstance(rows, int) else None)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from embconvert.errors import SourceError, UnsupportedModelError
-from embconvert.json_files import read_json, unreadable
+from embconvert.json_files import read_json, refuse_lfs_pointer, unreadable
 from embconvert.models.other_inputs import reads_text
 from embconvert.models.values import ResolvedModel
 from embconvert.source.pickles.tensors import read_pickle
@@ -22,6 +22,8 @@ PICKLE_SUFFIX = ".bin"
 _WEIGHT_SUFFIXES = (".safetensors", PICKLE_SUFFIX)
 # Of pickles with other names, which no library loads.
 _OTHER_SUFFIXES = (PICKLE_SUFFIX, ".pt", ".pth", ".ckpt", ".pkl")
+# Bytes by which a pointer of Git LFS is known.
+_BEGINNING = 100
 # The limit of file systems.
 _MAX_NAME_BYTES = 255
 #: Types of quantized weights, by safetensors' names; masks of old models are U8, too.
@@ -29,7 +31,6 @@ _ONE_BYTE = ("I8", "U8", "F8_E4M3", "F8_E5M2")
 #: What programs call the scales beside a weight: weight_scale, weight_scale_inv, scales, SCB,
 #: weight.absmax.
 _SCALE = re.compile("scale|SCB|absmax")
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_weights(name: str) -> bool:
@@ -200,15 +201,15 @@ def refuse_quantized(paths: Iterable[Path]) -> None:
         )
 
 
-def refuse_unreadable(path: Path) -> None:
-    """Refuses files without read permission, which safetensors calls missing, and LFS pointers."""
-    try:
-        with path.open("rb") as stream:
-            beginning = stream.read(len(_LFS_POINTER))
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if beginning == _LFS_POINTER:
-        raise SourceError(
-            f"{path.name} is a pointer of Git LFS; the weights themselves are missing",
-            "run `git lfs pull` in the model's folder, or download it by its hub id",
-        )
+def refuse_unreadable(*paths: Path) -> None:
+    """Refuses files without read permission, which safetensors calls missing, and LFS pointers.
+
+    A pointer would also be taken for a list of words.
+    """
+    for path in paths:
+        try:
+            with path.open("rb") as stream:
+                beginning = stream.read(_BEGINNING)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        refuse_lfs_pointer(beginning, path.name)

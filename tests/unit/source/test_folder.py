@@ -155,9 +155,14 @@ def test_weights_of_a_module_under_such_a_name_are_named(with_dense: Path) -> No
         resolve_folder(with_dense, model_id="m")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_a_pointer_of_git_lfs_is_no_weights(name: str, model: Path) -> None:
-    (model / "model.safetensors").unlink()
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "pytorch_model.bin", "config.json", "tokenizer.json", "vocab.txt",
+     "sentencepiece.bpe.model"],
+)  # fmt: skip
+def test_a_pointer_of_git_lfs_is_no_file_of_a_model(name: str, model: Path) -> None:
+    if name == "pytorch_model.bin":
+        (model / "model.safetensors").unlink()
     (model / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(SourceError, match="is a pointer of Git LFS") as refused:
         resolve_folder(model, model_id="m")
