@@ -5,7 +5,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from embconvert.source.settings.rules import Setting, SettingsTable, Use, each, ignored, read
+from embconvert.source.settings.rules import (
+    Setting,
+    SettingsTable,
+    Use,
+    each,
+    ignored,
+    not_null,
+    read,
+)
 from embconvert.source.settings.values import Count, Flag, Number, Text, TokenizerClass, Word, Words
 from embconvert.source.tokenizer_file import MAX_TOKEN_ID
 
@@ -98,7 +106,7 @@ TOKENIZER = SettingsTable(
         """),
         "wordpieces_prefix": read(Text),
         "never_split": read(list[Text]),
-        "model_input_names": read(list[Word]),
+        "model_input_names": not_null(read(list[Word])),
         "sp_model_kwargs": ignored("names files, and can make ids random"),
         **each(read(TokenId), "vocab_size unk_id pad_id bos_id eos_id"),
         "language_codes": read(Words),
