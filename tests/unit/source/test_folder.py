@@ -142,11 +142,21 @@ def test_shards_of_pickles_must_be_pickles(model: Path) -> None:
         resolve_folder(model, model_id="m")
 
 
-@pytest.mark.parametrize("name", ["weights.pt", "model.ckpt", "training_args.bin"])
-def test_weights_under_a_name_that_nobody_looks_for_are_named(name: str, model: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("weights.pt", "save it"), ("model.ckpt", "save it"), ("training_args.bin", "save it"),
+     ("tf_model.h5", "save it"), ("model.fp16.safetensors", "save it"),
+     ("model-Q8_0.gguf", "of which these files were made"),
+     ("onnx/model.onnx", "of which these files were made")],
+)  # fmt: skip
+def test_weights_under_a_name_that_nobody_looks_for_are_named(
+    name: str, hint: str, model: Path
+) -> None:
+    (model / name).parent.mkdir(exist_ok=True)
     (model / "model.safetensors").rename(model / name)
-    with pytest.raises(SourceError, match=f"transformers does not load {name}"):
+    with pytest.raises(SourceError, match=f"transformers does not load {name}") as refused:
         resolve_folder(model, model_id="m")
+    assert hint in refused.value.hint
 
 
 def test_weights_of_a_module_under_such_a_name_are_named(with_dense: Path) -> None:
@@ -311,6 +321,20 @@ def test_weights_that_another_program_quantized_are_refused(scale: str, model: P
     save_file({"dense.weight": np.ones((4, 4), np.int8), **scales}, model / "model.safetensors")
     with pytest.raises(UnsupportedModelError, match=r"dense\.weight was quantized"):
         resolve_folder(model, model_id="m")
+
+
+@pytest.mark.parametrize(
+    ("weight", "scale"),
+    [("qweight", "scales"), ("weight", "scales"), ("weight_packed", "weight_scale"),
+     ("W_q", "scale")],
+    ids=["gptq and awq", "mlx", "compressed-tensors", "hqq"],
+)  # fmt: skip
+def test_packed_weights_are_refused_as_quantized(weight: str, scale: str, model: Path) -> None:
+    scales = {f"dense.{scale}": np.ones(4, np.float32)}
+    save_file({f"dense.{weight}": np.ones((4, 4), np.int32), **scales}, model / "model.safetensors")
+    with pytest.raises(UnsupportedModelError, match=rf"dense\.{weight} was quantized") as refused:
+        resolve_folder(model, model_id="m")
+    assert "use the original model" in refused.value.hint
 
 
 def test_masks_of_one_byte_and_scales_of_other_weights_are_not_refused(model: Path) -> None:
