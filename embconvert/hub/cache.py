@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import re
 import shutil
 import threading
 import time
@@ -32,7 +31,8 @@ def needed_files(
 ) -> list[str]:
     """Returns the files of a repository that a conversion needs, sorted.
 
-    No weights of other frameworks, no pickles beside safetensors, no other ONNX files.
+    No weights of other frameworks, no pickles beside safetensors, no other ONNX files. Of sharded
+    weights it is the index, which names the others.
 
     Args:
         module_folders: The folders in modules.json, the transformer's first.
@@ -61,7 +61,7 @@ def needed_files(
 
 
 def _weights(root: str, names: Iterable[str]) -> set[str]:
-    """Returns the transformer's weight files; see source.weights.weight_files.
+    """Returns the transformer's weight file, or the index of several; see weight_files.
 
     `root` is its folder, with a slash at the end; empty for the repository's.
     """
@@ -69,9 +69,7 @@ def _weights(root: str, names: Iterable[str]) -> set[str]:
         if root + single in names:
             return {root + single}
         if root + index in names:
-            stem, suffix = map(re.escape, (root + single).rsplit(".", 1))
-            shard = re.compile(rf"{stem}-\d+-of-\d+\.{suffix}")
-            return {root + index, *filter(shard.fullmatch, names)}
+            return {root + index}
     return set()
 
 
