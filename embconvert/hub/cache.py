@@ -15,7 +15,7 @@ from embconvert.models.adapters import ADAPTER_FILE
 from embconvert.models.kinds import HEAD_FILES
 from embconvert.request.records import Request
 from embconvert.source.adapters.files import needed_of_adapter
-from embconvert.source.folder import CONFIGURATION_FILES
+from embconvert.source.folder import CLASSIFIER_SETTINGS, CONFIGURATION_FILES
 from embconvert.source.weights import WEIGHT_NAMES
 
 _STALE_S = 3600.0
@@ -42,7 +42,7 @@ def needed_files(
     """
     names = set(names)
     root = f"{module_folders[0]}/" if module_folders and module_folders[0] else ""
-    files = (*CONFIGURATION_FILES, ADAPTER_FILE)
+    files = (*CONFIGURATION_FILES, ADAPTER_FILE, CLASSIFIER_SETTINGS)
     wanted = {prefix + name for name in files for prefix in ("", root)} | {CARD_FILE}
     for folder in filter(None, module_folders[1:]):
         inside = (n for n in names if n.startswith(f"{folder}/") and n.count("/") == 1)

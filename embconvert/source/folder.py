@@ -47,6 +47,8 @@ from embconvert.source.weights import (
 
 #: The files that are about all modules, which are in the model's own folder.
 WHOLE_MODEL_FILES = ("modules.json", "config_sentence_transformers.json")
+#: Of SetFit: beside an embedding model with it is a classifier, a pickle of scikit-learn.
+CLASSIFIER_SETTINGS = "config_setfit.json"
 #: How other inputs than texts are processed.
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 #: The files that are read in the transformer's folder, apart from weights.

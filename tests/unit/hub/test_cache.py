@@ -8,12 +8,12 @@ def test_of_a_hub_repository_only_what_is_read_is_fetched() -> None:
         "config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5", "README.md",
         "tokenizer.json", "1_Pooling/config.json", "2_Dense/model.safetensors",
         "2_Dense/pytorch_model.bin", "onnx/model.onnx", "openvino/model.xml", "modeling.py",
-        "consolidated.safetensors", "modules.json",
+        "consolidated.safetensors", "modules.json", "config_setfit.json", "model_head.pkl",
     ]  # fmt: skip
     wanted = needed_files(names, ["", "1_Pooling", "2_Dense"], python=False)
     assert wanted == [
         "1_Pooling/config.json", "2_Dense/model.safetensors", "README.md", "config.json",
-        "model.safetensors", "modules.json", "tokenizer.json",
+        "config_setfit.json", "model.safetensors", "modules.json", "tokenizer.json",
     ]  # fmt: skip
     assert "modeling.py" in needed_files(names, [], python=True)
     sharded = ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "x.safetensors"]
