@@ -78,7 +78,7 @@ _BASE = "sentence_transformers.base.modules"
 _DENSE = "sentence_transformers.sentence_transformer.modules"
 _SPARSE = "sentence_transformers.sparse_encoder.modules"
 _MULTI = "sentence_transformers.multi_vector_encoder.modules"
-_STATIC = "it looks up tokens in a table instead of running a transformer"
+_WORDS = "it reads words as Python code splits them, for which there is no tokenizer.json"
 
 #: Asym's is config.json.
 ROUTER_FILE = "router_config.json"
@@ -223,8 +223,8 @@ MODULES: dict[str, ModuleRules] = {
     **{
         name: ModuleRules(path="", table=_module(name), unsupported=why)
         for name, why in {
-            "WordEmbeddings": _STATIC,
-            "BoW": "it counts words instead of running a transformer",
+            "WordEmbeddings": _WORDS,
+            "BoW": _WORDS,
             "LambdaTokenPooling": "it is defined by a function of the author",
         }.items()
     },

@@ -95,6 +95,14 @@ def test_a_module_is_an_import_path_and_only_the_librarys_own_are_taken(
         resolve_folder(model, model_id="m")
 
 
+@pytest.mark.parametrize("name", ["WordEmbeddings", "BoW"])
+def test_modules_that_split_texts_by_code_are_refused_for_that(name: str, model: Path) -> None:
+    entries = [{"path": "0_Words", "type": f"sentence_transformers.models.{name}"}]
+    (model / "modules.json").write_text(json.dumps(entries))
+    with pytest.raises(UnsupportedModelError, match=rf"{name}, which .* no tokenizer\.json"):
+        resolve_folder(model, model_id="m")
+
+
 @pytest.fixture
 def with_dense(model: Path) -> Path:
     """The same, with a module behind the transformer."""
