@@ -28,7 +28,7 @@ def correct_pooling_size(
         if not isinstance(module, Pooling) or number == 0:
             continue
         said = module.embedding_dimension
-        if said == _size_before(chain[number - 1]):
+        if _size_before(chain[number - 1]) in (None, said):
             continue
         size = _measured(list(chain)[:number], features())
         if size == said:
@@ -39,7 +39,7 @@ def correct_pooling_size(
 
 def _size_before(module: Any) -> int | None:
     """Returns the size of the token vectors that a module names; None if it names none."""
-    with contextlib.suppress(AttributeError, ValueError):
+    with contextlib.suppress(AttributeError, NotImplementedError, TypeError, ValueError):
         return int(module.get_embedding_dimension())
     return None
 

@@ -44,7 +44,7 @@ def test_a_wrong_size_is_corrected_and_told() -> None:
     assert said == ["the settings of the pooling name 768 numbers per token, but there are 8"]
 
 
-@pytest.mark.parametrize(("named", "runs"), [(SIZE, 0), (16, 1), (None, 1)])
+@pytest.mark.parametrize(("named", "runs"), [(SIZE, 0), (16, 1), (None, 0)])
 def test_a_right_size_stays_and_the_model_is_run_only_if_in_doubt(
     named: int | None, runs: int
 ) -> None:
