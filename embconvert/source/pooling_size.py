@@ -25,7 +25,7 @@ def correct_pooling_size(
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     for number, module in enumerate(chain):
-        if not isinstance(module, Pooling) or number == 0:
+        if type(module) is not Pooling or number == 0:  # a subclass may mean another size
             continue
         said = module.embedding_dimension
         if _size_before(chain[number - 1]) in (None, said):
