@@ -65,8 +65,19 @@ def weight_files(root: Path) -> list[Path]:
             return [root / single]
         if (root / index).is_file():
             return [root / index, *_shards(root / index, PurePath(single).suffix)]
+    raise no_weights(str(root), _names(root))
+
+
+def refuse_files_of_others(root: Path) -> None:
+    """Raises SourceError for a folder with weights of other programs, such as GGUF and ONNX."""
+    names = _names(root)
+    if any(PurePath(name).suffix in _MADE_OF_OTHERS for name in names):
+        raise no_weights(str(root), names)
+
+
+def _names(root: Path) -> list[str]:
     found = (*root.iterdir(), *root.glob("onnx/*"))
-    raise no_weights(str(root), [path.relative_to(root).as_posix() for path in found])
+    return [path.relative_to(root).as_posix() for path in found]
 
 
 def no_weights(model: str, names: Iterable[str]) -> SourceError:

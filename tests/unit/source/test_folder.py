@@ -167,6 +167,12 @@ def test_weights_under_a_name_that_nobody_looks_for_are_named(
     assert hint in refused.value.hint
 
 
+def test_a_folder_of_another_programs_file_alone_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "model-Q8_0.gguf").write_bytes(b"GGUF")
+    with pytest.raises(SourceError, match=r"does not load model-Q8_0\.gguf"):
+        resolve_folder(tmp_path, model_id="m")
+
+
 def test_weights_of_a_module_under_such_a_name_are_named(with_dense: Path) -> None:
     (with_dense / "2_Dense" / "dense.pt").write_bytes(b"")
     with pytest.raises(SourceError, match=r"the weights in 2_Dense are in dense\.pt"):
