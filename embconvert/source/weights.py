@@ -179,7 +179,10 @@ def count_parameters(path: Path, *, of_text: bool = False) -> int:
 def stored_names(resolved: ResolvedModel) -> Iterator[str]:
     """Yields the names of the tensors in a model's weight files; raises like count_parameters."""
     for path in (resolved.path(file.path) for file in resolved.files if is_weights(file.path)):
-        yield from read_pickle(path) if is_pickle(path.name) else tensor_shapes(path)
+        if is_pickle(path.name):
+            yield from read_pickle(path)
+        else:
+            yield from tensor_shapes(path)
 
 
 def count_tensors(path: Path) -> int:
