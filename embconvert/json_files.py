@@ -16,6 +16,7 @@ from embconvert.user_files import UnreadableFileError, read_regular
 MAX_JSON_BYTES = 1 << 24
 _MAX_DEPTH = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def read_json(path: Path, most_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def parse_json(content: bytes, name: str) -> Any:
     Raises:
         SourceError: It is not JSON, or JSON on which parsers disagree.
     """
+    refuse_lfs_pointer(content, name)
     if content.startswith(_BYTE_ORDER_MARK):
         raise SourceError(
             f"{name} starts with a byte order mark, which JSON does not allow",
@@ -118,6 +120,15 @@ def _refuse_surrogates(value: Any) -> None:
     elif isinstance(value, list):
         for item in value:
             _refuse_surrogates(item)
+
+
+def refuse_lfs_pointer(content: bytes, name: str) -> None:
+    """Raises SourceError for a pointer of Git LFS; of a file, the first bytes are enough."""
+    if content.startswith(_LFS_POINTER):
+        raise SourceError(
+            f"{name} is a pointer of Git LFS; the file itself is missing",
+            "run `git lfs pull` in the model's folder, or download it by its hub id",
+        )
 
 
 def unreadable(path: Path, error: OSError) -> SourceError:

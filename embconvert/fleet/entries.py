@@ -151,8 +151,14 @@ class _List:
     def _check_folders(self, entries: Sequence[Entry]) -> None:
         """Records errors for models with the same output folder, or one inside another's."""
         hint = "remove one, or give one of them another output_parent_dir"
-        here = os.getcwd()  # called once, not for each of 100,000 models  # noqa: PTH109
-        paths = [os.path.join(here, entry.folder) for entry in entries]  # noqa: PTH118
+        parents = {entry.request.output_parent_dir for entry in entries}
+        # A folder may have several names, by links or `..`; most of 100,000 models have one parent.
+        real = {parent: os.path.realpath(parent) for parent in parents}
+        paths = []
+        for entry in entries:
+            parent = entry.request.output_parent_dir
+            inside = entry.folder.parts[len(parent.parts) :]
+            paths.append(os.path.join(real[parent], *inside))  # noqa: PTH118
         by_path: dict[str, Entry] = {}
         for path, entry in zip(paths, entries, strict=True):
             place = Place(line=entry.line, column=1)

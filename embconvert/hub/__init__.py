@@ -16,6 +16,7 @@ from embconvert.models.values import ResolvedModel
 from embconvert.request.places import is_hub_id, local_folder
 from embconvert.request.records import Request
 from embconvert.source.distrust import code_of_tokenizer
+from embconvert.source.folder import CLASSIFIER_SETTINGS
 from embconvert.source.stand_ins import stand_ins
 from embconvert.source.weights import is_pickle
 
@@ -60,6 +61,11 @@ def resolve(request: Request, console: Console) -> ResolvedModel:
         console.say("the weights are read from pickles, without running them")
     if resolved.unknown_settings:
         console.say(f"ignored unknown settings: {', '.join(resolved.unknown_settings[:20])}")
+    if (resolved.folder / CLASSIFIER_SETTINGS).is_file():
+        console.warn(
+            f"the model is one of SetFit, as its {CLASSIFIER_SETTINGS} says: its classifier "
+            "(model_head.pkl) is left out, and the graphs give the embeddings that it reads"
+        )
     _tell_of_tokenizer(resolved, console)
     return resolved
 

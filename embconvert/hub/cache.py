@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import re
 import shutil
 import threading
 import time
@@ -16,7 +15,7 @@ from embconvert.models.adapters import ADAPTER_FILE
 from embconvert.models.kinds import HEAD_FILES
 from embconvert.request.records import Request
 from embconvert.source.adapters.files import needed_of_adapter
-from embconvert.source.folder import CONFIGURATION_FILES
+from embconvert.source.folder import CLASSIFIER_SETTINGS, CONFIGURATION_FILES
 from embconvert.source.weights import WEIGHT_NAMES
 
 _STALE_S = 3600.0
@@ -32,7 +31,8 @@ def needed_files(
 ) -> list[str]:
     """Returns the files of a repository that a conversion needs, sorted.
 
-    No weights of other frameworks, no pickles beside safetensors, no other ONNX files.
+    No weights of other frameworks, no pickles beside safetensors, no other ONNX files. Of sharded
+    weights it is the index, which names the others.
 
     Args:
         module_folders: The folders in modules.json, the transformer's first.
@@ -42,7 +42,7 @@ def needed_files(
     """
     names = set(names)
     root = f"{module_folders[0]}/" if module_folders and module_folders[0] else ""
-    files = (*CONFIGURATION_FILES, ADAPTER_FILE)
+    files = (*CONFIGURATION_FILES, ADAPTER_FILE, CLASSIFIER_SETTINGS)
     wanted = {prefix + name for name in files for prefix in ("", root)} | {CARD_FILE}
     for folder in filter(None, module_folders[1:]):
         inside = (n for n in names if n.startswith(f"{folder}/") and n.count("/") == 1)
@@ -61,7 +61,7 @@ def needed_files(
 
 
 def _weights(root: str, names: Iterable[str]) -> set[str]:
-    """Returns the transformer's weight files; see source.weights.weight_files.
+    """Returns the transformer's weight file, or the index of several; see weight_files.
 
     `root` is its folder, with a slash at the end; empty for the repository's.
     """
@@ -69,9 +69,7 @@ def _weights(root: str, names: Iterable[str]) -> set[str]:
         if root + single in names:
             return {root + single}
         if root + index in names:
-            stem, suffix = map(re.escape, (root + single).rsplit(".", 1))
-            shard = re.compile(rf"{stem}-\d+-of-\d+\.{suffix}")
-            return {root + index, *filter(shard.fullmatch, names)}
+            return {root + index}
     return set()
 
 

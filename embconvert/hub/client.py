@@ -22,7 +22,7 @@ from embconvert.hub.guard import Announced, Guard
 from embconvert.hub.http import LONGEST_WAIT_S, use_patient_client
 from embconvert.hub.refusals import translated_errors
 from embconvert.hub.stored import CachedModel, announced
-from embconvert.hub.wanted import wanted_files
+from embconvert.hub.wanted import is_weights_index, wanted_files
 from embconvert.request.records import Request
 from embconvert.source.settings.routes import read_modules, router_files
 from embconvert.source.weights import is_weights
@@ -163,6 +163,9 @@ class _Client:
             if routers:
                 self._download(commit, routers)
         wanted = wanted_files(self._request, folder, files, adapter_only=self._adapter_only)
+        if indexes := [name for name in wanted if is_weights_index(name)]:
+            self._download(commit, indexes)
+            wanted = wanted_files(self._request, folder, files, adapter_only=self._adapter_only)
         missing_bytes = self._check_sizes(folder, files, wanted)
         title = f"fetching {self._model_id} (MB)"
         with (

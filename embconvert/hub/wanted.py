@@ -1,14 +1,16 @@
 """Which files of a hub model a conversion needs."""
 
 import unicodedata
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Iterable
+from pathlib import Path, PurePosixPath
 
 from embconvert.errors import SourceError
 from embconvert.hub.cache import needed_files
+from embconvert.json_files import read_json
 from embconvert.request.records import Request
 from embconvert.source.adapters.files import own_place, own_places
 from embconvert.source.settings.routes import read_modules, read_router, router_files
+from embconvert.source.weights import is_index, is_weights, no_weights
 
 
 def wanted_files(
@@ -17,29 +19,30 @@ def wanted_files(
     """Returns the names of the files to fetch, in order.
 
     Args:
-        folder: Has those that name others: modules.json, and that of a router.
+        folder: Has those that name others: modules.json, that of a router, and an index of weights
+            if it was fetched.
         files: All names of the model.
         adapter_only: Whether only its adapter is needed.
 
     Raises:
-        SourceError: On some file systems, two of them are the same file.
+        SourceError: On some file systems, two of them are the same file; or there are no weights.
     """
     own = own_places(files)
     places = [own_place(choice.name, own) for choice in request.adapter]
-    names = sorted(
-        {
-            name
-            for chain in _chains(request, folder)
-            for name in needed_files(
-                files,
-                chain,
-                python=request.trust_remote_code,
-                adapters=[place for place in places if place is not None],
-                adapter_only=adapter_only,
-            )
-        }
-        | set(router_files(read_modules(folder))) & set(files)
-    )
+    found = {
+        name
+        for chain in _chains(request, folder)
+        for name in needed_files(
+            files,
+            chain,
+            python=request.trust_remote_code,
+            adapters=[place for place in places if place is not None],
+            adapter_only=adapter_only,
+        )
+    } | set(router_files(read_modules(folder))) & set(files)
+    if not adapter_only and not any(is_weights(n) or is_weights_index(n) for n in found):
+        raise no_weights(request.model_id, files)
+    names = sorted(found | _shards(folder, found) & set(files))
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
@@ -50,6 +53,28 @@ def wanted_files(
                 "do not use this model",
             )
     return names
+
+
+def is_weights_index(name: str) -> bool:
+    """Whether a model's file, given by its path, is the index of sharded weights."""
+    return is_index(PurePosixPath(name).name)
+
+
+def _shards(folder: Path, names: Iterable[str]) -> set[str]:
+    """Returns the paths of the weights that indexes name, whatever they are called."""
+    found: set[str] = set()
+    for name in names:
+        if not is_weights_index(name) or not (folder / name).is_file():
+            continue
+        listed = read_json(folder / name).get("weight_map")
+        inside = listed.values() if isinstance(listed, dict) else ()
+        place = PurePosixPath(name).parent
+        found.update(
+            (place / shard).as_posix()
+            for shard in inside
+            if isinstance(shard, str) and "/" not in shard and is_weights(shard)
+        )
+    return found
 
 
 def _chains(request: Request, folder: Path) -> list[list[str]]:

@@ -5,6 +5,7 @@ Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-tr
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +137,7 @@ def _inverse_factor(moment: npt.NDArray[np.float32]) -> FloatArray:
     return factor
 
 
-def _inverse_of_lower(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _inverse_of_lower(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Returns the inverse of a lower triangular matrix, by halves.
 
     linalg.inv does not make use of the zeros, and takes four times as long.

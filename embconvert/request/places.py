@@ -15,6 +15,10 @@ from embconvert.request.records import Request
 # See huggingface_hub.utils.validate_repo_id.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
+# What people copy from a browser, and other programs' way to name a revision.
+_PAGE = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/?#]+/[^/?#]+).*")
+_WITH_REVISION = re.compile(r"([^@]+)@([^@]+)")
+
 
 def is_hub_id(model_id: str) -> bool:
     """Whether it is written as a hub id is; a folder may have the same name."""
@@ -51,8 +55,18 @@ def local_folder(model_id: str, *, option: str = "model_id") -> Path | None:
     if not is_hub_id(model_id) or ".." in model_id or "--" in model_id:
         raise UsageError(
             f"--{option} {model_id}: there is no folder of that name, and it is not a hub id",
-            _near_folder(folder) + hint,
+            _meant(model_id, option) or _near_folder(folder) + hint,
         )
+    return None
+
+
+def _meant(model_id: str, option: str) -> str | None:
+    """Returns a hint at a hub id in what is none, such as the address of its page; None if none."""
+    page, parts = _PAGE.fullmatch(model_id), _WITH_REVISION.fullmatch(model_id)
+    if page is not None and is_hub_id(page[1]):
+        return f"write --{option} {page[1]}"
+    if parts is not None and is_hub_id(parts[1]) and option == "model_id":
+        return f"write --{option} {parts[1]} --revision {parts[2]}"
     return None
 
 

@@ -41,12 +41,16 @@ from embconvert.source.weights import (
     count_parameters,
     is_weights,
     module_weights,
+    refuse_files_of_others,
     refuse_quantized,
+    refuse_unreadable,
     weight_files,
 )
 
 #: The files that are about all modules, which are in the model's own folder.
 WHOLE_MODEL_FILES = ("modules.json", "config_sentence_transformers.json")
+#: Of SetFit: beside an embedding model with it is a classifier, a pickle of scikit-learn.
+CLASSIFIER_SETTINGS = "config_setfit.json"
 #: How other inputs than texts are processed.
 PROCESSORS = (PROCESSOR, "preprocessor_config.json")
 #: The files that are read in the transformer's folder, apart from weights.
@@ -121,6 +125,7 @@ def resolve_folder(
     refuse_escapes(
         folder, [*files, *([card] if (card := folder / CARD_FILE).is_file() else ())], homes
     )
+    refuse_unreadable(*files)
     rows = text_settings(config).get("vocab_size") if static is None else table_rows(root)
     if (root / "tokenizer.json").is_file():
         check_tokenizer_file(root / "tokenizer.json", rows if isinstance(rows, int) else None)
@@ -164,6 +169,8 @@ def _records(
 
 def _read_config(folder: Path, root: Path) -> Mapping[str, Any]:
     if not (root / "config.json").is_file():
+        if root.is_dir():
+            refuse_files_of_others(root)
         raise SourceError(
             f"{folder} is not a model: it has no config.json",
             "give a folder written by save_pretrained, or a hub id such as intfloat/e5-small-v2",

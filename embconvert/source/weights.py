@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 from embconvert.errors import SourceError, UnsupportedModelError
-from embconvert.json_files import read_json, unreadable
+from embconvert.json_files import read_json, refuse_lfs_pointer, unreadable
 from embconvert.models.other_inputs import reads_text
 from embconvert.models.values import ResolvedModel
 from embconvert.source.pickles.tensors import read_pickle
@@ -22,14 +22,22 @@ PICKLE_SUFFIX = ".bin"
 _WEIGHT_SUFFIXES = (".safetensors", PICKLE_SUFFIX)
 # Of pickles with other names, which no library loads.
 _OTHER_SUFFIXES = (PICKLE_SUFFIX, ".pt", ".pth", ".ckpt", ".pkl")
+# Of other programs' weights, which are made of a model's own: its card names the model.
+_MADE_OF_OTHERS = (".gguf", ".onnx", ".tflite", ".mlmodel", ".mlpackage")
+# Of weights that transformers does not load, or not under their name.
+_NOT_LOADED = (*_OTHER_SUFFIXES, *_MADE_OF_OTHERS, ".safetensors", ".h5", ".msgpack", ".ot", ".npz")
+# Bytes by which a pointer of Git LFS is known.
+_BEGINNING = 100
 # The limit of file systems.
 _MAX_NAME_BYTES = 255
-#: Types of quantized weights, by safetensors' names; masks of old models are U8, too.
-_ONE_BYTE = ("I8", "U8", "F8_E4M3", "F8_E5M2")
+#: Types of quantized weights, by safetensors' names: of one byte, or several numbers packed in one.
+#: Masks of old models are U8, too.
+_QUANTIZED = ("I8", "U8", "F8_E4M3", "F8_E5M2", "I16", "U16", "I32", "U32")
+#: What programs call such weights: weight, qweight, weight_packed, W_q.
+_WEIGHT = re.compile("weight|W_q")
 #: What programs call the scales beside a weight: weight_scale, weight_scale_inv, scales, SCB,
 #: weight.absmax.
 _SCALE = re.compile("scale|SCB|absmax")
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_weights(name: str) -> bool:
@@ -57,12 +65,41 @@ def weight_files(root: Path) -> list[Path]:
             return [root / single]
         if (root / index).is_file():
             return [root / index, *_shards(root / index, PurePath(single).suffix)]
-    others = _other_pickles(root)
-    raise SourceError(
-        f"{root} has no weights: model.safetensors or pytorch_model.bin is missing"
-        + (f"; transformers does not load {others[0]}" if others else ""),
+    raise no_weights(str(root), _names(root))
+
+
+def refuse_files_of_others(root: Path) -> None:
+    """Raises SourceError for a folder with weights of other programs, such as GGUF and ONNX."""
+    names = _names(root)
+    if any(PurePath(name).suffix in _MADE_OF_OTHERS for name in names):
+        raise no_weights(str(root), names)
+
+
+def _names(root: Path) -> list[str]:
+    found = (*root.iterdir(), *root.glob("onnx/*"))
+    return [path.relative_to(root).as_posix() for path in found]
+
+
+def no_weights(model: str, names: Iterable[str]) -> SourceError:
+    """Returns the error for a model without weights that transformers loads.
+
+    Args:
+        model: Its name or folder.
+        names: Of its files.
+    """
+    others = [name for name in sorted(names) if PurePath(name).suffix in _NOT_LOADED]
+    # Those beside config.json first.
+    others.sort(key=lambda name: "/" in name)
+    hint = (
         "download the model again; or load it with the library that made it, and save it with "
-        "save_pretrained(FOLDER)",
+        "save_pretrained(FOLDER)"
+    )
+    if others and all(PurePath(name).suffix in _MADE_OF_OTHERS for name in others):
+        hint = "convert the model of which these files were made; their card mostly names it"
+    return SourceError(
+        f"{model} has no weights: model.safetensors or pytorch_model.bin is missing"
+        + (f"; transformers does not load {others[0]}" if others else ""),
+        hint,
     )
 
 
@@ -139,6 +176,15 @@ def count_parameters(path: Path, *, of_text: bool = False) -> int:
     return sum(math.prod(shape) for shape in _shapes(path, of_text=of_text))
 
 
+def stored_names(resolved: ResolvedModel) -> Iterator[str]:
+    """Yields the names of the tensors in a model's weight files; raises like count_parameters."""
+    for path in (resolved.path(file.path) for file in resolved.files if is_weights(file.path)):
+        if is_pickle(path.name):
+            yield from read_pickle(path)
+        else:
+            yield from tensor_shapes(path)
+
+
 def count_tensors(path: Path) -> int:
     """Returns the number of tensors in a weight file; raises like count_parameters."""
     return len(_shapes(path))
@@ -182,7 +228,7 @@ def refuse_quantized(paths: Iterable[Path]) -> None:
     """
     from safetensors import safe_open
 
-    small: dict[str, Path] = {}
+    small: dict[str, tuple[Path, str]] = {}
     scaled: set[str] = set()
     for path in (path for path in paths if not is_pickle(path.name)):
         with safe_open(path, framework="np") as weights:
@@ -190,25 +236,26 @@ def refuse_quantized(paths: Iterable[Path]) -> None:
                 place, _, last = name.rpartition(".")
                 if _SCALE.search(last):
                     scaled.add(place.removesuffix(".weight"))
-                elif last == "weight" and weights.get_slice(name).get_dtype() in _ONE_BYTE:
-                    small[place] = path
+                elif _WEIGHT.search(last) and weights.get_slice(name).get_dtype() in _QUANTIZED:
+                    small[place] = (path, last)
     for place in sorted(small.keys() & scaled):
+        path, last = small[place]
         raise UnsupportedModelError(
-            f"{small[place].name}: the weight {place}.weight was quantized by another program, and "
-            "the libraries would read it without its scales",
+            f"{path.name}: the weight {place}.{last} was quantized by another program, and the "
+            "libraries would read it without its scales, or not at all",
             "use the original model, whose weights are float32, float16 or bfloat16",
         )
 
 
-def refuse_unreadable(path: Path) -> None:
-    """Refuses files without read permission, which safetensors calls missing, and LFS pointers."""
-    try:
-        with path.open("rb") as stream:
-            beginning = stream.read(len(_LFS_POINTER))
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if beginning == _LFS_POINTER:
-        raise SourceError(
-            f"{path.name} is a pointer of Git LFS; the weights themselves are missing",
-            "run `git lfs pull` in the model's folder, or download it by its hub id",
-        )
+def refuse_unreadable(*paths: Path) -> None:
+    """Refuses files without read permission, which safetensors calls missing, and LFS pointers.
+
+    A pointer would also be taken for a list of words.
+    """
+    for path in paths:
+        try:
+            with path.open("rb") as stream:
+                beginning = stream.read(_BEGINNING)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        refuse_lfs_pointer(beginning, path.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from support.asymmetric import build_two_towers
 from support.command_line import Outcome, embconvert, files_in
@@ -145,6 +145,38 @@ def test_only_needed_files_are_fetched(hub: HubServer, tiny_bert: Path, tmp_path
     offline = fetch(hub, tmp_path, "--offline")
     assert offline.code == 0, offline.stderr
     assert hub.requests == []
+
+
+def test_shards_are_fetched_by_the_names_in_their_index(
+    hub: HubServer, tiny_bert: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_bert, model)
+    weights = load_file(model / "model.safetensors")
+    (model / "model.safetensors").unlink()
+    weight_map = {name: f"part{n % 2}.safetensors" for n, name in enumerate(weights)}
+    for file in ("part0.safetensors", "part1.safetensors"):
+        save_file({n: weights[n] for n, of in weight_map.items() if of == file}, model / file)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    hub.add_model("somebody/model", model)
+    for options in ((), ("--offline",)):
+        outcome = fetch(hub, tmp_path, *options)
+        assert outcome.code == 0, outcome.stderr
+    assert sorted(hub.files_sent()) == sorted(files_in(model))
+
+
+def test_of_a_repository_of_another_programs_files_nothing_is_fetched(
+    hub: HubServer, tiny_bert: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_bert, model)
+    (model / "onnx").mkdir()
+    (model / "model.safetensors").rename(model / "onnx" / "model.onnx")
+    hub.add_model("somebody/model", model)
+    outcome = fetch(hub, tmp_path)
+    assert_refused(outcome, 3, "does not load onnx/model.onnx", "of which these files were made")
+    assert hub.files_sent() == ["modules.json"]
 
 
 def test_of_an_asymmetric_model_only_the_asked_route_is_fetched(

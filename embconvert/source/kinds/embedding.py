@@ -23,7 +23,9 @@ from embconvert.overriding import override
 from embconvert.source.chat_template import TextReading
 from embconvert.source.coded import coded
 from embconvert.source.loading import LoadedModel, load_model
+from embconvert.source.model_errors import model_errors
 from embconvert.source.overrides import normalize, set_pooling, truncate
+from embconvert.source.pooling_size import correct_pooling_size
 from embconvert.source.prompts import prompts_of
 from embconvert.source.settings.module_list import listed, own_module
 from embconvert.source.static_table import (
@@ -65,6 +67,8 @@ class EmbeddingModel(SourceModel):
         settle_text_tower(self._model[0], warn)
         if not self._resolved.has_modules:
             settle_pooling(self._model)
+        with model_errors():
+            correct_pooling_size(self._model, self.sample_features, warn)
         if self._resolved.has_modules and "message" in getattr(
             self._model[0], "modality_config", {}
         ):

@@ -122,6 +122,16 @@ def check_modules(modules: Iterable[ModuleEntry], *, trust_remote_code: bool) ->
                 f"modules.json has the class {module.type}, which is remote code",
                 "read that code; if you trust it, add --trust_remote_code",
             )
+    for module in modules:
+        why = "it is unknown"
+        if module.name in MODULES:
+            why = MODULES[module.name].unsupported or ""
+        if why:
+            known = [name for name, rules in MODULES.items() if rules.unsupported is None]
+            raise UnsupportedModelError(
+                f"modules.json has the class {module.type}, which cannot be converted: {why}",
+                f"use a model with these modules only: {', '.join(known)}",
+            )
     if modules[0].name not in _READS_TEXT:
         raise UnsupportedModelError(
             f"the first module is {modules[0].name}, which does not compute token embeddings",
@@ -132,14 +142,4 @@ def check_modules(modules: Iterable[ModuleEntry], *, trust_remote_code: bool) ->
             raise UnsupportedModelError(
                 f"modules.json has {name} after another module, but it reads texts",
                 f"use a model whose first module is {name}",
-            )
-    for module in modules:
-        why = "it is unknown"
-        if module.name in MODULES:
-            why = MODULES[module.name].unsupported or ""
-        if why:
-            known = [name for name, rules in MODULES.items() if rules.unsupported is None]
-            raise UnsupportedModelError(
-                f"modules.json has the class {module.type}, which cannot be converted: {why}",
-                f"use a model with these modules only: {', '.join(known)}",
             )

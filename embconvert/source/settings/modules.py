@@ -13,6 +13,7 @@ from embconvert.source.settings.rules import (
     each,
     ignored,
     nested,
+    not_null,
     read,
     refused,
 )
@@ -82,7 +83,7 @@ _BASE = "sentence_transformers.base.modules"
 _DENSE = "sentence_transformers.sentence_transformer.modules"
 _SPARSE = "sentence_transformers.sparse_encoder.modules"
 _MULTI = "sentence_transformers.multi_vector_encoder.modules"
-_STATIC = "it looks up tokens in a table instead of running a transformer"
+_WORDS = "it reads words as Python code splits them, for which there is no tokenizer.json"
 
 #: Asym's is config.json.
 ROUTER_FILE = "router_config.json"
@@ -126,20 +127,20 @@ MODULES: dict[str, ModuleRules] = {
     ),
     **_own(
         f"{_DENSE}.pooling.Pooling",
-        pooling_mode=read(Word | Annotated[list[Word], Field(max_length=_MAX_PARTS)]),
+        pooling_mode=not_null(read(Word | Annotated[list[Word], Field(max_length=_MAX_PARTS)])),
         include_prompt=read(Flag),
-        **_DIMENSION,
+        **{name: not_null(setting) for name, setting in _DIMENSION.items()},
         **{name: read(Flag) for name in POOLING_KEYS},
     ),
     **_own(
         f"{_BASE}.dense.Dense",
         # sentence-transformers also ignores other keys: pylate writes more.
         others=Setting(use=Use.IGNORED),
-        in_features=read(Count),
-        out_features=read(Count),
+        in_features=not_null(read(Count)),
+        out_features=not_null(read(Count)),
         bias=read(Flag),
         use_residual=read(Flag),
-        activation_function=Setting(use=Use.READ, kind=ActivationName, unsupported=True),
+        activation_function=not_null(Setting(use=Use.READ, kind=ActivationName, unsupported=True)),
         init_weight=refused("is a tensor, which JSON cannot contain"),
         init_bias=refused("is a tensor, which JSON cannot contain"),
         **_NAMES,
@@ -227,8 +228,8 @@ MODULES: dict[str, ModuleRules] = {
     **{
         name: ModuleRules(path="", table=_module(name), unsupported=why)
         for name, why in {
-            "WordEmbeddings": _STATIC,
-            "BoW": "it counts words instead of running a transformer",
+            "WordEmbeddings": _WORDS,
+            "BoW": _WORDS,
             "LambdaTokenPooling": "it is defined by a function of the author",
         }.items()
     },
@@ -238,8 +239,9 @@ MODULES: dict[str, ModuleRules] = {
 WHOLE_MODEL = SettingsTable(
     title="The whole model",
     keys={
-        "model_type": read(Word),
-        "prompts": read(dict[str, Text | None]),
+        # sentence-transformers takes null for another kind of model, whose modules it replaces.
+        "model_type": not_null(read(Word)),
+        "prompts": not_null(read(dict[str, Text | None])),
         **each(read(Text), "default_prompt_name query_prefix document_prefix"),
         "similarity_fn_name": read(Word),
         "truncate_dim": read(Count),

@@ -6,7 +6,7 @@ copies of the files with only the keys that a table allows.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -33,6 +33,7 @@ class Setting:
         nested: Table of its value, if that is an object with its own settings.
         unsupported: Whether a problem means that the model is not supported, rather than malformed.
         lenient: Whether a value of another type is dropped instead of refused.
+        may_be_null: Whether the libraries take null for no value.
     """
 
     use: Use
@@ -41,11 +42,17 @@ class Setting:
     nested: "SettingsTable | None" = None
     unsupported: bool = False
     lenient: bool = False
+    may_be_null: bool = True
 
 
 def read(kind: Any, why: str = "") -> Setting:
     """A key that the libraries get, if its value is of this type."""
     return Setting(use=Use.READ, kind=kind, why=why)
+
+
+def not_null(setting: Setting) -> Setting:
+    """The same key where null is no value: the libraries fail, or take it for something else."""
+    return replace(setting, may_be_null=False)
 
 
 def ignored(why: str) -> Setting:
@@ -125,6 +132,8 @@ def _filtered(value: Mapping[str, Any], table: SettingsTable, file: str, above: 
     for key, item in value.items():
         setting = table.setting(key)
         where = f"{above}{key}"
+        if item is None and not setting.may_be_null:
+            raise _wrong(file, where, "it should not be null", setting)
         if setting.use is Use.REFUSED:
             if not _is_empty(item):
                 raise _refusal(file, where, setting)

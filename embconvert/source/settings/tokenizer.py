@@ -13,6 +13,7 @@ from embconvert.source.settings.rules import (
     Use,
     each,
     ignored,
+    not_null,
     read,
 )
 from embconvert.source.settings.values import Count, Flag, Number, Text, TokenizerClass, Word, Words
@@ -105,7 +106,7 @@ TOKENIZER = SettingsTable(
         """),
         "wordpieces_prefix": read(Text),
         "never_split": read(list[Text]),
-        "model_input_names": read(list[Word]),
+        "model_input_names": not_null(read(list[Word])),
         "sp_model_kwargs": ignored("names files, and can make ids random"),
         **each(read(TokenId), "vocab_size unk_id pad_id bos_id eos_id"),
         "language_codes": read(Words),

@@ -136,7 +136,7 @@ _BASE: dict[str, Setting] = {
     "label2id": read(dict[str, Text | Number]),
     "problem_type": read(Word),
     **each(read(Flag), "is_encoder_decoder output_hidden_states return_dict"),
-    "chunk_size_feed_forward": read(Number),
+    "chunk_size_feed_forward": ignored("only saves memory, and fails at most lengths of texts"),
     **each(read(Words), """
         rope_parameters rope_scaling relative_bias_args per_layer_config mtp_per_layer_config
     """),

@@ -11,6 +11,7 @@ from embconvert.source.settings.rules import (
     each,
     ignored,
     nested,
+    not_null,
     read,
     refused,
 )
@@ -151,7 +152,7 @@ TRANSFORMER = SettingsTable(
         "transformer_task": read(
             Literal["feature-extraction", "fill-mask", "sequence-classification", "text-generation"]
         ),
-        "modality_config": nested(_MODALITIES),
+        "modality_config": not_null(nested(_MODALITIES)),
         "module_output_name": read(Word),
         "unpad_inputs": read(Flag),
         "query_length": read(PaddedLength),

@@ -129,6 +129,7 @@ fallback: 1
         ("[a, b, a]", "the same output folder as line 1: models/a"),
         ("[a/b, a]", "models/a/b, inside that of line 1"),
         ("[a, {model_id: a, output_parent_dir: ./models}]", "the same output folder as line 1"),
+        ("[a, {model_id: a, output_parent_dir: x/../models}]", "the same output folder as line 1"),
     ],
 )
 def test_two_models_cannot_go_to_one_folder(models: str, where: str, tmp_path: Path) -> None:

@@ -8,23 +8,20 @@ def test_of_a_hub_repository_only_what_is_read_is_fetched() -> None:
         "config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5", "README.md",
         "tokenizer.json", "1_Pooling/config.json", "2_Dense/model.safetensors",
         "2_Dense/pytorch_model.bin", "onnx/model.onnx", "openvino/model.xml", "modeling.py",
-        "consolidated.safetensors", "modules.json",
+        "consolidated.safetensors", "modules.json", "config_setfit.json", "model_head.pkl",
     ]  # fmt: skip
     wanted = needed_files(names, ["", "1_Pooling", "2_Dense"], python=False)
     assert wanted == [
         "1_Pooling/config.json", "2_Dense/model.safetensors", "README.md", "config.json",
-        "model.safetensors", "modules.json", "tokenizer.json",
+        "config_setfit.json", "model.safetensors", "modules.json", "tokenizer.json",
     ]  # fmt: skip
     assert "modeling.py" in needed_files(names, [], python=True)
-    sharded = ["model-00001-of-00002.safetensors", "model.safetensors.index.json", "x.safetensors"]
-    assert needed_files(sharded, [], python=False) == sharded[:2]
+    sharded = ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "x.safetensors"]
+    assert needed_files(sharded, [], python=False) == sharded[:1]
 
 
 def test_pickles_are_fetched_only_where_there_are_no_safetensors() -> None:
-    pickles = [
-        "2_Dense/pytorch_model.bin", "pytorch_model-00001-of-00002.bin",
-        "pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json",
-    ]  # fmt: skip
+    pickles = ["2_Dense/pytorch_model.bin", "pytorch_model.bin.index.json"]
     others = ["2_Dense/optimizer.bin", "training_args.bin", "linear.pt", "x-1-of-2.bin"]
     folders = ["", "2_Dense"]
     assert needed_files([*pickles, *others], folders, python=False) == pickles

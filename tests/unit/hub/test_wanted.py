@@ -1,5 +1,6 @@
 """Which files of a hub model a request needs."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,39 @@ def test_a_model_without_modules_has_its_files_at_the_root(tmp_path: Path) -> No
     assert wanted_files(REQUEST, tmp_path, NAMES, adapter_only=False) == [
         "README.md", "config.json", "model.safetensors", "tokenizer.json",
     ]  # fmt: skip
+
+
+def test_of_sharded_weights_those_are_fetched_that_their_index_names(tmp_path: Path) -> None:
+    """Not all programs call them as transformers does."""
+    index = "model.safetensors.index.json"
+    shards = ["model-00001-of-00002.safetensors", "weights_b.safetensors"]
+    names = [
+        *NAMES, *shards, index, "model-00001-of-00001.safetensors", "onnx/model.safetensors",
+    ]  # fmt: skip
+    names.remove("model.safetensors")
+    before = ["README.md", "config.json", "tokenizer.json"]
+
+    def wanted() -> list[str]:
+        return wanted_files(REQUEST, tmp_path, names, adapter_only=False)
+
+    assert wanted() == sorted([*before, index])
+    named = dict(enumerate([*shards, "README.md", "onnx/model.safetensors", "../x.safetensors", 1]))
+    (tmp_path / index).write_text(json.dumps({"weight_map": named}))
+    assert wanted() == sorted([*before, index, *shards])
+
+
+@pytest.mark.parametrize(
+    ("weights", "hint"),
+    [(["onnx/model.onnx"], "of which"), (["a-Q8_0.gguf"], "of which"), (["tf_model.h5"], "save")],
+)
+def test_weights_of_other_programs_are_named_instead_of_fetching_the_rest(
+    weights: list[str], hint: str, tmp_path: Path
+) -> None:
+    names = ["config.json", "tokenizer.json", *weights]
+    with pytest.raises(SourceError, match=f"transformers does not load {weights[0]}") as refused:
+        wanted_files(REQUEST, tmp_path, names, adapter_only=False)
+    assert hint in refused.value.hint
+    wanted_files(REQUEST, tmp_path, names, adapter_only=True)
 
 
 @pytest.mark.parametrize(

@@ -22,3 +22,17 @@ def test_a_folder_with_a_similar_name_is_suggested(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         local_folder(f"{tmp_path}/my-modle")
     assert refused.value.hint.startswith(f"did you mean {tmp_path}/my-model? check the path")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "hint"),
+    [
+        ("https://huggingface.co/org/name", "write --model_id org/name"),
+        ("hf.co/org/name/tree/main?x=1", "write --model_id org/name"),
+        ("org/name@v1.0", "write --model_id org/name --revision v1.0"),
+    ],
+)
+def test_a_hub_id_in_another_form_is_told(model_id: str, hint: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        local_folder(model_id)
+    assert refused.value.hint == hint

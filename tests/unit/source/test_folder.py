@@ -95,6 +95,14 @@ def test_a_module_is_an_import_path_and_only_the_librarys_own_are_taken(
         resolve_folder(model, model_id="m")
 
 
+@pytest.mark.parametrize("name", ["WordEmbeddings", "BoW"])
+def test_modules_that_split_texts_by_code_are_refused_for_that(name: str, model: Path) -> None:
+    entries = [{"path": "0_Words", "type": f"sentence_transformers.models.{name}"}]
+    (model / "modules.json").write_text(json.dumps(entries))
+    with pytest.raises(UnsupportedModelError, match=rf"{name}, which .* no tokenizer\.json"):
+        resolve_folder(model, model_id="m")
+
+
 @pytest.fixture
 def with_dense(model: Path) -> Path:
     """The same, with a module behind the transformer."""
@@ -142,11 +150,27 @@ def test_shards_of_pickles_must_be_pickles(model: Path) -> None:
         resolve_folder(model, model_id="m")
 
 
-@pytest.mark.parametrize("name", ["weights.pt", "model.ckpt", "training_args.bin"])
-def test_weights_under_a_name_that_nobody_looks_for_are_named(name: str, model: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("weights.pt", "save it"), ("model.ckpt", "save it"), ("training_args.bin", "save it"),
+     ("tf_model.h5", "save it"), ("model.fp16.safetensors", "save it"),
+     ("model-Q8_0.gguf", "of which these files were made"),
+     ("onnx/model.onnx", "of which these files were made")],
+)  # fmt: skip
+def test_weights_under_a_name_that_nobody_looks_for_are_named(
+    name: str, hint: str, model: Path
+) -> None:
+    (model / name).parent.mkdir(exist_ok=True)
     (model / "model.safetensors").rename(model / name)
-    with pytest.raises(SourceError, match=f"transformers does not load {name}"):
+    with pytest.raises(SourceError, match=f"transformers does not load {name}") as refused:
         resolve_folder(model, model_id="m")
+    assert hint in refused.value.hint
+
+
+def test_a_folder_of_another_programs_file_alone_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "model-Q8_0.gguf").write_bytes(b"GGUF")
+    with pytest.raises(SourceError, match=r"does not load model-Q8_0\.gguf"):
+        resolve_folder(tmp_path, model_id="m")
 
 
 def test_weights_of_a_module_under_such_a_name_are_named(with_dense: Path) -> None:
@@ -155,9 +179,14 @@ def test_weights_of_a_module_under_such_a_name_are_named(with_dense: Path) -> No
         resolve_folder(with_dense, model_id="m")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_a_pointer_of_git_lfs_is_no_weights(name: str, model: Path) -> None:
-    (model / "model.safetensors").unlink()
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "pytorch_model.bin", "config.json", "tokenizer.json", "vocab.txt",
+     "sentencepiece.bpe.model"],
+)  # fmt: skip
+def test_a_pointer_of_git_lfs_is_no_file_of_a_model(name: str, model: Path) -> None:
+    if name == "pytorch_model.bin":
+        (model / "model.safetensors").unlink()
     (model / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(SourceError, match="is a pointer of Git LFS") as refused:
         resolve_folder(model, model_id="m")
@@ -306,6 +335,20 @@ def test_weights_that_another_program_quantized_are_refused(scale: str, model: P
     save_file({"dense.weight": np.ones((4, 4), np.int8), **scales}, model / "model.safetensors")
     with pytest.raises(UnsupportedModelError, match=r"dense\.weight was quantized"):
         resolve_folder(model, model_id="m")
+
+
+@pytest.mark.parametrize(
+    ("weight", "scale"),
+    [("qweight", "scales"), ("weight", "scales"), ("weight_packed", "weight_scale"),
+     ("W_q", "scale")],
+    ids=["gptq and awq", "mlx", "compressed-tensors", "hqq"],
+)  # fmt: skip
+def test_packed_weights_are_refused_as_quantized(weight: str, scale: str, model: Path) -> None:
+    scales = {f"dense.{scale}": np.ones(4, np.float32)}
+    save_file({f"dense.{weight}": np.ones((4, 4), np.int32), **scales}, model / "model.safetensors")
+    with pytest.raises(UnsupportedModelError, match=rf"dense\.{weight} was quantized") as refused:
+        resolve_folder(model, model_id="m")
+    assert "use the original model" in refused.value.hint
 
 
 def test_masks_of_one_byte_and_scales_of_other_weights_are_not_refused(model: Path) -> None:

@@ -43,6 +43,16 @@ def test_a_model_of_which_only_the_embeddings_of_tokens_are_there_is_refused() -
     assert "finds none of its weights except the embeddings of tokens" in refused.value.message
 
 
+def test_names_that_begin_with_the_name_of_a_wrapper_are_told() -> None:
+    model = MarianEncoder("layer.0.weight", "layer.1.weight", is_encoder_decoder=False)
+    stored = iter(["step", "0.auto_model.layer.0.weight"])
+    with pytest.raises(UnsupportedModelError) as refused:
+        refuse_random(model, {"layer.0.weight", "layer.1.weight"}, stored)
+    assert "none of its weights" in refused.value.message
+    assert "begin with '0.auto_model.'" in refused.value.message
+    assert "remove '0.auto_model.'" in str(refused.value.hint)
+
+
 def test_a_model_of_nothing_but_embeddings_of_tokens_is_not_if_they_are_there() -> None:
     refuse_random(ProphetNetEncoder("words"), {"a"})
     with pytest.raises(UnsupportedModelError):

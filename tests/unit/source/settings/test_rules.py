@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from embconvert.errors import EmbconvertError
 from embconvert.source.settings.files import TABLES
 from embconvert.source.settings.modules import MODULES, WHOLE_MODEL
-from embconvert.source.settings.rules import Use, filtered
+from embconvert.source.settings.rules import SettingsTable, Use, filtered
 from embconvert.source.settings.transformer_module import TRANSFORMER
 
 _CONFIG: dict[str, dict[str, Any]] = {
@@ -407,3 +408,27 @@ def test_transformer(name: str) -> None:
 def test_module(name: str) -> None:
     kind, value = _MODULES[name]
     check(value, MODULES[kind].table, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        (WHOLE_MODEL, "prompts"),
+        (WHOLE_MODEL, "model_type"),
+        (MODULES["Pooling"].table, "word_embedding_dimension"),
+        (MODULES["Dense"].table, "activation_function"),
+        (TRANSFORMER, "modality_config"),
+        (TABLES["tokenizer_config.json"], "model_input_names"),
+    ],
+)
+def test_null_is_refused_where_the_libraries_do_not_take_it_for_no_value(
+    table: SettingsTable, key: str
+) -> None:
+    with pytest.raises(EmbconvertError, match=rf"the setting {key} .* should not be null"):
+        filtered({key: None}, table, "a.json")
+
+
+def test_null_is_no_value_elsewhere() -> None:
+    for table, key in ((WHOLE_MODEL, "default_prompt_name"), (TRANSFORMER, "max_seq_length"),
+                       (MODULES["SpladePooling"].table, "embedding_dimension")):  # fmt: skip
+        assert filtered({key: None}, table, "a.json").value == {key: None}
