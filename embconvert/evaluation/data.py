@@ -48,7 +48,8 @@ class Dataset:
         relevance: For each query the relevance of its judged documents, by their numbers; above 0
             is relevant.
         candidates: For each query the documents to rerank; empty if the data names none.
-        own: Of a list of texts, for each query its number among the documents.
+        own: For each query the number of the document that is the query itself, which is no result;
+            -1 for one that is none. Empty if none is; of a list of texts, all are.
     """
 
     name: str
