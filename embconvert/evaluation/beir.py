@@ -9,7 +9,7 @@ from pathlib import Path
 
 from embconvert.errors import UsageError
 from embconvert.evaluation.data import DataForm, Dataset
-from embconvert.evaluation.lines import MAX_DOCUMENTS, MAX_QUERIES, DataFile, of_object
+from embconvert.evaluation.lines import MAX_DOCUMENTS, MAX_QUERIES, DataFile, is_number, of_object
 from embconvert.evaluation.texts import StoredTexts
 from embconvert.foreign_text import one_line
 
@@ -150,8 +150,8 @@ def _relevance(file: DataFile, asked: Mapping[str, str]) -> tuple[dict[str, dict
             )
         # trec_eval's own form has an unused column.
         query, document, score = row[0], row[-2], row[-1]
-        if number == 0 and score.strip() == "score":
-            continue
+        if number == 0 and query not in found and not is_number(score):
+            continue  # the names of the columns
         grade = file.number_in(score.strip(), "score")
         if query not in found:
             raise file.error(f"queries.jsonl has no query {query}", "check the ids")

@@ -29,7 +29,8 @@ class Pairs:
 
     Attributes:
         gold: Score or label of each; of triples, 1 in the first half (the pairs of anchors and
-            positives) and 0 in the second (the same anchors, negatives).
+            positives) and 0 in the second (the same anchors, negatives); several triples may have
+            the same anchor.
     """
 
     first: Indices
