@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from embconvert.evaluation.intervals import points_text
 from embconvert.evaluation.records import Evaluation, Evaluations
 from embconvert.reporting.evaluation_table import interval_text, value_text
 from embconvert.reporting.plots import losses_with_intervals
@@ -21,6 +22,7 @@ def evaluation_page(evaluations: Evaluations, *, has_report: bool = False) -> st
             "parts": list(zip(_headings(shown), shown, map(_plot, shown), strict=True)),
             "has_report": has_report,
             "value_text": value_text,
+            "points_text": points_text,
             "interval_text": interval_text,
         },
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from embconvert.evaluation.intervals import points_text
 from embconvert.fidelity.figures import HISTOGRAM_EDGES
 from embconvert.reporting.plot_marks import (
     height_of,
@@ -196,7 +197,8 @@ def losses_with_intervals(losses: Mapping[str, tuple[float, float, float]], figu
     for name, values in losses.items():
         chart.add(name, [(value, places[name]) for value in values])
     described = "; ".join(
-        f"{name} {loss:.2f}, {low:.2f} to {high:.2f}" for name, (low, loss, high) in losses.items()
+        f"{name} {points_text(loss)}, {points_text(low)} to {points_text(high)}"
+        for name, (low, loss, high) in losses.items()
     )
     colours = {0: "frontier"} | {n: f"c{n % COLOURS}" for n in range(1, len(losses) + 1)}
     return _finished(chart.render_tree(), f"Loss of {figure}. {described}", colours)

@@ -45,3 +45,14 @@ def test_the_table_has_the_loss_of_each_graph() -> None:
         ["onnx/graph0.onnx", "0.0 MB", "0.7500", "-", "-", "baseline"],
         ["onnx/graph1.onnx", "0.0 MB", "0.7420", "0.80", "0.40 to 1.60", "0.8 points lower"],
     ]
+
+
+def test_a_loss_that_rounds_to_0_has_no_sign() -> None:
+    found = evaluation("1" * 64, "2" * 64, loss=-0.004)
+    baseline, other = found.graphs
+    figure = replace(other.main, low=-0.006, high=0.0001)
+    found = replace(found, graphs=(baseline, replace(other, figures=(figure,))))
+    assert evaluation_rows(found)[1][3:5] == ["0.00", "-0.01 to 0.00"]
+    page = evaluation_page(Evaluations(evaluations=(found,)))
+    assert "loss 0.00 (-0.01 to 0.00)" in page
+    assert "graph1 0.00, -0.01 to 0.00" in page
