@@ -12,9 +12,11 @@ from embconvert.reporting.templates import markup, render
 def evaluation_page(evaluations: Evaluations, *, has_report: bool = False) -> str:
     """Returns the page as HTML, the newest evaluation first.
 
-    `has_report` says whether the folder's report is beside it.
+    Of older ones, files that have changed since then are marked. `has_report` says whether the
+    folder's report is beside it.
     """
     shown = list(reversed(evaluations.evaluations))
+    newest = {graph.path: graph.digests for one in shown[:1] for graph in one.graphs}
     return render(
         "evaluation.html",
         {
@@ -22,6 +24,7 @@ def evaluation_page(evaluations: Evaluations, *, has_report: bool = False) -> st
             "parts": list(zip(_headings(shown), shown, map(_plot, shown), strict=True)),
             "has_report": has_report,
             "value_text": value_text,
+            "is_earlier": lambda graph: newest.get(graph.path, graph.digests) != graph.digests,
             "points_text": points_text,
             "interval_text": interval_text,
         },

@@ -26,6 +26,14 @@ def test_evaluations_on_data_of_one_name_have_headings_of_their_own() -> None:
     assert text.index("my data (1)") < text.index("my data (2)")
 
 
+def test_a_file_that_has_changed_since_an_older_evaluation_is_marked() -> None:
+    old, new = evaluation("1" * 64, "2" * 64), evaluation("1" * 64, "3" * 64, digest="b" * 64)
+    assert (
+        Page(evaluation_page(Evaluations(evaluations=(old, new)))).text.count("earlier file") == 1
+    )
+    assert "earlier file" not in evaluation_page(Evaluations(evaluations=(old, old)))
+
+
 def test_it_links_to_the_report_beside_it() -> None:
     found = Evaluations(evaluations=(evaluation("1" * 64),))
     assert "report.html" not in evaluation_page(found)
