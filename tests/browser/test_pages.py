@@ -5,19 +5,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from embconvert.evaluation.data import DataForm
+from embconvert.evaluation.figures import FIGURES
+from embconvert.evaluation.records import Evaluations
 from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.models.choices import OptimizationLevel, PoolingMode, Precision
 from embconvert.models.values import Fusion
 from embconvert.reporting.bench import bench_page
 from embconvert.reporting.compare import compare
+from embconvert.reporting.evaluation_page import evaluation_page
 from embconvert.reporting.report import report
 from embconvert.request.records import CompareRequest, ReportRequest
 from support.benchmark import BENCHMARK
+from support.evaluation import evaluation
 from support.examples import fidelity, graph, published, speeds
 
 LOOK = Path(sys.prefix) / "browser" / "look.mjs"
@@ -54,6 +60,25 @@ def large(folder: Path) -> None:
     )
 
 
+def evaluations() -> Evaluations:
+    """Returns evaluations with all figures of retrieval, and with losses of all sizes."""
+    names = ("nDCG@10", *FIGURES[DataForm.RETRIEVAL])
+    found = []
+    for number, loss in enumerate((0.3, -0.004, 2.0)):
+        one = evaluation(*(f"{n}" * 64 for n in range(6)), digest=f"{number}" * 64, loss=loss)
+        paths = [f"onnx/model_opt1_{name}.onnx" for name, *_ in MANY]
+        graphs = [
+            replace(
+                graph,
+                path=path,
+                figures=tuple(replace(graph.main, name=name) for name in names),
+            )
+            for graph, path in zip(one.graphs, paths, strict=False)
+        ]
+        found.append(replace(one, baseline=paths[0], graphs=tuple(graphs)))
+    return Evaluations(evaluations=tuple(found))
+
+
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """One page of each kind."""
@@ -87,6 +112,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         folders = tuple(home / name for name in names)
         done = compare(CompareRequest(folders=folders, output=home / f"{page}.html"))
         made[page] = Path(done.text)
+    made["evaluation"] = home / "evaluation.html"
+    made["evaluation"].write_text(evaluation_page(evaluations()), encoding="utf-8")
     made["bench"] = home / "bench.html"
     made["bench"].write_text(bench_page([BENCHMARK]), encoding="utf-8")
     return made
@@ -114,6 +141,7 @@ def look(page: Path, width: int, scheme: str, shot: str) -> dict[str, Any]:
         ("compare", DESKTOP, "light"), ("compare", PHONE, "dark"),
         ("compare-large", DESKTOP, "dark"), ("compare-large", PHONE, "light"),
         ("bench", DESKTOP, "dark"), ("bench", PHONE, "light"),
+        ("evaluation", DESKTOP, "light"), ("evaluation", PHONE, "dark"),
     ],
 )  # fmt: skip
 def test_a_page_is_whole_for_everybody(

@@ -1,12 +1,13 @@
 """What plots show."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from embconvert.fidelity.figures import HISTOGRAM_EDGES
 from embconvert.models.choices import Precision
-from embconvert.reporting.plots import nines, nines_axis, used_bins
+from embconvert.reporting.plots import losses_with_intervals, nines, nines_axis, used_bins
 from embconvert.reporting.summary import ManifestSummary
 from support.examples import fidelity, graph, published
 
@@ -39,3 +40,13 @@ def test_a_distribution_shows_all_of_its_bins(tmp_path: Path, first: int) -> Non
     record = graph(tmp_path, "model", 100, fidelity=figures, precision=Precision.QINT8)
     shown = used_bins(ManifestSummary(published(tmp_path, record)).graphs)
     assert {first, first + 1} <= set(shown) <= set(range(len(HISTOGRAM_EDGES) + 1))
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.16, 1.0, 90.0])
+def test_losses_of_any_size_have_a_few_round_labels_and_0(scale: float) -> None:
+    svg = losses_with_intervals({"a": (-0.7 * scale, 0.1 * scale, 0.93 * scale)}, "nDCG@10")
+    words = [element.text or "" for element in ElementTree.fromstring(svg).iter() if element.text]
+    labels = [word for word in words if word.replace("-", "").replace(".", "").isdigit()]
+    assert "0" in labels
+    assert 3 <= len(labels) <= 8
+    assert max(map(len, labels)) <= 7
