@@ -14,6 +14,8 @@ import pytest
 from embconvert.evaluation.data import DataForm
 from embconvert.evaluation.figures import FIGURES
 from embconvert.evaluation.records import Evaluations
+from embconvert.folder.evaluations import write_evaluation
+from embconvert.folder.published import published_manifest
 from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.models.choices import OptimizationLevel, PoolingMode, Precision
 from embconvert.models.values import Fusion
@@ -104,6 +106,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         name: Path(report(ReportRequest(folder=home / name, quiet=True)).text)
         for name in ("model", "plain", "large")
     }
+    first = published_manifest(home / "model").artifacts[0]
+    write_evaluation(home / "model", evaluation(first.sha256), evaluation_page)
     compared = {
         "compare": ("model", "other-model", "plain"),
         "compare-large": ("large", "another-folder-whose-name-is-longer-than-a-phone-is-wide"),
