@@ -20,6 +20,8 @@ from embconvert.reporting.words import cosine_text, size_text
 _WIDTH, _HEIGHT = 460, 300
 #: Height of the axis of sizes, and width of the names beside a plot.
 _BELOW, _NAMES_WIDTH = 70, 166
+# Letters that labels beside one another may have, with two for each gap.
+_MOST_LETTERS = 44
 _SVG = "{http://www.w3.org/2000/svg}"
 #: Number of colours in the style sheet.
 COLOURS = 8
@@ -165,7 +167,8 @@ def speeds_by_shape(speeds: Mapping[str, Mapping[str, tuple[float, float]]]) -> 
     """Draws how many times as fast as float32 each graph is, with the spread, by batch shape."""
     shapes = list(dict.fromkeys(shape for of in speeds.values() for shape in of))
     largest = max(times for of in speeds.values() for times, _ in of.values())
-    chart = _chart("Bar", spacing=12)
+    is_narrow = sum(len(shape) + 2 for shape in shapes) > _MOST_LETTERS
+    chart = _chart("Bar", spacing=12, x_label_rotation=90 if is_narrow else 0)
     chart.x_labels = shapes
     chart.y_labels = _round_steps(max(1.2, largest) * 1.05)
     chart.x_title, chart.y_title = "texts x tokens", "relative speed"

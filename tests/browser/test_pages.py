@@ -18,12 +18,14 @@ from embconvert.folder.evaluations import write_evaluation
 from embconvert.folder.published import published_manifest
 from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.models.choices import OptimizationLevel, PoolingMode, Precision
+from embconvert.models.shapes import Shape
 from embconvert.models.values import Fusion
 from embconvert.reporting.bench import bench_page
 from embconvert.reporting.compare import compare
 from embconvert.reporting.evaluation_page import evaluation_page
 from embconvert.reporting.report import report
 from embconvert.request.records import CompareRequest, ReportRequest
+from embconvert.speed.bench_records import Benchmark
 from support.benchmark import BENCHMARK
 from support.evaluation import evaluation
 from support.examples import fidelity, graph, published, speeds
@@ -81,6 +83,16 @@ def evaluations() -> Evaluations:
     return Evaluations(evaluations=tuple(found))
 
 
+def of_many_batches(benchmark: Benchmark) -> Benchmark:
+    """Returns a benchmark as of `--shapes 1x16,1x64,...`."""
+    shapes = [Shape(texts=n, tokens=tokens) for n in (1, 8, 32, 128) for tokens in (16, 64, 128)]
+    graphs = [
+        replace(graph, latencies=tuple(replace(graph.latencies[0], shape=s) for s in shapes))
+        for graph in benchmark.graphs
+    ]
+    return replace(benchmark, graphs=tuple(graphs))
+
+
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """One page of each kind."""
@@ -120,6 +132,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     made["evaluation"].write_text(evaluation_page(evaluations()), encoding="utf-8")
     made["bench"] = home / "bench.html"
     made["bench"].write_text(bench_page([BENCHMARK]), encoding="utf-8")
+    made["bench-many"] = home / "bench-many.html"
+    made["bench-many"].write_text(bench_page([of_many_batches(BENCHMARK)]), encoding="utf-8")
     return made
 
 
@@ -145,6 +159,7 @@ def look(page: Path, width: int, scheme: str, shot: str) -> dict[str, Any]:
         ("compare", DESKTOP, "light"), ("compare", PHONE, "dark"),
         ("compare-large", DESKTOP, "dark"), ("compare-large", PHONE, "light"),
         ("bench", DESKTOP, "dark"), ("bench", PHONE, "light"),
+        ("bench-many", DESKTOP, "light"), ("bench-many", PHONE, "dark"),
         ("evaluation", DESKTOP, "light"), ("evaluation", PHONE, "dark"),
     ],
 )  # fmt: skip
