@@ -183,7 +183,8 @@ def _data() -> Topic:
             "a table without a header may have a score or a third text in its last column. The "
             "first figure is the main one; each has the interval of its loss. Rerankers rank the "
             "documents that `candidates.tsv` names for each query (query-id, corpus-id), or else "
-            "20 with words in common and the relevant ones."
+            "20 with words in common and the relevant ones. A document with a query's own id is no "
+            "result of it, as in BEIR's evaluation, unless it is relevant."
         ),
         columns=("data", "what it looks like", "figures"),
         rows=tuple(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from embconvert.errors import UsageError
 from embconvert.evaluation.data import DataForm, Dataset
-from embconvert.evaluation.lines import MAX_DOCUMENTS, MAX_QUERIES, DataFile, of_object
+from embconvert.evaluation.lines import MAX_DOCUMENTS, MAX_QUERIES, DataFile, is_number, of_object
 from embconvert.evaluation.texts import StoredTexts
 from embconvert.foreign_text import one_line
 
@@ -35,7 +35,9 @@ def read_beir(folder: Path, scratch: Path) -> Dataset:
     """Reads a folder, with another one for the texts.
 
     A document is its title and its text, with a space between them. Queries without a relevant
-    document are left out. Raises UsageError if a file is missing or a line is bad.
+    document are left out, and of a query's results the document with its id, as BEIR does: in sets
+    such as ArguAna, queries are documents of the corpus. Raises UsageError if a file is missing or
+    a line is bad.
     """
     files = [DataFile(path=path) for path in files_of(folder)]
     corpus, queries, judgements, *others = files
@@ -48,6 +50,7 @@ def read_beir(folder: Path, scratch: Path) -> Dataset:
     relevance: list[Mapping[int, int]] = []
     texts = StoredTexts(scratch / "queries")
     kept: list[str] = []
+    own: list[int] = []
     for query, judged in relevance_by_id.items():
         known = {places[name]: grade for name, grade in judged.items() if name in places}
         unknown += len(judged) - len(known)
@@ -55,6 +58,9 @@ def read_beir(folder: Path, scratch: Path) -> Dataset:
             texts.append(asked[query])
             relevance.append(known)
             kept.append(query)
+            same = places.get(query, -1)
+            # Ids may also be two lists of numbers: what is relevant is not the query itself.
+            own.append(-1 if known.get(same, 0) > 0 else same)
     if not relevance:
         raise UsageError(
             f"{judgements.path} calls no document of corpus.jsonl relevant for a query",
@@ -66,6 +72,9 @@ def read_beir(folder: Path, scratch: Path) -> Dataset:
         remarks.append(f"{unknown} judgements about documents that corpus.jsonl lacks are left out")
     if changed:
         remarks.append(f"{changed} judgements differ from an earlier one; the last counts")
+    same_ids = sum(number >= 0 for number in own)
+    if same_ids:
+        remarks.append(f"{same_ids} documents with a query's own id are left out of its results")
     if blank:
         remarks.append(f"{blank} documents without text are left out")
     candidates = _candidates(others[0], kept, places) if others else ()
@@ -78,6 +87,7 @@ def read_beir(folder: Path, scratch: Path) -> Dataset:
         documents=documents,
         relevance=relevance,
         candidates=candidates,
+        own=own if same_ids else (),
         remarks=remarks,
     )
 
@@ -140,8 +150,8 @@ def _relevance(file: DataFile, asked: Mapping[str, str]) -> tuple[dict[str, dict
             )
         # trec_eval's own form has an unused column.
         query, document, score = row[0], row[-2], row[-1]
-        if number == 0 and score.strip() == "score":
-            continue
+        if number == 0 and query not in found and not is_number(score):
+            continue  # the names of the columns
         grade = file.number_in(score.strip(), "score")
         if query not in found:
             raise file.error(f"queries.jsonl has no query {query}", "check the ids")

@@ -29,7 +29,8 @@ class Pairs:
 
     Attributes:
         gold: Score or label of each; of triples, 1 in the first half (the pairs of anchors and
-            positives) and 0 in the second (the same anchors, negatives).
+            positives) and 0 in the second (the same anchors, negatives); several triples may have
+            the same anchor.
     """
 
     first: Indices
@@ -48,7 +49,8 @@ class Dataset:
         relevance: For each query the relevance of its judged documents, by their numbers; above 0
             is relevant.
         candidates: For each query the documents to rerank; empty if the data names none.
-        own: Of a list of texts, for each query its number among the documents.
+        own: For each query the number of the document that is the query itself, which is no result;
+            -1 for one that is none. Empty if none is; of a list of texts, all are.
     """
 
     name: str

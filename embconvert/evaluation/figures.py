@@ -178,7 +178,10 @@ def pair_figures(form: DataForm, pairs: Pairs, scores: Values) -> list[Figure]:
     if form is DataForm.TRIPLES:
         positive, negative = np.split(scores, 2)
         won = np.where(positive == negative, 0.5, (positive > negative).astype(np.float64))
-        return [Figure(name="accuracy", samples=[won])]
+        # Triples with the same anchor are no independent observations.
+        anchors = pairs.first[: len(won)]
+        shares = np.bincount(anchors, won) / np.bincount(anchors)
+        return [Figure(name="accuracy", samples=[shares])]
     if form is DataForm.LABELLED_PAIRS:
         return [Figure(name="AP", samples=[pairs.gold, scores], statistic=_average_precision)]
     return [

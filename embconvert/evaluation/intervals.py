@@ -44,6 +44,11 @@ def loss_of(figure: Figure, baseline: Figure) -> Loss:
     return Loss(points=points, low=low, high=high, verdict=_verdict(points, low, high, figure))
 
 
+def points_text(points: float) -> str:
+    """Returns points with two digits; what rounds to 0 has no sign."""
+    return f"{round(points, 2) + 0.0:.2f}"
+
+
 def _interval(figure: Figure, baseline: Figure) -> tuple[float, float]:
     from scipy.stats import bootstrap
 
@@ -81,4 +86,6 @@ def _verdict(points: float, low: float, high: float, figure: Figure) -> str:
     if low <= 0 <= high:
         return "within noise"
     digits = 1 if abs(points) >= 0.1 else 2
-    return f"{abs(points):.{digits}f} points {'lower' if points > 0 else 'higher'}"
+    # Many units tell differences that are smaller than a figure's digits.
+    size = f"{abs(points):.{digits}f}" if abs(points) >= 0.01 else "less than 0.01"
+    return f"{size} points {'lower' if points > 0 else 'higher'}"

@@ -140,6 +140,15 @@ def of_object(value: Any, file: DataFile) -> Mapping[str, Any]:
     return value
 
 
+def is_number(word: str) -> bool:
+    """Whether a cell may be a number, also one that is not finite."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "missing"

@@ -33,8 +33,8 @@ class Ranking:
 class RunningRanking:
     """Ranks documents that come in blocks, by one of scoring.SIMILARITIES.
 
-    `own` is for each query the number of its own document, which is left out; may be empty. `depth`
-    documents are kept for a query.
+    `own` is that of the Dataset: documents that are left out. `depth` documents are kept for a
+    query.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ import numpy as np
 from embconvert.errors import UsageError
 from embconvert.evaluation.beir import files_of, read_beir
 from embconvert.evaluation.data import DataForm, Dataset, Pairs
-from embconvert.evaluation.lines import MAX_DOCUMENTS, DataFile
+from embconvert.evaluation.lines import MAX_DOCUMENTS, DataFile, is_number, of_object
 from embconvert.evaluation.texts import StoredTexts
 
 #: Names of columns; the first set whose names a file all has says what it is.
@@ -26,7 +26,12 @@ _PAIRS = (
 )  # fmt: skip
 _GOLD = ("score", "label", "similarity", "similarity_score")
 _TEXTS = ("text", "sentence", "document")
+_NAMES = {*_GOLD, *_TEXTS, *itertools.chain(*_PAIRS, *_TRIPLES)}
+#: Labels as pandas writes them.
+_TRUTH = {"true": 1.0, "false": 0.0}
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# What spreadsheets write between columns in some countries.
+_OTHER_DELIMITERS = ";\t,|"
 #: What data of each form looks like; code stands in backticks.
 FORM_WORDS: Mapping[DataForm, str] = {
     DataForm.RETRIEVAL: (
@@ -35,7 +40,8 @@ FORM_WORDS: Mapping[DataForm, str] = {
     ),
     DataForm.SCORED_PAIRS: "`.csv`, `.tsv` or `.jsonl` with `sentence1`, `sentence2`, `score`",
     DataForm.LABELLED_PAIRS: "the same, with `label` 0 or 1",
-    DataForm.TRIPLES: "`.csv`, `.tsv` or `.jsonl` with `anchor`, `positive`, `negative`",
+    DataForm.TRIPLES: "`.csv`, `.tsv` or `.jsonl` with `anchor`, `positive`, `negative`; in "
+    "`.jsonl`, the last two may be lists",
     DataForm.TEXTS: "`.txt` with one text per line, or `.jsonl` with `text`",
 }
 #: Neighbours are compared for so many of a list's texts.
@@ -89,11 +95,13 @@ def read_data(path: Path, scratch: Path) -> Dataset:
         first = next(values, _NOTHING)
         if first is _NOTHING:
             raise UsageError(f"{path} is empty", _KNOWN)
-        if isinstance(first, dict):
-            names: Sequence[Any] = _columns(file, list(first))
-            rows = (_cells(file, value, names) for value in itertools.chain([first], values))
+        every = itertools.chain([first], values)
+        if isinstance(first, str):
+            names: Sequence[Any] = ("text",)
+            rows = ([value] for value in every)
         else:
-            names, rows = ("text",), ([value] for value in itertools.chain([first], values))
+            names = _columns(file, list(of_object(first, file)))
+            rows = (_cells(file, value, names) for value in every)
     else:
         names, rows = _table(file, _DELIMITERS[suffix])
     if len(names) == 1:
@@ -133,11 +141,13 @@ def _table(file: DataFile, delimiter: str) -> tuple[Sequence[str], Iterator[list
         raise UsageError(f"{file.path} is empty", _KNOWN)
     width = len(first)
     header = [cell.strip().lower() for cell in first]
-    if set(header) & {*_GOLD, *_TEXTS, *itertools.chain(*_PAIRS, *_TRIPLES)}:
+    if width == 1:
+        _refuse_other_delimiter(file, header[0])
+    if _NAMES & set(header):
         names = _columns(file, header)
         places = [header.index(name) for name in names]
         content: Iterator[list[str]] = rows
-    elif width == 3 and _is_number(first[2]):
+    elif width == 3 and (is_number(first[2]) or header[2] in _TRUTH):
         names, places = ("sentence1", "sentence2", "score"), [0, 1, 2]
         content = itertools.chain([first], rows)
     elif width in (1, 3):
@@ -159,6 +169,17 @@ def _table(file: DataFile, delimiter: str) -> tuple[Sequence[str], Iterator[list
     return names, cells()
 
 
+def _refuse_other_delimiter(file: DataFile, line: str) -> None:
+    """Raises UsageError if a table's only column has the names of several."""
+    for sign in _OTHER_DELIMITERS:
+        found = {cell.strip(' "') for cell in line.split(sign)}
+        if len(_NAMES & found) > 1:
+            raise file.error(
+                f"its columns are separated by {sign!r}",
+                "separate them by commas in a .csv file, and by tabs in a .tsv file",
+            )
+
+
 def _below(file: DataFile, first: Sequence[str], rows: Iterator[list[str]]) -> Iterator[list[str]]:
     """Yields the rows below a first one that should be content, not unknown names.
 
@@ -166,19 +187,11 @@ def _below(file: DataFile, first: Sequence[str], rows: Iterator[list[str]]) -> I
     """
     for place, row in enumerate(rows):
         if place == 0 and any(
-            _is_number(cell) and not _is_number(above)
+            is_number(cell) and not is_number(above)
             for above, cell in zip(first, row, strict=False)
         ):
             raise file.error(f"its columns are {', '.join(first)[:200]}", _KNOWN, 1)
         yield row
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _read_pairs(
@@ -189,7 +202,8 @@ def _read_pairs(
     for row in rows:
         first.append(file.text(row[0], names[0]))
         second.append(file.text(row[1], names[1]))
-        gold.append(file.number_in(row[2], names[2]))
+        word = row[2].strip().lower() if isinstance(row[2], str) else ""
+        gold.append(file.number_in(_TRUTH.get(word, row[2]), names[2]))
         file.at_most(len(gold), MAX_DOCUMENTS, "pairs")
     if not gold:
         raise UsageError(f"{file.path} has no pairs", _KNOWN)
@@ -214,14 +228,22 @@ def _triples(
     file: DataFile, names: Sequence[str], rows: Iterator[list[Any]], scratch: Path
 ) -> Dataset:
     anchors, others = StoredTexts(scratch / "anchors"), StoredTexts(scratch / "others")
+    triples: list[tuple[int, int, int]] = []
     for row in rows:
-        anchors.append(file.text(row[0], names[0]))
-        others.append(file.text(row[1], names[1]))
-        others.append(file.text(row[2], names[2]))
-        file.at_most(len(anchors), MAX_DOCUMENTS // 2, "triples")
-    if not len(anchors):
+        anchor = anchors.append(file.text(row[0], names[0]))
+        positives, negatives = (
+            [others.append(file.text(text, name)) for text in _one_or_several(cell)]
+            for cell, name in zip(row[1:], names[1:], strict=True)
+        )
+        count = len(triples) + len(positives) * len(negatives)
+        file.at_most(count, MAX_DOCUMENTS // 2, "triples")
+        triples += itertools.product([anchor], positives, negatives)
+    if not triples:
         raise UsageError(f"{file.path} has no triples", _KNOWN)
-    numbers = np.arange(len(anchors))
+    remarks = [f"columns: {', '.join(names)}"]
+    if len(triples) > len(anchors):
+        remarks.append(f"{len(triples):,} triples, of which those with the same {names[0]} are one")
+    first, positive, negative = np.array(triples, np.int64).T
     return Dataset(
         name=file.path.name,
         form=DataForm.TRIPLES,
@@ -229,12 +251,17 @@ def _triples(
         queries=anchors,
         documents=others,
         pairs=Pairs(
-            first=np.concatenate([numbers, numbers]),
-            second=np.concatenate([2 * numbers, 2 * numbers + 1]),
-            gold=np.repeat([1.0, 0.0], len(anchors)),
+            first=np.concatenate([first, first]),
+            second=np.concatenate([positive, negative]),
+            gold=np.repeat([1.0, 0.0], len(triples)),
         ),
-        remarks=[f"columns: {', '.join(names)}"],
+        remarks=remarks,
     )
+
+
+def _one_or_several(cell: Any) -> Sequence[Any]:
+    """Returns the texts of a cell, which in a JSONL file may be a list."""
+    return cell if isinstance(cell, list) and cell else [cell]
 
 
 def _read_texts(

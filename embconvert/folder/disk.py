@@ -115,6 +115,19 @@ def refuse_full_disk(folder: Path, need_bytes: int, smaller: str = "") -> None:
         )
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Raises OSError for a folder in which nothing can be written, or which cannot be made."""
+    existing = _existing(folder)
+    if not existing.is_dir():
+        code = errno.ENOTDIR
+    elif os.access(existing, os.W_OK | os.X_OK):
+        return
+    else:
+        is_read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
+        code = errno.EROFS if is_read_only else errno.EACCES
+    raise OSError(code, os.strerror(code), str(existing))
+
+
 def _existing(path: Path) -> Path:
     return next((p for p in (path, *path.parents) if os.access(p, os.F_OK)), Path("/"))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from embconvert.console import Console
 from embconvert.errors import FidelityError, UsageError
 from embconvert.fidelity.texts import verification_items
-from embconvert.folder.disk import output_errors
+from embconvert.folder.disk import output_errors, refuse_unwritable
 from embconvert.manifest.building import processor
 from embconvert.models.forms import is_timed
 from embconvert.models.kinds import KINDS
@@ -64,7 +64,9 @@ def bench(request: BenchRequest) -> Finished:
     routes = routes_to_check(request.folder, console) or ("",)
     share = request.seconds / len(routes)
     with output_errors(request.output, _ELSEWHERE):
-        refuse_other_than_file(request.output)  # before minutes of measuring
+        # Before minutes of measuring.
+        refuse_other_than_file(request.output)
+        refuse_unwritable(request.output.parent)
     found = {
         name: _bench(replace(request, folder=request.folder / name, seconds=share), console)
         for name in routes

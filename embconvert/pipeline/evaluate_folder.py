@@ -1,14 +1,14 @@
 """`embconvert evaluate`: compares the graphs of published folders on a user's data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from embconvert.console import Console
 from embconvert.errors import UsageError
 from embconvert.evaluation.data import Dataset
-from embconvert.evaluation.evaluating import Evaluator
+from embconvert.evaluation.evaluating import Evaluator, Sides
 from embconvert.evaluation.figures import Figure, Scored, figures_of
 from embconvert.evaluation.intervals import loss_of
 from embconvert.evaluation.reading import read_data
@@ -23,7 +23,7 @@ from embconvert.evaluation.records import (
     as_text,
 )
 from embconvert.evaluation.scoring import scoring_for
-from embconvert.folder.disk import output_errors
+from embconvert.folder.disk import output_errors, refuse_unwritable
 from embconvert.folder.evaluations import (
     read_evaluations,
     refuse_broken_evaluations,
@@ -46,6 +46,8 @@ from embconvert.processes.workers import Workers
 from embconvert.reporting.evaluation_page import evaluation_page
 from embconvert.reporting.evaluation_table import evaluation_rows, header_of
 from embconvert.request.records import EvaluateRequest, Finished
+
+_ELSEWHERE = "choose another --output"
 
 
 def evaluate(request: EvaluateRequest) -> Finished:
@@ -85,15 +87,28 @@ def evaluate_folders(request: EvaluateRequest, console: Console) -> Mapping[Path
         console.say(data.words)
         for folder in request.folders:
             refuse_broken_evaluations(_place(request, folder))
-        for number, folder in enumerate(request.folders):
-            opened = open_folders(folder, scratch / f"{number}", console)
-            found[folder] = _evaluate(opened, request, data, workers, console)
+        # What is wrong with a later folder is told before hours of evaluating the first.
+        prepared = {
+            folder: _prepare(
+                open_folders(folder, scratch / f"{number}", console),
+                request,
+                data,
+                workers,
+                console,
+            )
+            for number, folder in enumerate(request.folders)
+        }
+        for folder in request.folders:
+            with output_errors(_place(request, folder), _ELSEWHERE):
+                refuse_unwritable(_place(request, folder))
+        for folder, one in prepared.items():
+            found[folder] = _evaluate(one, data, console)
             console.table(
                 f"{folder}: {data.name}", header_of(found[folder]), evaluation_rows(found[folder])
             )
     for folder, evaluation in found.items():
         place = _place(request, folder)
-        with output_errors(place, "choose another --output"):
+        with output_errors(place, _ELSEWHERE):
             place.mkdir(parents=True, exist_ok=True)
             dropped = read_evaluations(place).dropped_by(evaluation)
             if dropped:
@@ -110,28 +125,50 @@ def _place(request: EvaluateRequest, folder: Path) -> Path:
     return request.output or folder
 
 
-def _evaluate(
+@dataclass(frozen=True, kw_only=True)
+class _ReadyFolder:
+    """A folder, or the two of an asymmetric model, that can be evaluated."""
+
+    opened: list[Opened]
+    compared: list[Compared]
+    sides: Sides
+    similarity: str | None
+    evaluator: Evaluator
+
+
+def _prepare(
     opened: list[Opened],
     request: EvaluateRequest,
     data: Dataset,
     workers: Workers,
     console: Console,
-) -> Evaluation:
+) -> _ReadyFolder:
+    """Raises EmbconvertError if something cannot be evaluated."""
     compared = compared_graphs(opened, request.files, workers, console)
     if request.against is not None:
         compared.insert(0, compared_source(opened, request, workers, console))
-    elif compared[0].digests and opened[-1].manifest.artifacts and _lacks_float32(opened):
+    elif _lacks_float32(opened):
         raise UsageError(
             f"{opened[-1].folder} has no float32 graph to compare with",
             "give the source: --against ID",
         )
+    kind, similarity = opened[0].manifest.kind, similarity_of(opened[-1])
     sides = sides_of(opened, data)
-    kind = opened[0].manifest.kind
+    return _ReadyFolder(
+        opened=opened,
+        compared=compared,
+        sides=sides,
+        similarity=similarity,
+        evaluator=Evaluator(data, scoring_for(kind), sides, similarity or ""),
+    )
+
+
+def _evaluate(prepared: _ReadyFolder, data: Dataset, console: Console) -> Evaluation:
+    opened, compared, sides = prepared.opened, prepared.compared, prepared.sides
+    evaluator, similarity = prepared.evaluator, prepared.similarity
     heads = [head.output for head in opened[0].manifest.source.model.heads]
     if heads:
         console.say(f"only the dense vectors are evaluated, not: {', '.join(heads)}")
-    scoring, similarity = scoring_for(kind), similarity_of(opened[-1])
-    evaluator = Evaluator(data, scoring, sides, similarity or "")
     baseline: Scored | None = None
     theirs: list[Figure] = []
     graphs: list[EvaluatedGraph] = []

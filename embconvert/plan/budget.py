@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
+from embconvert.evaluation.intervals import points_text
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor, floor_for, shortfall
 from embconvert.models.choices import MaxSize, Precision
@@ -125,4 +126,4 @@ class DataLoss:
 
     @override
     def __str__(self) -> str:
-        return f"{self.points:.2f} points of {self.figure} lost ({self.verdict})"
+        return f"{points_text(self.points)} points of {self.figure} lost ({self.verdict})"

@@ -21,6 +21,7 @@ from embconvert.reporting import plots
 from embconvert.reporting.evaluation_table import value_text
 from embconvert.reporting.summary import Graph, ManifestSummary, frontier
 from embconvert.reporting.templates import markup, render
+from embconvert.reporting.words import numbered
 from embconvert.request.records import CompareRequest, Finished
 
 
@@ -124,10 +125,10 @@ def comparison_page(
 
 def _evaluated(
     columns: Mapping[str, Sequence[Graph]], evaluations: Mapping[str, Evaluations]
-) -> list[tuple[DataRecord, str, list[tuple[str, list[FigureRecord | None]]]]]:
+) -> list[tuple[str, DataRecord, list[tuple[str, list[FigureRecord | None]]]]]:
     """Returns the evaluations on the same data, of graphs that have not changed since them.
 
-    For each data it is the name of its main figure, and for each label that figure by folder.
+    For each data it is a heading, and for each label the main figure by folder.
     """
     data = {e.data.digest: e for found in evaluations.values() for e in found.evaluations}
     tables = []
@@ -141,8 +142,10 @@ def _evaluated(
             if any(figures):
                 rows.append((label, figures))
         if rows:
-            tables.append((first.data, first.graphs[0].main.name, rows))
-    return tables
+            tables.append((first.graphs[0].main.name, first.data, rows))
+    # Data may change and keep its name.
+    headings = numbered([f"{figure} on {record.name}" for figure, record, _ in tables])
+    return [(words, *table[1:]) for words, table in zip(headings, tables, strict=True)]
 
 
 def _main_figure(

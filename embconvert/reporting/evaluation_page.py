@@ -1,38 +1,34 @@
 """The page of a folder's evaluations."""
 
-from collections.abc import Sequence
-
+from embconvert.evaluation.intervals import points_text
 from embconvert.evaluation.records import Evaluation, Evaluations
 from embconvert.reporting.evaluation_table import interval_text, value_text
 from embconvert.reporting.plots import losses_with_intervals
 from embconvert.reporting.templates import markup, render
+from embconvert.reporting.words import numbered
 
 
 def evaluation_page(evaluations: Evaluations, *, has_report: bool = False) -> str:
     """Returns the page as HTML, the newest evaluation first.
 
-    `has_report` says whether the folder's report is beside it.
+    Of older ones, files that have changed since then are marked. `has_report` says whether the
+    folder's report is beside it.
     """
     shown = list(reversed(evaluations.evaluations))
+    headings = numbered([evaluation.data.name for evaluation in shown])
+    newest = {graph.path: graph.digests for one in shown[:1] for graph in one.graphs}
     return render(
         "evaluation.html",
         {
             "title": shown[0].model_id if shown else "",
-            "parts": list(zip(_headings(shown), shown, map(_plot, shown), strict=True)),
+            "parts": list(zip(headings, shown, map(_plot, shown), strict=True)),
             "has_report": has_report,
             "value_text": value_text,
+            "is_earlier": lambda graph: newest.get(graph.path, graph.digests) != graph.digests,
+            "points_text": points_text,
             "interval_text": interval_text,
         },
     )
-
-
-def _headings(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Returns the name of each one's data, numbered from the newest if several have it."""
-    names = [evaluation.data.name for evaluation in evaluations]
-    return [
-        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
-        for place, name in enumerate(names)
-    ]
 
 
 def _plot(evaluation: Evaluation) -> object:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from embconvert.evaluation.intervals import points_text
 from embconvert.evaluation.records import Evaluation, FigureRecord
 from embconvert.tables import Column
 
@@ -32,7 +33,7 @@ def evaluation_rows(evaluation: Evaluation) -> list[list[str]]:
         size = "-" if graph.size_bytes is None else f"{graph.size_bytes / 1e6:.1f} MB"
         loss = ["-", "-", "baseline"]
         if number:
-            loss = [f"{main.loss:.2f}", interval_text(main), main.verdict]
+            loss = [points_text(main.loss), interval_text(main), main.verdict]
         rows.append([graph.path, size, value_text(main), *loss, *map(value_text, others)])
     return rows
 
@@ -43,4 +44,4 @@ def value_text(figure: FigureRecord) -> str:
 
 
 def interval_text(figure: FigureRecord) -> str:
-    return f"{figure.low:.2f} to {figure.high:.2f}"
+    return f"{points_text(figure.low)} to {points_text(figure.high)}"

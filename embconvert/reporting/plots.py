@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from embconvert.evaluation.intervals import points_text
 from embconvert.fidelity.figures import HISTOGRAM_EDGES
 from embconvert.reporting.plot_marks import (
     height_of,
@@ -19,6 +20,8 @@ from embconvert.reporting.words import cosine_text, size_text
 _WIDTH, _HEIGHT = 460, 300
 #: Height of the axis of sizes, and width of the names beside a plot.
 _BELOW, _NAMES_WIDTH = 70, 166
+# Letters that labels beside one another may have, with two for each gap.
+_MOST_LETTERS = 44
 _SVG = "{http://www.w3.org/2000/svg}"
 #: Number of colours in the style sheet.
 COLOURS = 8
@@ -164,7 +167,8 @@ def speeds_by_shape(speeds: Mapping[str, Mapping[str, tuple[float, float]]]) -> 
     """Draws how many times as fast as float32 each graph is, with the spread, by batch shape."""
     shapes = list(dict.fromkeys(shape for of in speeds.values() for shape in of))
     largest = max(times for of in speeds.values() for times, _ in of.values())
-    chart = _chart("Bar", spacing=12)
+    is_narrow = sum(len(shape) + 2 for shape in shapes) > _MOST_LETTERS
+    chart = _chart("Bar", spacing=12, x_label_rotation=90 if is_narrow else 0)
     chart.x_labels = shapes
     chart.y_labels = _round_steps(max(1.2, largest) * 1.05)
     chart.x_title, chart.y_title = "texts x tokens", "relative speed"
@@ -188,6 +192,7 @@ def losses_with_intervals(losses: Mapping[str, tuple[float, float, float]], figu
     room = 0.05 * max(highest - lowest, 0.1)
     chart = _chart("XY", height=70 + 34 * len(losses), stroke=True, dots_size=4)
     chart.xrange = (lowest - room, highest + room)
+    chart.x_labels = _round_steps(highest + room, lowest - room, most=7)
     chart.range = (-0.5, len(losses) - 0.5)
     places = {name: len(losses) - 1 - number for number, name in enumerate(losses)}
     chart.y_labels = [{"value": place, "label": name} for name, place in places.items()]
@@ -196,7 +201,8 @@ def losses_with_intervals(losses: Mapping[str, tuple[float, float, float]], figu
     for name, values in losses.items():
         chart.add(name, [(value, places[name]) for value in values])
     described = "; ".join(
-        f"{name} {loss:.2f}, {low:.2f} to {high:.2f}" for name, (low, loss, high) in losses.items()
+        f"{name} {points_text(loss)}, {points_text(low)} to {points_text(high)}"
+        for name, (low, loss, high) in losses.items()
     )
     colours = {0: "frontier"} | {n: f"c{n % COLOURS}" for n in range(1, len(losses) + 1)}
     return _finished(chart.render_tree(), f"Loss of {figure}. {described}", colours)
@@ -212,13 +218,17 @@ def _figures(graph: Graph) -> Any:
     return graph.fidelity
 
 
-def _round_steps(largest: float) -> list[dict[str, Any]]:
-    """Returns labels at 0 and at a few round numbers up to the largest."""
-    rough = max(largest, 1e-9) / 4
+def _round_steps(largest: float, smallest: float = 0.0, *, most: int = 4) -> list[dict[str, Any]]:
+    """Returns labels at 0 and at round numbers from the smallest to the largest.
+
+    Args:
+        most: Steps between them.
+    """
+    rough = max(largest - smallest, 1e-9) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
-    count = int(largest / step)
-    return [{"value": n * step, "label": f"{n * step:g}"} for n in range(count + 1)]
+    numbers = range(math.ceil(smallest / step), math.floor(largest / step) + 1)
+    return [{"value": n * step, "label": f"{n * step:g}"} for n in numbers]
 
 
 def _chart(kind: str, **options: Any) -> Any:

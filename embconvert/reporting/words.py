@@ -1,5 +1,6 @@
 """Figures and texts for display."""
 
+from collections.abc import Sequence
 from functools import cache
 
 from embconvert.fidelity.ranking import Neighbours
@@ -48,3 +49,11 @@ def _beginning_of_one(text_id: str) -> str:
 def _texts() -> dict[str, str]:
     texts = verification_texts()
     return dict(zip(texts.ids, texts.texts, strict=True))
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Returns names of which those that occur several times are numbered."""
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]

@@ -5,19 +5,29 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from embconvert.evaluation.data import DataForm
+from embconvert.evaluation.figures import FIGURES
+from embconvert.evaluation.records import Evaluations
+from embconvert.folder.evaluations import write_evaluation
+from embconvert.folder.published import published_manifest
 from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.models.choices import OptimizationLevel, PoolingMode, Precision
+from embconvert.models.shapes import Shape
 from embconvert.models.values import Fusion
 from embconvert.reporting.bench import bench_page
 from embconvert.reporting.compare import compare
+from embconvert.reporting.evaluation_page import evaluation_page
 from embconvert.reporting.report import report
 from embconvert.request.records import CompareRequest, ReportRequest
+from embconvert.speed.bench_records import Benchmark
 from support.benchmark import BENCHMARK
+from support.evaluation import evaluation
 from support.examples import fidelity, graph, published, speeds
 
 LOOK = Path(sys.prefix) / "browser" / "look.mjs"
@@ -54,6 +64,35 @@ def large(folder: Path) -> None:
     )
 
 
+def evaluations() -> Evaluations:
+    """Returns evaluations with all figures of retrieval, and with losses of all sizes."""
+    names = ("nDCG@10", *FIGURES[DataForm.RETRIEVAL])
+    found = []
+    for number, loss in enumerate((0.3, -0.004, 2.0)):
+        one = evaluation(*(f"{n}" * 64 for n in range(6)), digest=f"{number}" * 64, loss=loss)
+        paths = [f"onnx/model_opt1_{name}.onnx" for name, *_ in MANY]
+        graphs = [
+            replace(
+                graph,
+                path=path,
+                figures=tuple(replace(graph.main, name=name) for name in names),
+            )
+            for graph, path in zip(one.graphs, paths, strict=False)
+        ]
+        found.append(replace(one, baseline=paths[0], graphs=tuple(graphs)))
+    return Evaluations(evaluations=tuple(found))
+
+
+def of_many_batches(benchmark: Benchmark) -> Benchmark:
+    """Returns a benchmark as of `--shapes 1x16,1x64,...`."""
+    shapes = [Shape(texts=n, tokens=tokens) for n in (1, 8, 32, 128) for tokens in (16, 64, 128)]
+    graphs = [
+        replace(graph, latencies=tuple(replace(graph.latencies[0], shape=s) for s in shapes))
+        for graph in benchmark.graphs
+    ]
+    return replace(benchmark, graphs=tuple(graphs))
+
+
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """One page of each kind."""
@@ -79,6 +118,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         name: Path(report(ReportRequest(folder=home / name, quiet=True)).text)
         for name in ("model", "plain", "large")
     }
+    first = published_manifest(home / "model").artifacts[0]
+    write_evaluation(home / "model", evaluation(first.sha256), evaluation_page)
     compared = {
         "compare": ("model", "other-model", "plain"),
         "compare-large": ("large", "another-folder-whose-name-is-longer-than-a-phone-is-wide"),
@@ -87,8 +128,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         folders = tuple(home / name for name in names)
         done = compare(CompareRequest(folders=folders, output=home / f"{page}.html"))
         made[page] = Path(done.text)
+    made["evaluation"] = home / "evaluation.html"
+    made["evaluation"].write_text(evaluation_page(evaluations()), encoding="utf-8")
     made["bench"] = home / "bench.html"
     made["bench"].write_text(bench_page([BENCHMARK]), encoding="utf-8")
+    made["bench-many"] = home / "bench-many.html"
+    made["bench-many"].write_text(bench_page([of_many_batches(BENCHMARK)]), encoding="utf-8")
     return made
 
 
@@ -114,6 +159,8 @@ def look(page: Path, width: int, scheme: str, shot: str) -> dict[str, Any]:
         ("compare", DESKTOP, "light"), ("compare", PHONE, "dark"),
         ("compare-large", DESKTOP, "dark"), ("compare-large", PHONE, "light"),
         ("bench", DESKTOP, "dark"), ("bench", PHONE, "light"),
+        ("bench-many", DESKTOP, "light"), ("bench-many", PHONE, "dark"),
+        ("evaluation", DESKTOP, "light"), ("evaluation", PHONE, "dark"),
     ],
 )  # fmt: skip
 def test_a_page_is_whole_for_everybody(

@@ -130,6 +130,12 @@ def test_what_is_wrong_ends_before_anything_is_run(
     broken = evaluate(published, "--data", data, "--output", tmp_path)
     assert (broken.code, "evaluation.json is broken" in broken.stderr) == (3, True)
     assert "evaluating" not in broken.stderr
+    file = evaluate(published, "--data", data, "--output", bad)
+    assert (file.code, f"{bad} cannot be written" in file.stderr) == (9, True)
+    assert "evaluating" not in file.stderr
+    second = evaluate(published, tmp_path / "none", "--data", data)
+    assert (second.code, "none" in second.stderr) == (2, True)
+    assert "evaluating" not in second.stderr
 
 
 def test_an_unknown_file_is_told_with_those_that_there_are(published: Path, data: Path) -> None:

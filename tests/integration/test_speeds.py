@@ -120,6 +120,11 @@ def test_bench_refuses_an_output_before_it_measures(
     refused = embconvert("bench", models / tiny_bert.name, "--output", tmp_path, *SHORT)
     assert (refused.code, "is a folder" in refused.stderr) == (9, True)
     assert "checking" not in refused.stderr
+    (tmp_path / "file").touch()
+    page = tmp_path / "file" / "bench.html"
+    below = embconvert("bench", models / tiny_bert.name, "--output", page, *SHORT)
+    assert (below.code, "cannot be written" in below.stderr) == (9, True)
+    assert "checking" not in below.stderr
 
 
 MAKERS: dict[str, Callable[[Path, Path], Path]] = {

@@ -69,6 +69,27 @@ def test_the_split_is_chosen(tmp_path: Path) -> None:
         read(folder)
 
 
+@pytest.mark.parametrize(
+    "header", ["query-id\tcorpus-id\tscore", "qid\tdocid\trelevance", "query\titer\tdoc\trel"]
+)
+def test_judgements_may_have_other_names_of_columns(tmp_path: Path, header: str) -> None:
+    folder = beir(tmp_path / "set", DOCUMENTS, QUERIES, [])
+    middle = "0\t" * (header.count("\t") - 2)
+    (folder / "qrels" / "test.tsv").write_text(f"{header}\nq1\t{middle}d2\t1\n")
+    assert read(folder).relevance == [{1: 1}]
+
+
+def test_a_query_is_no_result_of_itself(tmp_path: Path) -> None:
+    """BEIR's evaluation leaves out the document with a query's id (`ignore_identical_ids`)."""
+    documents = {"1": "one", "2": "two", "3": "three"}
+    folder = beir(tmp_path / "set", documents, {**documents, "4": "four"}, [
+        ("1", "2", 1), ("2", "1", 1), ("2", "2", 0), ("3", "3", 1), ("4", "3", 1),
+    ])  # fmt: skip
+    data = read(folder)
+    assert data.own == [0, 1, -1, -1], "a relevant document with the same id is another text"
+    assert "2 documents with a query's own id are left out of its results" in data.remarks
+
+
 def test_candidates_are_read_for_each_query(tmp_path: Path) -> None:
     folder = beir(tmp_path / "set", DOCUMENTS, QUERIES, [("q1", "d1", 1), ("q2", "d2", 1)])
     candidates = folder / "candidates.tsv"

@@ -71,6 +71,16 @@ def test_rerankers_rank_candidates(tmp_path: Path) -> None:
     assert ((scored.ranking.documents >= 0).sum(axis=1) <= 21).all()
 
 
+@pytest.mark.parametrize("kind", [Kind.EMBEDDING, Kind.RERANKER])
+def test_a_query_that_is_in_the_corpus_does_not_find_itself(tmp_path: Path, kind: Kind) -> None:
+    documents = {f"d{n}": text for n, text in enumerate(sentences(200))}
+    documents |= {f"q{n}": " ".join(documents[f"d{n}"].split()[:4]) for n in range(40)}
+    queries = {f"q{n}": documents[f"q{n}"] for n in range(40)}
+    judgements = [(f"q{n}", f"d{n}", 1) for n in range(40)]
+    data = read(beir(tmp_path / "set", documents, queries, judgements), tmp_path)
+    assert main(data, kind)["MRR@10"] > 0.95
+
+
 def test_a_list_of_texts_has_neighbours_and_ranks(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(sentences(80)))
     data = read(tmp_path / "texts.txt", tmp_path)

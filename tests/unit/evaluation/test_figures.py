@@ -141,6 +141,14 @@ def test_triples_that_are_equal_count_half() -> None:
     assert values(found) == {"accuracy": 0.5}
 
 
+def test_triples_of_one_anchor_are_one_observation() -> None:
+    numbers = np.array([0, 0, 0, 1])
+    several = Pairs(first=np.tile(numbers, 2), second=np.arange(8), gold=np.repeat([1.0, 0.0], 4))
+    scores = np.array([0.9, 0.9, 0.1, 0.9, 0.5, 0.5, 0.5, 0.5])
+    (figure,) = pair_figures(DataForm.TRIPLES, several, scores)
+    assert figure.samples[0].tolist() == [2 / 3, 1]
+
+
 @pytest.mark.parametrize("scores", [[0.5] * 4, [1, 1, 1, 2]])
 def test_constant_scores_are_no_error(scores: list[float]) -> None:
     for form in (DataForm.SCORED_PAIRS, DataForm.LABELLED_PAIRS):

@@ -24,6 +24,8 @@ def test_a_gain_is_told_and_a_small_one_has_its_digits() -> None:
     before = np.random.default_rng(1).random(300)
     loss = loss_of(means(before + 0.0005), means(before))
     assert loss.verdict == "0.05 points higher"
+    loss = loss_of(means(before - 0.00001), means(before))
+    assert loss.verdict == "less than 0.01 points lower"
 
 
 def test_what_goes_up_and_down_is_noise() -> None:

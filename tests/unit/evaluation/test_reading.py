@@ -77,6 +77,28 @@ def test_triples_are_pairs_with_positives_then_with_negatives(tmp_path: Path) ->
     assert data.pairs.gold.tolist() == [1, 1, 0, 0]
 
 
+def test_the_lists_of_a_triple_are_all_its_pairs(tmp_path: Path) -> None:
+    lines = (
+        '{"query": "a", "pos": ["b", "c"], "neg": ["d", "e"]}\n'
+        '{"query": "f", "pos": "g", "neg": "h"}\n'
+    )
+    data = read(tmp_path, "a.jsonl", lines)
+    assert data.pairs is not None
+    assert data.pairs.first.tolist() == [0, 0, 0, 0, 1] * 2
+    assert [data.documents[n] for n in data.pairs.second] == [*"bbccg", *"dedeh"]
+    assert data.remarks[1] == "5 triples, of which those with the same query are one"
+
+
+@pytest.mark.parametrize("words", [("True", "False"), (" true", "false ")])
+def test_labels_may_be_words(tmp_path: Path, words: tuple[str, str]) -> None:
+    yes, no = words
+    for header in ("", "sentence1,sentence2,label\n"):
+        data = read(tmp_path, "a.csv", f"{header}a,b,{yes}\nc,d,{no}\n")
+        assert data.form is DataForm.LABELLED_PAIRS
+        assert data.pairs is not None
+        assert data.pairs.gold.tolist() == [1, 0]
+
+
 def test_a_text_that_occurs_twice_is_no_neighbour_of_itself(tmp_path: Path) -> None:
     data = read(tmp_path, "a.txt", f"{TEXTS}\ntext 7\n\n text 8 ")
     assert len(data.documents) == 50
@@ -117,6 +139,9 @@ def test_the_column_of_texts_is_said(tmp_path: Path) -> None:
         ("a.csv", "s1,s2,rating\na,b,3\n", "line 1: its columns are s1, s2, rating"),
         ("a.csv", "id,ask,told\n1,a,b\n2,c,d\n", "line 1: its columns are id, ask, told"),
         ("a.tsv", "count\n3\n", "line 1: its columns are count"),
+        ("a.csv", "sentence1;sentence2;score\na;b;1\n", "line 1: its columns are separated by ';'"),
+        ("a.csv", "text1\ttext2\tlabel\na\tb\t1\n", "line 1: its columns are separated by '\\t'"),
+        ("a.tsv", '"query", "document", "score"\n', "line 1: its columns are separated by ','"),
         ("a.csv", "", "a.csv is empty"),
         ("a.jsonl", "\n \n", "a.jsonl is empty"),
         ("a.csv", "sentence1,sentence2,score\n", "a.csv has no pairs"),
@@ -127,6 +152,8 @@ def test_the_column_of_texts_is_said(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "a"}\n{"text": 3}\n', "line 2: text is 3, not text"),
         ("a.jsonl", '{"text": "a"}\n{"text": "\\ud800"}\n', "line 2: text has half of a surrogate"),
         ("a.jsonl", '{"prompt": "a"}\n', "line 1: its columns are prompt"),
+        ("a.jsonl", '[{"text": "a"}]\n', "line 1: it is [{'text': 'a'}], not an object"),
+        ("a.jsonl", '{"query": "a", "pos": [], "neg": ["b"]}\n', "line 1: pos is [], not text"),
         ("a.jsonl", "[" * 100_000, "line 1: it is not JSON"),
         ("a.txt", "a\nb\n", "has 2 different texts"),
         ("a.txt", b"a\n\xff\xfeb\n", "is not UTF-8: invalid start byte at byte 1, in line 2"),

@@ -47,6 +47,20 @@ def test_evaluations_on_the_same_data_stand_side_by_side(tmp_path: Path) -> None
     assert "0.7350 1.5 points lower" in text
 
 
+def test_data_that_has_changed_has_a_heading_of_its_own(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    manifests = [published(folder) for folder in (first, second)]
+    for folder, manifest, digest in zip((first, second), manifests, "ef", strict=True):
+        found = evaluation(manifest.artifacts[0].sha256, digest=digest * 64)
+        write_evaluation(folder, found, lambda _: "")
+    output = tmp_path / "compare.html"
+    compare(CompareRequest(folders=(first, second), output=output))
+    page = output.read_text(encoding="utf-8")
+    for number in (1, 2):
+        assert f">nDCG@10 on my data ({number})<" in page
+        assert f'aria-label="Files by nDCG@10 on my data ({number})"' in page
+
+
 @pytest.mark.parametrize("is_made_again", [False, True])
 def test_the_evaluation_of_two_routes_is_that_of_each_until_either_changes(
     is_made_again: bool, tmp_path: Path

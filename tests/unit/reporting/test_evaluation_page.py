@@ -26,6 +26,14 @@ def test_evaluations_on_data_of_one_name_have_headings_of_their_own() -> None:
     assert text.index("my data (1)") < text.index("my data (2)")
 
 
+def test_a_file_that_has_changed_since_an_older_evaluation_is_marked() -> None:
+    old, new = evaluation("1" * 64, "2" * 64), evaluation("1" * 64, "3" * 64, digest="b" * 64)
+    assert (
+        Page(evaluation_page(Evaluations(evaluations=(old, new)))).text.count("earlier file") == 1
+    )
+    assert "earlier file" not in evaluation_page(Evaluations(evaluations=(old, old)))
+
+
 def test_it_links_to_the_report_beside_it() -> None:
     found = Evaluations(evaluations=(evaluation("1" * 64),))
     assert "report.html" not in evaluation_page(found)
@@ -45,3 +53,14 @@ def test_the_table_has_the_loss_of_each_graph() -> None:
         ["onnx/graph0.onnx", "0.0 MB", "0.7500", "-", "-", "baseline"],
         ["onnx/graph1.onnx", "0.0 MB", "0.7420", "0.80", "0.40 to 1.60", "0.8 points lower"],
     ]
+
+
+def test_a_loss_that_rounds_to_0_has_no_sign() -> None:
+    found = evaluation("1" * 64, "2" * 64, loss=-0.004)
+    baseline, other = found.graphs
+    figure = replace(other.main, low=-0.006, high=0.0001)
+    found = replace(found, graphs=(baseline, replace(other, figures=(figure,))))
+    assert evaluation_rows(found)[1][3:5] == ["0.00", "-0.01 to 0.00"]
+    page = evaluation_page(Evaluations(evaluations=(found,)))
+    assert "loss 0.00<br>(-0.01 to 0.00)" in page
+    assert "graph1 0.00, -0.01 to 0.00" in page

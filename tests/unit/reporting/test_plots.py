@@ -1,12 +1,20 @@
 """What plots show."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from embconvert.fidelity.figures import HISTOGRAM_EDGES
 from embconvert.models.choices import Precision
-from embconvert.reporting.plots import nines, nines_axis, used_bins
+from embconvert.models.shapes import BENCH_SHAPES
+from embconvert.reporting.plots import (
+    losses_with_intervals,
+    nines,
+    nines_axis,
+    speeds_by_shape,
+    used_bins,
+)
 from embconvert.reporting.summary import ManifestSummary
 from support.examples import fidelity, graph, published
 
@@ -39,3 +47,20 @@ def test_a_distribution_shows_all_of_its_bins(tmp_path: Path, first: int) -> Non
     record = graph(tmp_path, "model", 100, fidelity=figures, precision=Precision.QINT8)
     shown = used_bins(ManifestSummary(published(tmp_path, record)).graphs)
     assert {first, first + 1} <= set(shown) <= set(range(len(HISTOGRAM_EDGES) + 1))
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.16, 1.0, 90.0])
+def test_losses_of_any_size_have_a_few_round_labels_and_0(scale: float) -> None:
+    svg = losses_with_intervals({"a": (-0.7 * scale, 0.1 * scale, 0.93 * scale)}, "nDCG@10")
+    words = [element.text or "" for element in ElementTree.fromstring(svg).iter() if element.text]
+    labels = [word for word in words if word.replace("-", "").replace(".", "").isdigit()]
+    assert "0" in labels
+    assert 3 <= len(labels) <= 8
+    assert max(map(len, labels)) <= 7
+
+
+def test_the_names_of_many_batches_are_turned_so_that_they_have_room() -> None:
+    usual = {str(shape): (1.5, 0.1) for shape in BENCH_SHAPES}
+    assert "rotate(90" not in speeds_by_shape({"model_opt1": usual})
+    many = {f"{texts}x{tokens}": (1.5, 0.1) for texts in (1, 8, 32) for tokens in (16, 64, 128)}
+    assert speeds_by_shape({"model_opt1": many}).count("rotate(90") == len(many)
