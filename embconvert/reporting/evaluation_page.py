@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from embconvert.evaluation.data import counts_text
 from embconvert.evaluation.records import Evaluation, Evaluations
 from embconvert.reporting.evaluation_table import interval_text, value_text
 from embconvert.reporting.plots import losses_with_intervals
@@ -20,6 +21,7 @@ def evaluation_page(evaluations: Evaluations, *, has_report: bool = False) -> st
             "title": shown[0].model_id if shown else "",
             "parts": list(zip(_headings(shown), shown, map(_plot, shown), strict=True)),
             "has_report": has_report,
+            "counts_text": counts_text,
             "value_text": value_text,
             "interval_text": interval_text,
         },

@@ -188,6 +188,7 @@ def losses_with_intervals(losses: Mapping[str, tuple[float, float, float]], figu
     room = 0.05 * max(highest - lowest, 0.1)
     chart = _chart("XY", height=70 + 34 * len(losses), stroke=True, dots_size=4)
     chart.xrange = (lowest - room, highest + room)
+    chart.x_labels = _round_steps(highest + room, lowest - room)
     chart.range = (-0.5, len(losses) - 0.5)
     places = {name: len(losses) - 1 - number for number, name in enumerate(losses)}
     chart.y_labels = [{"value": place, "label": name} for name, place in places.items()]
@@ -212,13 +213,13 @@ def _figures(graph: Graph) -> Any:
     return graph.fidelity
 
 
-def _round_steps(largest: float) -> list[dict[str, Any]]:
-    """Returns labels at 0 and at a few round numbers up to the largest."""
-    rough = max(largest, 1e-9) / 4
+def _round_steps(largest: float, lowest: float = 0.0) -> list[dict[str, Any]]:
+    """Returns labels at 0 and at a few round numbers from the lowest, 0 or less, to the largest."""
+    rough = max(largest - lowest, 1e-9) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
-    count = int(largest / step)
-    return [{"value": n * step, "label": f"{n * step:g}"} for n in range(count + 1)]
+    numbers = range(int(lowest / step), int(largest / step) + 1)
+    return [{"value": n * step, "label": f"{n * step:g}"} for n in numbers]
 
 
 def _chart(kind: str, **options: Any) -> Any:

@@ -5,19 +5,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from embconvert.evaluation.records import Evaluations
 from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.models.choices import OptimizationLevel, PoolingMode, Precision
 from embconvert.models.values import Fusion
 from embconvert.reporting.bench import bench_page
 from embconvert.reporting.compare import compare
+from embconvert.reporting.evaluation_page import evaluation_page
 from embconvert.reporting.report import report
 from embconvert.request.records import CompareRequest, ReportRequest
 from support.benchmark import BENCHMARK
+from support.evaluation import evaluation
 from support.examples import fidelity, graph, published, speeds
 
 LOOK = Path(sys.prefix) / "browser" / "look.mjs"
@@ -89,6 +93,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         made[page] = Path(done.text)
     made["bench"] = home / "bench.html"
     made["bench"].write_text(bench_page([BENCHMARK]), encoding="utf-8")
+    # The figures of retrieval are the most that there are.
+    wide = evaluation(*(str(number) * 64 for number in range(4)), loss=0.001)
+    graphs = [
+        replace(
+            graph,
+            path=f"onnx/model_opt1_QInt8Static_{number}.onnx",
+            figures=tuple(
+                replace(graph.main, name=name)
+                for name in ("nDCG@10", "recall@10", "recall@100", "MRR@10", "top 10 kept")
+            ),
+        )
+        for number, graph in enumerate(wide.graphs)
+    ]
+    shown = Evaluations(evaluations=(replace(wide, graphs=tuple(graphs)),))
+    made["evaluation"] = home / "evaluation.html"
+    made["evaluation"].write_text(evaluation_page(shown, has_report=True), encoding="utf-8")
     return made
 
 
@@ -114,6 +134,7 @@ def look(page: Path, width: int, scheme: str, shot: str) -> dict[str, Any]:
         ("compare", DESKTOP, "light"), ("compare", PHONE, "dark"),
         ("compare-large", DESKTOP, "dark"), ("compare-large", PHONE, "light"),
         ("bench", DESKTOP, "dark"), ("bench", PHONE, "light"),
+        ("evaluation", DESKTOP, "light"), ("evaluation", PHONE, "dark"),
     ],
 )  # fmt: skip
 def test_a_page_is_whole_for_everybody(
