@@ -160,9 +160,13 @@ def layer_drift(graphs: Sequence[Graph]) -> str:
     return _finished(svg, f"Hidden states, layer by layer. {described}", colours)
 
 
-def speeds_by_shape(speeds: Mapping[str, Mapping[str, tuple[float, float]]]) -> str:
-    """Draws how many times as fast as float32 each graph is, with the spread, by batch shape."""
-    shapes = list(dict.fromkeys(shape for of in speeds.values() for shape in of))
+def speeds_by_shape(
+    speeds: Mapping[str, Mapping[str, tuple[float, float]]], shapes: Sequence[str]
+) -> str:
+    """Draws how many times as fast as float32 each graph is, with the spread, by batch shape.
+
+    `shapes` is in the order in which they are drawn; a graph may lack some.
+    """
     largest = max(times for of in speeds.values() for times, _ in of.values())
     chart = _chart("Bar", spacing=12)
     chart.x_labels = shapes
