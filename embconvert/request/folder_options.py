@@ -6,6 +6,7 @@ from typing import Any
 from embconvert.errors import UsageError
 from embconvert.request import own_values, values
 from embconvert.request.options import Group, Option, flag, shared
+from embconvert.request.places import is_hub_id
 from embconvert.request.records import (
     CompareRequest,
     DiffRequest,
@@ -154,8 +155,9 @@ def make_compare_request(*, operands: tuple[str, ...], **fields: Any) -> Compare
 def make_diff_request(*, operands: tuple[str, ...], **fields: Any) -> DiffRequest:
     """Raises UsageError for other than two folders or graphs."""
     if len(operands) != 2 or operands[0] == operands[1]:
+        given = "the same is given twice" if len(operands) == 2 else _given(len(operands))
         raise UsageError(
-            f"diff needs two folders or graphs, and {_given(len(set(operands)))}",
+            f"diff needs two folders or graphs, and {given}",
             "write: embconvert diff models/my-model/onnx/model.onnx "
             "models/my-model/onnx/model_opt1_QInt8.onnx",
         )
@@ -201,6 +203,11 @@ def make_push_request(*, operands: tuple[str, ...], **fields: Any) -> PushReques
     """Raises UsageError without a repository, or with two targets."""
     if "repo_id" not in fields:
         raise UsageError("--repo_id is missing", "write: --repo_id org/name")
+    if not is_hub_id(fields["repo_id"]):
+        raise UsageError(
+            f"--repo_id {fields['repo_id']!r} is not the id of a repository",
+            "write --repo_id org/name, of letters, digits, -, _ and .",
+        )
     if fields.get("create_pr") and fields.get("revision"):
         raise UsageError(
             "--create_pr and --revision cannot be used together: a pull request goes to the main "
