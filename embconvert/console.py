@@ -118,7 +118,7 @@ class Console:
             yield lambda _: None
             return
         if self._bars is None:
-            self._bars = _bars()
+            self._bars = progress_bars(_rich_console())
             self._bars.start()
         bars = self._bars
         task = bars.add_task(one_line(what, _TITLE_LIMIT), total=total)
@@ -220,10 +220,11 @@ def _rich_console(width: int | None = None) -> "RichConsole":
     return RichConsole(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
-def _bars() -> "Bars":
-    """Returns a display of bars, each with its count, elapsed and expected time."""
+def progress_bars(console: "RichConsole") -> "Bars":
+    """Returns a display of bars on a console, each with its count, elapsed and expected time."""
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column as RichColumn
     from rich.text import Text
 
     class FiguresColumn(ProgressColumn):
@@ -235,8 +236,9 @@ def _bars() -> "Bars":
     return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        FiguresColumn(),
-        console=_rich_console(),
+        # On a narrow terminal the bar is shortened, not the words.
+        FiguresColumn(table_column=RichColumn(no_wrap=True)),
+        console=console,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,

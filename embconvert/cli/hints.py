@@ -1,9 +1,15 @@
-"""Hints adapted to the command that failed."""
+"""Hints that know the commands and their options."""
 
 import re
+from collections.abc import Sequence
 
 from embconvert.cli.commands import COMMANDS, CommandSpec
+from embconvert.errors import UsageError
+from embconvert.models.suggestions import nearest
 from embconvert.request.fleet_options import ENTRY_OPTIONS
+
+#: What people try first.
+_USUAL_NAME_OF_ALL = "convert"
 
 _OPTION = re.compile(r"--([a-z]\w+)")
 # Options in a suggested command line belong to that command.
@@ -23,3 +29,52 @@ def for_command(hint: str, spec: CommandSpec) -> str:
         if commands:
             notes.append(f"--{option} is an option of: {', '.join(commands)}")
     return f"{hint} ({'; '.join(notes)})" if notes else hint
+
+
+def hint_for_unexpected(
+    spec: CommandSpec, word: str, before: Sequence[str], after: Sequence[str]
+) -> str:
+    """Returns what to do about a word that is neither an option with two dashes nor a value."""
+    if word == "--":
+        return "remove it"
+    if word.startswith("-"):
+        suggestion = nearest(word.lstrip("-").replace("-", "_"), spec.options)
+        return _suggest_option(spec, suggestion)
+    names = [name.partition("=")[0].replace("-", "_") for name in (*before, *after)]
+    if "model_id" in spec.options and "__model_id" not in names:
+        return f"write --model_id {word}"
+    # The value before it: `--option value word` or `--option=value word`.
+    *_, option, value = ["", "", *(part for part in before[-2:] for part in part.split("=", 1))]
+    known = spec.options.get(option.removeprefix("--").replace("-", "_"))
+    if known is not None and known.several:
+        return f"write --{known.name} {value.rstrip(',')},{word.lstrip(',')}"
+    return "remove it; a value with spaces needs quotes"
+
+
+def unknown_option(spec: CommandSpec, name: str) -> UsageError:
+    elsewhere = [other.name for other in COMMANDS.values() if name in other.options]
+    if elsewhere:
+        return UsageError(
+            f"--{name} is not an option of {spec.name}",
+            f"it is an option of: {', '.join(elsewhere)}",
+        )
+    return UsageError(
+        f"--{name} is not an option of {spec.name}",
+        _suggest_option(spec, nearest(name, spec.options)),
+    )
+
+
+def hint_for_command(name: str) -> str | None:
+    """Returns what was meant by a word that is not like the name of a command; else None."""
+    if name.lower() == _USUAL_NAME_OF_ALL:
+        return "did you mean all?"
+    if name.startswith("-"):
+        return "write the command first, for example: embconvert all --model_id org/name"
+    if "/" in name:  # a hub id, or the path of a folder
+        return f"to convert a model, write: embconvert all --model_id {name}"
+    return None
+
+
+def _suggest_option(spec: CommandSpec, suggestion: str | None) -> str:
+    start = f"did you mean --{suggestion}? " if suggestion else ""
+    return f"{start}`embconvert {spec.name} --help` lists the options"

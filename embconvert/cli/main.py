@@ -21,10 +21,11 @@ from embconvert.cli.failures import (
     wants_json_log,
 )
 from embconvert.cli.help import help_for
+from embconvert.cli.hints import hint_for_command, hint_for_unexpected, unknown_option
 from embconvert.console import Console, show_library_messages
 from embconvert.errors import EmbconvertError, Interrupted, OutputError, UsageError
 from embconvert.foreign_text import lines
-from embconvert.models.suggestions import nearest, unknown_value
+from embconvert.models.suggestions import unknown_value
 from embconvert.processes.limits import adjust_limits, refuse_missing_working_directory
 from embconvert.processes.signals import end_in_order
 from embconvert.processes.streams import open_closed_streams, stdout_for_the_result
@@ -37,9 +38,6 @@ from embconvert.stderr import (
     unknown_format,
     use_log_format,
 )
-
-#: What people try first.
-_USUAL_NAME_OF_ALL = "convert"
 
 
 def _checked(spec: CommandSpec, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -66,16 +64,14 @@ def _checked(spec: CommandSpec, words: Sequence[str]) -> tuple[list[str], dict[s
             operands.append(word)
             continue
         if not word.startswith("--") or word == "--":
-            asks = "model_id" in spec.options and "model_id" not in given
-            raise UsageError(
-                f"{word!r} is not an option of {spec.name}",
-                f"write --model_id {word}" if asks else "remove it",
-            )
+            before = words[: position - 1]
+            hint = hint_for_unexpected(spec, word, before, words[position:])
+            raise UsageError(f"{word!r} is not an option of {spec.name}", hint)
         name, has_value, value = word[2:].partition("=")
         name = name.replace("-", "_")
         option: Option | None = spec.options.get(name)
         if option is None:
-            raise _unknown_option(spec, name)
+            raise unknown_option(spec, name)
         if name in given:
             raise UsageError(
                 f"--{name} is given twice",
@@ -109,21 +105,6 @@ def _check_operands(spec: CommandSpec, operands: Sequence[str]) -> None:
             f"{spec.name} takes one {metavar}, and {len(operands)} are given",
             f"remove {' '.join(operands[1:])}",
         )
-
-
-def _unknown_option(spec: CommandSpec, name: str) -> UsageError:
-    elsewhere = [other.name for other in COMMANDS.values() if name in other.options]
-    if elsewhere:
-        return UsageError(
-            f"--{name} is not an option of {spec.name}",
-            f"it is an option of: {', '.join(elsewhere)}",
-        )
-    suggestion = nearest(name, spec.options)
-    return UsageError(
-        f"--{name} is not an option of {spec.name}",
-        (f"did you mean --{suggestion}? " if suggestion else "")
-        + f"`embconvert {spec.name} --help` lists the options",
-    )
 
 
 def _fire_function(spec: CommandSpec) -> Callable[..., Any]:
@@ -194,8 +175,9 @@ def _read(words: Sequence[str]) -> _Line:
         )
     name = "version" if words[0] == "--version" else words[0]
     if name not in COMMANDS:
-        if name.lower() == _USUAL_NAME_OF_ALL:
-            raise UsageError(f"command {name!r} is unknown", "did you mean all?")
+        hint = hint_for_command(name)
+        if hint is not None:
+            raise UsageError(f"command {name!r} is unknown", hint)
         raise unknown_value("command", name, COMMANDS)
     spec = COMMANDS[name]
     operands, given = _checked(spec, words[1:])
@@ -217,6 +199,8 @@ def parse(words: Sequence[str]) -> tuple[CommandSpec, Any]:
 
 def _print(text: str) -> None:
     """Prints a result, sanitized for a terminal; raises OutputError if stdout cannot be written."""
+    if not text:  # not even an empty line
+        return
     try:
         print(lines(text) if sys.stdout.isatty() else text, flush=True)  # noqa: T201
     except BrokenPipeError:

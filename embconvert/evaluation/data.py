@@ -23,6 +23,13 @@ class DataForm(StrEnum):
     TEXTS = "texts"
 
 
+def counts_text(form: DataForm, queries: int, documents: int) -> str:
+    """Returns how much data of a form there is, for messages and pages."""
+    if form in (DataForm.RETRIEVAL, DataForm.TEXTS):
+        return f"{queries:,} queries, {documents:,} documents"
+    return f"{queries:,} of them"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
     """Pairs of texts, each by its number; all arrays are (pairs,).
@@ -67,9 +74,5 @@ class Dataset:
     @property
     def words(self) -> str:
         """What it is, in one line."""
-        parts = [f"{self.name}: {self.form}"]
-        if self.pairs is None:
-            parts.append(f"{len(self.queries):,} queries, {len(self.documents):,} documents")
-        else:
-            parts.append(f"{len(self.queries):,} of them")
-        return "; ".join([*parts, *self.remarks])
+        counts = counts_text(self.form, len(self.queries), len(self.documents))
+        return "; ".join([f"{self.name}: {self.form}", counts, *self.remarks])

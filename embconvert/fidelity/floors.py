@@ -200,7 +200,7 @@ def _shortfalls(fidelity: Fidelity, floor: Floor) -> Iterator[str]:
     lowest = near.min if of_tokens is None else min(near.min, of_tokens)
     word = near.measure
     if near.mean < floor.mean_cosine:
-        yield f"mean {word} {near.mean:.5f} is below {floor.mean_cosine:g}"
+        yield f"mean {word} {near.mean:.5f} is below {floor.mean_cosine:.10g}"
     if lowest < floor.min_cosine:
         yield (
             f"lowest {word} {lowest:.5f} (text {fidelity.worst_text}) is below {floor.min_cosine:g}"

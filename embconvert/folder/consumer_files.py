@@ -38,7 +38,26 @@ def save_missing_files(source: "SourceModel", folder: Path) -> None:
         else:
             source.save_modules(folder)
     source.save_own_files(folder)
+    keep_known_names(folder / "modules.json")
     _save_overrides(source, folder)
+
+
+_LIBRARY = "sentence_transformers"
+#: Where sentence-transformers 6 moved a class, and a name by which 5 and 6 both find it. Its ONNX
+#: backend needs transformers 4, and so version 5.
+_MOVED = {f"{_LIBRARY}.base.modules.normalize.Normalize": f"{_LIBRARY}.models.Normalize"}
+
+
+def keep_known_names(path: Path) -> None:
+    """Changes names in modules.json that only the newest sentence-transformers knows."""
+    if not path.exists():
+        return
+    modules = read_any_json(path)
+    # `verify` calls this for folders that may have been edited.
+    parse_modules(modules)
+    named = [module | {"type": _MOVED.get(module["type"], module["type"])} for module in modules]
+    if named != modules:
+        write_json(path, named)
 
 
 def _save_modules(source: "SourceModel", folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The published files of the tokenizer: they do to a text what the source's library does to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +116,24 @@ def _change_config(path: Path, source: "SourceModel", used: Any) -> None:
             wanted[key] = part["direction"]
     if value.get("pad_token") is None and source.tokenizer.pad_token is not None:
         wanted["pad_token"] = source.tokenizer.pad_token
-    if {**value, **wanted} != value:
-        write_json(path, {**value, **wanted})
+    changed = readable_by_transformers_4({**value, **wanted})
+    if changed != value:
+        write_json(path, changed)
+
+
+def readable_by_transformers_4(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns tokenizer_config.json in the words that transformers 4 and 5 both read.
+
+    sentence-transformers' ONNX backend and Optimum need transformers 4, which fails on a class and
+    a list that 5 writes; 5 reads the names of 4 alike.
+    """
+    changed = dict(config)
+    if changed.get("tokenizer_class") == "TokenizersBackend":
+        changed["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(changed.get("extra_special_tokens"), list):
+        tokens = changed.pop("extra_special_tokens")
+        changed.setdefault("additional_special_tokens", tokens)
+    return changed
 
 
 def _change_length(path: Path, length: int) -> None:

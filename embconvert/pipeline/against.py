@@ -54,5 +54,5 @@ def _source_request(request: VerifyRequest | EvaluateRequest, manifest: Manifest
         quiet=request.quiet,
         debug=request.debug,
     )
-    is_local = local_folder(request.against) is not None
+    is_local = local_folder(request.against, option="against") is not None
     return request_from(manifest, asked, is_local=is_local)

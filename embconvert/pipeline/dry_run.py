@@ -105,7 +105,7 @@ def _as_text(
     for step in plan.steps:
         floor = "not verified" if step.is_published else "not published"
         if step.floor is not None:
-            floor = f"mean {plan.measure} at least {step.floor.mean_cosine:g}"
+            floor = f"mean {plan.measure} at least {step.floor.mean_cosine:.10g}"
         lines.append(f"{step.stage:<9} {step.file} ({floor})")
     if plan.search is not None:
         names = [name_of(step.precision, step.options.recipes) for step in plan.search.candidates]

@@ -22,6 +22,7 @@ from embconvert.pipeline.results import Results
 from embconvert.reporting.pages import has_try_page, users_pages, write_pages
 from embconvert.reporting.table import recommended_words, table_header, table_rows
 from embconvert.request.parsing import next_command, word_of
+from embconvert.request.places import repository_name
 from embconvert.request.records import Request
 from embconvert.source.folder import CONFIGURATION_FILES, PROCESSORS
 from embconvert.source.weights import is_index, is_weights
@@ -109,6 +110,7 @@ def next_step(request: Request, folder: Path, manifests: Iterable[Manifest]) -> 
     if request.layout is Layout.HUB and all(r.precision is Precision.FLOAT32 for r in records):
         return next_command(request, Command.QUANTIZE, quantize=(Precision.QINT8,))
     if all(record.fidelity is not None for record in records):
-        return shell_line("embconvert", "push", str(folder), "--repo_id", f"YOU/{folder.name}")
+        repository = f"YOU/{repository_name(folder.name)}"
+        return shell_line("embconvert", "push", str(folder), "--repo_id", repository)
     adapters = ("--adapter", word_of(request.adapter)) if request.adapter else ()
     return shell_line("embconvert", "verify", str(folder), "--against", request.model_id, *adapters)

@@ -128,8 +128,11 @@ def make_reference(
     layer_by_layer: bool,
     flop_per_token: float,
     wide_values: int,
+    offers_all: bool = True,
 ) -> Work[Reference]:
     """Embeds the built-in texts with the loaded source, on a sample if tokens cost much.
+
+    `offers_all` says whether the command has --full_validation, which a message then names.
 
     Raises EmbconvertError, in the work, if the texts cannot be tokenized, or the source fails.
     """
@@ -142,6 +145,7 @@ def make_reference(
         console,
         flop_per_token=flop_per_token,
         wide_values=wide_values,
+        offers_all=offers_all,
     )
     workload, rows = compared.workload, None
     if workload.rest:
@@ -158,12 +162,14 @@ def compared_texts(
     *,
     flop_per_token: float,
     wide_values: int,
+    offers_all: bool = True,
 ) -> Work[ComparedTexts]:
     """Returns which built-in texts are compared, in which batches, and says so.
 
     Args:
         tokenize: Texts that it gives no tokens are left out.
         flop_per_token: See make_reference().
+        offers_all: See make_reference().
     """
     reading = KINDS[kind].reading
     texts = verification_items(reading, prompts.distinct)
@@ -180,8 +186,8 @@ def compared_texts(
     if workload.texts < len(present):
         then = ", and on all if the sample does not decide" if workload.rest else ""
         console.say(
-            f"comparing on a sample of {workload.texts} of {len(present)} texts{then} "
-            "(--full_validation uses all)"
+            f"comparing on a sample of {workload.texts} of {len(present)} texts{then}"
+            + " (--full_validation uses all)" * offers_all
         )
     # Of queries and documents, each has its prompt.
     if prompts.distinct and reading is not Reading.QUERY_OR_DOCUMENT:

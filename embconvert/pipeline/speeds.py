@@ -54,7 +54,8 @@ def speeds_of_run(run: RunContext, tokens: TokenizedTexts | None) -> SpeedsRecor
         limit = limit_of(rules, loaded.max_seq_length) if loaded else None
         return (yield from measure_speeds(graphs, base, found, workers, console, limit=limit))
 
-    console.say(f"measuring the speed of {len(graphs)} files, in turns")
+    many = f"{len(graphs)} files, in turns" if len(graphs) > 1 else "1 file"
+    console.say(f"measuring the speed of {many}")
     try:
         speeds = finish(measure())
     except EmbconvertError as error:  # of the tokenizer, whose texts a verified run has read

@@ -165,6 +165,7 @@ def _compare_with_source(
             layer_by_layer=in_pieces,
             flop_per_token=flop_per_token,
             wide_values=resolved.wide_values,
+            offers_all=False,
         )
         return finish(work)
 

@@ -51,7 +51,7 @@ class Budget:
 
     @override
     def __str__(self) -> str:
-        parts = [f"mean {self.measure} at least {self.floor.mean_cosine:g}"]
+        parts = [f"mean {self.measure} at least {self.floor.mean_cosine:.10g}"]
         if self.max_size is not None:
             parts.append(f"at most {self.max_size.text}")
         if self.min_neighbours is not None:

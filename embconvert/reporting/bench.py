@@ -132,7 +132,9 @@ def _plots(benchmark: Benchmark) -> list[tuple[str, dict[str, object]]]:
             shown = {label: speeds for label, speeds in found.items() if speeds}
             if shown:
                 title = f"{name_of_provider(provider)}, {in_threads(threads)}"
-                plot = {"svg": markup(speeds_by_shape(shown)), "names": list(shown)}
+                drawn = {shape for speeds in shown.values() for shape in speeds}
+                order = [shape for shape in _shapes(benchmark) if shape in drawn]
+                plot = {"svg": markup(speeds_by_shape(shown, order)), "names": list(shown)}
                 plots.append((title, plot))
     return plots
 
@@ -151,6 +153,11 @@ def _providers(benchmark: Benchmark) -> list[str]:
 
 def _threads(benchmark: Benchmark) -> list[int]:
     return sorted({latency.threads for latency in _latencies(benchmark)})
+
+
+def _shapes(benchmark: Benchmark) -> list[str]:
+    """Returns the shapes as the table of times orders them."""
+    return [str(shape) for shape in sorted({latency.shape for latency in _latencies(benchmark)})]
 
 
 def _items(benchmark: Benchmark) -> str:

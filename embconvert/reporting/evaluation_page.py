@@ -1,5 +1,6 @@
 """The page of a folder's evaluations."""
 
+from embconvert.evaluation.data import counts_text
 from embconvert.evaluation.intervals import points_text
 from embconvert.evaluation.records import Evaluation, Evaluations
 from embconvert.reporting.evaluation_table import interval_text, value_text
@@ -23,6 +24,7 @@ def evaluation_page(evaluations: Evaluations, *, has_report: bool = False) -> st
             "title": shown[0].model_id if shown else "",
             "parts": list(zip(headings, shown, map(_plot, shown), strict=True)),
             "has_report": has_report,
+            "counts_text": counts_text,
             "value_text": value_text,
             "is_earlier": lambda graph: newest.get(graph.path, graph.digests) != graph.digests,
             "points_text": points_text,

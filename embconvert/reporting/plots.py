@@ -163,9 +163,13 @@ def layer_drift(graphs: Sequence[Graph]) -> str:
     return _finished(svg, f"Hidden states, layer by layer. {described}", colours)
 
 
-def speeds_by_shape(speeds: Mapping[str, Mapping[str, tuple[float, float]]]) -> str:
-    """Draws how many times as fast as float32 each graph is, with the spread, by batch shape."""
-    shapes = list(dict.fromkeys(shape for of in speeds.values() for shape in of))
+def speeds_by_shape(
+    speeds: Mapping[str, Mapping[str, tuple[float, float]]], shapes: Sequence[str]
+) -> str:
+    """Draws how many times as fast as float32 each graph is, with the spread, by batch shape.
+
+    `shapes` is in the order in which they are drawn; a graph may lack some.
+    """
     largest = max(times for of in speeds.values() for times, _ in of.values())
     is_narrow = sum(len(shape) + 2 for shape in shapes) > _MOST_LETTERS
     chart = _chart("Bar", spacing=12, x_label_rotation=90 if is_narrow else 0)
@@ -192,7 +196,7 @@ def losses_with_intervals(losses: Mapping[str, tuple[float, float, float]], figu
     room = 0.05 * max(highest - lowest, 0.1)
     chart = _chart("XY", height=70 + 34 * len(losses), stroke=True, dots_size=4)
     chart.xrange = (lowest - room, highest + room)
-    chart.x_labels = _round_steps(highest + room, lowest - room, most=7)
+    chart.x_labels = _round_steps(highest + room, lowest - room)
     chart.range = (-0.5, len(losses) - 0.5)
     places = {name: len(losses) - 1 - number for number, name in enumerate(losses)}
     chart.y_labels = [{"value": place, "label": name} for name, place in places.items()]
@@ -218,13 +222,9 @@ def _figures(graph: Graph) -> Any:
     return graph.fidelity
 
 
-def _round_steps(largest: float, smallest: float = 0.0, *, most: int = 4) -> list[dict[str, Any]]:
-    """Returns labels at 0 and at round numbers from the smallest to the largest.
-
-    Args:
-        most: Steps between them.
-    """
-    rough = max(largest - smallest, 1e-9) / most
+def _round_steps(largest: float, smallest: float = 0.0) -> list[dict[str, Any]]:
+    """Returns labels at 0 and at round numbers from the smallest to the largest."""
+    rough = max(largest - smallest, 1e-9) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     numbers = range(math.ceil(smallest / step), math.floor(largest / step) + 1)

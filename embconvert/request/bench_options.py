@@ -39,7 +39,8 @@ def _seconds(word: str) -> float:
     number = values.whole_number(word)
     if number is None or not 0 < number <= _DAY_S:
         raise UsageError(
-            f"--seconds must be a whole number, not {word}", f"give 1 to {_DAY_S}, such as 60"
+            f"--seconds must be a whole number from 1 to {_DAY_S:,}, not {word}",
+            "for example, --seconds 60",
         )
     return float(number)
 

@@ -6,6 +6,7 @@ from typing import Any
 from embconvert.errors import UsageError
 from embconvert.request import own_values, values
 from embconvert.request.options import Group, Option, flag, shared
+from embconvert.request.places import is_hub_id
 from embconvert.request.records import (
     CompareRequest,
     DiffRequest,
@@ -39,16 +40,16 @@ LIST_OPTIONS: tuple[Option, ...] = (
 
 _SOURCE_OPTIONS = (
     Option(
-        name="adapter", metavar="ID", group=Group.SOURCE, parse=own_values.adapters, several=True,
+        name="adapter", metavar="ID", group=Group.COMPARED, parse=own_values.adapters, several=True,
         default="those in the manifest",
         help="Adapters of the source, needed if they are in local folders.",
     ),
-    flag("trust_remote_code", Group.SOURCE, "Run Python code that comes with the source."),
+    flag("trust_remote_code", Group.COMPARED, "Run Python code that comes with the source."),
 )
 
 VERIFY_OPTIONS: tuple[Option, ...] = (
     Option(
-        name="against", metavar="ID", group=Group.SOURCE, parse=values.text("against"),
+        name="against", metavar="ID", group=Group.COMPARED, parse=values.text("against"),
         default="none: only check that every graph runs",
         help="Hub id or local folder of the source, to compare the embeddings with.",
     ),
@@ -66,19 +67,19 @@ VERIFY_OPTIONS: tuple[Option, ...] = (
 
 EVALUATE_OPTIONS: tuple[Option, ...] = (
     Option(
-        name="data", metavar="PATH", group=Group.SOURCE, parse=values.path("data"),
+        name="data", metavar="PATH", group=Group.COMPARED, parse=values.path("data"),
         default="required",
         help="A folder in BEIR's form (corpus.jsonl, queries.jsonl, qrels/test.tsv); a .csv, .tsv "
         "or .jsonl file of pairs with scores or labels, or of triples; or a .txt file with one "
         "text per line. UTF-8, at most 1 MiB per line, 1,000,000 documents and 100,000 queries.",
     ),
     Option(
-        name="files", metavar="NAMES", group=Group.SOURCE, parse=values.names("files"),
+        name="files", metavar="NAMES", group=Group.COMPARED, parse=values.names("files"),
         several=True, default="all graphs",
         help="Graphs to evaluate, by path or name, several separated by commas.",
     ),
     Option(
-        name="against", metavar="ID", group=Group.SOURCE, parse=values.text("against"),
+        name="against", metavar="ID", group=Group.COMPARED, parse=values.text("against"),
         default="the float32 graph of the folder",
         help="Hub id or local folder of the source, to compare with it.",
     ),
@@ -95,7 +96,7 @@ EVALUATE_OPTIONS: tuple[Option, ...] = (
 
 DIFF_OPTIONS: tuple[Option, ...] = (
     Option(
-        name="texts", metavar="FILE", group=Group.SOURCE, parse=values.path("texts"),
+        name="texts", metavar="FILE", group=Group.COMPARED, parse=values.path("texts"),
         default="the built-in texts",
         help="UTF-8 file with one text per line (of rerankers, a pair with a tab between); at most "
         "5,000 texts.",
@@ -154,8 +155,9 @@ def make_compare_request(*, operands: tuple[str, ...], **fields: Any) -> Compare
 def make_diff_request(*, operands: tuple[str, ...], **fields: Any) -> DiffRequest:
     """Raises UsageError for other than two folders or graphs."""
     if len(operands) != 2 or operands[0] == operands[1]:
+        given = "the same is given twice" if len(operands) == 2 else _given(len(operands))
         raise UsageError(
-            f"diff needs two folders or graphs, and {_given(len(set(operands)))}",
+            f"diff needs two folders or graphs, and {given}",
             "write: embconvert diff models/my-model/onnx/model.onnx "
             "models/my-model/onnx/model_opt1_QInt8.onnx",
         )
@@ -201,6 +203,11 @@ def make_push_request(*, operands: tuple[str, ...], **fields: Any) -> PushReques
     """Raises UsageError without a repository, or with two targets."""
     if "repo_id" not in fields:
         raise UsageError("--repo_id is missing", "write: --repo_id org/name")
+    if not is_hub_id(fields["repo_id"]):
+        raise UsageError(
+            f"--repo_id {fields['repo_id']!r} is not the id of a repository",
+            "write --repo_id org/name, of letters, digits, -, _ and .",
+        )
     if fields.get("create_pr") and fields.get("revision"):
         raise UsageError(
             "--create_pr and --revision cannot be used together: a pull request goes to the main "

@@ -35,6 +35,7 @@ class Group(StrEnum):
     """What options are about; `--help` and the reference list them by it, in this order."""
 
     SOURCE = "what to convert"
+    COMPARED = "what to compare"
     GRAPH = "what to make"
     QUANTIZE = "how to quantize"
     QUALITY = "quality"

@@ -151,8 +151,14 @@ def recipes(word: str) -> tuple[Recipe, ...]:
     """Parses `none`, one recipe, or several separated by commas."""
     if word.lower() == "none":
         return ()
-    parse = choice("recipes", by_word(Recipe))
-    return tuple(dict.fromkeys(parse(part.strip()) for part in word.split(",")))
+    parse = choice("recipes", {"none": None, **by_word(Recipe)})
+    found = [parse(part.strip()) for part in word.split(",")]
+    if None in found:
+        raise UsageError(
+            f"--recipes {word[:SHOWN]}: none cannot be combined with recipes",
+            "write --recipes none, or only recipes",
+        )
+    return tuple(dict.fromkeys(found))
 
 
 def runtime(word: str) -> tuple[int, int]:
@@ -186,7 +192,13 @@ def opset(word: str) -> int:
 def device(word: str) -> str:
     kind, _, index = word.lower().partition(":")
     if kind not in ("cpu", "cuda", "mps", "xpu") or (index and whole_number(index) is None):
-        raise unknown_value("--device", word, ("cpu", "cuda", "cuda:0", "mps", "xpu"))
+        known = ("cpu", "cuda", "cuda:0", "mps", "xpu")
+        if kind == "gpu":  # otherwise xpu would be suggested, which looks more like it
+            raise UsageError(
+                f"--device {word!r} is unknown",
+                f"did you mean cuda? --device can be {', '.join(known)}",
+            )
+        raise unknown_value("--device", word, known)
     return word.lower()
 
 

@@ -14,6 +14,8 @@ from embconvert.request.records import Request
 
 # See huggingface_hub.utils.validate_repo_id.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+# An id has at most 96 characters, with the name of its owner.
+_MAX_NAME = 64
 
 # What people copy from a browser, and other programs' way to name a revision.
 _PAGE = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/?#]+/[^/?#]+).*")
@@ -22,7 +24,16 @@ _WITH_REVISION = re.compile(r"([^@]+)@([^@]+)")
 
 def is_hub_id(model_id: str) -> bool:
     """Whether it is written as a hub id is; a folder may have the same name."""
-    return _HUB_ID.fullmatch(model_id) is not None
+    in_order = ".." not in model_id and "--" not in model_id
+    return in_order and _HUB_ID.fullmatch(model_id) is not None
+
+
+def repository_name(folder: str) -> str:
+    """Returns the name of a folder as one that a hub accepts for a repository."""
+    accepted = re.sub(
+        r"[^A-Za-z0-9_]+", lambda run: run[0] if run[0] in ("-", ".") else "-", folder
+    )
+    return accepted[:_MAX_NAME].strip("-._") or "model"
 
 
 def local_folder(model_id: str, *, option: str = "model_id") -> Path | None:
@@ -52,7 +63,7 @@ def local_folder(model_id: str, *, option: str = "model_id") -> Path | None:
         return folder
     if is_file:
         raise UsageError(f"--{option} {model_id} is a file", "give the model's folder")
-    if not is_hub_id(model_id) or ".." in model_id or "--" in model_id:
+    if not is_hub_id(model_id):
         raise UsageError(
             f"--{option} {model_id}: there is no folder of that name, and it is not a hub id",
             _meant(model_id, option) or _near_folder(folder) + hint,

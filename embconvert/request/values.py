@@ -17,6 +17,7 @@ from embconvert.models.suggestions import unknown_value
 
 _MAX_COUNT = 100_000
 _MAX_DIGITS = 18
+_LARGEST = 2**31 - 1
 # Linux allows no more.
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 4095
@@ -150,9 +151,10 @@ def positive(name: str) -> Callable[[str], int]:
 
     def parse(word: str) -> int:
         number = whole_number(word)
-        if number is None or not 0 < number < 1 << 31:
+        if number is None or not 1 <= number <= _LARGEST:
             raise UsageError(
-                f"--{name} must be a whole number above 0, not {word}", f"for example, --{name} 256"
+                f"--{name} must be a whole number from 1 to {_LARGEST:,}, not {word}",
+                f"for example, --{name} 256",
             )
         return number
 
@@ -166,8 +168,8 @@ def count(name: str) -> Callable[[str], int]:
         number = whole_number(word)
         if number is None or not 1 <= number <= _MAX_COUNT:
             raise UsageError(
-                f"--{name} must be a whole number, not {word}",
-                f"give a number from 1 to {_MAX_COUNT}",
+                f"--{name} must be a whole number from 1 to {_MAX_COUNT:,}, not {word}",
+                f"for example, --{name} 4",
             )
         return number
 

@@ -180,9 +180,20 @@ def test_a_source_that_cuts_no_text_is_published_so(tmp_path: Path) -> None:
 
 
 def test_files_that_say_what_the_source_does_stay_as_they_are(model: Path, tmp_path: Path) -> None:
+    change(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     assert publish(model, tmp_path / "out") == ()
     for file in PUBLISHED:
         assert (tmp_path / "out" / file).read_bytes() == (model / file).read_bytes(), file
+
+
+def test_transformers_4_reads_what_5_wrote(model: Path, tmp_path: Path) -> None:
+    """It knows neither the class nor a list in that place: Optimum's code would fail."""
+    change(model / "tokenizer_config.json", extra_special_tokens=["<mask>"])
+    assert publish(model, tmp_path / "out") == ()
+    published = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert published["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert published["additional_special_tokens"] == ["<mask>"]
+    assert "extra_special_tokens" not in published
 
 
 def test_a_conversion_says_what_it_corrects_and_keeps_it_when_nothing_is_made_again(

@@ -175,6 +175,8 @@ def test_another_model_than_the_source_is_told_before_anything_is_compared(
     assert "give ./tiny-bert, as it was then" in outcome.stderr
     reranker = zoo.build_model("roberta", tmp_path / "roberta")
     assert_refused(embconvert("verify", folder, "--against", reranker), 3, "is not the source")
+    nowhere = embconvert("verify", folder, "--against", "./nowhere")
+    assert_refused(nowhere, 2, "--against ./nowhere: there is no folder of that name")
     assert_refused(
         embconvert("verify", folder, "--min_cosine", "0.9"), 2, "no effect without --against"
     )

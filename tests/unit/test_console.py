@@ -2,11 +2,13 @@
 
 import logging
 import os
+from io import StringIO
 from itertools import count
 
 import pytest
+from rich.console import Console as RichConsole
 
-from embconvert.console import Console, Progress, Relay, show_library_messages
+from embconvert.console import Console, Progress, Relay, progress_bars, show_library_messages
 from embconvert.tables import Column
 
 
@@ -50,3 +52,14 @@ def test_nobody_need_listen() -> None:
     console.say("unheard")
     with console.progress("verifying", 1) as advance:
         advance(1)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_terminal_shortens_the_bar_and_not_the_words(width: int) -> None:
+    shown = StringIO()
+    bars = progress_bars(RichConsole(file=shown, width=width))
+    bars.update(bars.add_task("running onnx/model_opt1_Q4.onnx", total=302), completed=17)
+    bars.console.print(bars)
+    (line,) = shown.getvalue().splitlines()
+    assert line.startswith("running onnx/model_opt1_Q4.onnx ")
+    assert line.rstrip().endswith(" 17/302, 0 s")

@@ -32,6 +32,14 @@ def parse(words: list[str]) -> Request:
         ("convert --model_id m", "did you mean all?"),
         ("report no-such-folder=x", "give a folder published by embconvert"),
         ("all m", "write --model_id m"),
+        ("./m --quantize QInt8", "write: embconvert all --model_id ./m"),
+        ("org/m", "write: embconvert all --model_id org/m"),
+        ("--model_id m all", "write the command first"),
+        ("all -q --model_id m", "`embconvert all --help` lists the options"),
+        ("all -quantize QInt8 --model_id m", "did you mean --quantize?"),
+        ("all --quantize QInt8 Q4 --model_id m", "write --quantize QInt8,Q4"),
+        ("all --model_id=m --quantize=QInt8, Q4", "write --quantize QInt8,Q4"),
+        ("all --model_id my model", "remove it; a value with spaces needs quotes"),
         ("all", "write: embconvert all --model_id"),
         ("all --modelid m", "did you mean --model_id?"),
         ("all --model_id", "write --model_id ID"),
@@ -46,7 +54,12 @@ def parse(words: list[str]) -> Request:
         ),
         ("all --model_id m --optimize 3", "--optimize can be 0, 1, 2, 99"),
         ("all --model_id m --opset 12", "--opset 17"),
-        ("all --model_id m --device gpu", "--device can be cpu, cuda"),
+        ("all --model_id m --device gpu", "did you mean cuda? --device can be cpu, cuda"),
+        ("all --model_id m --device cpux", "--device can be cpu, cuda"),
+        ("quantize --model_id m --quantize Q4 --recipes gptq,none", "write --recipes none, or"),
+        ("bench m --seconds 0", "--seconds 60"),
+        ("diff m m", "write: embconvert diff"),
+        ("push m --repo_id a/b/c", "write --repo_id org/name"),
         ("all --model_id m --task summarization", "--task can be sentence-similarity"),
         ("all --model_id m --pooling means", "did you mean mean?"),
         ("all --model_id m --min_cosine high", "--min_cosine 0.98"),
@@ -105,6 +118,13 @@ def test_a_bad_command_line_exits_2_with_one_error_and_one_hint(
 def test_values_stay_the_text_that_was_written(value: str) -> None:
     assert parse(["export", "--model_id=m", f"--revision={value}"]).revision == value
     assert parse(["export", "--model_id", value]).model_id == value
+
+
+def test_a_result_without_text_prints_no_empty_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["list", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_every_option_reaches_the_request() -> None:

@@ -70,6 +70,9 @@ def test_min_cosine_replaces_the_floor_of_quantized_graphs_only() -> None:
     assert floor_for(Precision.QINT8, 0.5).mean_cosine == 0.5
     assert floor_for(Precision.FLOAT32, 0.5).mean_cosine == 0.99999
     assert floor_for(Precision.QINT8, None).mean_cosine == 0.97
+    # Not "below 1", to which fewer digits would round it.
+    refused = shortfall(fidelity_of(), floor_for(Precision.QINT8, 0.99999999))
+    assert str(refused).endswith("is below 0.99999999")
 
 
 @pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.QINT8])

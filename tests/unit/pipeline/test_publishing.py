@@ -18,8 +18,8 @@ from support.examples import graph, published
         ("export", Precision.FLOAT32, True, "optimize --model_id org/m --output_parent_dir out"),
         ("optimize", Precision.FLOAT32, True, "quantize --model_id org/m --quantize QInt8"),
         ("all", Precision.FLOAT32, True, "quantize --model_id org/m --quantize QInt8"),
-        ("all --layout tei", Precision.FLOAT32, True, "push 'out/my m' --repo_id 'YOU/my m'"),
-        ("all --quantize QInt8", Precision.QINT8, True, "push 'out/my m' --repo_id 'YOU/my m'"),
+        ("all --layout tei", Precision.FLOAT32, True, "push 'out/my m' --repo_id YOU/my-m"),
+        ("all --quantize QInt8", Precision.QINT8, True, "push 'out/my m' --repo_id YOU/my-m"),
         ("all --quantize QInt8", Precision.QINT8, False, "verify 'out/my m' --against org/m"),
     ],
 )

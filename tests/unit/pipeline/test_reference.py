@@ -1,16 +1,27 @@
 """What a file with a fixed shape is compared with."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from embconvert.console import Progress, Relay
 from embconvert.errors import FidelityError
 from embconvert.fidelity.figures import Embeddings
-from embconvert.fidelity.texts import Prompted
+from embconvert.fidelity.texts import Item, Prompted
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import make_workload
-from embconvert.pipeline.reference import FEWEST_TEXTS, Reference, Unsettled, by_prompt
+from embconvert.models.kinds import Kind
+from embconvert.models.prompts import Prompts
+from embconvert.pipeline.reference import (
+    FEWEST_TEXTS,
+    Reference,
+    Unsettled,
+    by_prompt,
+    compared_texts,
+)
+from embconvert.processes.worker import Work, finish
 
 LENGTHS = range(2, 42)
 
@@ -80,3 +91,22 @@ def test_too_few_texts_tell_nothing() -> None:
     with pytest.raises(FidelityError, match="m is not published: only 15 of 40 texts") as caught:
         reference().within(longest - 1, "m")
     assert "--shape with more tokens" in caught.value.hint
+
+
+@pytest.mark.parametrize("offers_all", [True, False])
+def test_an_option_is_named_only_by_commands_that_have_it(offers_all: bool) -> None:
+    def tokenize(items: Sequence[Item]) -> Work[TokenizedTexts]:
+        yield from ()
+        ids = tuple(np.zeros(2 + number % 120, np.int64) for number in range(len(items)))
+        return TokenizedTexts(ids=ids, type_ids=ids)
+
+    told: list[Progress] = []
+    finish(
+        compared_texts(
+            Kind.EMBEDDING, Prompts(), tokenize, Relay(told.append), flop_per_token=2e7,
+            wide_values=0, offers_all=offers_all,
+        )
+    )  # fmt: skip
+    (message,) = [progress.message for progress in told]
+    assert message.startswith("comparing on a sample of ")
+    assert message.endswith(" (--full_validation uses all)") == offers_all

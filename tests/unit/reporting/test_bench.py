@@ -17,7 +17,7 @@ from embconvert.reporting.bench import (
 )
 from embconvert.speed.bench_records import as_text
 from embconvert.speed.records import Speedup
-from support.benchmark import BENCHMARK, QUERY, graph, latency
+from support.benchmark import BENCHMARK, BULK, QUERY, TWICE, graph, latency
 from support.documents import schema
 from support.html_page import Page
 
@@ -103,6 +103,16 @@ def test_each_route_has_its_part() -> None:
     parts = [replace(BENCHMARK, route=name) for name in ("query", "document")]
     text = Page(bench_page(parts)).text
     assert text.index("Route query") < text.index("Route document")
+
+
+def test_the_plot_has_the_batches_in_the_order_of_the_table() -> None:
+    noise = Speedup(times=1.0, spread=0.9)
+    float32, faster = BENCHMARK.graphs
+    # A plot leaves noise out; the first graph that it shows lacks the first batch.
+    lacking = graph("model_Q4", latency(QUERY, 4.0, noise), latency(BULK, 900.0, TWICE))
+    content = bench_page([replace(BENCHMARK, graphs=(float32, lacking, faster))])
+    plot = content[content.index("<svg") : content.index("</svg>")]
+    assert plot.index(f">{QUERY}<") < plot.index(f">{BULK}<")
 
 
 def test_without_float32_there_is_no_plot() -> None:

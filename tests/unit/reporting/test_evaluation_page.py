@@ -1,6 +1,9 @@
 """The page and the table of evaluations."""
 
+import re
 from dataclasses import replace
+
+import pytest
 
 from embconvert.evaluation.records import Evaluations
 from embconvert.reporting.evaluation_page import evaluation_page
@@ -16,6 +19,7 @@ def test_the_newest_evaluation_is_first_with_its_plot() -> None:
     text = Page(page).text
     assert text.index("my <b>newest</b> data") < text.index("my data")
     assert "0.8 points lower" in text
+    assert "Retrieval: 300 queries, 1,000 documents" in text
     assert page.count("<svg") == 1  # a baseline alone has no loss to draw
     assert "Loss of nDCG@10. graph1 0.80, 0.40 to 1.60" in page
 
@@ -32,6 +36,19 @@ def test_a_file_that_has_changed_since_an_older_evaluation_is_marked() -> None:
         Page(evaluation_page(Evaluations(evaluations=(old, new)))).text.count("earlier file") == 1
     )
     assert "earlier file" not in evaluation_page(Evaluations(evaluations=(old, old)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels"),
+    [
+        (0.0, ["-0.005", "0", "0.005"]),
+        (0.8, ["0", "0.5", "1", "1.5"]),
+        (-3.0, ["-1.5", "-1", "-0.5", "0"]),
+    ],
+)
+def test_a_plot_of_losses_has_a_few_round_numbers(loss: float, labels: list[str]) -> None:
+    plot = evaluation_page(Evaluations(evaluations=(evaluation("1" * 64, "2" * 64, loss=loss),)))
+    assert re.findall(r"<text[^>]*>(-?[\d.]+)</text>", plot) == labels
 
 
 def test_it_links_to_the_report_beside_it() -> None:

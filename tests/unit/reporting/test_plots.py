@@ -61,6 +61,6 @@ def test_losses_of_any_size_have_a_few_round_labels_and_0(scale: float) -> None:
 
 def test_the_names_of_many_batches_are_turned_so_that_they_have_room() -> None:
     usual = {str(shape): (1.5, 0.1) for shape in BENCH_SHAPES}
-    assert "rotate(90" not in speeds_by_shape({"model_opt1": usual})
+    assert "rotate(90" not in speeds_by_shape({"model_opt1": usual}, list(usual))
     many = {f"{texts}x{tokens}": (1.5, 0.1) for texts in (1, 8, 32) for tokens in (16, 64, 128)}
-    assert speeds_by_shape({"model_opt1": many}).count("rotate(90") == len(many)
+    assert speeds_by_shape({"model_opt1": many}, list(many)).count("rotate(90") == len(many)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from embconvert.errors import UsageError
-from embconvert.request.places import local_folder
+from embconvert.request.places import is_hub_id, local_folder, repository_name
 
 
 @pytest.mark.parametrize("model_id", ["../../nowhere", "/nowhere/at/all", "a/b/c", "a b", "~"])
@@ -36,3 +36,15 @@ def test_a_hub_id_in_another_form_is_told(model_id: str, hint: str) -> None:
     with pytest.raises(UsageError) as refused:
         local_folder(model_id)
     assert refused.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("e5-small_v1.5", "e5-small_v1.5"), ("my model", "my-model"), ("a -. b--c..d", "a-b-c-d"),
+        ("-modèle-", "mod-le"), ("模型", "model"), ("n" * 200, "n" * 64),
+    ],
+)  # fmt: skip
+def test_a_folder_has_a_name_that_a_hub_accepts(folder: str, name: str) -> None:
+    assert repository_name(folder) == name
+    assert is_hub_id(f"YOU/{name}")
