@@ -79,5 +79,5 @@ def test_a_loss_that_rounds_to_0_has_no_sign() -> None:
     found = replace(found, graphs=(baseline, replace(other, figures=(figure,))))
     assert evaluation_rows(found)[1][3:5] == ["0.00", "-0.01 to 0.00"]
     page = evaluation_page(Evaluations(evaluations=(found,)))
-    assert "loss 0.00<br>(-0.01 to 0.00)" in page
+    assert "loss 0.00<br> (-0.01 to 0.00)" in page
     assert "graph1 0.00, -0.01 to 0.00" in page
