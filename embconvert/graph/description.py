@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embconvert.models.compat import oldest_onnxruntime, variant
-from embconvert.models.values import FileRecord, OnnxArtifact, TensorInfo
+from embconvert.models.values import UNKNOWN_TYPE, FileRecord, OnnxArtifact, TensorInfo
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,6 +42,6 @@ def _tensor_info(value: "ir.Value") -> TensorInfo:
     shape = () if value.shape is None else tuple(value.shape)
     return TensorInfo(
         name=value.name or "",
-        dtype=value.dtype.name.lower() if value.dtype is not None else "unknown",
+        dtype=value.dtype.name.lower() if value.dtype is not None else UNKNOWN_TYPE,
         shape=tuple(d if isinstance(d, int) else str(d) for d in shape),
     )
