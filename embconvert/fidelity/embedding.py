@@ -1,6 +1,6 @@
 """Runs a graph on ONNX Runtime over texts, as a consumer would."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +24,10 @@ from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_model
 from embconvert.graph.segments import PiecewiseGraph
 from embconvert.graph.value_types import value_types
+from embconvert.models.forms import FormKind
 from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.output_rules import OutputRules
-from embconvert.models.values import OnnxArtifact
+from embconvert.models.values import UNKNOWN_TYPE, OnnxArtifact
 from embconvert.processes.resources import available_memory_bytes, cpus
 
 # Maximum number of batches that run at a time; each needs memory for its activations. Where less
@@ -97,16 +98,17 @@ def run_graph(
         piece_bytes: Maximum size of a piece's weights; None means a share of the memory.
 
     Raises:
-        ValueError: The graph does not load, does not run, or has no known output.
+        ValueError: The graph does not load, does not run, or has not the outputs of its record.
     """
     comparison = comparison_for(kind, rules)
+    read = _refusing_other_outputs(comparison.read, artifact)
     groups = workload.groups
     batches = (*groups, *(workload.rest if runs_rest else ()))
     states: HiddenStates = {}
     if layer_by_layer and not artifact.forms:
         compared = batch_for_layers(workload, texts.lengths)
         results, states = _run_in_pieces(
-            artifact, texts, batches, compared, comparison.read, advance, hidden, piece_bytes
+            artifact, texts, batches, compared, read, advance, hidden, piece_bytes
         )
     else:
         at_a_time = min(_MOST_AT_A_TIME, cpus())
@@ -114,7 +116,7 @@ def run_graph(
         if KINDS[kind].has_token_logits or not roomy:
             at_a_time = 1
         runner = FileRunner(artifact, texts, cpus() // at_a_time if at_a_time > 1 else None)
-        results = _run_whole(runner, batches, comparison.read, advance, at_a_time)
+        results = _run_whole(runner, batches, read, advance, at_a_time)
     embeddings = join(results[: len(groups)])
     row_of = {index: row for row, index in enumerate(i for g in workload.similar for i in g)}
     again = [row_of[index] for index in (*workload.mixed, *workload.alone)]
@@ -125,6 +127,34 @@ def run_graph(
         hidden=states,
         is_rest_finite=all(other.is_finite for other in results[len(groups) :]),
     )
+
+
+def _refusing_other_outputs(read: Reader, artifact: OnnxArtifact) -> Reader:
+    """Returns a reader that raises ValueError if a file has not the outputs that its record says.
+
+    Programs look them up by name, but some outputs are compared by their rank, or not at all.
+    """
+    if any(form.kind is FormKind.TEXT for form in artifact.forms):
+        return read  # its only output is run by its name
+    numpy_names = {"float": "float32", "double": "float64"}
+    recorded = {v.name: numpy_names.get(v.dtype, v.dtype) for v in artifact.outputs}
+
+    def checked(
+        values: Mapping[str, Any], texts: TokenizedTexts, indices: Sequence[int]
+    ) -> Embeddings:
+        found = {
+            name: UNKNOWN_TYPE if recorded.get(name) == UNKNOWN_TYPE else str(value.dtype)
+            for name, value in values.items()
+        }
+        if found != recorded:
+            raise ValueError(f"it has the outputs {_listed(found)}, not {_listed(recorded)}")
+        return read(values, texts, indices)
+
+    return checked
+
+
+def _listed(outputs: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({dtype})" for name, dtype in outputs.items()) or "none"
 
 
 def _run_whole(

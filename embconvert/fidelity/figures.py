@@ -113,7 +113,8 @@ class Fidelity(Record):
     Attributes:
         texts: Number of compared texts.
         max_abs_diff: Largest absolute difference of any component.
-        relative_diff: max_abs_diff divided by the largest absolute component of the reference.
+        relative_diff: max_abs_diff divided by the largest absolute component of the reference; of
+            an embedding model that of the mean-pooled output 0, if it is larger.
         similarity: Of the outputs.
         rank_correlation: Spearman's, between the pairwise similarities of the texts in both.
         neighbours: How many of the texts' nearest neighbours stay; None for rerankers.
@@ -191,6 +192,19 @@ def cosines(a: FloatArray, b: FloatArray) -> npt.NDArray[np.float64]:
     return np.where(both_zero, 1.0, np.clip(ratio, -1.0, 1.0))
 
 
+def largest_difference(theirs: FloatArray, ours: FloatArray) -> float:
+    """Returns the largest absolute difference of a component, row by row to save memory."""
+    return max(
+        float(np.abs(a.astype(np.float64) - b).max(initial=0.0))
+        for a, b in zip(theirs, ours, strict=True)
+    )
+
+
+def largest_value(vectors: FloatArray) -> float:
+    """Returns the largest absolute component, to divide by."""
+    return max(float(np.abs(vectors).max()), 1e-30)
+
+
 def first_rows(text_ids: list[str]) -> list[int]:
     """Returns the first row of each text that is not blank.
 
@@ -215,10 +229,7 @@ def summarized(
 
     `similarity` is that of each row, (texts,); other arguments are as in Fidelity.
     """
-    difference = max(
-        float(np.abs(a.astype(np.float64) - b).max(initial=0.0))
-        for a, b in zip(theirs, ours, strict=True)
-    )
+    difference = largest_difference(theirs, ours)
     is_blank = np.array([is_blank_id(name) for name in text_ids])
     blank = float(similarity[is_blank].min()) if is_blank.any() else None
     telling = similarity[~is_blank]
@@ -231,7 +242,7 @@ def summarized(
     return Fidelity(
         texts=len(set(text_ids)),
         max_abs_diff=difference,
-        relative_diff=difference / max(float(np.abs(theirs).max()), 1e-30),
+        relative_diff=difference / largest_value(theirs),
         similarity=Similarity(
             measure=measure,
             mean=float(telling.mean()),

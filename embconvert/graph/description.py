@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from embconvert.models.compat import oldest_onnxruntime, variant
 from embconvert.models.source_records import FileRecord
-from embconvert.models.values import OnnxArtifact, TensorInfo
+from embconvert.models.values import UNKNOWN_TYPE, OnnxArtifact, TensorInfo
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -43,6 +43,6 @@ def _tensor_info(value: "ir.Value") -> TensorInfo:
     shape = () if value.shape is None else tuple(value.shape)
     return TensorInfo(
         name=value.name or "",
-        dtype=value.dtype.name.lower() if value.dtype is not None else "unknown",
+        dtype=value.dtype.name.lower() if value.dtype is not None else UNKNOWN_TYPE,
         shape=tuple(d if isinstance(d, int) else str(d) for d in shape),
     )

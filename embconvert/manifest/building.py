@@ -6,21 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embconvert import __version__
-from embconvert.fidelity.texts import verification_items
 from embconvert.manifest.artifacts import ArtifactRecord
 from embconvert.manifest.kinds import NOT_LOADED, ModelRecord
 from embconvert.manifest.recommended import recommended
 from embconvert.manifest.records import (
     MachineRecord,
     Manifest,
-    PromptShare,
     SearchRecord,
     ToolRecord,
     VerificationRecord,
 )
 from embconvert.manifest.sources import OverridesRecord, SourceRecord
 from embconvert.models.corrections import Correction
-from embconvert.models.kinds import KINDS, Reading
 from embconvert.models.pair_template import InputRules
 from embconvert.models.prompts import NO_PROMPTS, Prompts
 from embconvert.models.source_records import FileRecord
@@ -87,14 +84,13 @@ def build_manifest(
         files: The folder's other files, without pages.
         speeds: Of these graphs, or of some.
     """
-    source = _source(request, resolved, loaded)
     manifest = Manifest(
         tool=ToolRecord(version=__version__, commands=tuple(map(as_utf8, commands))),
         layout=request.layout,
-        source=source,
+        source=_source(request, resolved, loaded),
         stack={**versions, "python": platform.python_version()},
         machine=MachineRecord(platform=platform.platform(), processor=processor(), cpus=cpus),
-        verification=replace(verification, prompts=_shares(source)),
+        verification=verification,
         artifacts=tuple(sorted(artifacts, key=lambda record: (len(record.path), record.path))),
         files=files,
         search=search,
@@ -135,15 +131,6 @@ def _source(request: Request, resolved: ResolvedModel, loaded: LoadedSource | No
         card=resolved.card,
         files=resolved.files,
     )
-
-
-def _shares(source: SourceRecord) -> tuple[PromptShare, ...]:
-    """Returns how many of the built-in texts are compared with each prompt; () without prompts."""
-    reading, prompts = KINDS[source.model.kind].reading, source.prompts.distinct
-    if not prompts or reading is Reading.QUERY_OR_DOCUMENT:
-        return ()
-    shares = verification_items(reading, prompts).shares
-    return tuple(PromptShare(prompt=text, texts=shares.get(text, 0)) for text in prompts)
 
 
 def as_utf8(text: str) -> str:

@@ -69,7 +69,7 @@ class MachineRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class PromptShare(Record):
-    """How many of the built-in texts have a prompt; an empty one is none."""
+    """How many of the compared texts have a prompt; an empty one is none."""
 
     prompt: Text
     texts: Count
@@ -85,7 +85,8 @@ class VerificationRecord(Record):
         skipped: Whether validation was skipped.
         execution: "layer by layer" if memory was short.
         reference: What the graphs were compared with, for people.
-        prompts: The prompts that the texts are shared out among; empty if the model has none.
+        prompts: The prompts that the texts are shared out among; empty if the model has none, or
+            nothing was compared. Files that were compared on more texts than others have more.
     """
 
     texts_digest: Sha256

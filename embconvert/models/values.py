@@ -168,6 +168,10 @@ class ResolvedModel:
         return digest.hexdigest()
 
 
+#: The type of an input or output whose graph does not name it.
+UNKNOWN_TYPE = "unknown"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo(Record):
     """An input or output of a graph; a dynamic dimension is given by its name."""

@@ -14,9 +14,9 @@ from embconvert.fidelity.floors import shortfall
 from embconvert.manifest import ArtifactRecord
 from embconvert.manifest.layouts import misfit, too_new
 from embconvert.models.choices import Layout, Operators, Precision
-from embconvert.models.forms import most_tokens
+from embconvert.models.forms import FormKind, most_tokens
 from embconvert.models.kinds import Kind
-from embconvert.models.values import OnnxArtifact
+from embconvert.models.values import UNKNOWN_TYPE, OnnxArtifact
 from embconvert.plan.steps import Stage, Step
 from embconvert.request.records import Request
 from embconvert.rewrite.standard import FORMS
@@ -48,6 +48,25 @@ def refuse_not_standard(step: Step, artifact: OnnxArtifact, request: Request) ->
         raise STAGE_ERRORS[step.stage](
             f"{step.file} has operators that are not standard: {', '.join(others)}",
             "use another --optimize level, or omit --operators standard",
+        )
+
+
+def refuse_other_outputs(step: Step, source: OnnxArtifact, made: OnnxArtifact) -> None:
+    """Raises the stage's error for a file without the outputs of the graph that it is made of."""
+    if any(form.kind is FormKind.TEXT for form in step.forms):
+        return  # it has one output, of its own name
+
+    before, after = ({v.name: v.dtype for v in one.outputs} for one in (source, made))
+
+    def differs(name: str) -> bool:
+        types = before.get(name), after.get(name)
+        return None in types or (types[0] != types[1] and UNKNOWN_TYPE not in types)
+
+    differing = sorted(filter(differs, {**before, **after}))
+    if differing:
+        raise STAGE_ERRORS[step.stage](
+            f"{step.file} would have other outputs than {step.source} ({', '.join(differing)})",
+            "try --optimize 0 or another precision, and please report the model",
         )
 
 

@@ -43,9 +43,10 @@ class Comparisons:
         """Embeds the texts with the source; a sample if tokens cost much."""
         self._from_source = self._from_source or (job,)
         cost = flop_per_token(self._run.prepared.request, self._run.prepared.resolved)
-        self._reference = yield from self._embedded(cost)
+        reference = self._reference = yield from self._embedded(cost)
+        self._run.results.shares = reference.shares
         if self._kept is not None and self._run.source.loaded is not None:
-            self._kept.write(self._reference, self._run.source.loaded, self._run.console)
+            self._kept.write(reference, self._run.source.loaded, self._run.console)
 
     def embed_all(self) -> Work[None]:
         """Embeds all texts with the source."""
@@ -74,6 +75,7 @@ class Comparisons:
             )
         if self._reference is None:
             raise NeedsFirst(*self._from_source)
+        self._run.results.shares = self._reference.shares
 
     def load(self, step: Step, artifact: OnnxArtifact) -> Work[None]:
         """Loads a graph that is not compared; raises FidelityError, in the work, if that fails."""

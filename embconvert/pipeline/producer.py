@@ -12,7 +12,12 @@ from embconvert.fidelity.figures import Fidelity
 from embconvert.manifest import ArtifactRecord
 from embconvert.models.late_interaction import LateInteraction
 from embconvert.models.values import DerivedModel, OnnxArtifact, OptimizedModel, QuantizedModel
-from embconvert.pipeline.checks import STAGE_ERRORS, joined_reasons, refuse_too_long
+from embconvert.pipeline.checks import (
+    STAGE_ERRORS,
+    joined_reasons,
+    refuse_other_outputs,
+    refuse_too_long,
+)
 from embconvert.pipeline.file_tasks import Calibration, derive_file, optimize_graph, quantize_graph
 from embconvert.pipeline.record import Made, make_record
 from embconvert.pipeline.run_context import RunContext
@@ -114,6 +119,7 @@ class Producer:
                 made, meter = yield worker.begin(task, source, path, **named)
         except WorkerCrashed as crash:
             raise error(f"{step.file} could not be made: {crash}", crash.hint) from crash
+        refuse_other_outputs(step, source, made.artifact)
         self._note_made(
             step,
             Made(

@@ -1,7 +1,7 @@
 """Computes the reference: the source's embeddings of the built-in texts."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from embconvert.console import Console
@@ -12,6 +12,7 @@ from embconvert.fidelity.lookups import distinct_tokens
 from embconvert.fidelity.texts import Item, prompt_of, verification_items
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.workload import ALL_TEXTS, Workload, workload_for
+from embconvert.manifest import PromptShare
 from embconvert.models.kinds import KINDS, Kind, Reading
 from embconvert.models.output_rules import OutputRules
 from embconvert.models.prompts import Prompts
@@ -38,6 +39,7 @@ class Reference:
         rules: How the graphs' outputs are read; None if they are float vectors or scores.
         rows: If all texts can be compared should a sample not settle it: rows of the source's token
             table for the tokens of all texts, (tokens, width) float32; None without such a table.
+        shares: How many of the texts have each prompt; empty if they have none.
     """
 
     ids: list[str]
@@ -46,6 +48,7 @@ class Reference:
     embeddings: Embeddings
     rules: OutputRules | None
     rows: FloatArray | None = None
+    shares: tuple[PromptShare, ...] = ()
 
     def within(self, most: int | None, name: str) -> "tuple[Reference, int]":
         """Returns the reference of the texts that have at most so many tokens.
@@ -101,6 +104,7 @@ class ComparedTexts:
     items: list[Item]
     tokens: TokenizedTexts
     workload: Workload
+    shares: tuple[PromptShare, ...] = ()
 
     def reference(
         self, embeddings: Embeddings, rules: OutputRules | None, rows: FloatArray | None
@@ -113,6 +117,7 @@ class ComparedTexts:
             embeddings=embeddings,
             rules=rules,
             rows=rows,
+            shares=self.shares,
         )
 
 
@@ -189,15 +194,18 @@ def compared_texts(
             f"comparing on a sample of {workload.texts} of {len(present)} texts{then}"
             + " (--full_validation uses all)" * offers_all
         )
+    shares: tuple[PromptShare, ...] = ()
     # Of queries and documents, each has its prompt.
     if prompts.distinct and reading is not Reading.QUERY_OR_DOCUMENT:
-        shares = Counter(prompt_of(items[i]) for group in workload.similar for i in group)
+        counts = Counter(prompt_of(items[i]) for group in workload.similar for i in group)
+        shares = tuple(PromptShare(prompt=p, texts=counts[p]) for p in prompts.distinct)
         console.say(_shares_in_words(prompts, shares))
     return ComparedTexts(
         ids=[texts.ids[present[i]] for group in workload.groups for i in group],
         items=items,
         tokens=tokens,
         workload=workload,
+        shares=shares,
     )
 
 
@@ -217,14 +225,14 @@ def by_prompt(
     return workload.split(prompts)
 
 
-def _shares_in_words(prompts: Prompts, shares: Mapping[str, int]) -> str:
-    """Says how many texts (the shares, by prompt) are compared with which prompt."""
+def _shares_in_words(prompts: Prompts, shares: Sequence[PromptShare]) -> str:
+    """Says how many texts are compared with which prompt."""
     names = {prompt.text: prompt.name for prompt in reversed(prompts.named)} | {"": None}
     parts = [
-        f"{shares[text]} with {'no prompt' if names[text] is None else names[text]}"
-        for text in prompts.distinct
-        if text in shares
+        f"{share.texts} with {'no prompt' if names[share.prompt] is None else names[share.prompt]}"
+        for share in shares
+        if share.texts
     ]
-    left_out = len(prompts.distinct) - len(parts)
+    left_out = len(shares) - len(parts)
     more = f"; {left_out} more prompts are not verified" if left_out else ""
     return f"prompts: of the texts, {', '.join(parts)}{more}"

@@ -1,8 +1,16 @@
 """The graphs of a run in the staged folder, and their manifest."""
 
+from dataclasses import replace
+
 from embconvert.errors import SourceError
 from embconvert.folder.staging import Staging
-from embconvert.manifest import ArtifactRecord, Manifest, SearchRecord, VerificationRecord
+from embconvert.manifest import (
+    ArtifactRecord,
+    Manifest,
+    PromptShare,
+    SearchRecord,
+    VerificationRecord,
+)
 from embconvert.manifest.building import as_utf8, build_manifest
 from embconvert.models.choices import Command
 from embconvert.models.values import OnnxArtifact
@@ -23,6 +31,8 @@ class Results:
         given: The graph of `--model_path`.
         search: Results of --quantize auto, from this run or an earlier one with the same source.
         speeds: Of the published graphs, all measured by one run; None if they are not.
+        shares: How many of the texts that this run compares have each prompt; None if it compares
+            nothing.
     """
 
     def __init__(
@@ -38,6 +48,7 @@ class Results:
         same_source = prepared.same_source
         self.search: SearchRecord | None = same_source.search if same_source else None
         self.speeds: SpeedsRecord | None = None
+        self.shares: tuple[PromptShare, ...] | None = None
         #: Digests of the source (under None) and of each graph that existed before this run.
         self.digests: dict[str | None, str] = prepared.digests
 
@@ -96,7 +107,10 @@ class Results:
             self._resolved,
             artifacts=self.published,
             loaded=self._reuse.loaded,
-            verification=self._verification,
+            verification=replace(
+                self._verification,
+                prompts=self._reuse.shares if self.shares is None else self.shares,
+            ),
             commands=self._commands(),
             versions={name: versions()[name] for name in STACK},
             cpus=cpus(),

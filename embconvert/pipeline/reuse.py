@@ -7,7 +7,7 @@ from pathlib import Path
 from embconvert.console import Console
 from embconvert.folder.opensearch import ARCHIVE, REGISTRATION
 from embconvert.folder.staging import Staging
-from embconvert.manifest import ArtifactRecord, Manifest
+from embconvert.manifest import ArtifactRecord, Manifest, PromptShare
 from embconvert.manifest.building import LoadedSource
 from embconvert.manifest.layouts import LAYOUTS
 from embconvert.models.choices import Layout
@@ -35,6 +35,7 @@ class Reuse:
     Attributes:
         old: Manifest of the published folder.
         loaded: Properties of the loaded source, as recorded with the reused export.
+        shares: How many of the texts that an earlier run compared have each prompt.
         takes_over: Whether a published graph is reused that this run's steps do not make.
     """
 
@@ -50,6 +51,9 @@ class Reuse:
         self._manifests = [(m, folder) for m, folder in found if m.source.digest == digest]
         self._refused: list[ArtifactRecord] = []
         self.loaded = LoadedSource.of(old) if old else None
+        self.shares: tuple[PromptShare, ...] = ()
+        if self._manifests:  # those of killed runs, which are newer, are first
+            self.shares = self._manifests[0][0].verification.prompts
         self.takes_over = False
 
     def take(

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -244,6 +245,68 @@ def overflow_at(graph: onnx.ModelProto, token: int) -> None:
     )
 
 
+def _edit_output(graph: onnx.ModelProto, name: str, op: str, **named: Any) -> onnx.ValueInfoProto:
+    """Puts an operator behind an output; what else reads the output does not notice."""
+    for node in graph.graph.node:
+        for values in (node.input, node.output):
+            for place, value in enumerate(values):
+                if value == name:
+                    values[place] = "right"
+    others = named.pop("others", [])
+    graph.graph.node.append(onnx.helper.make_node(op, ["right", *others], [name], **named))
+    return next(output for output in graph.graph.output if output.name == name)
+
+
+def _times_two(graph: onnx.ModelProto, name: str) -> None:
+    graph.graph.initializer.append(nh.from_array(np.array(2, np.float32), "two"))
+    _edit_output(graph, name, "Mul", others=["two"])
+
+
+def lost_normalization(graph: onnx.ModelProto, _: int) -> None:
+    """Embeddings are not of length 1."""
+    _times_two(graph, "sentence_embedding")
+
+
+def scaled_token_vectors(graph: onnx.ModelProto, _: int) -> None:
+    """Output 0 has another scale."""
+    _times_two(graph, "last_hidden_state")
+
+
+def slightly_scaled_token_vectors(graph: onnx.ModelProto, _: int) -> None:
+    """Output 0 has a slightly other scale, which only float32 must not have."""
+    graph.graph.initializer.append(nh.from_array(np.array(0.97, np.float32), "factor"))
+    _edit_output(graph, "last_hidden_state", "Mul", others=["factor"])
+
+
+def other_name(graph: onnx.ModelProto, _: int) -> None:
+    """The embedding has a name that no program knows."""
+    _edit_output(graph, "sentence_embedding", "Identity").name = "right"
+
+
+def other_type(graph: onnx.ModelProto, _: int) -> None:
+    """The embedding is of another type."""
+    double = onnx.TensorProto.DOUBLE
+    output = _edit_output(graph, "sentence_embedding", "Cast", to=double)
+    output.type.tensor_type.elem_type = double
+
+
+def lost_embedding(graph: onnx.ModelProto, _: int) -> None:
+    """Only the token vectors are left."""
+    graph.graph.output.remove(_edit_output(graph, "sentence_embedding", "Identity"))
+
+
+def lost_token_vectors(graph: onnx.ModelProto, _: int) -> None:
+    """Output 0 is missing."""
+    graph.graph.output.remove(_edit_output(graph, "last_hidden_state", "Identity"))
+
+
+#: Cosines are the same with these.
+OF_OUTPUTS = (
+    lost_normalization, scaled_token_vectors, other_name, other_type, lost_embedding,
+    lost_token_vectors,
+)  # fmt: skip
+
+
 #: What shows in few texts, or in batches only, cannot be told from the loss of 8 bits.
 SUBTLE = (one_wrong_text, embedding_of_the_batch)
 COARSE = (
@@ -255,7 +318,8 @@ COARSE = (
     ("plant", "precision"),
     [
         *((plant, Precision.FLOAT32) for plant in (*COARSE, *SUBTLE)),
-        *((plant, Precision.QINT8) for plant in COARSE),
+        *((plant, Precision.QINT8) for plant in (*COARSE, *OF_OUTPUTS)),
+        (slightly_scaled_token_vectors, Precision.FLOAT32),
     ],
 )
 def test_an_error_in_a_graph_is_found(bench: Bench, plant: Plant, precision: Precision) -> None:
@@ -270,6 +334,8 @@ def test_an_error_in_a_graph_is_found(bench: Bench, plant: Plant, precision: Pre
         *((plant, Precision.FLOAT32) for plant in (*COARSE, *SUBTLE)),
         *((plant, Precision.QINT8) for plant in (*COARSE, one_wrong_text)),
         (one_overflowing_text, Precision.FLOAT16),
+        (slightly_scaled_token_vectors, Precision.FLOAT32),
+        *((plant, Precision.FLOAT16) for plant in OF_OUTPUTS),
     ],
 )
 def test_no_error_passes_a_sample(bench: Bench, plant: Plant, precision: Precision) -> None:

@@ -16,8 +16,11 @@ from embconvert.fidelity.figures import (
     check_comparable,
     cosines,
     first_rows,
+    largest_difference,
+    largest_value,
     summarized,
 )
+from embconvert.fidelity.lengths import check_lengths
 from embconvert.fidelity.ranking import Scores, kept_neighbours, rank_correlation
 from embconvert.fidelity.tokenization import TokenizedTexts
 from embconvert.fidelity.vector_codes import as_searched, bit_cosines, decoded, rounded
@@ -63,12 +66,16 @@ def compare_embeddings(
 
     For a graph without pooled embeddings, the mean of the token vectors is compared. For rank
     correlation and neighbours, repeated texts count once and blank ones not at all. Raises
-    ValueError if the shapes differ, there is nothing to compare, or a value is not finite.
+    ValueError if shapes or lengths differ, there is nothing to compare, or a value is not finite.
     """
     token_mean_cosine: float | None = None
+    difference = 0.0
     if candidate.token_mean is not None and reference.token_mean is not None:
         check_comparable(reference.token_mean, candidate.token_mean, "last_hidden_state", text_ids)
+        check_lengths(reference.token_mean, candidate.token_mean, "last_hidden_state")
         token_mean_cosine = float(cosines(reference.token_mean, candidate.token_mean).min())
+        difference = largest_difference(reference.token_mean, candidate.token_mean)
+        difference /= largest_value(reference.token_mean)
     if candidate.sentence is not None and reference.sentence is not None:
         ours, theirs = candidate.sentence, reference.sentence
     elif candidate.token_mean is not None and reference.token_mean is not None:
@@ -76,10 +83,11 @@ def compare_embeddings(
     else:
         raise ValueError("the graph has neither of the outputs that could be compared")
     check_comparable(theirs, ours, "sentence_embedding", text_ids)
+    check_lengths(theirs, ours, "sentence_embedding")
     first = first_rows(text_ids)
     before, after = pairwise_cosines(theirs[first]), pairwise_cosines(ours[first])
     pairs = np.triu_indices(len(first), k=1)
-    return summarized(
+    figures = summarized(
         theirs,
         ours,
         similarity=cosines(theirs, ours),
@@ -89,6 +97,7 @@ def compare_embeddings(
         batch=batch,
         token_mean_cosine=token_mean_cosine,
     )
+    return replace(figures, relative_diff=max(difference, figures.relative_diff))
 
 
 def _primary(embeddings: Embeddings) -> FloatArray:

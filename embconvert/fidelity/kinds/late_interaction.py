@@ -17,6 +17,7 @@ from embconvert.fidelity.figures import (
     summarized,
     token_cosines,
 )
+from embconvert.fidelity.lengths import check_lengths
 from embconvert.fidelity.ranking import kept_neighbours, rank_correlation
 from embconvert.fidelity.texts import is_query_id, text_id_of
 from embconvert.fidelity.tokenization import TokenizedTexts
@@ -59,6 +60,8 @@ def compare_tokens(
         raise ValueError("the graph has no output with token vectors, (batch, seq, dim)")
     for name, a, b in zip(text_ids, theirs, ours, strict=True):
         check_comparable(a, b, "token_embeddings", [name] * max(1, len(b)))
+    all_theirs, all_ours = np.concatenate(theirs), np.concatenate(ours)
+    check_lengths(all_theirs, all_ours, "token_embeddings")
     similarity, lowest = token_cosines(theirs, ours)
     rows = first_rows(text_ids)
     documents = [i for i in rows if not is_query_id(text_ids[i]) and len(theirs[i])]
@@ -71,8 +74,8 @@ def compare_tokens(
         max_sim([x[i] for i in queries], [x[i] for i in documents]) for x in (theirs, ours)
     )
     figures = summarized(
-        np.concatenate(theirs),
-        np.concatenate(ours),
+        all_theirs,
+        all_ours,
         similarity=similarity,
         rank_correlation=rank_correlation(before.ravel(), after.ravel()),
         neighbours=kept_neighbours(

@@ -18,6 +18,7 @@ from embconvert.fidelity.figures import (
     summarized,
     token_cosines,
 )
+from embconvert.fidelity.lengths import check_lengths
 from embconvert.fidelity.ranking import kept_neighbours, rank_correlation
 from embconvert.fidelity.token_logits import read_logits
 from embconvert.fidelity.tokenization import TokenizedTexts
@@ -57,6 +58,7 @@ def compare_sparse(
         raise ValueError("the graph has no output with sparse vectors, (batch, vocabulary)")
     theirs, ours = reference.sentence, candidate.sentence
     check_comparable(theirs, ours, "sentence_embedding", text_ids)
+    check_lengths(theirs, ours, "sentence_embedding")
     first = first_rows(text_ids)
     before, after = ((x @ x.T).astype(np.float64) for x in (theirs[first], ours[first]))
     pairs = np.triu_indices(len(first), k=1)

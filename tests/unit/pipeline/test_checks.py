@@ -9,9 +9,10 @@ from embconvert.errors import DeriveError, FidelityError, QuantizeError, UsageEr
 from embconvert.fidelity.ranking import Neighbours
 from embconvert.models.forms import FileForm, FormKind
 from embconvert.models.kinds import Kind
-from embconvert.models.values import OnnxArtifact
+from embconvert.models.values import UNKNOWN_TYPE, OnnxArtifact, TensorInfo
 from embconvert.pipeline.checks import (
     refuse_not_standard,
+    refuse_other_outputs,
     refuse_shortfall,
     refuse_too_long,
     refuse_too_new,
@@ -71,6 +72,26 @@ def test_a_shape_longer_than_the_loaded_model_reads_is_refused_by_name() -> None
         refuse_too_long(step, limit)
     with pytest.raises(DeriveError, match="texts of 8 tokens, but the model reads at most 7"):
         refuse_too_long(step, 7)
+
+
+@pytest.mark.parametrize("others", [
+    (), ("a",), ("a", "b", "c"), ("a", "B"),
+])  # fmt: skip
+def test_a_file_has_the_outputs_of_the_graph_that_it_is_made_of(others: tuple[str, ...]) -> None:
+    step = plan("all --model_id m --quantize QInt8").steps[-1]
+
+    def giving(*names: str, dtype: str = "float") -> OnnxArtifact:
+        outputs = (TensorInfo(name=name, dtype=dtype, shape=("batch", 3)) for name in names)
+        return replace(ARTIFACT, outputs=tuple(outputs))
+
+    source = giving("a", "b")
+    refuse_other_outputs(step, source, source)
+    refuse_other_outputs(step, giving("a", "b", dtype=UNKNOWN_TYPE), source)
+    for made in (giving(*others), giving("a", "b", dtype="double")):
+        with pytest.raises(QuantizeError, match="would have other outputs than"):
+            refuse_other_outputs(step, source, made)
+    of_texts = replace(step, forms=(FileForm(kind=FormKind.TEXT),))
+    refuse_other_outputs(of_texts, source, giving("embedding"))
 
 
 @pytest.mark.parametrize("operator", [

@@ -14,6 +14,7 @@ from embconvert.errors import FidelityError
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import Floor
 from embconvert.folder.staging import Staging
+from embconvert.models.prompts import Prompt, Prompts
 from embconvert.models.values import OnnxArtifact
 from embconvert.pipeline.comparisons import Comparisons
 from embconvert.pipeline.kept_reference import KeptReference
@@ -63,6 +64,18 @@ class Run:
         self.comparisons = Comparisons(self.context, kept)
         self.graph: OnnxArtifact = self.context.source.graph  # type: ignore[attr-defined]
         self.step: Step = self.context.prepared.plan.steps[0]
+
+    def with_prompts(self, *texts: str) -> "Run":
+        prompts = Prompts(named=tuple(Prompt(name=text, text=text) for text in texts))
+        source: Any = self.context.source
+        source.loaded = self.context.reuse.loaded = replace(source.loaded, prompts=prompts)
+        return self
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """How many compared texts have each prompt, as the manifest says."""
+        prompts = self.context.results.manifest().verification.prompts
+        return {share.prompt: share.texts for share in prompts}
 
     def embed(self) -> None:
         finish(self.comparisons.embed(REFERENCE))
@@ -149,6 +162,19 @@ class TestSample:
             run.compare(graph, run.at_its_floor(graph))
         finish(run.comparisons.embed_all())
         assert run.compare(run.graph) == before
+
+    def test_the_manifest_counts_the_texts_of_the_sample_by_prompt(
+        self, staging: Staging, kept: KeptReference
+    ) -> None:
+        run = Run(staging, SAMPLE, kept).with_prompts("query: ")
+        run.embed()
+        shares = run.shares
+        assert set(shares) == {"", "query: "}
+        assert sum(shares.values()) == run.compare(run.graph).texts
+        again = Run(staging, SAMPLE, kept).with_prompts("query: ")
+        assert again.shares == {}  # nothing is compared yet
+        finish(again.comparisons.take_kept(KEPT))
+        assert again.shares == shares
 
     def test_it_never_settles_a_users_own_graph(self, staging: Staging) -> None:
         run = Run(staging, SAMPLE)
