@@ -39,6 +39,7 @@ def save_missing_files(source: "SourceModel", folder: Path) -> None:
             source.save_modules(folder)
     source.save_own_files(folder)
     keep_known_names(folder / "modules.json")
+    add_pooling_flags(folder)
     _save_overrides(source, folder)
 
 
@@ -58,6 +59,26 @@ def keep_known_names(path: Path) -> None:
     named = [module | {"type": _MOVED.get(module["type"], module["type"])} for module in modules]
     if named != modules:
         write_json(path, named)
+
+
+def add_pooling_flags(folder: Path) -> None:
+    """Adds the flags by which older programs know how to pool to settings without them.
+
+    sentence-transformers 6 saves the name of the mode alone, and prefers it to flags;
+    text-embeddings-inference reads nothing but the flags.
+    """
+    if not (folder / "modules.json").exists():
+        return
+    for entry in parse_modules(read_any_json(folder / "modules.json")):
+        path = folder / entry.path / "config.json"
+        if entry.name != "Pooling" or not path.exists():
+            continue
+        named = read_json(path)
+        modes = named.get("pooling_mode")
+        if modes is None or POOLING_KEYS.keys() & named.keys():
+            continue
+        modes = [modes] if isinstance(modes, str) else modes
+        _change_json(path, {key: mode in modes for key, mode in POOLING_KEYS.items()})
 
 
 def _save_modules(source: "SourceModel", folder: Path) -> None:

@@ -13,6 +13,7 @@ from embconvert.reporting.snippet_parts import (
     SENTENCE,
     ServedModel,
     Snippet,
+    comparison_lines,
     output_line,
     python_arguments,
     revision_argument,
@@ -38,6 +39,10 @@ def fastembed(model: ServedModel) -> Snippet:
         pooling="PoolingType.DISABLED",
         normalization="False",
     )
+    compared = "print(embeddings[0] @ embeddings[1])"
+    if not model.compares_by_dot:
+        compared = f"embeddings = np.stack(embeddings)\n{comparison_lines(model)}"
+    numpy = "" if model.compares_by_dot else "import numpy as np\n"
     remark = "Pooling and normalization are in the graph, so both are turned off in fastembed."
     if model.truncates_elsewhere and model.layout is not Layout.FASTEMBED:
         remark += " `--layout fastembed` makes it cut long texts where the source does."
@@ -46,14 +51,14 @@ def fastembed(model: ServedModel) -> Snippet:
         title="fastembed",
         code=f"""\
 # pip install "fastembed>=0.9.1"
-from fastembed import TextEmbedding
+{numpy}from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
 {fetched}
 TextEmbedding.add_custom_model(
 {arguments})
 model = TextEmbedding({name}{where})
 embeddings = list(model.embed({model.texts.in_python}))
-print(embeddings[0] @ embeddings[1])""",
+{compared}""",
         remark=remark,
     )
 
@@ -67,7 +72,7 @@ def onnxruntime(model: ServedModel) -> Snippet:
         model,
         f"""\
 {texts_lines(model)}{output_line(model, "embeddings", SENTENCE)}
-print(embeddings @ embeddings.T)""",
+{comparison_lines(model)}""",
     )
 
 
@@ -128,6 +133,6 @@ inputs = tokenizer(
     texts, padding=True, truncation=True, {limit}return_tensors="np"
 )
 embeddings = model(**inputs).{SENTENCE}
-print(embeddings @ embeddings.T)""",
+{comparison_lines(model)}""",
         remark=OWN_ENVIRONMENT,
     )

@@ -68,7 +68,7 @@ def form_snippets(manifest: Manifest, folder: Path, *, home: Home) -> tuple[Snip
         for forms, record in sorted(first.items())
         if forms
         for found in (
-            (text_snippet(record, served_model(manifest, record, folder, home).texts, home),)
+            (text_snippet(served_model(manifest, record, folder, home)),)
             if is_text(record)
             else _for_onnxruntime(manifest, record, folder, home)
         )

@@ -39,6 +39,8 @@ class ServedModel:
         usual_graph: The graph of programs that load a fixed name; None if there is none.
         max_tokens: Texts are truncated to this.
         tokenizer: Content of tokenizer_config.json.
+        similarity: How sentence-transformers compares embeddings: cosine, dot, euclidean or
+            manhattan.
         advised: The prompts that only the source's card asks for.
     """
 
@@ -51,6 +53,7 @@ class ServedModel:
     pooling: tuple[str, ...]
     tokenizer: Mapping[str, Any]
     source: SourceRecord
+    similarity: str = "cosine"
     advised: Prompts = NO_PROMPTS
 
     @property
@@ -61,6 +64,12 @@ class ServedModel:
     def is_ir(self) -> bool:
         """Whether OpenVINO runs it, not ONNX Runtime."""
         return any(form.kind is FormKind.OPENVINO for form in self.graph.forms)
+
+    @property
+    def compares_by_dot(self) -> bool:
+        """Whether dot products of embeddings are the model's similarities."""
+        normalized = self.source.overrides.normalize or "Normalize" in self.source.modules
+        return self.similarity == "dot" or (self.similarity == "cosine" and normalized)
 
     @property
     def texts(self) -> SampleTexts:
@@ -192,6 +201,22 @@ def runtime_snippet(model: ServedModel, code: str, remark: str = "") -> Snippet:
         code=code,
         remark=f"{general} {remark}".strip(),
     )
+
+
+def comparison_lines(model: ServedModel) -> str:
+    """Returns Python code that prints the similarities of the rows of `embeddings`, an array."""
+    if model.compares_by_dot:
+        return "print(embeddings @ embeddings.T)"
+    if model.similarity == "cosine":
+        return """\
+embeddings = embeddings / (embeddings**2).sum(axis=1, keepdims=True) ** 0.5
+print(embeddings @ embeddings.T)  # cosines"""
+    distances = "(difference**2).sum(axis=2) ** 0.5"
+    if model.similarity == "manhattan":
+        distances = "abs(difference).sum(axis=2)"
+    return f"""\
+difference = embeddings[:, None] - embeddings
+print(-{distances})  # the higher, the more similar"""
 
 
 def sentence_transformers_snippet(model: ServedModel, library_class: str, use: str) -> Snippet:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.errors import SourceError
+from embconvert.evaluation.scoring import SIMILARITIES
 from embconvert.json_files import MAX_JSON_BYTES
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.manifest.layouts import SERVED_FILE
@@ -68,8 +69,15 @@ def served_model(
         pooling=tuple(map(str, source.pooling)),
         tokenizer=_json(folder, "tokenizer_config.json"),
         source=source,
+        similarity=_similarity(_json(folder, "config_sentence_transformers.json")),
         advised=advised_prompts(manifest),
     )
+
+
+def _similarity(settings: Mapping[str, Any]) -> str:
+    """Returns how sentence-transformers compares embeddings; see its `similarity_fn_name`."""
+    named = settings.get("similarity_fn_name")
+    return named if named in SIMILARITIES else "cosine"
 
 
 def _json(folder: Path, file: str) -> Mapping[str, Any]:

@@ -3,20 +3,19 @@
 from embconvert.foreign_text import python_string
 from embconvert.manifest import ArtifactRecord
 from embconvert.models.forms import TEXT_INPUT, TEXT_OUTPUT, FormKind
-from embconvert.reporting.home import Home
-from embconvert.reporting.sample_texts import SampleTexts
-from embconvert.reporting.snippet_parts import Snippet
+from embconvert.reporting.snippet_parts import ServedModel, Snippet, comparison_lines
 
 
 def is_text(record: ArtifactRecord) -> bool:
     return any(form.kind is FormKind.TEXT for form in record.forms)
 
 
-def text_snippet(record: ArtifactRecord, texts: SampleTexts, home: Home) -> Snippet:
+def text_snippet(model: ServedModel) -> Snippet:
     """Returns the code for ONNX Runtime with onnxruntime-extensions, and nothing else.
 
     The arrays are the same in every language: C and Go register the library in the same way.
     """
+    record, home = model.graph, model.home
     package = library = ""
     path = python_string(f"{home.reference}/{record.path}")
     if home.on_hub:
@@ -40,7 +39,7 @@ options.register_custom_ops_library(get_library_path())
 session = onnxruntime.InferenceSession(
     {path}, options
 )
-texts = {texts.in_python}
+texts = {model.texts.in_python}
 (embeddings,) = session.run(["{TEXT_OUTPUT}"], {{"{TEXT_INPUT}": np.array(texts, dtype=object)}})
-print(embeddings @ embeddings.T)""",
+{comparison_lines(model)}""",
     )

@@ -1,14 +1,18 @@
 """The code that shows how each program loads a graph."""
 
 import ast
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import fromstring
 
+import numpy as np
 import pytest
 import yaml
 
+from embconvert.evaluation.kinds.embedding import SCORING
+from embconvert.evaluation.scoring import SIMILARITIES
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.manifest.kinds.embedding import EmbeddingRecord
 from embconvert.manifest.layouts import LAYOUTS
@@ -53,6 +57,30 @@ def test_all_of_it_is_what_its_language_allows(tmp_path: Path, manifest: Manifes
             assert yaml.safe_load(snippet.code)["inference"]["embedding"]["example-model"]
         elif snippet.language == "xml":
             assert fromstring(snippet.code).get("type") == "hugging-face-embedder"
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("normalizes", [False, True])
+def test_the_code_compares_embeddings_as_the_model_does(
+    tmp_path: Path, similarity: str, normalizes: bool
+) -> None:
+    modules = ("Transformer", "Pooling", *(["Normalize"] if normalizes else []))
+    manifest = published(tmp_path, modules=modules)
+    settings = {"similarity_fn_name": similarity}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(settings), "utf-8")
+    embeddings = np.random.default_rng(0).standard_normal((3, 8), np.float32)
+    if normalizes:
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    assert SCORING.scores is not None
+    expected = SCORING.scores(embeddings, embeddings, similarity)
+    found = code(tmp_path, manifest)
+    for key in ("onnxruntime", "optimum"):
+        lines = found[key].code.splitlines()
+        first = ("print(", "difference", "embeddings = embeddings /")
+        start = next(n for n, line in enumerate(lines) if line.startswith(first))
+        printed: list[Any] = []
+        exec("\n".join(lines[start:]), {"embeddings": embeddings, "print": printed.append})
+        np.testing.assert_allclose(printed[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("home", [HERE, HUB, BRANCH])
