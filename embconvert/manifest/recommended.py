@@ -70,7 +70,10 @@ def _by_speed(
     smallest = _smallest(possible)
     speedup = speedups[smallest.path]
     if speedup is None:
-        return RecommendedRecord(path=smallest.path, reason="no smaller file is as fast as float32")
+        return RecommendedRecord(
+            path=smallest.path,
+            reason="the only file" if len(timed) == 1 else "no smaller file is as fast as float32",
+        )
     if speedup.is_measurable:
         return RecommendedRecord(
             path=smallest.path,

@@ -90,6 +90,8 @@ def test_float32_where_all_else_is_slower(tmp_path: Path) -> None:
     exported, slow = made(tmp_path, "model", 900, made_from=None), made(tmp_path, "slow", 100)
     found = chosen(exported, slow, speeds=speeds(model=None, slow=0.5))
     assert found == ("onnx/model.onnx", "no smaller file is as fast as float32")
+    alone = chosen(exported, speeds=speeds(model=None))
+    assert alone == ("onnx/model.onnx", "the only file")
 
 
 def test_the_fastest_where_there_is_no_float32(tmp_path: Path) -> None:
