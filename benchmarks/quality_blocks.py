@@ -84,6 +84,10 @@ FORMS = (
     Form("blocks of 16, GPTQ", block_size=16, gptq=True),
     Form("blocks of 16, zero points", block_size=16, zero_points=True),
     Form(
+        "blocks of 16, zero points, float32 activations",
+        floats=None, block_size=16, zero_points=True,
+    ),
+    Form(
         "blocks of 16, zero points, `smooth,split`",
         recipes=(Recipe.SMOOTH, Recipe.SPLIT), block_size=16, zero_points=True,
     ),
