@@ -83,7 +83,7 @@ def test_rerankers_differ_in_the_scores_of_pairs(folder: Path, tmp_path: Path) -
     ("paths", "problem", "hint"),
     [
         (["{folder}"], "two folders or graphs, and 1 is given", "embconvert diff models/"),
-        (["{folder}", "{folder}"], "and 1 is given", "embconvert diff models/"),
+        (["{folder}", "{folder}"], "and the same is given twice", "embconvert diff models/"),
         (["{folder}", "{folder}/README.md"], "neither a folder nor a graph", "or a graph in one"),
         (["{folder}", "{folder}/onnx/no.onnx"], "is not a graph of", "it has: onnx/model.onnx"),
         (["{folder}", "/nowhere"], "/nowhere", "give a folder published by embconvert"),
