@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from embconvert.errors import UnsupportedModelError
-from embconvert.source.loading import refuse_random
+from embconvert.source.random_weights import refuse_random
 
 
 class MarianEncoder:
