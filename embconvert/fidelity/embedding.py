@@ -136,8 +136,7 @@ def _refusing_other_outputs(read: Reader, artifact: OnnxArtifact) -> Reader:
     """
     if any(form.kind is FormKind.TEXT for form in artifact.forms):
         return read  # its only output is run by its name
-    numpy_names = {"float": "float32", "double": "float64"}
-    recorded = {v.name: numpy_names.get(v.dtype, v.dtype) for v in artifact.outputs}
+    recorded = {value.name: value.numpy_type for value in artifact.outputs}
 
     def checked(
         values: Mapping[str, Any], texts: TokenizedTexts, indices: Sequence[int]

@@ -134,4 +134,4 @@ def _feed(artifact: OnnxArtifact) -> Mapping[str, Any]:
 
 def _ones(value: TensorInfo) -> Any:
     shape = [size if isinstance(size, int) else _FEW for size in value.shape]
-    return np.ones(shape, {"float": "float32", "double": "float64"}.get(value.dtype, value.dtype))
+    return np.ones(shape, value.numpy_type)

@@ -180,6 +180,11 @@ class TensorInfo(Record):
     dtype: Identifier
     shape: Annotated[tuple[Count | Text, ...], MaxLen(100)]
 
+    @property
+    def numpy_type(self) -> str:
+        """The name of its type in numpy, which calls two types otherwise than ONNX does."""
+        return {"float": "float32", "double": "float64"}.get(self.dtype, self.dtype)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxArtifact:
