@@ -15,7 +15,6 @@ from pipelines import MODEL, ROOT
 
 from embconvert.export.exporter import Exporter, export
 from embconvert.models.choices import OptimizationLevel, Overrides
-from embconvert.models.values import ExportedModel
 from embconvert.rewrite.optimizer import Optimizer, optimize
 from embconvert.source.folder import resolve_folder
 from embconvert.source.kinds.embedding import EmbeddingModel
@@ -128,7 +127,7 @@ def _make_optimized(name: str, path: Path, level: OptimizationLevel) -> None:
 
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         optimize(
-            ExportedModel(artifact=read_artifact(graph(name, PLAIN))),
+            read_artifact(graph(name, PLAIN)),
             path,
             level=level,
             optimizer=Optimizer.FUSION,

@@ -27,7 +27,7 @@ from embconvert.models.forms import FileForm, FormKind, is_onnx
 from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.output_rules import OutputRules
 from embconvert.models.pair_template import InputRules
-from embconvert.models.values import OnnxArtifact, ResolvedModel
+from embconvert.models.values import ExportedModel, OnnxArtifact, ResolvedModel
 from embconvert.processes.metering import Meter, metered
 from embconvert.processes.no_network import NoNetworkFilterError, forbid_network
 from embconvert.processes.worker import Reporter
@@ -141,11 +141,11 @@ def trace_source(
 
 def write_traced(
     _: Reporter, path: Path, *, keep_weights_apart: bool
-) -> tuple[OnnxArtifact, Meter]:
+) -> tuple[ExportedModel, Meter]:
     """Writes the graph that trace_source() traced, with weights."""
     with metered() as meter:
         artifact = write_model(_traced[0], path, keep_weights_apart=keep_weights_apart)
-    return artifact, meter
+    return ExportedModel(artifact=artifact), meter
 
 
 def embed_with_source(
