@@ -186,6 +186,11 @@ class Manifest(Record):
         return KINDS[self.kind].measure
 
     @property
+    def exported(self) -> ArtifactRecord | None:
+        """The exported graph, with which others are compared; None if it is not published."""
+        return next((graph for graph in self.artifacts if graph.made_from is None), None)
+
+    @property
     def compared_texts(self) -> str:
         """How many texts the graphs' figures rest on, such as "300" or "85 of 300"."""
         counts = {graph.fidelity.texts for graph in self.artifacts if graph.fidelity}

@@ -146,7 +146,7 @@ def _prepare(
     compared = compared_graphs(opened, request.files, workers, console)
     if request.against is not None:
         compared.insert(0, compared_source(opened, request, workers, console))
-    elif _lacks_float32(opened):
+    elif opened[-1].manifest.exported is None:
         raise UsageError(
             f"{opened[-1].folder} has no float32 graph to compare with",
             "give the source: --against ID",
@@ -202,10 +202,6 @@ def _evaluate(prepared: _ReadyFolder, data: Dataset, console: Console) -> Evalua
         similarity=f"{similarity} of dense vectors" if heads else similarity,
         graphs=tuple(graphs),
     )
-
-
-def _lacks_float32(opened: list[Opened]) -> bool:
-    return all(graph.made_from is not None for graph in opened[-1].manifest.artifacts)
 
 
 def evaluated_graph(

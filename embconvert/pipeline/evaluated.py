@@ -146,10 +146,7 @@ def compared_graphs(
     if len(own) < len(made):
         further = ", ".join(record.path for record in made if record not in own)
         console.say(f"not evaluated: {further}; evaluate what they were derived from")
-    records = sorted(
-        own,
-        key=lambda record: record.made_from is not None,
-    )
+    records = sorted(own, key=lambda record: record.made_from is not None)
     known = {alias for record in records for alias in _aliases(record)}
     unknown = next((name for name in files if name not in known), None)
     if unknown is not None:
@@ -187,9 +184,8 @@ def _aliases(record: ArtifactRecord) -> set[str]:
 
 
 def _counterpart(manifest: Manifest, record: ArtifactRecord) -> ArtifactRecord:
-    same = [graph for graph in manifest.artifacts if graph.path == record.path]
-    exported = [graph for graph in manifest.artifacts if graph.made_from is None]
-    return [*same, *exported, *manifest.artifacts][0]
+    same = (graph for graph in manifest.artifacts if graph.path == record.path)
+    return next(same, manifest.exported or manifest.artifacts[0])
 
 
 def _rows_of(

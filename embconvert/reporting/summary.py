@@ -105,8 +105,7 @@ class ManifestSummary:
 
     @cached_property
     def graphs(self) -> list[Graph]:
-        records = self.manifest.artifacts
-        base = next((record for record in records if record.made_from is None), None)
+        records, base = self.manifest.artifacts, self.manifest.exported
         speeds = self.manifest.speeds
         return [
             Graph(record, base, number, speeds.of(record.path) if speeds else None)
