@@ -101,6 +101,13 @@ class ArtifactRecord(Record):
         """Of the graph and its external data."""
         return self.size_bytes + (self.external_data.size_bytes if self.external_data else 0)
 
+    @property
+    def files(self) -> tuple[FileRecord, ...]:
+        """Its own file, then external data and further files."""
+        own = FileRecord(path=self.path, sha256=self.sha256, size_bytes=self.size_bytes)
+        external = () if self.external_data is None else (self.external_data,)
+        return (own, *external, *self.beside)
+
     def artifact(self, folder: Path) -> OnnxArtifact:
         """Returns the graph in a folder; the inverse of record.make_record."""
         external = self.external_data
