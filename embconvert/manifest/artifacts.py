@@ -9,6 +9,7 @@ from annotated_types import MaxLen, MinLen
 
 from embconvert.fidelity.figures import Fidelity
 from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.models.compat import Version, version_of
 from embconvert.models.constraints import (
     Count,
     GraphSize,
@@ -86,10 +87,9 @@ class ArtifactRecord(Record):
     beside: Annotated[tuple[FileRecord, ...], MaxLen(10)] = ()
     padding: PaddingRecord | None = None
 
-    def runs_on(self, onnxruntime: tuple[int, int] | None) -> bool:
+    def runs_on(self, onnxruntime: Version | None) -> bool:
         """Whether this release of ONNX Runtime runs it; None stands for the newest."""
-        major, minor = map(int, self.min_onnxruntime.split("."))
-        return onnxruntime is None or (major, minor) <= onnxruntime
+        return onnxruntime is None or version_of(self.min_onnxruntime) <= onnxruntime
 
     @property
     def digest(self) -> str:

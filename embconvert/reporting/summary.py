@@ -7,6 +7,7 @@ from functools import cached_property
 from embconvert.fidelity.figures import HISTOGRAM_EDGES, Fidelity, LayerCosine
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.models.choices import Operators, OptimizationLevel, Precision
+from embconvert.models.compat import newest_of
 from embconvert.reporting.table import speed_cell
 from embconvert.speed.records import GraphSpeed, Speedup, Verdict
 
@@ -178,8 +179,8 @@ class ManifestSummary:
     @property
     def oldest_runtime(self) -> str:
         """The oldest ONNX Runtime that runs every graph."""
-        versions = [graph.record.min_onnxruntime for graph in self.graphs]
-        return max(versions, key=lambda v: tuple(map(int, v.split("."))), default="–")
+        releases = [graph.record.min_onnxruntime for graph in self.graphs]
+        return newest_of(*releases) if releases else "–"
 
     @property
     def frontier(self) -> list[Graph]:
