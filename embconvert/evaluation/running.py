@@ -7,12 +7,10 @@ from pathlib import Path
 from embconvert.errors import FidelityError, reason_of
 from embconvert.evaluation.scoring import Row, scoring_for
 from embconvert.fidelity.comparison import comparison_for
-from embconvert.fidelity.runners import open_file, untrusted_problem
+from embconvert.fidelity.runners import check_untrusted, open_file, weight_files_of
 from embconvert.fidelity.texts import Item, batches
 from embconvert.fidelity.tokenization import TextTokenizer
 from embconvert.fidelity.vector_codes import as_searched
-from embconvert.graph.given import check_given
-from embconvert.graph.onnx_file import external_data_files
 from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.output_rules import OutputRules
 from embconvert.models.pair_template import InputRules
@@ -94,19 +92,10 @@ class GraphRunner:
 
 def _check(artifact: OnnxArtifact) -> None:
     """Raises EmbconvertError for an untrusted file that must not be opened."""
-    again = "convert the model again"
-    beside: tuple[str, ...] = ()
-    if artifact.forms:
-        problem = untrusted_problem(artifact.path, artifact.forms)
-        if problem is not None:
-            raise FidelityError(problem, again)
-        ending = artifact.forms[-1].rules.weights
-        if ending is not None:
-            beside = (artifact.path.with_suffix(ending).name,)
-    else:
-        check_given(artifact.path)
-        beside = external_data_files(artifact.path)
+    check_untrusted(artifact.path, artifact.forms)
     external = artifact.external_data
     listed = () if external is None else (external.path.rpartition("/")[2],)
-    if beside != listed:
-        raise FidelityError(f"{artifact.path} reads other files than the manifest lists", again)
+    if weight_files_of(artifact.path, artifact.forms) != listed:
+        raise FidelityError(
+            f"{artifact.path} reads other files than the manifest lists", "convert the model again"
+        )
