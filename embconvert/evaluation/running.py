@@ -11,6 +11,7 @@ from embconvert.fidelity.runners import check_untrusted, open_file, weight_files
 from embconvert.fidelity.texts import Item, batches
 from embconvert.fidelity.tokenization import TextTokenizer
 from embconvert.fidelity.vector_codes import as_searched
+from embconvert.fidelity.workload import WIDEST_BYTES
 from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.output_rules import OutputRules
 from embconvert.models.pair_template import InputRules
@@ -18,8 +19,6 @@ from embconvert.models.values import OnnxArtifact
 from embconvert.models.vector_code import VectorCode
 
 _BATCH_TOKENS = 2048
-#: Maximum size of vocabulary logits of a batch.
-_WIDEST_BYTES = 1 << 27
 
 
 class GraphRunner:
@@ -52,7 +51,7 @@ class GraphRunner:
         self._batch_tokens = _BATCH_TOKENS
         if KINDS[kind].has_token_logits:
             width = max(v.shape[-1] for v in artifact.outputs if isinstance(v.shape[-1], int))
-            self._batch_tokens = max(1, min(_BATCH_TOKENS, _WIDEST_BYTES // (4 * max(1, width))))
+            self._batch_tokens = max(1, min(_BATCH_TOKENS, WIDEST_BYTES // (4 * max(1, width))))
         try:
             self._session = open_file(artifact)
         except ValueError as error:
