@@ -16,7 +16,7 @@ _OPTION = re.compile(r"--([a-z]\w+)")
 _OTHER_COMMAND = re.compile(r"embconvert [a-z].*|docker run.*")
 
 
-def for_command(hint: str, spec: CommandSpec) -> str:
+def hint_with_commands(hint: str, spec: CommandSpec) -> str:
     """Returns a hint that says which commands have the options that `spec` lacks.
 
     Stages are shared by commands, so their hints may name options of any command.
@@ -64,7 +64,7 @@ def unknown_option(spec: CommandSpec, name: str) -> UsageError:
     )
 
 
-def hint_for_command(name: str) -> str | None:
+def hint_for_unknown_command(name: str) -> str | None:
     """Returns what was meant by a word that is not like the name of a command; else None."""
     if name.lower() == _USUAL_NAME_OF_ALL:
         return "did you mean all?"

@@ -208,14 +208,10 @@ class Staging:
         Returns:
             Whether its files exist with the hashes of the record.
         """
-        files = [FileRecord(path=record.path, sha256=record.sha256, size_bytes=record.size_bytes)]
-        if record.external_data is not None:
-            files.append(record.external_data)
-        files += record.beside
         try:
-            for part in files:
+            for part in record.files:
                 with open_regular(folder, part.path) as source:
-                    staged = self.path(file if part is files[0] else part.path)
+                    staged = self.path(file if part.path == record.path else part.path)
                     link_or_copy(folder / part.path, staged)
                     # The path may lead elsewhere by now, or another run may have replaced the file,
                     # so the linked file must be the one that was opened.

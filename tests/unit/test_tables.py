@@ -34,7 +34,7 @@ def printed(columns: tuple[Column, ...], rows: list[list[str]], width: int) -> s
 @pytest.fixture
 def closing(tmp_path: Path) -> list[list[str]]:
     manifest = published(tmp_path)
-    return table_rows(manifest.artifacts, manifest.measure, manifest.speeds)
+    return table_rows(manifest)
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 100, 160])
