@@ -62,6 +62,7 @@ def parse(words: list[str]) -> Request:
         ("quantize --model_id m --quantize Q4 --recipes gptq,none", "write --recipes none, or"),
         ("bench m --seconds 0", "--seconds 60"),
         ("diff m m", "write: embconvert diff"),
+        ("compare m m", "write: embconvert compare"),
         ("push m --repo_id a/b/c", "write --repo_id org/name"),
         ("all --model_id m --task summarization", "--task can be sentence-similarity"),
         ("all --model_id m --pooling means", "did you mean mean?"),
