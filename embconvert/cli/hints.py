@@ -53,6 +53,11 @@ def hint_for_unexpected(
 
 
 def unknown_option(spec: CommandSpec, name: str) -> UsageError:
+    if spec.name == "batch" and name in ENTRY_OPTIONS:
+        return UsageError(
+            f"--{name} is an option of each model of the list",
+            f"write `{name}:` in the list, below `defaults:` or below a model",
+        )
     elsewhere = [other.name for other in COMMANDS.values() if name in other.options]
     if elsewhere:
         return UsageError(
