@@ -143,8 +143,8 @@ def _pads(padding: Mapping[str, Any] | None) -> str:
 
 
 def _cuts(truncation: Mapping[str, Any] | None) -> str:
-    """Says where texts are cut, as `truncation` of a tokenizer.json has it."""
+    """Says where texts are truncated, as `truncation` of a tokenizer.json has it."""
     if truncation is None:
-        return "cuts no text"
+        return "truncates no text"
     kept = "the last" if truncation["direction"] == "Left" else "the first"
-    return f"cuts texts to {kept} {truncation['max_length']} tokens"
+    return f"truncates texts to {kept} {truncation['max_length']} tokens"

@@ -51,8 +51,8 @@ class ArtifactRecord(Record):
         fusions: The fusions of attention, norms and so on; only for optimized graphs.
         kept: The nodes that a quantization left in float32, and why.
         method: The method that succeeded, such as "trace".
-        settings: Options and recipes that determine its bytes; see plan.Step.settings.
-        key: Cache key; see plan.Step.key.
+        settings: Options and recipes that determine its bytes.
+        key: Digest of all that determines its bytes; a file with the same key is reused.
         made_from: sha256 of the graph that it was made from; None for an export.
         fidelity: None if validation was skipped.
         duration_s: Without verification.

@@ -123,7 +123,12 @@ class TriedRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord(Record):
-    """The candidates of `--quantize auto`, smallest first, and the budget."""
+    """What `--quantize auto` tried.
+
+    Attributes:
+        budget: What the published file had to meet, in words.
+        candidates: In ascending order of their estimated sizes.
+    """
 
     budget: Text
     candidates: Annotated[tuple[TriedRecord, ...], MaxLen(1000)]
@@ -147,6 +152,7 @@ class Manifest(Record):
     """The content of an output folder, and how it was made.
 
     Attributes:
+        schema_version: Of this format; a folder with an older one is made again.
         tool: The tool that made it.
         layout: Of the folder.
         source: What it was made from.

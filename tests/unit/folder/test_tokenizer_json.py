@@ -120,8 +120,8 @@ def test_only_what_a_file_says_contradicts_the_library() -> None:
     assert [(c.setting, c.source, c.library) for c in said] == [
         (
             "truncation",
-            "cuts texts to the first 128 tokens",
-            "cuts texts to the first 256 tokens",
+            "truncates texts to the first 128 tokens",
+            "truncates texts to the first 256 tokens",
         ),
         (
             "padding",
@@ -132,4 +132,4 @@ def test_only_what_a_file_says_contradicts_the_library() -> None:
     _, said = corrected(tokenizer().to_str(), changed(as_used), adds_special_tokens=True)
     assert not said
     _, said = corrected(theirs, tokenizer(), adds_special_tokens=True)
-    assert [change.library for change in said] == ["cuts no text", "does not pad"]
+    assert [change.library for change in said] == ["truncates no text", "does not pad"]
