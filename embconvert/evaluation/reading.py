@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def digest_of(path: Path) -> str:
         read = DataFile(path=file)
         for _ in read.lines():
             pass
-        digest.update(f"{file.name} {read.digest.hexdigest()}\n".encode())
+        digest.update(os.fsencode(file.name) + f" {read.digest.hexdigest()}\n".encode())
     return digest.hexdigest()
 
 

@@ -8,7 +8,7 @@ from embconvert.errors import SourceError, UsageError
 from embconvert.manifest import MANIFEST_FILE, Manifest
 from embconvert.manifest.codec import MAX_BYTES, BrokenManifest, OlderManifest, parse_manifest
 from embconvert.models.source_records import FileRecord
-from embconvert.regular_files import IrregularFile, hash_of, is_regular, open_regular
+from embconvert.regular_files import IrregularFile, has_content, is_regular, open_regular
 
 _AGAIN = "convert the model again; intact files are reused"
 
@@ -60,7 +60,7 @@ def problem_of(folder: Path, record: FileRecord) -> str | None:
 
 def difference(stream: BufferedIOBase, record: FileRecord) -> str | None:
     """Returns how an open file differs from the manifest, in words; None if it does not."""
-    if hash_of(stream) != (record.sha256, record.size_bytes):
+    if not has_content(stream, record.sha256, record.size_bytes):
         return f"{record.path} is not the file that the manifest lists"
     return None
 

@@ -35,7 +35,7 @@ from embconvert.manifest.codec import as_text
 from embconvert.models.forms import ENDINGS
 from embconvert.models.source_records import FileRecord
 from embconvert.processes.signals import uninterrupted
-from embconvert.regular_files import IrregularFile, hash_of, open_regular
+from embconvert.regular_files import IrregularFile, has_content, hash_of, open_regular
 
 # Errors that are never caused by a full disk.
 _NOT_OF_THE_DISK = (OutputError, UsageError, UnsupportedModelError, FidelityError)
@@ -226,7 +226,7 @@ class Staging:
 
     def _is_staged(self, record: FileRecord, staged: Path) -> bool:
         with open_regular(self.folder, staged.relative_to(self.folder).as_posix()) as stream:
-            return hash_of(stream) == (record.sha256, record.size_bytes)
+            return has_content(stream, record.sha256, record.size_bytes)
 
     def add_listed(self, folder: Path, record: FileRecord) -> bool:
         """Copies a file of a manifest, over a staged one; returns whether it is what was listed."""
@@ -235,7 +235,7 @@ class Staging:
         except FileNotFoundError:
             return False
         with source:
-            if hash_of(source) != (record.sha256, record.size_bytes):
+            if not has_content(source, record.sha256, record.size_bytes):
                 return False
             copy_open_file(source, self.path(record.path))
         return True

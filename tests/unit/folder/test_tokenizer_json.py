@@ -8,6 +8,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from embconvert.folder.tokenizer_json import corrected
+from embconvert.json_files import parse_json
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "b", "é"]
 
@@ -74,6 +75,15 @@ def test_what_the_file_says_already_stays_to_the_byte(pretty: bool) -> None:
     assert [line for line in source if line not in ours] == [
         line for line in source if '"normalizer"' in line
     ]
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_part_that_the_file_says_twice_is_changed_twice(name: str) -> None:
+    """Other parsers take the first of two, or refuse the file."""
+    parts = json.loads(tokenizer().to_str())
+    theirs = f"{json.dumps(parts)[:-1]}, {json.dumps(parts)[1:]}"
+    content, _ = corrected(theirs, changed(EDITS[name][0]), adds_special_tokens=True)
+    assert parse_json(content.encode(), "tokenizer.json") != parts
 
 
 def test_a_library_that_adds_no_special_tokens_is_followed() -> None:
