@@ -76,7 +76,8 @@ def refuse_files_of_others(root: Path) -> None:
 
 
 def _names(root: Path) -> list[str]:
-    found = (*root.iterdir(), *root.glob("onnx/*"))
+    # modules.json may name a folder that is missing.
+    found = (*root.iterdir(), *root.glob("onnx/*")) if root.is_dir() else ()
     return [path.relative_to(root).as_posix() for path in found]
 
 

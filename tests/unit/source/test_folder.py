@@ -47,6 +47,13 @@ def test_a_file_with_a_name_that_no_manifest_can_have(model: Path, name: bytes) 
         resolve_folder(model, model_id="m")
 
 
+def test_the_folder_of_a_static_table_may_be_missing(model: Path) -> None:
+    modules = [{"path": "0", "type": "sentence_transformers.models.StaticEmbedding"}]
+    (model / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(SourceError, match="has no weights"):
+        resolve_folder(model, model_id="m")
+
+
 def test_the_modules_own_length_comes_first(model: Path) -> None:
     (model / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
     assert resolve_folder(model, model_id="m").max_seq_length == 16
