@@ -1,6 +1,6 @@
 """The closed sets of values that a user can choose from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -51,6 +51,17 @@ HALF_PRECISIONS = (Precision.FLOAT16, Precision.Q4F16)
 
 #: The bits of weights of the blockwise precisions.
 BLOCK_BITS: Mapping[Precision, int] = {Precision.Q8: 8, Precision.Q4: 4, Precision.Q4F16: 4}
+
+
+_INTEGERS = (Precision.QINT8, Precision.QUINT8, Precision.QINT8_STATIC)
+#: The precisions whose files an option changes, by its field; with others only, it is refused.
+PRECISIONS_OF_OPTIONS: Mapping[str, tuple[Precision, ...]] = {
+    "per_channel": (*_INTEGERS, Precision.QFLOAT8),
+    "reduce_range": _INTEGERS,
+    "table_bits": tuple(BLOCK_BITS),
+    "calibration_method": (Precision.QINT8_STATIC,),
+    "quant_format": (Precision.QINT8_STATIC,),
+}
 
 
 class Recipe(StrEnum):
@@ -127,6 +138,17 @@ DEFAULT_RECIPES: Mapping[Precision, tuple[Recipe, ...]] = {
         Recipe.SMOOTH, Recipe.SPLIT, Recipe.BIAS_CORRECTION, Recipe.ROW_TABLE,
     ),
 }  # fmt: skip
+
+
+def recipes_of(precision: Precision, wanted: Collection[Recipe] | None) -> tuple[Recipe, ...]:
+    """Returns the recipes for a file, of those that a user wants; None is the recommended set."""
+    wanted = DEFAULT_RECIPES.get(precision, ()) if wanted is None else wanted
+    return tuple(recipe for recipe in RECIPES.get(precision, ()) if recipe in wanted)
+
+
+def uses_texts(precision: Precision, recipes: Collection[Recipe]) -> bool:
+    """Whether a file is made with calibration texts, for its precision or its recipes."""
+    return bool(recipes) or precision in (Precision.QINT8_STATIC, *HALF_PRECISIONS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,9 +115,18 @@ class Results:
             versions={name: versions()[name] for name in STACK},
             cpus=cpus(),
             files=self._staging.other_files(),
-            search=self.search,
+            search=self.search_on_export,
             speeds=self.speeds,
         )
+
+    @property
+    def search_on_export(self) -> SearchRecord | None:
+        """The results of the search; None if it is an earlier one, on another export."""
+        old = self._reuse.old
+        if old is None or self.search is not old.search:
+            return self.search
+        searched = {record.sha256 for record in old.artifacts if record.made_from is None}
+        return self.search if any(r.sha256 in searched for r in self.published) else None
 
     def _commands(self) -> tuple[str, ...]:
         """Returns this command line, after those of earlier runs whose graphs are kept."""

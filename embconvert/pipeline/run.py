@@ -151,7 +151,7 @@ def _take(
     plan = prepared.plan
     found = reuse.take(plan.all_steps, results.digests)
     if plan.search is not None:
-        candidate = found_candidate(plan.search, found)
+        candidate = found_candidate(plan.search, found, prepared.request)
         if candidate is not None:
             console.say(f"auto: {candidate[0].file} is up to date")
     for step in plan.steps:

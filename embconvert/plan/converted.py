@@ -90,6 +90,15 @@ def check_converted(request: Request) -> Sequence[str]:
                 "and NNCF quantizes them",
                 "omit it",
             )
+    calibrates = (
+        Precision.QINT8_STATIC in request.quantize or request.output_precision.is_calibrated
+    )
+    if request.calibration_dataset is not None and not calibrates:
+        raise UsageError(
+            f"--calibration_dataset has no effect with {asked}: of its files, only those of "
+            f"{Precision.QINT8_STATIC} are calibrated",
+            "omit it",
+        )
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(

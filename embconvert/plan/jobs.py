@@ -138,7 +138,7 @@ class _Jobs:
         self._ready: dict[str, str] = {}
 
     def build(self) -> tuple[Job, ...]:
-        missing = to_make(self._plan.steps, self._plan.search, self._found)
+        missing = to_make(self._plan.steps, self._plan.search, self._found, self._request)
         for step in self._plan.steps:
             if step in missing:
                 self._make(step)

@@ -167,6 +167,8 @@ def make_plan(
     served_bytes = max((s.file_bytes(resolved.parameters) for s in served), default=0)
     check_layout(request, served_bytes, kind)
     remarks += check_converted(request)
+    if request.skip_shape_inference and not any(s.stage is Stage.OPTIMIZE for s in steps):
+        remarks.append("--skip_shape_inference: no graph is optimized, so it changes nothing")
     if request.no_float32:
         remarks.append("--no_float32: the float32 graphs are neither written nor verified")
     if request.skip_validation:

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum
 
 from embconvert.fidelity.floors import Floor, floor_for
 from embconvert.manifest.artifacts import SettingValue
 from embconvert.manifest.layouts import LAYOUTS, STANDARD, too_new
 from embconvert.models.choices import (
     BLOCK_BITS,
-    DEFAULT_RECIPES,
-    HALF_PRECISIONS,
+    PRECISIONS_OF_OPTIONS,
     QUANTIZED_PRECISIONS,
-    RECIPES,
     Operators,
     OptimizationLevel,
     Output,
@@ -19,6 +18,8 @@ from embconvert.models.choices import (
     Precision,
     QuantizeOptions,
     Recipe,
+    recipes_of,
+    uses_texts,
 )
 from embconvert.models.compat import TOKEN_SCALES, newer_than, oldest_for_precision
 from embconvert.models.kinds import KINDS, Kind
@@ -155,19 +156,11 @@ def quantize_step(
         "precision": str(precision),
         "recipes": tuple(map(str, options.recipes)),
     }
-    if precision in (Precision.QINT8, Precision.QUINT8, Precision.QINT8_STATIC):
-        settings |= {"per_channel": options.per_channel, "reduce_range": options.reduce_range}
-    if precision is Precision.QFLOAT8:
-        settings |= {"per_channel": options.per_channel}
-    if precision in BLOCK_BITS:
-        settings |= {"table_bits": options.table_bits}
-    if precision is Precision.QINT8_STATIC:
-        settings |= {
-            "calibration_method": str(options.calibration_method),
-            "quant_format": str(options.quant_format),
-        }
-    calibrated = (Precision.QINT8_STATIC, *HALF_PRECISIONS)
-    if precision in calibrated or options.recipes:
+    for name, precisions in PRECISIONS_OF_OPTIONS.items():
+        if precision in precisions:
+            value = getattr(options, name)
+            settings[name] = str(value) if isinstance(value, StrEnum) else value
+    if uses_texts(precision, options.recipes):
         settings |= {"calibration": calibration_digest}
     settings |= _operator_settings(request, precision)
     return Step(
@@ -200,13 +193,10 @@ def _refuse_too_new(request: Request, precision: Precision) -> None:
 
 
 def _quantize_options(request: Request, precision: Precision) -> QuantizeOptions:
-    known = RECIPES.get(precision, ())
-    usual = DEFAULT_RECIPES.get(precision, ())
-    wanted = usual if request.recipes is None else request.recipes
     return QuantizeOptions(
         per_channel=request.per_channel,
         reduce_range=request.reduce_range,
-        recipes=tuple(recipe for recipe in known if recipe in wanted),
+        recipes=recipes_of(precision, request.recipes),
         table_bits=request.table_bits,
         calibration_method=request.calibration_method,
         quant_format=request.quant_format,

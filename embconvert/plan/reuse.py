@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 from embconvert import __version__
+from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import shortfall
 from embconvert.fidelity.settling import is_complete, unsettled
 from embconvert.manifest import ArtifactRecord
@@ -69,9 +70,14 @@ def is_to_compare(step: Step, record: ArtifactRecord, request: Request) -> bool:
     figures = record.fidelity
     if step.floor is None or figures is None:
         return step.floor is not None
-    if request.full_validation and not is_complete(figures):
+    if _lacks_texts(figures, request):
         return True
     return figures.rest > 0 and unsettled(figures, step.floor) is not None
+
+
+def _lacks_texts(figures: Fidelity, request: Request) -> bool:
+    """Whether figures are of a sample, and those of all texts are asked for."""
+    return request.full_validation and not is_complete(figures)
 
 
 def holds(step: Step, record: ArtifactRecord, request: Request) -> bool:
@@ -84,7 +90,10 @@ def holds(step: Step, record: ArtifactRecord, request: Request) -> bool:
 
 
 def to_make(
-    steps: Sequence[Step], search: Search | None, found: Mapping[str, ArtifactRecord]
+    steps: Sequence[Step],
+    search: Search | None,
+    found: Mapping[str, ArtifactRecord],
+    request: Request,
 ) -> tuple[Step, ...]:
     """Returns the steps whose files must be made, including candidates of the search.
 
@@ -95,7 +104,7 @@ def to_make(
         found: Records of earlier runs by file; see reusable().
     """
     candidates: tuple[Step, ...] = ()
-    if search is not None and found_candidate(search, found) is None:
+    if search is not None and found_candidate(search, found, request) is None:
         candidates = search.candidates
     wanted = [step for step in steps if step.is_published and step.file not in found]
     wanted += candidates
@@ -108,12 +117,17 @@ def to_make(
 
 
 def found_candidate(
-    search: Search, found: Mapping[str, ArtifactRecord]
+    search: Search, found: Mapping[str, ArtifactRecord], request: Request
 ) -> tuple[Step, ArtifactRecord] | None:
-    """Returns the candidate that an earlier search chose, or None."""
+    """Returns the candidate that an earlier search chose, or None.
+
+    A search on a sample of the texts is none on all of them, which may choose another one.
+    """
     for step in search.candidates:
         record = found.get(step.file)
-        if record is not None and record.fidelity is not None:
+        if record is None or record.fidelity is None:
+            continue
+        if not _lacks_texts(record.fidelity, request):
             return step, record
     return None
 
@@ -125,7 +139,7 @@ def is_done(
     request: Request,
 ) -> bool:
     """Whether nothing remains to be made or verified."""
-    if to_make(steps, search, found):
+    if to_make(steps, search, found, request):
         return False
     published = (step for step in steps if step.is_published)
     return all(holds(step, found[step.file], request) for step in published)

@@ -57,6 +57,12 @@ def make_batch_request(operands: tuple[str, ...], **fields: Any) -> BatchRequest
             "--list_json and --shard cannot be used together: --list_json prints all parts",
             "remove one of them",
         )
+    for name in ("fail_fast", "remove_downloads"):
+        if fields.get("list_json") and fields.get(name):
+            raise UsageError(
+                f"--{name} has no effect with --list_json, which converts nothing",
+                "remove one of them",
+            )
     if "shards" in fields and not fields.get("list_json") and fields.get("shard") != AUTO_SHARD:
         raise UsageError(
             "--shards has no effect without --shard auto or --list_json",

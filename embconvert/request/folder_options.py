@@ -165,6 +165,10 @@ def make_diff_request(*, operands: tuple[str, ...], **fields: Any) -> DiffReques
             "write: embconvert diff models/my-model/onnx/model.onnx "
             "models/my-model/onnx/model_opt1_QInt8.onnx",
         )
+    if "limit" in fields and fields.get("json"):
+        raise UsageError(
+            "--limit has no effect with --json, which prints all texts", "remove one of them"
+        )
     first, second = (values.user_path("PATH", word) for word in operands)
     return DiffRequest(first=first, second=second, **fields)
 

@@ -10,7 +10,7 @@ from embconvert.errors import UsageError
 from embconvert.foreign_text import shell_line
 from embconvert.models.adapters import AdapterChoice
 from embconvert.models.choices import (
-    BLOCK_BITS,
+    PRECISIONS_OF_OPTIONS,
     QUANTIZED_PRECISIONS,
     RECIPES,
     Command,
@@ -19,6 +19,8 @@ from embconvert.models.choices import (
     OptimizationLevel,
     OutputPrecision,
     Precision,
+    recipes_of,
+    uses_texts,
 )
 from embconvert.request.options import Option, options_of
 from embconvert.request.records import Request
@@ -28,10 +30,8 @@ _OUTPUT_OPTIONS = frozenset({"dry_run", "json", "quiet", "debug"})
 _NOT_REPEATED = _OUTPUT_OPTIONS | {
     "output_parent_dir", "cache_dir", "offline", "max_graph_seconds",
 }  # fmt: skip
-#: Options that have an effect only with --quantize.
-_OF_QUANTIZATION = (
-    "per_channel", "reduce_range", "min_cosine", "min_neighbours",
-)  # fmt: skip
+#: Thresholds of quantized files.
+_THRESHOLDS = ("min_cosine", "min_neighbours")
 
 
 def command_line(
@@ -117,33 +117,59 @@ def understood(option: Option, word: str) -> str | None:
     return f"--{option.name} {word} is read as {usual}"
 
 
-def _refuse_unused(fields: Mapping[str, Any]) -> None:
+def _refuse_unused(fields: Mapping[str, Any], *, is_auto: bool) -> None:
+    """Raises UsageError for an option that changes nothing in this request."""
+    if fields.get("force_dimensions") and "dimensions" not in fields:
+        raise UsageError(
+            "--force_dimensions has no effect without --dimensions",
+            "add --dimensions N, or omit it",
+        )
+    for name in ("full_validation", *_THRESHOLDS) if fields.get("skip_validation") else ():
+        if fields.get(name, False) is not False:
+            raise UsageError(
+                f"--{name} has no effect with --skip_validation: nothing is compared",
+                "remove one of them",
+            )
+    if not is_auto:  # which may try any precision
+        _refuse_unquantized(fields)
+
+
+def _refuse_unquantized(fields: Mapping[str, Any]) -> None:
     """Raises UsageError for an option that none of the requested precisions uses."""
     asked = set(fields.get("quantize", ()))
-    for name in _OF_QUANTIZATION:
+    for name in _THRESHOLDS:
         if name in fields and not asked:
-            written = f"no_{name}" if fields[name] is False else name
             raise UsageError(
-                f"--{written} has no effect without --quantize", "add --quantize QInt8, or omit it"
+                f"--{name} has no effect without --quantize", "add --quantize QInt8, or omit it"
             )
+    for name, precisions in PRECISIONS_OF_OPTIONS.items():
+        if name in fields and not asked & set(precisions):
+            raise _unused(f"--no_{name}" if fields[name] is False else f"--{name}", precisions)
+    for recipe in fields.get("recipes") or ():
+        precisions = tuple(p for p, known in RECIPES.items() if recipe in known)
+        if not asked & set(precisions):
+            raise _unused(f"--recipes {recipe}", precisions)
+    if "calibration_dataset" in fields:
+        _refuse_unread_texts(fields)
+
+
+def _refuse_unread_texts(fields: Mapping[str, Any]) -> None:
+    """Raises UsageError for calibration texts that no file of a request is made with."""
+    asked, recipes = fields.get("quantize", ()), fields.get("recipes")
     codes = fields.get("output_precision", OutputPrecision.FLOAT32)
-    if "calibration_dataset" in fields and not (asked or codes.is_calibrated):
+    if codes.is_calibrated or any(uses_texts(p, recipes_of(p, recipes)) for p in asked):
+        return
+    if not asked:
         raise UsageError(
             "--calibration_dataset has no effect without --quantize or --output_precision int8",
             "add one of them, or omit it",
         )
-    users = {
-        "table_bits": set(BLOCK_BITS),
-        "calibration_method": {Precision.QINT8_STATIC},
-        "quant_format": {Precision.QINT8_STATIC},
-    }
-    for name, precisions in users.items():
-        if name in fields and not asked & precisions:
-            raise _unused(f"--{name}", precisions)
-    for recipe in fields.get("recipes") or ():
-        precisions = {p for p, known in RECIPES.items() if recipe in known}
-        if not asked & precisions:
-            raise _unused(f"--recipes {recipe}", precisions)
+    without = f" with --recipes {word_of(recipes)}" if recipes is not None else ""
+    raise UsageError(
+        f"--calibration_dataset has no effect: {', '.join(asked)}{without} uses no calibration "
+        "texts",
+        "omit it",
+    )
 
 
 def _unused(option: str, precisions: Collection[Precision]) -> UsageError:
@@ -182,13 +208,7 @@ def make_request(command: Command, fields: Mapping[str, Any]) -> Request:
             "--quantize is missing",
             f"write: --quantize {'|'.join(QUANTIZED_PRECISIONS)}, or several with commas",
         )
-    if not auto:
-        _refuse_unused(fields)
-    if fields.get("force_dimensions") and "dimensions" not in fields:
-        raise UsageError(
-            "--force_dimensions has no effect without --dimensions",
-            "add --dimensions N, or omit it",
-        )
+    _refuse_unused(fields, is_auto=auto)
     if fields.get("no_float32") and not fields.get("quantize"):
         raise UsageError(
             "--no_float32 without --quantize leaves no file to publish",

@@ -90,10 +90,18 @@ def parse(words: list[str]) -> Request:
         ("all --model_id m --min_onnxruntime new", "--min_onnxruntime 1.22"),
         ("all --model_id m --min_onnxruntime 1.14", "--min_onnxruntime 1.15 or newer"),
         ("all --model_id m --min_cosine 0.9", "add --quantize QInt8, or omit it"),
-        ("all --model_id m --no_reduce_range", "add --quantize QInt8, or omit it"),
+        ("all --model_id m --no_reduce_range", "add --quantize QInt8, or remove --no_reduce"),
+        ("all --model_id m --quantize Q8 --no_per_channel", "or remove --no_per_channel"),
+        ("all --model_id m --quantize QFLOAT8E4M3FN --reduce_range", "or remove --reduce_range"),
+        ("all --model_id m --quantize QFLOAT8E4M3FN --calibration_dataset t", "omit it"),
+        ("all --model_id m --quantize Q8 --recipes none --calibration_dataset t", "omit it"),
+        ("export --model_id m --skip_validation --full_validation", "remove one of them"),
+        ("all --model_id m --quantize Q8 --skip_validation --min_cosine 0", "remove one of them"),
+        ("all --model_id m --quantize Q8 --skip_validation --min_neighbours 1", "remove one of"),
         ("export --model_id m --force_dimensions", "add --dimensions N, or omit it"),
         ("verify models/m --min_cosine 0.9", "add --against"),
         ("verify models/m --trust_remote_code", "add --against"),
+        ("batch list.yaml --list_json --remove_downloads", "remove one of them"),
         ("batch list.yaml --shards 4", "name the part, as in --shard 1/4"),
         ("all --model_id m --quantize Q4 --recipes gptk", "did you mean gptq?"),
         (
@@ -150,7 +158,7 @@ def test_every_option_reaches_the_request() -> None:
             "Float16,QInt8",
             "--no_per_channel",
             "--no_reduce_range",
-            "--skip_validation",
+            "--full_validation",
             "--min_cosine",
             "0.5",
             "--offline",
@@ -163,7 +171,7 @@ def test_every_option_reaches_the_request() -> None:
     assert request.pooling is PoolingMode.CLS
     assert request.quantize == (Precision.FLOAT16, Precision.QINT8)
     assert (request.per_channel, request.reduce_range) == (False, False)
-    assert (request.skip_validation, request.offline, request.quiet) == (True, True, False)
+    assert (request.full_validation, request.offline, request.quiet) == (True, True, False)
     assert request.min_cosine == 0.5
 
 

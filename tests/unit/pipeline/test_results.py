@@ -13,13 +13,13 @@ from support.plans import plan
 LINE = "quantize --model_id m --model_path given.onnx --quantize Q8 --shape 1x8"
 
 
-def results(folder: Path) -> Results:
+def results(folder: Path, old: Any = None) -> Results:
     """Those of a run that was given a graph, and whose source is nothing."""
     request = parse(LINE.split())[1]
     prepared: Any = SimpleNamespace(request=request, resolved=None, same_source=None, digests={})
     staging: Any = SimpleNamespace(folder=folder)
     verification: Any = None
-    reuse: Any = SimpleNamespace(published=lambda _: None)
+    reuse: Any = SimpleNamespace(published=lambda _: None, old=old)
     return Results(prepared, staging, reuse, verification)
 
 
@@ -32,3 +32,17 @@ def test_a_file_is_derived_from_the_quantized_graph_and_not_from_the_users(tmp_p
     found.records[quantize.file] = quantized
     assert found.source_of(quantize).sha256 == given.sha256
     assert found.source_of(derive).sha256 == quantized.sha256
+
+
+def test_an_earlier_search_on_another_export_is_not_published(tmp_path: Path) -> None:
+    export, other = graph(tmp_path, "model", 100), graph(tmp_path, "other", 100)
+    search: Any = SimpleNamespace(candidates=())
+    found = results(tmp_path, old=SimpleNamespace(search=search, artifacts=[export]))
+    found.search = search
+    found.records = {export.path: export}
+    assert found.search_on_export is search
+    found.records = {export.path: replace(other, path=export.path)}
+    assert found.search_on_export is None
+    of_this_run: Any = SimpleNamespace(candidates=())
+    found.search = of_this_run
+    assert found.search_on_export is not None

@@ -197,6 +197,11 @@ def test_a_search_that_is_over_is_not_begun_again(tmp_path: Path) -> None:
     found = [*left(tmp_path, plan), chosen]
     assert plan.search.candidates[0].file == chosen.path
     assert not jobs_of(plan, *found)
+    # On all texts, it may choose another one.
+    found[-1] = replace(chosen, fidelity=replace(GOOD, texts=85, rest=215))
+    assert not jobs_of(plan, *found)
+    trials = [job for job in jobs_of(plan, *found, full_validation=True).values() if job.is_trial]
+    assert len(trials) == 2 * len(plan.search.candidates)
 
 
 @pytest.mark.parametrize(("lost", "made"), [(EXPORT, 3), (OPT, 2), (QINT8, 1)])

@@ -85,6 +85,15 @@ def test_skipping_validation_sets_no_floor_and_says_so() -> None:
     assert any("skip_validation" in remark for remark in skipped.remarks)
 
 
+def test_it_is_said_that_no_sizes_are_inferred_if_no_graph_is_optimized() -> None:
+    def remarks(line: str) -> str:
+        return " ".join(plan(f"{line} --model_id m --skip_shape_inference").remarks)
+
+    assert "--skip_shape_inference" not in remarks("all")
+    for line in ("all --optimize 0", "quantize --quantize Q8 --model_path m.onnx"):
+        assert "--skip_shape_inference: no graph is optimized" in remarks(line)
+
+
 def test_the_disk_must_hold_every_file_and_the_largest_temporary_one() -> None:
     count = RESOLVED.parameters
     assert plan("all --model_id m --optimize 0").disk_need_bytes() == 4 * count

@@ -104,3 +104,30 @@ def test_calibration_texts_are_for_quantization_or_for_embeddings_of_integers() 
         shlex.split("quantize --model_id m --quantize QInt8 --calibration_dataset t")
     )
     assert "calibration" not in next_command(request, Command.EXPORT)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--quantize Q8 --skip_validation --full_validation=false",
+        "--quantize Q8,QInt8 --no_per_channel",
+        "--quantize Float16 --recipes none --calibration_dataset texts.txt",
+        "--quantize Q8,QFLOAT8E4M3FN --calibration_dataset texts.txt",
+        "--quantize auto --no_per_channel --calibration_dataset texts.txt",
+    ],
+)
+def test_an_option_that_one_file_of_a_request_uses_is_taken(options: str) -> None:
+    assert parse(shlex.split(f"all --model_id m {options}"))[1].quantize is not None
+
+
+def test_what_only_a_comparison_uses_has_no_effect_without_one() -> None:
+    for name in ("--min_cosine 0.9", "--min_neighbours 0.9", "--full_validation"):
+        with pytest.raises(UsageError, match="with --skip_validation: nothing is compared"):
+            parse(shlex.split(f"all --model_id m --quantize Q8 --skip_validation {name}"))
+
+
+def test_a_number_of_texts_to_print_has_no_effect_on_json() -> None:
+    line = "diff models/a models/b --limit 3"
+    assert parse(line.split())[1].limit == 3
+    with pytest.raises(UsageError, match="no effect with --json, which prints all texts"):
+        parse([*line.split(), "--json"])
