@@ -211,7 +211,8 @@ def test_what_is_lost_is_made_and_all_that_is_made_of_it(
     plan = plan_of()
     records = [record for record in left(tmp_path, plan) if record.path != lost]
     # The folder still has them, as after other options of the export.
-    digests = {None: "source", **{r.path: r.digest for r in left(tmp_path, plan)}}
+    digests: dict[str | None, str] = {r.path: r.digest for r in left(tmp_path, plan)}
+    digests[None] = "source"
     found = reusable(plan.steps, records, digests)
     verified = [n for n in jobs_of(plan, *found.values()) if n.startswith("verify")]
     assert len(verified) == made
