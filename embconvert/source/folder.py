@@ -41,7 +41,7 @@ from embconvert.source.weights import (
     count_parameters,
     is_weights,
     module_weights,
-    refuse_files_of_others,
+    refuse_other_models,
     refuse_quantized,
     refuse_unreadable,
     weight_files,
@@ -170,7 +170,7 @@ def _records(
 def _read_config(folder: Path, root: Path) -> Mapping[str, Any]:
     if not (root / "config.json").is_file():
         if root.is_dir():
-            refuse_files_of_others(root)
+            refuse_other_models(root)
         raise SourceError(
             f"{folder} is not a model: it has no config.json",
             "give a folder written by save_pretrained, or a hub id such as intfloat/e5-small-v2",
