@@ -24,6 +24,7 @@ from embconvert.models.kinds import KINDS
 from embconvert.models.values import ResolvedModel
 from embconvert.processes.light_imports import importing_what_is_used
 from embconvert.source.adapters.merging import merge_adapters
+from embconvert.source.module_arguments import lacking_settings
 from embconvert.source.private_copy import TOKENIZER_DATA
 from embconvert.source.random_weights import refuse_random
 from embconvert.source.size_limits import refusing_absurd_modules
@@ -136,6 +137,9 @@ def _translated_errors(
         # sentence-transformers tries several classes and hides their errors.
         if "Unrecognized processing class" in str(error) and not trust_remote_code:
             _try_tokenizer(folder)
+        lacking = lacking_settings(resolved.settings, error)
+        if lacking is not None:
+            raise lacking from error
         raise _load_error(resolved, folder, error) from error
     except BaseException as error:
         if not is_panic(error):
