@@ -23,6 +23,7 @@ from embconvert.source.distrust import (
     refuse_foreign_code,
     refuse_special_files,
 )
+from embconvert.source.positions import refuse_relative_positions
 from embconvert.source.private_copy import TOKENIZER_DATA, TOKENIZER_FILES
 from embconvert.source.reading import CUTS_NOTHING, UNLIMITED, call_of_texts
 from embconvert.source.remote_code import check_remote_code
@@ -129,6 +130,7 @@ def resolve_folder(
     rows = text_settings(config).get("vocab_size") if static is None else table_rows(root)
     if (root / "tokenizer.json").is_file():
         check_tokenizer_file(root / "tokenizer.json", rows if isinstance(rows, int) else None)
+    refuse_relative_positions(config)
     weights = [f for f in files if is_weights(f.name)]
     refuse_absurd_sizes(config, sum(map(count_parameters, weights)))
     # The model's own code may know the scales.
