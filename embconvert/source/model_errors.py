@@ -45,7 +45,7 @@ def model_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def naming_missing_pad_token_id(transformer: Any) -> Iterator[None]:
-    """Says of an error of model_errors() that config.json has no pad_token_id, if so.
+    """Says of an error of model_errors() that config.json has no pad_token_id, if that is why.
 
     Args:
         transformer: sentence-transformers' module, which was run inside the block.
@@ -53,11 +53,12 @@ def naming_missing_pad_token_id(transformer: Any) -> Iterator[None]:
     try:
         yield
     except SourceError as error:
-        config = getattr(transformer, "config", None)  # a module of the model's own code has none
-        known = (
-            config is None or getattr(config.get_text_config(), "pad_token_id", None) is not None
-        )
-        if known or error.__cause__ is None:
+        # Architectures compare ids with it, or refuse batches without it.
+        is_why = "NoneType" in error.message or "no padding token" in error.message
+        config = getattr(transformer, "config", None)
+        if not is_why or config is None:  # a module of the model's own code has none
+            raise
+        if getattr(config.get_text_config(), "pad_token_id", None) is not None:
             raise
         raise SourceError(
             "config.json has no pad_token_id, without which sentence-transformers cannot run this "

@@ -22,18 +22,17 @@ def fail(module: object, error: Exception) -> SourceError:
 
 
 def test_a_model_that_cannot_run_without_a_pad_token_id_is_told_its_own() -> None:
-    error = fail(transformer(None), TypeError("ne() received an invalid combination"))
-    assert error.message.startswith("config.json has no pad_token_id")
-    assert "(ne() received an invalid combination)" in error.message
-    assert "set pad_token_id to 1 in a copy of config.json" in str(error.hint)
+    for why in ("ne() got (NoneType)", "Cannot handle batches if no padding token is defined."):
+        error = fail(transformer(None), TypeError(why))
+        assert error.message.startswith("config.json has no pad_token_id")
+        assert f"({why})" in error.message
+        assert "set pad_token_id to 1 in a copy of config.json" in str(error.hint)
 
 
 @pytest.mark.parametrize("module", [transformer(0), SimpleNamespace()])
 def test_other_models_are_not(module: object) -> None:
-    assert "cannot embed a text" in fail(module, TypeError("no")).message
+    assert "cannot embed a text" in fail(module, TypeError("ne() got (NoneType)")).message
 
 
-def test_nor_is_an_error_that_says_another_reason() -> None:
-    assert fail(transformer(None), SourceError("queries are too long", "")).message == (
-        "queries are too long"
-    )
+def test_nor_is_an_error_that_has_another_reason() -> None:
+    assert "cannot embed a text" in fail(transformer(None), TypeError("no input_ids")).message
