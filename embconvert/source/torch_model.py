@@ -131,7 +131,7 @@ class SourceModel:
         with model_errors():
             usable = positions_of(self.traced_module(), self.sample_features(), self.word_table)
         usable = usable or positions_of_biases(self._resolved.config)
-        length = self.max_seq_length
+        length = self.reading.longest
         if usable is None or (length is not None and length <= usable):
             return
         self.reading.cut_at(usable)
