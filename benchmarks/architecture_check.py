@@ -57,7 +57,6 @@ def check(model: Path) -> Result:
     """
     from embconvert.graph.onnx_file import read_artifact
     from embconvert.models.choices import OptimizationLevel
-    from embconvert.models.values import ExportedModel
     from embconvert.rewrite.optimizer import Optimizer, optimize
     from support.exports import export, load
 
@@ -68,7 +67,7 @@ def check(model: Path) -> Result:
         started = time.monotonic()
         plain = export(source, work / "plain.onnx")
         made = optimize(
-            ExportedModel(artifact=read_artifact(plain)), work / "optimized.onnx",
+            read_artifact(plain), work / "optimized.onnx",
             level=OptimizationLevel.BASIC, optimizer=Optimizer.FUSION,
             skip_shape_inference=False, work=work,
         )  # fmt: skip

@@ -13,9 +13,9 @@ from typing import Any
 
 from pipelines import MODEL, ROOT
 
-from embconvert.export.exporter import Exporter, export
+from embconvert.export.exporter import Exporter, trace
+from embconvert.graph.onnx_file import read_artifact, write_model
 from embconvert.models.choices import OptimizationLevel, Overrides
-from embconvert.models.values import ExportedModel
 from embconvert.rewrite.optimizer import Optimizer, optimize
 from embconvert.source.folder import resolve_folder
 from embconvert.source.kinds.embedding import EmbeddingModel
@@ -120,15 +120,13 @@ def _make_plain(name: str, path: Path) -> None:
         trust_remote_code=False,
         warn=lambda _: None,
     )
-    export(source, path, opset=17, exporter=Exporter.TRACE)
+    write_model(trace(source, opset=17, exporter=Exporter.TRACE), path)
 
 
 def _make_optimized(name: str, path: Path, level: OptimizationLevel) -> None:
-    from embconvert.graph.onnx_file import read_artifact
-
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         optimize(
-            ExportedModel(artifact=read_artifact(graph(name, PLAIN))),
+            read_artifact(graph(name, PLAIN)),
             path,
             level=level,
             optimizer=Optimizer.FUSION,

@@ -48,7 +48,7 @@ def main() -> None:
     for name in small:
         sizes[rest] += sizes.pop(name)
         compiled[rest] += compiled.pop(name)
-    print("| what | MB | of which byte code |\n|---|---:|---:|")
+    print("| part | MB | of which byte code |\n|---|---:|---:|")
     for name, size in sizes.most_common():
         print(f"| {name} | {size / 1e6:.0f} | {compiled[name] / 1e6:.0f} |")
     print(f"| **all** | **{sizes.total() / 1e6:.0f}** | **{compiled.total() / 1e6:.0f}** |")

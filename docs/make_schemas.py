@@ -65,11 +65,17 @@ def _describe(definition: dict[str, Any], record: type | None) -> None:
     first, _, attributes = text.partition("\nAttributes:\n")
     definition["description"] = " ".join(first.split())
     said = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE)
-    words = {name: " ".join(meaning.split()) for name, meaning in said}
+    words = {name: _in_json(" ".join(meaning.split())) for name, meaning in said}
     for name, field in definition.get("properties", {}).items():
         field.pop("title", None)
         if name in words:
             field["description"] = words[name]
+
+
+def _in_json(meaning: str) -> str:
+    """Returns a docstring's words with JSON's constants in place of Python's."""
+    constants = {"None": "null", "True": "true", "False": "false"}
+    return re.sub(r"\b(None|True|False)\b", lambda found: constants[found[0]], meaning)
 
 
 if __name__ == "__main__":

@@ -80,10 +80,15 @@ def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         seen: dict[str, Any] = {}
         for key, item in pairs:
-            if key in seen and seen[key] != item:
+            if key in seen and not _is_same(seen[key], item):
                 raise ValueError(f"the key {key[:100]!r} occurs twice, with different values")
             seen[key] = item
     return value
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    """Whether two values are the same, with their types: for Python, 1 equals 1.0 and true."""
+    return json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
 
 
 def _constant(name: str) -> float:

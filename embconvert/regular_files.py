@@ -118,6 +118,16 @@ def hash_of(stream: BufferedIOBase) -> tuple[str, int]:
     return digest, size_bytes
 
 
+def has_content(stream: BufferedIOBase, sha256: str, size_bytes: int) -> bool:
+    """Whether an open file has a content, by its hash and size; the next read is at its beginning.
+
+    A file of another size is not read: it may be sparse, and would take hours.
+    """
+    has_size = stream.seek(0, os.SEEK_END) == size_bytes
+    stream.seek(0)
+    return has_size and hash_of(stream) == (sha256, size_bytes)
+
+
 def is_regular(folder: Path, file: str) -> bool:
     """Whether a folder has a regular file at a path without links."""
     try:

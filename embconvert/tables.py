@@ -24,11 +24,13 @@ class Column:
         title: Heading.
         rank: 0 for columns that are always shown; of the others the highest rank is dropped first
             on a narrow terminal.
+        is_word: Whether cells are names, which stand on the left, as those of the first column do.
         is_sentence: Whether cells are text that may wrap.
     """
 
     title: str
     rank: int = 0
+    is_word: bool = False
     is_sentence: bool = False
 
 
@@ -88,7 +90,7 @@ def _table(
         widest = max(map(cell_len, (*title.split("\n"), *(row[n] for row in rows))))
         table.add_column(
             title,
-            justify="left" if n == 0 or column.is_sentence else "right",
+            justify="left" if n == 0 or column.is_word or column.is_sentence else "right",
             no_wrap=not column.is_sentence,
             min_width=min(widest, _NARROWEST_SENTENCE) if column.is_sentence else widest,
         )

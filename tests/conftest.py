@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -29,6 +30,14 @@ def _own_environment() -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps what runs leave in the user's cache from the user, and from other sessions."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps temporary files, which processes that tests kill leave, where pytest removes them."""
+    with mock.patch.object(tempfile, "tempdir", str(tmp_path_factory.mktemp("t"))):
+        os.environ["TMPDIR"] = str(tempfile.tempdir)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from typing import Any, TypedDict
 
 from embconvert.errors import UsageError
 from embconvert.models.choices import Command
-from embconvert.models.suggestions import nearest
 from embconvert.request.folder_options import (
     EVALUATE_OPTIONS,
     VERIFY_OPTIONS,
@@ -19,6 +18,7 @@ from embconvert.request.folder_options import (
 from embconvert.request.options import Group, Option, options_of
 from embconvert.request.parsing import make_request, parse_options, understood, word_of
 from embconvert.request.records import EvaluateRequest, Request, VerifyRequest
+from embconvert.request.usual_names import nearest_option
 
 StrPath = str | os.PathLike[str]
 Say = Callable[[str], None]
@@ -156,7 +156,7 @@ def _words(
     words = {}
     for name, value in options.items():
         if name not in known:
-            near = nearest(name, known)
+            near = nearest_option(name, known)
             raise TypeError(
                 f"{function}() got an unexpected keyword argument {name!r}"
                 + (f"; did you mean {near!r}?" if near else "")

@@ -79,7 +79,7 @@ class Conversion:
             _paragraph(str(self.folder / name))
             + html_table(
                 table_header(manifest.measure),
-                table_rows(manifest.artifacts, manifest.measure, manifest.speeds),
+                table_rows(manifest),
             )
             + _paragraph(recommended_words(manifest))
             for name, manifest in self.manifests.items()

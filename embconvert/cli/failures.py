@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from embconvert.cli.commands import CommandSpec
-from embconvert.cli.hints import for_command
+from embconvert.cli.hints import hint_with_commands
 from embconvert.console import TRACEBACK_LIMIT
 from embconvert.errors import EmbconvertError, Interrupted, OutputError
 from embconvert.foreign_text import lines, one_line
@@ -65,7 +65,7 @@ def wants_json_log(words: Sequence[str]) -> bool:
 def failure_of(error: EmbconvertError, spec: CommandSpec | None, *, debug: bool) -> Failure:
     """Returns the failure of an error that is being handled."""
     problems = [
-        (part.message, part.hint if spec is None else for_command(part.hint, spec))
+        (part.message, part.hint if spec is None else hint_with_commands(part.hint, spec))
         for part in error.parts
     ]
     trace = traceback.format_exc() if debug else None

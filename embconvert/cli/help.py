@@ -35,7 +35,7 @@ def help_for(words: Sequence[str], width: int | None = None) -> str | None:
         if asks and word in TOPICS:
             return page.topic(TOPICS[word]())
         if asks and not word.startswith("-"):
-            raise unknown_value("help", word, [*TOPICS, *COMMANDS])
+            raise unknown_value("topic", word, [*TOPICS, *COMMANDS])
     return page.overview()
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from embconvert.cli.commands import COMMANDS, CommandSpec
 from embconvert.errors import UsageError
-from embconvert.models.suggestions import nearest
 from embconvert.request.fleet_options import ENTRY_OPTIONS
+from embconvert.request.usual_names import instead_of, nearest_option
 
 #: What people try first.
 _USUAL_NAME_OF_ALL = "convert"
@@ -16,7 +16,7 @@ _OPTION = re.compile(r"--([a-z]\w+)")
 _OTHER_COMMAND = re.compile(r"embconvert [a-z].*|docker run.*")
 
 
-def for_command(hint: str, spec: CommandSpec) -> str:
+def hint_with_commands(hint: str, spec: CommandSpec) -> str:
     """Returns a hint that says which commands have the options that `spec` lacks.
 
     Stages are shared by commands, so their hints may name options of any command.
@@ -38,8 +38,9 @@ def hint_for_unexpected(
     if word == "--":
         return "remove it"
     if word.startswith("-"):
-        suggestion = nearest(word.lstrip("-").replace("-", "_"), spec.options)
-        return _suggest_option(spec, suggestion)
+        return _suggest_option(spec, word.lstrip("-").replace("-", "_"))
+    if word == "help":
+        return f"write: embconvert {spec.name} --help"
     names = [name.partition("=")[0].replace("-", "_") for name in (*before, *after)]
     if "model_id" in spec.options and "__model_id" not in names:
         return f"write --model_id {word}"
@@ -52,6 +53,11 @@ def hint_for_unexpected(
 
 
 def unknown_option(spec: CommandSpec, name: str) -> UsageError:
+    if spec.name == "batch" and name in ENTRY_OPTIONS:
+        return UsageError(
+            f"--{name} is an option of each model of the list",
+            f"write `{name}:` in the list, below `defaults:` or below a model",
+        )
     elsewhere = [other.name for other in COMMANDS.values() if name in other.options]
     if elsewhere:
         return UsageError(
@@ -60,11 +66,11 @@ def unknown_option(spec: CommandSpec, name: str) -> UsageError:
         )
     return UsageError(
         f"--{name} is not an option of {spec.name}",
-        _suggest_option(spec, nearest(name, spec.options)),
+        _suggest_option(spec, name),
     )
 
 
-def hint_for_command(name: str) -> str | None:
+def hint_for_unknown_command(name: str) -> str | None:
     """Returns what was meant by a word that is not like the name of a command; else None."""
     if name.lower() == _USUAL_NAME_OF_ALL:
         return "did you mean all?"
@@ -75,6 +81,8 @@ def hint_for_command(name: str) -> str | None:
     return None
 
 
-def _suggest_option(spec: CommandSpec, suggestion: str | None) -> str:
-    start = f"did you mean --{suggestion}? " if suggestion else ""
+def _suggest_option(spec: CommandSpec, name: str) -> str:
+    instead = instead_of(name)
+    suggestion = nearest_option(name, spec.options)
+    start = f"{instead}; " if instead else f"did you mean --{suggestion}? " if suggestion else ""
     return f"{start}`embconvert {spec.name} --help` lists the options"

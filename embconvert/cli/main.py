@@ -21,7 +21,7 @@ from embconvert.cli.failures import (
     wants_json_log,
 )
 from embconvert.cli.help import help_for
-from embconvert.cli.hints import hint_for_command, hint_for_unexpected, unknown_option
+from embconvert.cli.hints import hint_for_unexpected, hint_for_unknown_command, unknown_option
 from embconvert.console import Console, show_library_messages
 from embconvert.errors import EmbconvertError, Interrupted, OutputError, UsageError
 from embconvert.foreign_text import lines
@@ -175,7 +175,7 @@ def _read(words: Sequence[str]) -> _Line:
         )
     name = "version" if words[0] == "--version" else words[0]
     if name not in COMMANDS:
-        hint = hint_for_command(name)
+        hint = hint_for_unknown_command(name)
         if hint is not None:
             raise UsageError(f"command {name!r} is unknown", hint)
         raise unknown_value("command", name, COMMANDS)

@@ -14,6 +14,9 @@ class Computes(Protocol):
     def rows(self, items: Sequence[Item]) -> Generator[Any, Any, list[Row]]:
         pass
 
+    def end(self) -> None:
+        """Ends the process that computes them; a second call does nothing."""
+
 
 class CachedOutputs:
     """The outputs of a graph or the source; those that are not cached are computed."""
@@ -35,6 +38,10 @@ class CachedOutputs:
                 self._cache.put(new)
             known |= new
         return [known[key] for key in keys]
+
+    def end(self) -> None:
+        """Ends the process that computes them; a second call does nothing."""
+        self._computes.end()
 
 
 def _key(item: Item) -> bytes:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,28 +11,18 @@ import numpy as np
 
 from embconvert.errors import UsageError
 from embconvert.evaluation.beir import files_of, read_beir
+from embconvert.evaluation.columns import (
+    GOLD,
+    KNOWN,
+    TRUTH,
+    cells_of,
+    columns_of,
+    read_table,
+)
 from embconvert.evaluation.data import DataForm, Dataset, Pairs
-from embconvert.evaluation.lines import MAX_DOCUMENTS, DataFile, is_number, of_object
+from embconvert.evaluation.lines import MAX_DOCUMENTS, DataFile, of_object
 from embconvert.evaluation.texts import StoredTexts
 
-#: Names of columns; the first set whose names a file all has says what it is.
-_TRIPLES = (
-    ("anchor", "positive", "negative"), ("query", "positive", "negative"),
-    ("sentence1", "sentence2", "sentence3"), ("query", "pos", "neg"),
-)  # fmt: skip
-_PAIRS = (
-    ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
-    ("text_1", "text_2"), ("query", "document"), ("query", "passage"), ("question", "answer"),
-    ("premise", "hypothesis"), ("anchor", "positive"),
-)  # fmt: skip
-_GOLD = ("score", "label", "similarity", "similarity_score")
-_TEXTS = ("text", "sentence", "document")
-_NAMES = {*_GOLD, *_TEXTS, *itertools.chain(*_PAIRS, *_TRIPLES)}
-#: Labels as pandas writes them.
-_TRUTH = {"true": 1.0, "false": 0.0}
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-# What spreadsheets write between columns in some countries.
-_OTHER_DELIMITERS = ";\t,|"
 #: What data of each form looks like; code stands in backticks.
 FORM_WORDS: Mapping[DataForm, str] = {
     DataForm.RETRIEVAL: (
@@ -44,17 +35,12 @@ FORM_WORDS: Mapping[DataForm, str] = {
     "`.jsonl`, the last two may be lists",
     DataForm.TEXTS: "`.txt` with one text per line, or `.jsonl` with `text`",
 }
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 #: Neighbours are compared for so many of a list's texts.
-MOST_QUERIES = 1000
+_MOST_QUERIES = 1000
 #: With fewer, ten neighbours would be most of them.
 _FEWEST_TEXTS = 40
 _NOTHING = object()
-
-_KNOWN = (
-    "give a folder in BEIR's form, a .csv, .tsv or .jsonl file with the columns "
-    "sentence1,sentence2,score (or label) or anchor,positive,negative, or a .txt file with one "
-    "text per line"
-)
 
 
 def digest_of(path: Path) -> str:
@@ -68,7 +54,7 @@ def digest_of(path: Path) -> str:
         read = DataFile(path=file)
         for _ in read.lines():
             pass
-        digest.update(f"{file.name} {read.digest.hexdigest()}\n".encode())
+        digest.update(os.fsencode(file.name) + f" {read.digest.hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
@@ -80,13 +66,13 @@ def read_data(path: Path, scratch: Path) -> Dataset:
     if path.is_dir():
         missing = [n for n in ("corpus.jsonl", "queries.jsonl", "qrels") if not (path / n).exists()]
         if missing:
-            raise UsageError(f"{path} has no {missing[0]}", _KNOWN)
+            raise UsageError(f"{path} has no {missing[0]}", KNOWN)
         return read_beir(path, scratch)
     file = DataFile(path=path)
     suffix = path.suffix.lower()
     if suffix not in (*_DELIMITERS, ".jsonl", ".txt"):
         what = "is not in a supported format" if path.exists() else "does not exist"
-        raise UsageError(f"{path} {what}", _KNOWN)
+        raise UsageError(f"{path} {what}", KNOWN)
     if suffix == ".txt":
         return _read_texts(file, filter(str.strip, file.lines()), scratch)
     if suffix == ".jsonl":
@@ -94,104 +80,21 @@ def read_data(path: Path, scratch: Path) -> Dataset:
         rows: Iterator[list[Any]]
         first = next(values, _NOTHING)
         if first is _NOTHING:
-            raise UsageError(f"{path} is empty", _KNOWN)
+            raise UsageError(f"{path} is empty", KNOWN)
         every = itertools.chain([first], values)
         if isinstance(first, str):
             names: Sequence[Any] = ("text",)
             rows = ([value] for value in every)
         else:
-            names = _columns(file, list(of_object(first, file)))
-            rows = (_cells(file, value, names) for value in every)
+            names = columns_of(file, list(of_object(first, file)))
+            rows = (cells_of(file, value, names) for value in every)
     else:
-        names, rows = _table(file, _DELIMITERS[suffix])
+        names, rows = read_table(file, _DELIMITERS[suffix])
     if len(names) == 1:
         texts = (file.text(row[0], str(names[0])) for row in rows)
         return _read_texts(file, texts, scratch, remarks=(f"column: {names[0]}",))
-    is_gold = len(names) == 3 and names[2] in _GOLD
+    is_gold = len(names) == 3 and names[2] in GOLD
     return (_read_pairs if is_gold else _triples)(file, names, rows, scratch)
-
-
-def _columns(file: DataFile, found: Sequence[str]) -> Sequence[str]:
-    """Returns the names of the columns to read; raises UsageError if none are known."""
-    for names in _TRIPLES:
-        if set(names) <= set(found):
-            return names
-    gold = next((name for name in _GOLD if name in found), None)
-    for first, second in _PAIRS if gold is not None else ():
-        if {first, second} <= set(found):
-            assert gold is not None
-            return first, second, gold
-    text = next((name for name in _TEXTS if name in found), None)
-    if text is not None:
-        return (text,)
-    raise file.error(f"its columns are {', '.join(map(str, found))[:200]}", _KNOWN)
-
-
-def _cells(file: DataFile, value: Any, names: Sequence[str]) -> list[Any]:
-    if not isinstance(value, dict):
-        raise file.error("it is not an object, as the lines before", "write one object per line")
-    return [value.get(name) for name in names]
-
-
-def _table(file: DataFile, delimiter: str) -> tuple[Sequence[str], Iterator[list[Any]]]:
-    """Returns the names of a table's columns and their cells; a header may be missing."""
-    rows = file.rows(delimiter)
-    first = next(rows, None)
-    if first is None:
-        raise UsageError(f"{file.path} is empty", _KNOWN)
-    width = len(first)
-    header = [cell.strip().lower() for cell in first]
-    if width == 1:
-        _refuse_other_delimiter(file, header[0])
-    if _NAMES & set(header):
-        names = _columns(file, header)
-        places = [header.index(name) for name in names]
-        content: Iterator[list[str]] = rows
-    elif width == 3 and (is_number(first[2]) or header[2] in _TRUTH):
-        names, places = ("sentence1", "sentence2", "score"), [0, 1, 2]
-        content = itertools.chain([first], rows)
-    elif width in (1, 3):
-        names = ("text",) if width == 1 else _TRIPLES[0]
-        places = list(range(width))
-        content = itertools.chain([first], _below(file, first, rows))
-    else:
-        raise file.error(f"it has {width} columns without names that are known", _KNOWN)
-
-    def cells() -> Iterator[list[Any]]:
-        for row in content:
-            if len(row) != width:
-                raise file.error(
-                    f"it has {len(row)} columns instead of {width}",
-                    "put texts with a comma or line break in quotation marks",
-                )
-            yield [row[place] for place in places]
-
-    return names, cells()
-
-
-def _refuse_other_delimiter(file: DataFile, line: str) -> None:
-    """Raises UsageError if a table's only column has the names of several."""
-    for sign in _OTHER_DELIMITERS:
-        found = {cell.strip(' "') for cell in line.split(sign)}
-        if len(_NAMES & found) > 1:
-            raise file.error(
-                f"its columns are separated by {sign!r}",
-                "separate them by commas in a .csv file, and by tabs in a .tsv file",
-            )
-
-
-def _below(file: DataFile, first: Sequence[str], rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Yields the rows below a first one that should be content, not unknown names.
-
-    Raises UsageError if only the second row has a number in some column.
-    """
-    for place, row in enumerate(rows):
-        if place == 0 and any(
-            is_number(cell) and not is_number(above)
-            for above, cell in zip(first, row, strict=False)
-        ):
-            raise file.error(f"its columns are {', '.join(first)[:200]}", _KNOWN, 1)
-        yield row
 
 
 def _read_pairs(
@@ -203,10 +106,10 @@ def _read_pairs(
         first.append(file.text(row[0], names[0]))
         second.append(file.text(row[1], names[1]))
         word = row[2].strip().lower() if isinstance(row[2], str) else ""
-        gold.append(file.number_in(_TRUTH.get(word, row[2]), names[2]))
+        gold.append(file.number_in(TRUTH.get(word, row[2]), names[2]))
         file.at_most(len(gold), MAX_DOCUMENTS, "pairs")
     if not gold:
-        raise UsageError(f"{file.path} has no pairs", _KNOWN)
+        raise UsageError(f"{file.path} has no pairs", KNOWN)
     distinct = set(gold)
     if len(distinct) < 2:
         raise UsageError(
@@ -239,7 +142,7 @@ def _triples(
         file.at_most(count, MAX_DOCUMENTS // 2, "triples")
         triples += itertools.product([anchor], positives, negatives)
     if not triples:
-        raise UsageError(f"{file.path} has no triples", _KNOWN)
+        raise UsageError(f"{file.path} has no triples", KNOWN)
     remarks = [f"columns: {', '.join(names)}"]
     if len(triples) > len(anchors):
         remarks.append(f"{len(triples):,} triples, of which those with the same {names[0]} are one")
@@ -285,7 +188,7 @@ def _read_texts(
             f"{file.path} has {len(documents)} different texts",
             f"give {_FEWEST_TEXTS} or more, so that ten neighbours tell something",
         )
-    count = min(len(documents), MOST_QUERIES)
+    count = min(len(documents), _MOST_QUERIES)
     own = [number * len(documents) // count for number in range(count)]
     for number in own:
         queries.append(documents[number])

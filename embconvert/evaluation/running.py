@@ -7,12 +7,11 @@ from pathlib import Path
 from embconvert.errors import FidelityError, reason_of
 from embconvert.evaluation.scoring import Row, scoring_for
 from embconvert.fidelity.comparison import comparison_for
-from embconvert.fidelity.runners import open_file, untrusted_problem
+from embconvert.fidelity.runners import check_untrusted, open_file, weight_files_of
 from embconvert.fidelity.texts import Item, batches
 from embconvert.fidelity.tokenization import TextTokenizer
 from embconvert.fidelity.vector_codes import as_searched
-from embconvert.graph.given import check_given
-from embconvert.graph.onnx_file import external_data_files
+from embconvert.fidelity.workload import WIDEST_BYTES
 from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.output_rules import OutputRules
 from embconvert.models.pair_template import InputRules
@@ -20,8 +19,6 @@ from embconvert.models.values import OnnxArtifact
 from embconvert.models.vector_code import VectorCode
 
 _BATCH_TOKENS = 2048
-#: Maximum size of vocabulary logits of a batch.
-_WIDEST_BYTES = 1 << 27
 
 
 class GraphRunner:
@@ -54,7 +51,7 @@ class GraphRunner:
         self._batch_tokens = _BATCH_TOKENS
         if KINDS[kind].has_token_logits:
             width = max(v.shape[-1] for v in artifact.outputs if isinstance(v.shape[-1], int))
-            self._batch_tokens = max(1, min(_BATCH_TOKENS, _WIDEST_BYTES // (4 * max(1, width))))
+            self._batch_tokens = max(1, min(_BATCH_TOKENS, WIDEST_BYTES // (4 * max(1, width))))
         try:
             self._session = open_file(artifact)
         except ValueError as error:
@@ -94,19 +91,10 @@ class GraphRunner:
 
 def _check(artifact: OnnxArtifact) -> None:
     """Raises EmbconvertError for an untrusted file that must not be opened."""
-    again = "convert the model again"
-    beside: tuple[str, ...] = ()
-    if artifact.forms:
-        problem = untrusted_problem(artifact.path, artifact.forms)
-        if problem is not None:
-            raise FidelityError(problem, again)
-        ending = artifact.forms[-1].rules.weights
-        if ending is not None:
-            beside = (artifact.path.with_suffix(ending).name,)
-    else:
-        check_given(artifact.path)
-        beside = external_data_files(artifact.path)
+    check_untrusted(artifact.path, artifact.forms)
     external = artifact.external_data
     listed = () if external is None else (external.path.rpartition("/")[2],)
-    if beside != listed:
-        raise FidelityError(f"{artifact.path} reads other files than the manifest lists", again)
+    if weight_files_of(artifact.path, artifact.forms) != listed:
+        raise FidelityError(
+            f"{artifact.path} reads other files than the manifest lists", "convert the model again"
+        )

@@ -12,7 +12,6 @@ and transposed one at a time when the graph is written.
 import io
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embconvert.errors import (
@@ -38,10 +37,8 @@ from embconvert.export.traced_weights import (
     fold_transposed_weights,
 )
 from embconvert.export.tracing import shapes_without_weights, without_products
-from embconvert.graph.onnx_file import write_model
 from embconvert.models.choices import Inputs, Output
 from embconvert.models.kinds import KINDS, TracedValue
-from embconvert.models.values import ExportedModel
 from embconvert.source.stored_weights import float32_copies, placeholders, swapped
 
 if TYPE_CHECKING:
@@ -56,21 +53,6 @@ class Exporter(StrEnum):
 
     TRACE = "trace"
     TORCH_EXPORT = "torch.export"
-
-
-def export(
-    source: "SourceModel",
-    path: Path,
-    *,
-    opset: int,
-    exporter: Exporter,
-    output: Output = Output.BOTH,
-    inputs: Inputs | None = None,
-    keep_weights_apart: bool = False,
-) -> ExportedModel:
-    """Writes a model's graph; arguments and errors as for trace(), and those of write_model()."""
-    model = trace(source, opset=opset, exporter=exporter, output=output, inputs=inputs)
-    return ExportedModel(artifact=write_model(model, path, keep_weights_apart=keep_weights_apart))
 
 
 def trace(

@@ -67,6 +67,7 @@ class Similarity(Record):
     """Similarity of a graph's outputs to the source's; 1 is equal.
 
     Attributes:
+        measure: The cosine; of rerankers' scores, their agreement.
         mean: Over the texts that are not blank.
         error: Standard error of the mean, as of a sample of the texts.
         p1: First percentile over the same texts.
@@ -122,8 +123,8 @@ class Fidelity(Record):
             They tell nothing about a precision, so all other figures about texts omit them.
         token_mean_cosine: Lowest cosine of the mean-pooled output 0; None without that output.
         worst_texts: The texts with the lowest similarity, in ascending order.
-        histogram: Numbers of texts by distance (1 - similarity), between HISTOGRAM_EDGES; the first
-            bin is below the first edge, the last one above the last.
+        histogram: Numbers of texts by distance (1 - similarity). The edges of the bins are
+            10^(k/4), k from -28 to 0: the first bin is below 1e-7, the last one above 1.
         layers: Similarity to the exported graph after each layer; empty if not measured, or if
             nothing is lost.
         active_dims: For sparse vectors, the mean number of non-zero dimensions.

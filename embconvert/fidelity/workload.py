@@ -34,8 +34,8 @@ _MIXED_TOKENS = 96
 # without saving time.
 _BATCH_TOKENS = 512
 
-# Maximum size of vocabulary logits of a batch; about three such values exist at a time.
-_WIDEST_BYTES = 1 << 27
+#: Maximum size of vocabulary logits of a batch; about three such values exist at a time.
+WIDEST_BYTES = 1 << 27
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def make_workload(
     by_length = sorted(range(len(lengths)), key=lambda i: lengths[i])
     most, shortest = _BATCH_TOKENS, _MIXED_TOKENS
     if wide_values:
-        most = min(most, _WIDEST_BYTES // (4 * wide_values))
+        most = min(most, WIDEST_BYTES // (4 * wide_values))
         shortest = min(shortest, most // _MIXED_BATCH)
     mixable = [i for i in by_length if lengths[i] <= shortest] or by_length[:1]
     complete = Workload(

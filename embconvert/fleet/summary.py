@@ -29,7 +29,7 @@ WORST_FIRST = (
 
 TABLE_HEADER = (
     Column(title="model"),
-    Column(title="outcome"),
+    Column(title="outcome", is_word=True),
     Column(title="time", rank=2),
     Column(title="graphs", rank=3),
     Column(title="size", rank=1),

@@ -4,7 +4,7 @@ Some programs read only `tokenizer.json`, `special_tokens_map.json` and the modu
 older or plain transformers models don't have.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from embconvert.json_files import read_any_json, read_json, write_json
 from embconvert.manifest import ArtifactRecord
 from embconvert.manifest.layouts import LayoutRules
 from embconvert.models.values import ResolvedModel
-from embconvert.source.settings.module_list import listed, own_module, parse_modules
+from embconvert.source.settings.module_list import ModuleEntry, listed, own_module, parse_modules
 from embconvert.source.settings.modules import POOLING_KEYS
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ def save_missing_files(source: "SourceModel", folder: Path) -> None:
         else:
             source.save_modules(folder)
     source.save_own_files(folder)
-    keep_known_names(folder / "modules.json")
-    add_pooling_flags(folder)
-    _save_overrides(source, folder)
+    if (folder / "modules.json").exists():
+        _save_overrides(source, folder, adapt_modules(folder))
 
 
 _LIBRARY = "sentence_transformers"
@@ -49,36 +48,40 @@ _LIBRARY = "sentence_transformers"
 _MOVED = {f"{_LIBRARY}.base.modules.normalize.Normalize": f"{_LIBRARY}.models.Normalize"}
 
 
-def keep_known_names(path: Path) -> None:
-    """Changes names in modules.json that only the newest sentence-transformers knows."""
-    if not path.exists():
-        return
-    modules = read_any_json(path)
-    # `verify` calls this for folders that may have been edited.
-    parse_modules(modules)
-    named = [module | {"type": _MOVED.get(module["type"], module["type"])} for module in modules]
-    if named != modules:
-        write_json(path, named)
+def adapt_modules(folder: Path) -> tuple[ModuleEntry, ...]:
+    """Writes modules.json in names that older versions know, too, and adds pooling flags.
+
+    Returns:
+        The modules.
+
+    Raises:
+        SourceError: modules.json is not a list of modules: `verify` reads folders that may have
+            been edited.
+    """
+    path = folder / "modules.json"
+    modules = parse_modules(read_any_json(path))
+    entries = [{**module.entry, "type": _MOVED.get(module.type, module.type)} for module in modules]
+    if entries != [module.entry for module in modules]:
+        write_json(path, entries)
+    for module in modules:
+        settings = folder / module.path / "config.json"
+        if module.name == "Pooling" and settings.exists():
+            _add_pooling_flags(settings)
+    return parse_modules(entries)
 
 
-def add_pooling_flags(folder: Path) -> None:
+def _add_pooling_flags(path: Path) -> None:
     """Adds the flags by which older programs know how to pool to settings without them.
 
     sentence-transformers 6 saves the name of the mode alone, and prefers it to flags;
     text-embeddings-inference reads nothing but the flags.
     """
-    if not (folder / "modules.json").exists():
+    named = read_json(path)
+    modes = named.get("pooling_mode")
+    if modes is None or POOLING_KEYS.keys() & named.keys():
         return
-    for entry in parse_modules(read_any_json(folder / "modules.json")):
-        path = folder / entry.path / "config.json"
-        if entry.name != "Pooling" or not path.exists():
-            continue
-        named = read_json(path)
-        modes = named.get("pooling_mode")
-        if modes is None or POOLING_KEYS.keys() & named.keys():
-            continue
-        modes = [modes] if isinstance(modes, str) else modes
-        _change_json(path, {key: mode in modes for key, mode in POOLING_KEYS.items()})
+    modes = [modes] if isinstance(modes, str) else modes
+    _change_json(path, {key: mode in modes for key, mode in POOLING_KEYS.items()})
 
 
 def _save_modules(source: "SourceModel", folder: Path) -> None:
@@ -104,23 +107,18 @@ def _save_pooling(source: "SourceModel", folder: Path) -> None:
     write_json(folder / "config.json", config)
 
 
-def _save_overrides(source: "SourceModel", folder: Path) -> None:
+def _save_overrides(source: "SourceModel", folder: Path, modules: Sequence[ModuleEntry]) -> None:
     """Writes the user's overrides to the module files, for programs that read those."""
     overrides = source.overrides
-    if not (folder / "modules.json").exists():
-        return
-    modules = read_any_json(folder / "modules.json")
-    # `verify` calls this for folders that may have been edited.
-    entries = parse_modules(modules)
-    kinds = [entry.name for entry in entries]
-    if overrides.pooling is not None and "Pooling" in kinds:
-        _save_pooling(source, folder / entries[kinds.index("Pooling")].path)
-    for entry in entries if not source.prompts.pooled else ():
-        if entry.name == "Pooling":
-            _change_json(folder / entry.path / "config.json", {"include_prompt": False})
-    if overrides.normalize and kinds[-1] != "Normalize":
+    pooling = [folder / module.path for module in modules if module.name == "Pooling"]
+    if overrides.pooling is not None and pooling:
+        _save_pooling(source, pooling[0])
+    for place in pooling if not source.prompts.pooled else ():
+        _change_json(place / "config.json", {"include_prompt": False})
+    if overrides.normalize and modules[-1].name != "Normalize":
         last = own_module("Normalize", f"{len(modules)}_Normalize")
-        write_json(folder / "modules.json", [*modules, listed([*entries, last])[-1]])
+        entries = [*(module.entry for module in modules), listed([*modules, last])[-1]]
+        write_json(folder / "modules.json", entries)
     if overrides.dimensions is not None:
         _change_json(
             folder / "config_sentence_transformers.json", {"truncate_dim": overrides.dimensions}

@@ -8,7 +8,7 @@ from embconvert.errors import SourceError, UsageError
 from embconvert.manifest import MANIFEST_FILE, Manifest
 from embconvert.manifest.codec import MAX_BYTES, BrokenManifest, OlderManifest, parse_manifest
 from embconvert.models.source_records import FileRecord
-from embconvert.regular_files import IrregularFile, hash_of, is_regular, open_regular
+from embconvert.regular_files import IrregularFile, has_content, is_regular, open_regular
 
 _AGAIN = "convert the model again; intact files are reused"
 
@@ -60,7 +60,7 @@ def problem_of(folder: Path, record: FileRecord) -> str | None:
 
 def difference(stream: BufferedIOBase, record: FileRecord) -> str | None:
     """Returns how an open file differs from the manifest, in words; None if it does not."""
-    if hash_of(stream) != (record.sha256, record.size_bytes):
+    if not has_content(stream, record.sha256, record.size_bytes):
         return f"{record.path} is not the file that the manifest lists"
     return None
 
@@ -114,9 +114,12 @@ def is_whole(folder: Path, manifest: Manifest, *, contents: bool) -> bool:
         return False
 
 
-def _inside(folder: Path) -> Path:
-    """Returns a published folder in a folder of models, or the name of one as an example."""
-    found = (p.parent for depth in ("*", "*/*") for p in folder.glob(f"{depth}/{MANIFEST_FILE}"))
+def _meant(path: Path) -> Path:
+    """Returns the published folder that a path is in, or one below it, or a name as an example."""
+    for parent in path.parents:
+        if (parent / MANIFEST_FILE).is_file():
+            return parent
+    found = (p.parent for depth in ("*", "*/*") for p in path.glob(f"{depth}/{MANIFEST_FILE}"))
     return min(found, default=Path("models/all-MiniLM-L6-v2"))
 
 
@@ -128,11 +131,16 @@ def published_manifest(folder: Path) -> Manifest:
         SourceError: The manifest is broken, or an older version wrote it.
     """
     try:
-        is_folder = folder.is_dir()
+        is_folder, is_file = folder.is_dir(), folder.is_file()
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be read: {error.strerror}", "check the path and its permissions"
         ) from error
+    if is_file:
+        raise UsageError(
+            f"{folder} is a file, not a folder published by embconvert",
+            f"give the model's folder, for example {_meant(folder)}",
+        )
     if not is_folder:
         raise UsageError(f"there is no folder {folder}", "give a folder published by embconvert")
     try:
@@ -149,6 +157,6 @@ def published_manifest(folder: Path) -> Manifest:
     if manifest is None:
         raise UsageError(
             f"{folder} is not a folder published by embconvert: it has no {MANIFEST_FILE}",
-            f"give the model's folder, for example {_inside(folder)}",
+            f"give the model's folder, for example {_meant(folder)}",
         )
     return manifest

@@ -35,7 +35,7 @@ from embconvert.manifest.codec import as_text
 from embconvert.models.forms import ENDINGS
 from embconvert.models.source_records import FileRecord
 from embconvert.processes.signals import uninterrupted
-from embconvert.regular_files import IrregularFile, hash_of, open_regular
+from embconvert.regular_files import IrregularFile, has_content, hash_of, open_regular
 
 # Errors that are never caused by a full disk.
 _NOT_OF_THE_DISK = (OutputError, UsageError, UnsupportedModelError, FidelityError)
@@ -208,14 +208,10 @@ class Staging:
         Returns:
             Whether its files exist with the hashes of the record.
         """
-        files = [FileRecord(path=record.path, sha256=record.sha256, size_bytes=record.size_bytes)]
-        if record.external_data is not None:
-            files.append(record.external_data)
-        files += record.beside
         try:
-            for part in files:
+            for part in record.files:
                 with open_regular(folder, part.path) as source:
-                    staged = self.path(file if part is files[0] else part.path)
+                    staged = self.path(file if part.path == record.path else part.path)
                     link_or_copy(folder / part.path, staged)
                     # The path may lead elsewhere by now, or another run may have replaced the file,
                     # so the linked file must be the one that was opened.
@@ -230,7 +226,7 @@ class Staging:
 
     def _is_staged(self, record: FileRecord, staged: Path) -> bool:
         with open_regular(self.folder, staged.relative_to(self.folder).as_posix()) as stream:
-            return hash_of(stream) == (record.sha256, record.size_bytes)
+            return has_content(stream, record.sha256, record.size_bytes)
 
     def add_listed(self, folder: Path, record: FileRecord) -> bool:
         """Copies a file of a manifest, over a staged one; returns whether it is what was listed."""
@@ -239,7 +235,7 @@ class Staging:
         except FileNotFoundError:
             return False
         with source:
-            if hash_of(source) != (record.sha256, record.size_bytes):
+            if not has_content(source, record.sha256, record.size_bytes):
                 return False
             copy_open_file(source, self.path(record.path))
         return True

@@ -164,6 +164,8 @@ def _differing_lengths(folder: Path, length: int | None) -> Iterator[Correction]
             yield Correction(
                 file=file,
                 setting=key,
-                source=f"names {int(said)} tokens ({key})",
-                library="cuts no text" if length is None else f"cuts texts after {length}",
+                source=f"allows {int(said)} tokens ({key})",
+                library=(
+                    "truncates no text" if length is None else f"truncates texts to {length} tokens"
+                ),
             )

@@ -75,21 +75,25 @@ def _with_members(text: str, members: Mapping[str, Any]) -> str:
         return "\n  ".join(lines)
 
     spans = _spans(text)
-    for name, (start, end) in sorted(spans.items(), key=lambda item: -item[1][0]):
+    for name, start, end in reversed(spans):
         if name in members:
             text = text[:start] + written(members[name]) + text[end:]
     start = text.index("{") + 1
+    said = {name for name, *_ in spans}
     for name in members:
-        if name not in spans:
+        if name not in said:
             gap = "\n  " if indent else ""
             text = f'{text[:start]}{gap}"{name}":{written(members[name])},{text[start:]}'
     return text
 
 
-def _spans(text: str) -> dict[str, tuple[int, int]]:
-    """Returns where the values of a JSON object stand in its text."""
+def _spans(text: str) -> list[tuple[str, int, int]]:
+    """Returns where the values of a JSON object stand in its text, in order.
+
+    A key may occur twice, with the same value.
+    """
     decoder = json.JSONDecoder()
-    spans: dict[str, tuple[int, int]] = {}
+    spans: list[tuple[str, int, int]] = []
 
     def after_space(position: int) -> int:
         while text[position] in " \t\r\n":
@@ -101,7 +105,7 @@ def _spans(text: str) -> dict[str, tuple[int, int]]:
         key, position = decoder.raw_decode(text, position)
         start = after_space(after_space(position) + 1)  # behind the colon
         _, end = decoder.raw_decode(text, start)
-        spans[key] = start, end
+        spans.append((key, start, end))
         position = after_space(end)
         if text[position] == ",":
             position = after_space(position + 1)
@@ -143,8 +147,8 @@ def _pads(padding: Mapping[str, Any] | None) -> str:
 
 
 def _cuts(truncation: Mapping[str, Any] | None) -> str:
-    """Says where texts are cut, as `truncation` of a tokenizer.json has it."""
+    """Says where texts are truncated, as `truncation` of a tokenizer.json has it."""
     if truncation is None:
-        return "cuts no text"
+        return "truncates no text"
     kept = "the last" if truncation["direction"] == "Left" else "the first"
-    return f"cuts texts to {kept} {truncation['max_length']} tokens"
+    return f"truncates texts to {kept} {truncation['max_length']} tokens"

@@ -182,7 +182,6 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
         raise ValueError(f"{path.name} is not an ONNX file: {error}") from error
     if not model.graph.outputs or not model.graph.inputs:
         raise ValueError(f"{path.name} is not an ONNX file: it has no inputs or no outputs")
-    _refuse_hidden_references(model, path)
     for name, elsewhere in places.items():
         model.graph.initializers[name].const_value = elsewhere
     files: dict[str, MappedFile] = {}
@@ -210,19 +209,6 @@ def read_model(path: Path, *, refuse_links: bool = False) -> "ir.Model":
             name=tensor.name or "",
         )
     return model
-
-
-def _refuse_hidden_references(model: "ir.Model", path: Path) -> None:
-    """Raises ValueError for external data in subgraphs, attributes or functions."""
-    import onnx_ir as ir
-
-    graphs = [model.graph, *model.functions.values()]
-    for node in (node for graph in graphs for node in graph.all_nodes()):
-        tensors = [a.value for a in node.attributes.values() if a.type == ir.AttributeType.TENSOR]
-        if isinstance(node.graph, ir.Graph) and node.graph is not model.graph:
-            tensors += [value.const_value for value in node.graph.initializers.values()]
-        if any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors):
-            raise ValueError(f"a node of {path.name} refers to another file")
 
 
 def reference_weights(

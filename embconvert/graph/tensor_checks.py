@@ -83,7 +83,8 @@ def check_tensors(
         placeholders: Names of initializers of the main graph that have no data.
 
     Raises:
-        MalformedGraphError: The shape, type and data of one do not match.
+        MalformedGraphError: The shape, type and data of one do not match, or one of a node, a
+            subgraph or a function has its data in another file.
         UnsupportedGraphError: One is sparse, or has strings.
     """
     _refuse_sparse_weights(model.graph)
@@ -91,13 +92,22 @@ def check_tensors(
         if tensor.name not in placeholders:
             _check(tensor, elsewhere.get(tensor.name))
     for tensor in tensors_in_nodes(model.graph.node):
-        _check(tensor)
+        _check_inside(tensor)
     for function in model.functions:
         # The defaults of the function's attributes.
         for tensor in _tensors_in_attributes(function.attribute_proto):
-            _check(tensor)
+            _check_inside(tensor)
         for tensor in tensors_in_nodes(function.node):
-            _check(tensor)
+            _check_inside(tensor)
+
+
+def _check_inside(tensor: Any) -> None:
+    """Checks a TensorProto of a node, whose data must be in the graph's own file."""
+    if tensor.data_location == tensor.EXTERNAL:
+        raise MalformedGraphError(
+            f"the tensor {shown(tensor.name)} of a node refers to another file"
+        )
+    _check(tensor)
 
 
 def _check(tensor: Any, apart: int | None = None) -> None:

@@ -5,12 +5,15 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from embconvert.errors import SourceError
-from embconvert.hub.cache import needed_files
 from embconvert.json_files import read_json
+from embconvert.manifest import CARD_FILE
+from embconvert.models.adapters import ADAPTER_FILE
+from embconvert.models.kinds import HEAD_FILES
 from embconvert.request.records import Request
-from embconvert.source.adapters.files import own_place, own_places
+from embconvert.source.adapters.files import needed_of_adapter, own_place, own_places
+from embconvert.source.folder import CLASSIFIER_SETTINGS, CONFIGURATION_FILES
 from embconvert.source.settings.routes import read_modules, read_router, router_files
-from embconvert.source.weights import is_index, is_weights, no_weights
+from embconvert.source.weights import WEIGHT_NAMES, is_index, is_weights, no_weights
 
 
 def wanted_files(
@@ -53,6 +56,59 @@ def wanted_files(
                 "do not use this model",
             )
     return names
+
+
+def needed_files(
+    names: Iterable[str],
+    module_folders: list[str],
+    *,
+    python: bool,
+    adapters: Iterable[str] = (),
+    adapter_only: bool = False,
+) -> list[str]:
+    """Returns the files of a repository that a conversion needs, sorted.
+
+    No weights of other frameworks, no pickles beside safetensors, no other ONNX files. Of sharded
+    weights it is the index, which names the others.
+
+    Args:
+        module_folders: The folders in modules.json, the transformer's first.
+        python: Whether the model's Python code is needed.
+        adapters: The folders of its adapters that are needed.
+        adapter_only: Whether a model beside an adapter is not needed.
+    """
+    names = set(names)
+    root = f"{module_folders[0]}/" if module_folders and module_folders[0] else ""
+    files = (*CONFIGURATION_FILES, ADAPTER_FILE, CLASSIFIER_SETTINGS)
+    wanted = {prefix + name for name in files for prefix in ("", root)} | {CARD_FILE}
+    for folder in filter(None, module_folders[1:]):
+        # A module of a router is inside of the router's folder.
+        inside = (n for n in names if n.rpartition("/")[0] == folder)
+        wanted.update(n for n in inside if n.endswith((".json", ".safetensors", ".txt")))
+        safe, pickle = (f"{folder}/{single}" for single, _ in WEIGHT_NAMES)
+        if safe not in names:
+            wanted.add(pickle)
+    own = set() if adapter_only else _weights(root, names)
+    for place in (*adapters, *(() if own else {"", root.removesuffix("/")})):
+        own |= needed_of_adapter(place, names)
+    wanted.update(own)
+    wanted.update(HEAD_FILES)
+    if python:
+        wanted.update(n for n in names if n.endswith(".py") and "/" not in n)
+    return sorted(wanted & names)
+
+
+def _weights(root: str, names: Iterable[str]) -> set[str]:
+    """Returns the transformer's weight file, or the index of several; see weight_files.
+
+    `root` is its folder, with a slash at the end; empty for the repository's.
+    """
+    for single, index in WEIGHT_NAMES:
+        if root + single in names:
+            return {root + single}
+        if root + index in names:
+            return {root + index}
+    return set()
 
 
 def is_weights_index(name: str) -> bool:

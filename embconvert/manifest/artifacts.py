@@ -9,6 +9,7 @@ from annotated_types import MaxLen, MinLen
 
 from embconvert.fidelity.figures import Fidelity
 from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.models.compat import Version, version_of
 from embconvert.models.constraints import (
     Count,
     GraphSize,
@@ -50,8 +51,8 @@ class ArtifactRecord(Record):
         fusions: The fusions of attention, norms and so on; only for optimized graphs.
         kept: The nodes that a quantization left in float32, and why.
         method: The method that succeeded, such as "trace".
-        settings: Options and recipes that determine its bytes; see plan.Step.settings.
-        key: Cache key; see plan.Step.key.
+        settings: Options and recipes that determine its bytes.
+        key: Digest of all that determines its bytes; a file with the same key is reused.
         made_from: sha256 of the graph that it was made from; None for an export.
         fidelity: None if validation was skipped.
         duration_s: Without verification.
@@ -86,10 +87,9 @@ class ArtifactRecord(Record):
     beside: Annotated[tuple[FileRecord, ...], MaxLen(10)] = ()
     padding: PaddingRecord | None = None
 
-    def runs_on(self, onnxruntime: tuple[int, int] | None) -> bool:
+    def runs_on(self, onnxruntime: Version | None) -> bool:
         """Whether this release of ONNX Runtime runs it; None stands for the newest."""
-        major, minor = map(int, self.min_onnxruntime.split("."))
-        return onnxruntime is None or (major, minor) <= onnxruntime
+        return onnxruntime is None or version_of(self.min_onnxruntime) <= onnxruntime
 
     @property
     def digest(self) -> str:
@@ -100,6 +100,13 @@ class ArtifactRecord(Record):
     def total_size_bytes(self) -> int:
         """Of the graph and its external data."""
         return self.size_bytes + (self.external_data.size_bytes if self.external_data else 0)
+
+    @property
+    def files(self) -> tuple[FileRecord, ...]:
+        """Its own file, then external data and further files."""
+        own = FileRecord(path=self.path, sha256=self.sha256, size_bytes=self.size_bytes)
+        external = () if self.external_data is None else (self.external_data,)
+        return (own, *external, *self.beside)
 
     def artifact(self, folder: Path) -> OnnxArtifact:
         """Returns the graph in a folder; the inverse of record.make_record."""

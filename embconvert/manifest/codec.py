@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from embconvert.errors import UnsupportedModelError
 from embconvert.fidelity.figures import Fidelity
+from embconvert.manifest.artifacts import ArtifactRecord
 from embconvert.manifest.records import MANIFEST_FILE, PAGES, SCHEMA_VERSION, Manifest
 from embconvert.models.constraints import FORMS
 from embconvert.models.json_records import adapter, as_json
@@ -193,7 +195,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         if key in seen:
             yield f"{field} is the same as {seen[key]}"
         seen[key] = field
-        if path == MANIFEST_FILE or path.startswith(".work/"):
+        if path == MANIFEST_FILE or path.partition("/")[0] == ".work":
             yield f"{field} must not be {_shown(path)}"
         if field.startswith("pages") is not (path in PAGES):
             yield f"{field} must {'' if field.startswith('pages') else 'not '}be a page"
@@ -207,15 +209,24 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     if chosen is not None and chosen.path not in {graph.path for graph in manifest.artifacts}:
         yield "recommended.path must be that of a graph"
     for number, record in enumerate(manifest.artifacts):
-        for place, form in enumerate(record.forms):
-            if form.problem is not None:
-                yield f"artifacts[{number}].forms[{place}] {form.problem}"
-        figures = record.fidelity
-        if figures is not None and figures.similarity.measure is not manifest.measure:
-            yield f"artifacts[{number}].fidelity.similarity.measure must be {manifest.measure}"
-        if figures is not None and not _has_possible_heads(figures, manifest.kind):
-            words = KINDS[manifest.kind].words
-            yield f"artifacts[{number}].fidelity.heads are not those of {words}"
+        for problem in _contradictions_of_graph(record, manifest):
+            yield f"artifacts[{number}].{problem}"
+
+
+def _contradictions_of_graph(record: ArtifactRecord, manifest: Manifest) -> Iterator[str]:
+    external = record.external_data
+    # A graph names only the file, which it reads beside itself.
+    if external is not None and PurePath(external.path).parent != PurePath(record.path).parent:
+        yield "external_data.path must be in the folder of its graph"
+    for place, form in enumerate(record.forms):
+        if form.problem is not None:
+            yield f"forms[{place}] {form.problem}"
+    figures = record.fidelity
+    if figures is not None and figures.similarity.measure is not manifest.measure:
+        yield f"fidelity.similarity.measure must be {manifest.measure}"
+    if figures is not None and not _has_possible_heads(figures, manifest.kind):
+        words = KINDS[manifest.kind].words
+        yield f"fidelity.heads are not those of {words}"
 
 
 def _has_possible_heads(figures: Fidelity, kind: Kind) -> bool:

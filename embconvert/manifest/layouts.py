@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from embconvert.errors import UsageError
 from embconvert.manifest.consumers import Consumer, consumer_of
 from embconvert.models.choices import QUANTIZED_PRECISIONS, Command, Layout, Operators, Precision
-from embconvert.models.compat import Version, oldest_for_precision
+from embconvert.models.compat import Version, oldest_for_precision, version_of
 from embconvert.models.forms import FileForm, FormKind
 from embconvert.models.kinds import Kind
 from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, OnnxArtifact
@@ -181,11 +181,6 @@ def too_new(what: str, needed: Version | str, request: Request, hint: str) -> Us
     return UsageError(f"{what} needs ONNX Runtime {needs}, but {oldest}", hint)
 
 
-def _version(text: str) -> Version:
-    major, minor = text.split(".")
-    return int(major), int(minor)
-
-
 def misfit(
     layout: Layout, file: str, artifact: OnnxArtifact, kind: Kind = Kind.EMBEDDING
 ) -> str | None:
@@ -208,7 +203,7 @@ def misfit(
         if missing:
             return f"{file} has no {', '.join(missing)}, which {consumer.name} sends"
     newest = consumer.newest_onnxruntime
-    if newest is not None and _version(artifact.min_onnxruntime) > newest:
+    if newest is not None and version_of(artifact.min_onnxruntime) > newest:
         return (
             f"{file} needs ONNX Runtime {artifact.min_onnxruntime}, but {consumer.name} has "
             f"{newest[0]}.{newest[1]}"

@@ -44,8 +44,8 @@ def _of_graphs(manifest: Manifest, graphs: Sequence[ArtifactRecord]) -> Recommen
         if manifest.speeds is not None and (speed := manifest.speeds.of(graph.path)) is not None
     ]
     if timed and manifest.speeds is not None:
-        has_export = any(graph.made_from is None for graph in manifest.artifacts)
-        return _by_speed(timed, has_export=has_export, is_busy=bool(manifest.speeds.busy_words))
+        is_busy = bool(manifest.speeds.busy_words)
+        return _by_speed(timed, has_export=manifest.exported is not None, is_busy=is_busy)
     if graphs:
         missing = "their speeds were not measured" if verified else "none was verified, nor timed"
         return RecommendedRecord(

@@ -123,7 +123,12 @@ class TriedRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord(Record):
-    """The candidates of `--quantize auto`, smallest first, and the budget."""
+    """What `--quantize auto` tried.
+
+    Attributes:
+        budget: What the published file had to meet, in words.
+        candidates: In ascending order of their estimated sizes.
+    """
 
     budget: Text
     candidates: Annotated[tuple[TriedRecord, ...], MaxLen(1000)]
@@ -147,6 +152,7 @@ class Manifest(Record):
     """The content of an output folder, and how it was made.
 
     Attributes:
+        schema_version: Of this format; a folder with an older one is made again.
         tool: The tool that made it.
         layout: Of the folder.
         source: What it was made from.
@@ -186,6 +192,11 @@ class Manifest(Record):
         return KINDS[self.kind].measure
 
     @property
+    def exported(self) -> ArtifactRecord | None:
+        """The exported graph, with which others are compared; None if it is not published."""
+        return next((graph for graph in self.artifacts if graph.made_from is None), None)
+
+    @property
     def compared_texts(self) -> str:
         """How many texts the graphs' figures rest on, such as "300" or "85 of 300"."""
         counts = {graph.fidelity.texts for graph in self.artifacts if graph.fidelity}
@@ -205,13 +216,8 @@ class Manifest(Record):
 
     def records(self) -> list[FileRecord]:
         """Returns all files of the manifest."""
-        graphs = [
-            FileRecord(path=graph.path, sha256=graph.sha256, size_bytes=graph.size_bytes)
-            for graph in self.artifacts
-        ]
-        external = [graph.external_data for graph in self.artifacts if graph.external_data]
-        beside = [file for graph in self.artifacts for file in graph.beside]
-        return [*graphs, *external, *beside, *self.files, *self.pages]
+        of_graphs = [file for graph in self.artifacts for file in graph.files]
+        return [*of_graphs, *self.files, *self.pages]
 
     def paths(self) -> set[str]:
         return {record.path for record in self.records()}

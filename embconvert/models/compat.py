@@ -92,9 +92,15 @@ def oldest_for_precision(
 ORT_FORMAT: Version = (1, 16)
 
 
+def version_of(release: str) -> Version:
+    """Returns the version of a release, such as `1.17`."""
+    major, minor = map(int, release.split("."))
+    return major, minor
+
+
 def newest_of(*releases: str) -> str:
     """Returns the newest of some releases, such as `1.17`."""
-    return max(releases, key=lambda release: tuple(map(int, release.split("."))))
+    return max(releases, key=version_of)
 
 
 def _since(table: Mapping[int, Version], value: int) -> Version:

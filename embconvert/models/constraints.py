@@ -5,6 +5,7 @@ Nothing is checked, and no library is loaded, until a manifest is read or writte
 an accident.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -65,13 +66,15 @@ _MAX_TEXT = 1 << 16
 # A part of a path: not empty, not `.` or `..`, no characters that Windows or terminals interpret.
 _PART = r"(\.{0,2}[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*|\.{3,}[^/\\\x00-\x1f\x7f]*)"
 
+_RELATIVE_PATH = f"^{_PART}(/{_PART})*$"
+
 Sha256 = Annotated[str, Matches("^[0-9a-f]{64}$", "64 hexadecimal digits")]
 Commit = Annotated[str, Matches("^[0-9a-f]{40}$", "40 hexadecimal digits")]
 RelativePath = Annotated[
     str,
     MinLen(1),
     MaxLen(_MAX_NAME),
-    Matches(f"^{_PART}(/{_PART})*$", "a path inside the folder, with forward slashes"),
+    Matches(_RELATIVE_PATH, "a path inside the folder, with forward slashes"),
 ]
 #: One line.
 Name = Annotated[
@@ -97,3 +100,10 @@ Distance = Annotated[float, Ge(0), Le(1e300)]
 Seconds = Annotated[float, Ge(0), Le(1e9)]
 Rate = Annotated[float, Gt(0), Le(1e12)]
 Release = Annotated[str, Matches(r"^1\.[0-9]{1,4}$", "a release of ONNX Runtime, such as 1.23")]
+
+
+def is_relative_path(text: str) -> bool:
+    """Whether a text can be a RelativePath; a name of a file that is not UTF-8 cannot."""
+    has_surrogates = any("\ud800" <= character <= "\udfff" for character in text)
+    fits = len(text) <= _MAX_NAME and re.fullmatch(_RELATIVE_PATH, text) is not None
+    return fits and not has_surrogates

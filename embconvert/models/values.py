@@ -11,7 +11,6 @@ from annotated_types import MaxLen
 
 from embconvert.models.adapters import LoraSettings
 from embconvert.models.architectures import Architecture, text_settings
-from embconvert.models.choices import OptimizationLevel, Precision
 from embconvert.models.constraints import Count, Identifier, Name, Positive, Record, Text
 from embconvert.models.forms import FileForm, PaddingRecord
 from embconvert.models.kinds import HEAD_FILES, KINDS, Kind
@@ -249,7 +248,6 @@ class Fusion(Record):
 @dataclass(frozen=True, kw_only=True)
 class OptimizedModel:
     artifact: OnnxArtifact
-    level: OptimizationLevel
     fusions: tuple[Fusion, ...] = ()
 
 
@@ -269,8 +267,6 @@ class KeptNode(Record):
 @dataclass(frozen=True, kw_only=True)
 class QuantizedModel:
     artifact: OnnxArtifact
-    level: OptimizationLevel
-    precision: Precision
     kept: tuple[KeptNode, ...] = ()
 
 
@@ -287,3 +283,7 @@ class DerivedModel:
     beside: tuple[FileRecord, ...] = ()
     padding: PaddingRecord | None = None
     remarks: tuple[str, ...] = ()
+
+
+#: What a stage returns; the next one works on its artifact.
+StageResult = ExportedModel | OptimizedModel | QuantizedModel | DerivedModel

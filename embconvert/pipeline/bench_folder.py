@@ -31,7 +31,6 @@ from embconvert.pipeline.speed_tasks import runtime_of
 from embconvert.pipeline.speeds import limit_of
 from embconvert.processes.resources import cpus
 from embconvert.processes.worker import finish
-from embconvert.regular_files import replace_file
 from embconvert.reporting.bench import (
     bench_header,
     bench_page,
@@ -40,12 +39,10 @@ from embconvert.reporting.bench import (
     graphs_header,
     graphs_rows,
 )
-from embconvert.reporting.compare import refuse_other_than_file
+from embconvert.reporting.output_page import ELSEWHERE, refuse_other_than_file, write_page
 from embconvert.request.records import BenchRequest, Finished
 from embconvert.speed.bench import best_files
 from embconvert.speed.bench_records import Benchmark, as_text
-
-_ELSEWHERE = "choose another --output"
 
 
 def bench(request: BenchRequest) -> Finished:
@@ -63,7 +60,7 @@ def bench(request: BenchRequest) -> Finished:
     console = Console(quiet=request.quiet, debug=request.debug)
     routes = routes_to_check(request.folder, console) or ("",)
     share = request.seconds / len(routes)
-    with output_errors(request.output, _ELSEWHERE):
+    with output_errors(request.output, ELSEWHERE):
         # Before minutes of measuring.
         refuse_other_than_file(request.output)
         refuse_unwritable(request.output.parent)
@@ -71,11 +68,7 @@ def bench(request: BenchRequest) -> Finished:
         name: _bench(replace(request, folder=request.folder / name, seconds=share), console)
         for name in routes
     }
-    page = bench_page(list(found.values())).encode("utf-8", "replace")
-    with output_errors(request.output, _ELSEWHERE):
-        refuse_other_than_file(request.output)
-        request.output.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(request.output, page)
+    write_page(request.output, bench_page(list(found.values())))
     if not request.json:
         return Finished(text=str(request.output))
     if "" in found:

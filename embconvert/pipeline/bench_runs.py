@@ -96,9 +96,9 @@ def time_graphs(
     bench: BenchedFolder, provider: str, threads: int, seconds: float
 ) -> Iterator[Measured]:
     """Yields the times of the graphs that fit into memory together."""
-    folder, records = bench.request.folder, bench.manifest.artifacts
-    sizes = {record.path: record.total_size_bytes for record in records}
-    base = next((record.path for record in records if record.made_from is None), None)
+    folder, exported = bench.request.folder, bench.manifest.exported
+    sizes = {record.path: record.total_size_bytes for record in bench.manifest.artifacts}
+    base = exported.path if exported is not None else None
     groups, left_out = groups_that_fit(sizes, base, available_memory_bytes() - BASE_BYTES)
     for path in left_out:
         bench.leave_out(path, "there is too little memory to load it beside float32")

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
+from embconvert.fidelity.embedding import WorkloadRun
+from embconvert.fidelity.tokenization import TokenizedTexts
+from embconvert.fidelity.workload import Workload
 from embconvert.folder.disk import output_errors
 from embconvert.folder.published import copy_listed, problem_of, published_manifest
 from embconvert.manifest import CARD_FILE, ArtifactRecord, Manifest
-from embconvert.pipeline.tasks import check_given_graph, files_of_weights
+from embconvert.pipeline.tasks import check_given_graph, embed_with_graph, files_of_weights
 from embconvert.processes.crash import WorkerCrashed
 from embconvert.processes.limits import refuse_missing_proc
 from embconvert.processes.resources import limit_threads
@@ -105,6 +108,44 @@ def check_weights(folder: Path, record: ArtifactRecord, worker: Worker) -> None:
             f"lists {', '.join(listed) or 'none'} for its weights",
             "convert the model again",
         )
+
+
+def run_published(
+    folder: Path,
+    manifest: Manifest,
+    record: ArtifactRecord,
+    tokens: TokenizedTexts,
+    workload: Workload,
+    workers: Workers,
+    console: Console,
+    *,
+    layer_by_layer: bool = False,
+) -> WorkloadRun | str:
+    """Runs a graph over a workload with its rest; returns the problem in words if that fails.
+
+    Raises:
+        SourceError: It reads its weights from another file than listed.
+        WorkerCrashed: Its process ended.
+    """
+    with (
+        console.progress(f"running {record.path}", workload.size) as advance,
+        workers.take(record.total_size_bytes) as worker,
+    ):
+        check_weights(folder, record, worker)
+        run: WorkloadRun | str = worker.call(
+            embed_with_graph,
+            record.artifact(folder),
+            tokens,
+            workload,
+            layer_by_layer=layer_by_layer,
+            kind=manifest.kind,
+            rules=manifest.source.output_rules,
+            runs_rest=True,
+            advance=advance,
+        )
+    if not isinstance(run, str) and not (run.embeddings.is_finite and run.is_rest_finite):
+        return "it computes values that are not numbers"
+    return run
 
 
 def changed(record: ArtifactRecord, problem: str) -> FidelityError:

@@ -12,7 +12,6 @@ from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError, UsageError
 from embconvert.evaluation.differences import MAX_TEXTS, TextDifference, differences
 from embconvert.evaluation.lines import DataFile
-from embconvert.fidelity.embedding import WorkloadRun
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item, Plain, Prompted, batches, plain, verification_items
 from embconvert.fidelity.tokenization import TokenizedTexts
@@ -21,10 +20,9 @@ from embconvert.foreign_text import one_line
 from embconvert.manifest import MANIFEST_FILE, ArtifactRecord, Manifest
 from embconvert.models.forms import ENDINGS, most_tokens
 from embconvert.models.kinds import KINDS, Kind, Reading
-from embconvert.pipeline.checked_folder import at_work, check_graphs, check_weights
+from embconvert.pipeline.checked_folder import at_work, check_graphs, run_published
 from embconvert.pipeline.evaluated import Opened, open_folders, similarity_of
 from embconvert.pipeline.source_process import tokenize_apart
-from embconvert.pipeline.tasks import embed_with_graph
 from embconvert.processes.crash import WorkerCrashed
 from embconvert.processes.worker import finish
 from embconvert.processes.workers import Workers
@@ -189,29 +187,15 @@ def _embed(
     """Returns a row for each text, in order."""
     groups = tuple(map(tuple, batches(tokens.lengths)))
     workload = Workload(similar=groups, mixed=groups[-1][-1:])
+    opened = graph.opened
     try:
-        with (
-            console.progress(f"running {graph.path}", workload.size) as advance,
-            workers.take(graph.record.total_size_bytes) as worker,
-        ):
-            check_weights(graph.opened.folder, graph.record, worker)
-            run: WorkloadRun | str = worker.call(
-                embed_with_graph,
-                graph.record.artifact(graph.opened.folder),
-                tokens,
-                workload,
-                layer_by_layer=False,
-                kind=graph.manifest.kind,
-                rules=graph.manifest.source.output_rules,
-                advance=advance,
-            )
+        run = run_published(
+            opened.folder, opened.manifest, graph.record, tokens, workload, workers, console
+        )
     except WorkerCrashed as crash:
         raise SourceError(f"{graph.path} cannot be compared: {crash}", crash.hint) from crash
-    problem = run if isinstance(run, str) else None
-    if not isinstance(run, str) and not run.embeddings.is_finite:
-        problem = "it computes values that are not numbers"
-    if isinstance(run, str) or problem is not None:
-        raise FidelityError(f"{graph.path} cannot be compared: {problem}", "convert it again")
+    if isinstance(run, str):
+        raise FidelityError(f"{graph.path} cannot be compared: {run}", "convert it again")
     order = np.argsort([index for group in groups for index in group])
     return run.embeddings.rows(order.tolist())
 

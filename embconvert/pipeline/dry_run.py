@@ -76,10 +76,7 @@ def _removed(prepared: Prepared, found: Mapping[str, ArtifactRecord]) -> Sequenc
 
 
 def _is_there(record: ArtifactRecord, folder: Path) -> bool:
-    further = [*record.beside, *([record.external_data] if record.external_data else [])]
-    return has_size(folder, record.path, record.size_bytes) and all(
-        has_size(folder, file.path, file.size_bytes) for file in further
-    )
+    return all(has_size(folder, file.path, file.size_bytes) for file in record.files)
 
 
 def _as_json(job: Job) -> dict[str, object]:

@@ -45,9 +45,8 @@ from embconvert.processes.worker import finish
 from embconvert.processes.workers import Workers
 from embconvert.reporting.evaluation_page import evaluation_page
 from embconvert.reporting.evaluation_table import evaluation_rows, header_of
+from embconvert.reporting.output_page import ELSEWHERE
 from embconvert.request.records import EvaluateRequest, Finished
-
-_ELSEWHERE = "choose another --output"
 
 
 def evaluate(request: EvaluateRequest) -> Finished:
@@ -99,7 +98,7 @@ def evaluate_folders(request: EvaluateRequest, console: Console) -> Mapping[Path
             for number, folder in enumerate(request.folders)
         }
         for folder in request.folders:
-            with output_errors(_place(request, folder), _ELSEWHERE):
+            with output_errors(_place(request, folder), ELSEWHERE):
                 refuse_unwritable(_place(request, folder))
         for folder, one in prepared.items():
             found[folder] = _evaluate(one, data, console)
@@ -108,7 +107,7 @@ def evaluate_folders(request: EvaluateRequest, console: Console) -> Mapping[Path
             )
     for folder, evaluation in found.items():
         place = _place(request, folder)
-        with output_errors(place, _ELSEWHERE):
+        with output_errors(place, ELSEWHERE):
             place.mkdir(parents=True, exist_ok=True)
             dropped = read_evaluations(place).dropped_by(evaluation)
             if dropped:
@@ -147,7 +146,7 @@ def _prepare(
     compared = compared_graphs(opened, request.files, workers, console)
     if request.against is not None:
         compared.insert(0, compared_source(opened, request, workers, console))
-    elif _lacks_float32(opened):
+    elif opened[-1].manifest.exported is None:
         raise UsageError(
             f"{opened[-1].folder} has no float32 graph to compare with",
             "give the source: --against ID",
@@ -203,10 +202,6 @@ def _evaluate(prepared: _ReadyFolder, data: Dataset, console: Console) -> Evalua
         similarity=f"{similarity} of dense vectors" if heads else similarity,
         graphs=tuple(graphs),
     )
-
-
-def _lacks_float32(opened: list[Opened]) -> bool:
-    return all(graph.made_from is not None for graph in opened[-1].manifest.artifacts)
 
 
 def evaluated_graph(

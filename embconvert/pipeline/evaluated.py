@@ -3,7 +3,7 @@
 import importlib.metadata
 import importlib.util
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,6 @@ class Compared:
         path: Of the graph in its folder, or SOURCE_ROW.
         queries: Outputs for queries.
         documents: Outputs for documents.
-        end: Ends the processes that compute them.
     """
 
     path: str
@@ -61,7 +60,11 @@ class Compared:
     digests: tuple[str, ...]
     queries: CachedOutputs
     documents: CachedOutputs
-    end: Callable[[], None]
+
+    def end(self) -> None:
+        """Ends the processes that compute them."""
+        self.queries.end()
+        self.documents.end()
 
 
 def open_folders(folder: Path, scratch: Path, console: Console) -> list[Opened]:
@@ -143,10 +146,7 @@ def compared_graphs(
     if len(own) < len(made):
         further = ", ".join(record.path for record in made if record not in own)
         console.say(f"not evaluated: {further}; evaluate what they were derived from")
-    records = sorted(
-        own,
-        key=lambda record: record.made_from is not None,
-    )
+    records = sorted(own, key=lambda record: record.made_from is not None)
     known = {alias for record in records for alias in _aliases(record)}
     unknown = next((name for name in files if name not in known), None)
     if unknown is not None:
@@ -171,9 +171,8 @@ def compared_graphs(
                 precision=record.precision,
                 size_bytes=sum(graph.total_size_bytes for _, graph in pair),
                 digests=tuple(graph.sha256 for _, graph in pair),
-                queries=rows[0][0],
-                documents=rows[-1][0],
-                end=_end_of([row[1] for row in rows]),
+                queries=rows[0],
+                documents=rows[-1],
             )
         )
     return found
@@ -185,14 +184,13 @@ def _aliases(record: ArtifactRecord) -> set[str]:
 
 
 def _counterpart(manifest: Manifest, record: ArtifactRecord) -> ArtifactRecord:
-    same = [graph for graph in manifest.artifacts if graph.path == record.path]
-    exported = [graph for graph in manifest.artifacts if graph.made_from is None]
-    return [*same, *exported, *manifest.artifacts][0]
+    same = (graph for graph in manifest.artifacts if graph.path == record.path)
+    return next(same, manifest.exported or manifest.artifacts[0])
 
 
 def _rows_of(
     opened: Opened, record: ArtifactRecord, workers: Workers, console: Console
-) -> tuple[CachedOutputs, GraphRows]:
+) -> CachedOutputs:
     source = opened.manifest.source
     make = partial(
         GraphRunner,
@@ -206,7 +204,7 @@ def _rows_of(
     tokenizer = [file.sha256 for file in opened.manifest.files if file.path == "tokenizer.json"]
     rules = f"{source.model.input_rules} {source.output_rules}"
     identity = f"{record.digest} {tokenizer} {rules} {_stack(*_packages(record))}"
-    return _kept(computes, identity, console), computes
+    return _kept(computes, identity, console)
 
 
 def _kept(computes: GraphRows | SourceRows, identity: str, console: Console) -> CachedOutputs:
@@ -233,21 +231,12 @@ def compared_source(
         conversion, resolved = named_source(request, one.manifest, console)
         computes = SourceRows(SourceProcess(conversion, resolved, one.scratch, workers, console))
         identity = f"{one.manifest.source} {_stack('torch', 'sentence-transformers')}"
-        rows.append((_kept(computes, identity, console), computes))
+        rows.append(_kept(computes, identity, console))
     return Compared(
         path=SOURCE_ROW,
         precision=Precision.FLOAT32,
         size_bytes=None,
         digests=(),
-        queries=rows[0][0],
-        documents=rows[-1][0],
-        end=_end_of([row[1] for row in rows]),
+        queries=rows[0],
+        documents=rows[-1],
     )
-
-
-def _end_of(rows: Sequence[GraphRows | SourceRows]) -> Callable[[], None]:
-    def end() -> None:
-        for one in rows:
-            one.end()
-
-    return end

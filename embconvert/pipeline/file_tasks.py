@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from embconvert.derive import derive
 from embconvert.derive.settings import DeriveSettings
@@ -13,13 +12,7 @@ from embconvert.models.choices import OptimizationLevel, Precision, QuantizeOpti
 from embconvert.models.forms import FileForm, most_tokens
 from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.pair_template import InputRules
-from embconvert.models.values import (
-    DerivedModel,
-    ExportedModel,
-    OnnxArtifact,
-    OptimizedModel,
-    QuantizedModel,
-)
+from embconvert.models.values import DerivedModel, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.processes.metering import Meter, metered
 from embconvert.processes.worker import Reporter
 from embconvert.quantize import quantize
@@ -44,7 +37,7 @@ def optimize_graph(
 ) -> tuple[OptimizedModel, Meter]:
     with metered() as meter:
         optimized = optimize(
-            ExportedModel(artifact=artifact),
+            artifact,
             path,
             level=level,
             optimizer=optimizer,
@@ -79,22 +72,18 @@ def quantize_graph(
     artifact: OnnxArtifact,
     path: Path,
     *,
-    level: OptimizationLevel,
     precision: Precision,
     options: QuantizeOptions,
     calibration: Calibration,
     work: Path,
     replaced: tuple[str, ...],
 ) -> tuple[QuantizedModel, Meter]:
-    source: Any = ExportedModel(artifact=artifact)
-    if level is not OptimizationLevel.NONE:
-        source = OptimizedModel(artifact=artifact, level=level)
     feeds = _feeds(reporter, calibration)
     settings = QuantizeSettings(
         options=options, calibration=feeds, work=work, warn=reporter.warn, replaced=replaced
     )
     with metered() as meter:
-        quantized = quantize(source, path, precision=precision, settings=settings)
+        quantized = quantize(artifact, path, precision=precision, settings=settings)
     return quantized, meter
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from embconvert.export.exporter import Exporter
 from embconvert.fidelity.figures import Fidelity
 from embconvert.manifest import ArtifactRecord
 from embconvert.models.late_interaction import LateInteraction
-from embconvert.models.values import DerivedModel, OnnxArtifact, OptimizedModel, QuantizedModel
+from embconvert.models.values import OnnxArtifact, StageResult
 from embconvert.pipeline.checks import (
     STAGE_ERRORS,
     joined_reasons,
@@ -58,17 +57,10 @@ class Producer:
         """Writes the traced graph with its weights."""
         assert self._traced is not None
         with self.next_method_on_failure(step):
-            artifact, meter = yield from self._run.source.write(
+            exported, meter = yield from self._run.source.write(
                 self._fresh_path(step), keep_weights_apart=not step.is_published
             )
-            self._note_made(
-                step,
-                Made(
-                    artifact=artifact,
-                    meter=self._traced[1].followed_by(meter),
-                    method=self._method(step),
-                ),
-            )
+            self._note_made(step, exported, self._traced[1].followed_by(meter))
 
     def make_or_take(self, step: Step) -> Work[None]:
         """Makes a graph, or reuses an earlier one that was made from an identical graph."""
@@ -115,29 +107,19 @@ class Producer:
         error = STAGE_ERRORS[step.stage]
         try:
             with self._run.workers.take(source.total_size_bytes) as worker:
-                made: OptimizedModel | QuantizedModel | DerivedModel
-                made, meter = yield worker.begin(task, source, path, **named)
+                model: StageResult
+                model, meter = yield worker.begin(task, source, path, **named)
         except WorkerCrashed as crash:
             raise error(f"{step.file} could not be made: {crash}", crash.hint) from crash
-        refuse_other_outputs(step, source, made.artifact)
-        self._note_made(
-            step,
-            Made(
-                artifact=made.artifact,
-                meter=meter,
-                method=self._method(step),
-                fusions=made.fusions if isinstance(made, OptimizedModel) else (),
-                kept=made.kept if isinstance(made, QuantizedModel) else (),
-                beside=made.beside if isinstance(made, DerivedModel) else (),
-                padding=made.padding if isinstance(made, DerivedModel) else None,
-            ),
-        )
+        refuse_other_outputs(step, source, model.artifact)
+        self._note_made(step, model, meter)
 
     def _task(self, step: Step) -> tuple[Callable[..., Any], dict[str, Any]]:
         """Returns the task that makes a step's file, and its named arguments."""
-        named: dict[str, Any] = {"level": step.level, "work": self._run.staging.work}
+        named: dict[str, Any] = {"work": self._run.staging.work}
         if step.stage is Stage.OPTIMIZE:
             return optimize_graph, named | {
+                "level": step.level,
                 "replaced": step.replaced,
                 "optimizer": Optimizer(self._method(step)),
                 "keep_weights_apart": not step.is_published,
@@ -153,7 +135,7 @@ class Producer:
         )
         named |= {"precision": step.precision, "calibration": calibration}
         if step.stage is Stage.DERIVE:
-            return derive_file, named | {"form": step.forms[-1]}
+            return derive_file, named | {"form": step.forms[-1], "level": step.level}
         return quantize_graph, named | {"options": step.options, "replaced": step.replaced}
 
     def _fresh_path(self, step: Step) -> Path:
@@ -161,17 +143,18 @@ class Producer:
         path.unlink(missing_ok=True)
         return path
 
-    def _note_made(self, step: Step, made: Made) -> None:
-        self.made[step.file] = made
+    def _note_made(self, step: Step, model: StageResult, meter: Meter) -> None:
+        self.made[step.file] = Made(model=model, meter=meter, method=self._method(step))
         if not step.is_published:
             self._run.results.records[step.file] = self.record(step, None)
 
     def record(self, step: Step, fidelity: Fidelity | None) -> ArtifactRecord:
         """Returns the record of a graph that was made, which is then verified."""
-        made = self.made.pop(step.file)
-        if step.source is not None:
-            made = replace(made, made_from=self._run.results.source_of(step).sha256)
-        return make_record(step, made, key=self._run.results.key(step), fidelity=fidelity)
+        made, results = self.made.pop(step.file), self._run.results
+        made_from = None if step.source is None else results.source_of(step).sha256
+        return make_record(
+            step, made, made_from=made_from, key=results.key(step), fidelity=fidelity
+        )
 
     @property
     def _longest(self) -> int | None:

@@ -96,7 +96,7 @@ def show(manifest: Manifest, model_id: str, target: Path, console: Console) -> N
     console.table(
         f"{model_id} -> {target}",
         table_header(manifest.measure),
-        table_rows(manifest.artifacts, manifest.measure, manifest.speeds),
+        table_rows(manifest),
     )
     console.say("what the columns mean: embconvert help figures")
     console.say(recommended_words(manifest))

@@ -5,37 +5,48 @@ from pathlib import PurePosixPath
 
 from embconvert.fidelity.figures import Fidelity
 from embconvert.manifest import ArtifactRecord
-from embconvert.models.forms import PaddingRecord
 from embconvert.models.source_records import FileRecord
-from embconvert.models.values import Fusion, KeptNode, OnnxArtifact
+from embconvert.models.values import (
+    DerivedModel,
+    OnnxArtifact,
+    OptimizedModel,
+    QuantizedModel,
+    StageResult,
+)
 from embconvert.plan.steps import Step
 from embconvert.processes.metering import Meter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A graph that is not verified yet.
+    """A file that is not verified yet.
 
     Attributes:
+        model: What its stage returned.
         meter: Time and memory for making it.
-        method: Exporter, optimizer or precision.
-        made_from: sha256 of the graph that it was made from; None for an export.
-        beside: Files that belong to it; paths are relative to its folder.
+        method: Exporter, optimizer, precision or form.
     """
 
-    artifact: OnnxArtifact
+    model: StageResult
     meter: Meter
     method: str
-    made_from: str | None = None
-    fusions: tuple[Fusion, ...] = ()
-    kept: tuple[KeptNode, ...] = ()
-    beside: tuple[FileRecord, ...] = ()
-    padding: PaddingRecord | None = None
+
+    @property
+    def artifact(self) -> OnnxArtifact:
+        return self.model.artifact
 
 
-def make_record(step: Step, made: Made, *, key: str, fidelity: Fidelity | None) -> ArtifactRecord:
-    """Returns the manifest's record of a graph; ArtifactRecord.artifact is the inverse."""
-    artifact, external = made.artifact, made.artifact.external_data
+def make_record(
+    step: Step, made: Made, *, made_from: str | None, key: str, fidelity: Fidelity | None
+) -> ArtifactRecord:
+    """Returns the manifest's record of a file; ArtifactRecord.artifact is the inverse.
+
+    Args:
+        made_from: sha256 of the graph that it was made from; None for an export.
+        key: Cache key of the step.
+        fidelity: None if it was not compared.
+    """
+    model, artifact, external = made.model, made.artifact, made.artifact.external_data
     parent = PurePosixPath(step.file).parent
 
     def in_folder(file: FileRecord) -> FileRecord:
@@ -52,17 +63,17 @@ def make_record(step: Step, made: Made, *, key: str, fidelity: Fidelity | None) 
         inputs=artifact.inputs,
         outputs=artifact.outputs,
         operators=artifact.operators,
-        fusions=made.fusions,
-        kept=made.kept,
+        fusions=model.fusions if isinstance(model, OptimizedModel) else (),
+        kept=model.kept if isinstance(model, QuantizedModel) else (),
         method=made.method,
         settings=step.settings,
         key=key,
-        made_from=made.made_from,
+        made_from=made_from,
         fidelity=fidelity,
         duration_s=round(made.meter.duration_s, 3),
         peak_memory_bytes=made.meter.peak_memory_bytes,
         min_onnxruntime=artifact.min_onnxruntime,
         forms=step.forms,
-        beside=tuple(map(in_folder, made.beside)),
-        padding=made.padding,
+        beside=tuple(map(in_folder, model.beside)) if isinstance(model, DerivedModel) else (),
+        padding=model.padding if isinstance(model, DerivedModel) else None,
     )

@@ -30,25 +30,42 @@ class Unsettled(Exception):  # noqa: N818 - not an error
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
-    """What graphs are compared with.
+class ComparedTexts:
+    """What is embedded for a comparison.
 
     Attributes:
         ids: Text ids of the rows.
-        embeddings: One row per text of each batch.
-        rules: How the graphs' outputs are read; None if they are float vectors or scores.
-        rows: If all texts can be compared should a sample not settle it: rows of the source's token
-            table for the tokens of all texts, (tokens, width) float32; None without such a table.
+        items: The texts, of which the workload has the numbers.
         shares: How many of the texts have each prompt; empty if they have none.
     """
 
     ids: list[str]
+    items: list[Item]
     tokens: TokenizedTexts
     workload: Workload
+    shares: tuple[PromptShare, ...] = ()
+
+    def reference(
+        self, embeddings: Embeddings, rules: OutputRules | None, rows: FloatArray | None
+    ) -> "Reference":
+        """Returns the reference; arguments as its attributes."""
+        return Reference(**vars(self), embeddings=embeddings, rules=rules, rows=rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference(ComparedTexts):
+    """What graphs are compared with.
+
+    Attributes:
+        embeddings: One row per text of each batch.
+        rules: How the graphs' outputs are read; None if they are float vectors or scores.
+        rows: If all texts can be compared should a sample not settle it: rows of the source's token
+            table for the tokens of all texts, (tokens, width) float32; None without such a table.
+    """
+
     embeddings: Embeddings
     rules: OutputRules | None
     rows: FloatArray | None = None
-    shares: tuple[PromptShare, ...] = ()
 
     def within(self, most: int | None, name: str) -> "tuple[Reference, int]":
         """Returns the reference of the texts that have at most so many tokens.
@@ -90,35 +107,6 @@ class Reference:
             embeddings=self.embeddings.rows(rows),
         )
         return part, left_out
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparedTexts:
-    """What is embedded for a comparison; attributes as of Reference.
-
-    Attributes:
-        items: The texts, of which the workload has the numbers.
-    """
-
-    ids: list[str]
-    items: list[Item]
-    tokens: TokenizedTexts
-    workload: Workload
-    shares: tuple[PromptShare, ...] = ()
-
-    def reference(
-        self, embeddings: Embeddings, rules: OutputRules | None, rows: FloatArray | None
-    ) -> Reference:
-        """Returns the reference; arguments as its attributes."""
-        return Reference(
-            ids=self.ids,
-            tokens=self.tokens,
-            workload=self.workload,
-            embeddings=embeddings,
-            rules=rules,
-            rows=rows,
-            shares=self.shares,
-        )
 
 
 def flop_per_token(request: Request, resolved: ResolvedModel) -> float:

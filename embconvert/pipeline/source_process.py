@@ -16,7 +16,7 @@ from embconvert.manifest.building import LoadedSource
 from embconvert.models.kinds import Kind
 from embconvert.models.output_rules import OutputRules
 from embconvert.models.pair_template import InputRules
-from embconvert.models.values import OnnxArtifact, ResolvedModel
+from embconvert.models.values import ExportedModel, OnnxArtifact, ResolvedModel
 from embconvert.pipeline.tasks import (
     calibrate_source,
     embed_with_source,
@@ -168,10 +168,10 @@ class SourceProcess:
             )
         return traced
 
-    def write(self, path: Path, *, keep_weights_apart: bool) -> Work[tuple[OnnxArtifact, Meter]]:
+    def write(self, path: Path, *, keep_weights_apart: bool) -> Work[tuple[ExportedModel, Meter]]:
         """Writes the traced graph with its weights, or with references to the source's files."""
         with self._until_it_ends() as worker:
-            written: tuple[OnnxArtifact, Meter] = yield worker.begin(
+            written: tuple[ExportedModel, Meter] = yield worker.begin(
                 write_traced, path, keep_weights_apart=keep_weights_apart
             )
         return written

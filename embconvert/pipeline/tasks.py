@@ -6,28 +6,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from embconvert.errors import SourceError
 from embconvert.export.exporter import Exporter, trace
 from embconvert.fidelity.embedding import WorkloadRun, run_graph
 from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.layers import HiddenStates, hidden_states
 from embconvert.fidelity.lookups import rows_are_kept
-from embconvert.fidelity.runners import open_file, untrusted_problem
+from embconvert.fidelity.runners import check_untrusted, open_file, weight_files_of
 from embconvert.fidelity.texts import Item, calibration_items, calibration_texts
 from embconvert.fidelity.tokenization import INPUTS, TokenizedTexts, tokenize
 from embconvert.fidelity.workload import Workload
 from embconvert.folder.consumer_files import save_missing_files
 from embconvert.folder.tokenizer_files import publish_tokenizer
-from embconvert.graph.given import check_given, load_problem, read_given, run_problem
-from embconvert.graph.onnx_file import external_data_files, write_model
+from embconvert.graph.given import load_problem, read_given, run_problem
+from embconvert.graph.onnx_file import write_model
 from embconvert.manifest import ModelRecord
 from embconvert.manifest.building import LoadedSource
 from embconvert.models.choices import Inputs, Output, Overrides, Precision
-from embconvert.models.forms import FileForm, FormKind, is_onnx
+from embconvert.models.forms import FileForm, FormKind
 from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.output_rules import OutputRules
 from embconvert.models.pair_template import InputRules
-from embconvert.models.values import OnnxArtifact, ResolvedModel
+from embconvert.models.values import ExportedModel, OnnxArtifact, ResolvedModel
 from embconvert.processes.metering import Meter, metered
 from embconvert.processes.no_network import NoNetworkFilterError, forbid_network
 from embconvert.processes.worker import Reporter
@@ -141,11 +140,11 @@ def trace_source(
 
 def write_traced(
     _: Reporter, path: Path, *, keep_weights_apart: bool
-) -> tuple[OnnxArtifact, Meter]:
+) -> tuple[ExportedModel, Meter]:
     """Writes the graph that trace_source() traced, with weights."""
     with metered() as meter:
         artifact = write_model(_traced[0], path, keep_weights_apart=keep_weights_apart)
-    return artifact, meter
+    return ExportedModel(artifact=artifact), meter
 
 
 def embed_with_source(
@@ -180,11 +179,8 @@ def compare_rows(
 
 def files_of_weights(_: Reporter, path: Path, forms: tuple[FileForm, ...]) -> tuple[str, ...] | str:
     """Returns the files in a graph's folder with its weights, or the problem in words."""
-    if not is_onnx(forms):
-        ending = forms[-1].rules.weights
-        return () if ending is None else (path.with_suffix(ending).name,)
     try:
-        return external_data_files(path)
+        return weight_files_of(path, forms)
     except (ValueError, OSError) as error:
         return str(error)
 
@@ -248,10 +244,7 @@ def read_given_graph(_: Reporter, path: Path, work: Path) -> OnnxArtifact:
 
 def check_given_graph(_: Reporter, path: Path, forms: tuple[FileForm, ...]) -> None:
     """Checks an untrusted graph, or file of another form, before it is run."""
-    if is_onnx(forms):
-        check_given(path)
-    elif problem := untrusted_problem(path, forms):
-        raise SourceError(problem, "convert the model again")
+    check_untrusted(path, forms)
 
 
 def try_graph(_: Reporter, artifact: OnnxArtifact) -> str | None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from embconvert.console import Console
 from embconvert.errors import FidelityError, SourceError
-from embconvert.fidelity.embedding import WorkloadRun
 from embconvert.fidelity.figures import Fidelity
 from embconvert.fidelity.floors import floor_for, shortfall, shortfall_near
 from embconvert.fidelity.texts import verification_items
@@ -26,11 +25,11 @@ from embconvert.pipeline.checked_folder import (
     check_weights,
     checked_manifest,
     copy_files,
+    run_published,
 )
 from embconvert.pipeline.reference import Reference, make_reference
 from embconvert.pipeline.route_folders import joined, routes_to_check
 from embconvert.pipeline.source_process import SourceProcess, tokenize_apart
-from embconvert.pipeline.tasks import embed_with_graph
 from embconvert.pipeline.verifier import Verifier
 from embconvert.processes.crash import WorkerCrashed
 from embconvert.processes.resources import available_memory_bytes
@@ -119,29 +118,15 @@ def _run_graphs(
                 work = workload.only(fitting)
             except ValueError as error:
                 raise changed(record, f"{error}: its shape has {most} tokens") from error
-        with (
-            console.progress(f"running {record.path}", work.size) as advance,
-            workers.take(record.total_size_bytes) as worker,
-        ):
-            try:
-                check_weights(folder, record, worker)
-                run: WorkloadRun | str = worker.call(
-                    embed_with_graph,
-                    record.artifact(folder),
-                    tokens,
-                    work,
-                    layer_by_layer=_is_short_of_memory(manifest),
-                    kind=manifest.kind,
-                    rules=manifest.source.output_rules,
-                    runs_rest=True,
-                    advance=advance,
-                )
-            except WorkerCrashed as crash:
-                run = str(crash)
+        try:
+            run = run_published(
+                folder, manifest, record, tokens, work, workers, console,
+                layer_by_layer=_is_short_of_memory(manifest),
+            )  # fmt: skip
+        except WorkerCrashed as crash:
+            run = str(crash)
         if isinstance(run, str):
             raise changed(record, run)
-        if not (run.embeddings.is_finite and run.is_rest_finite):
-            raise changed(record, "it computes values that are not numbers")
     return [CheckedGraph(record=record, fidelity=None) for record in manifest.artifacts]
 
 

@@ -32,10 +32,13 @@ def reusable(
 
     Args:
         earlier: Records, in order of preference.
-        digests: Digests of what steps read but do not make: the source's under None, and a graph's
-            by its path.
+        digests: Digests of what steps read: the source's under None, and a graph's by its path;
+            those of files that steps make are not used.
     """
-    known: dict[str | None, str] = dict(digests)
+    # The folder may have a file of that name which other options made: what a step makes is known
+    # by the record that it reuses only.
+    made = {step.file for step in steps}
+    known = {file: digest for file, digest in digests.items() if file not in made}
     found: dict[str, ArtifactRecord] = {}
     for step in steps:
         if step.source not in known:

@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Any
 from embconvert.errors import QuantizeError, UnsupportedModelError, reason_of
 from embconvert.graph.half_precision import TooLargeForHalf
 from embconvert.graph.onnx_file import read_model, write_model
-from embconvert.models.choices import OptimizationLevel, Precision
-from embconvert.models.values import (
-    ExportedModel,
-    KeptNode,
-    OnnxArtifact,
-    OptimizedModel,
-    QuantizedModel,
-)
+from embconvert.models.choices import Precision
+from embconvert.models.values import KeptNode, OnnxArtifact, QuantizedModel
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8
 from embconvert.quantize.blockwise_float16 import blockwise_4_float16
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
@@ -53,7 +47,7 @@ _QUANTIZED_OPERATORS = (
 
 
 def quantize(
-    source: ExportedModel | OptimizedModel,
+    source: OnnxArtifact,
     path: Path,
     *,
     precision: Precision,
@@ -62,28 +56,27 @@ def quantize(
     """Writes a quantized graph.
 
     Args:
-        source: It is not changed.
+        source: An exported or optimized graph; it is not changed.
 
     Raises:
         QuantizeError: The quantization fails, or finds no weights.
         UnsupportedModelError: The graph is already quantized.
         OSError: The file cannot be written.
     """
-    _refuse_quantized(source.artifact)
+    _refuse_quantized(source)
     while True:
         said: list[str] = []
         kept: list[KeptNode] = []
         noting = replace(settings, warn=said.append, keep=kept.append)
         try:
-            artifact = _write(source.artifact, path, precision, noting)
+            artifact = _write(source, path, precision, noting)
             break
         except TooLargeForHalf as found:  # rare, and detected only during writing
             assert found.weight not in settings.wide, "the weight should have stayed float32"
             settings = replace(settings, wide=settings.wide | {found.weight})
     for message in said:
         settings.warn(message)
-    level = source.level if isinstance(source, OptimizedModel) else OptimizationLevel.NONE
-    return QuantizedModel(artifact=artifact, level=level, precision=precision, kept=tuple(kept))
+    return QuantizedModel(artifact=artifact, kept=tuple(kept))
 
 
 def _write(

@@ -37,7 +37,7 @@ def bench_header(benchmark: Benchmark) -> tuple[Column, ...]:
     """Returns the columns; those of what is the same in all rows are left out."""
     return (
         Column(title="file"),
-        *[Column(title="provider")] * (len(_providers(benchmark)) > 1),
+        *[Column(title="provider", is_word=True)] * (len(_providers(benchmark)) > 1),
         *[Column(title="threads")] * (len(_threads(benchmark)) > 1),
         Column(title="batch"),
         Column(title="p50 ms"),

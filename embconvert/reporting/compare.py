@@ -1,7 +1,5 @@
 """`embconvert compare`: several conversions on one page."""
 
-import contextlib
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,16 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from embconvert.errors import OutputError
 from embconvert.evaluation.records import DataRecord, Evaluation, Evaluations, FigureRecord
-from embconvert.folder.disk import output_errors
 from embconvert.folder.evaluations import read_evaluations
 from embconvert.folder.published import published_manifest
 from embconvert.folder.routes import published_routes
 from embconvert.manifest import Manifest
-from embconvert.regular_files import kind_of, replace_file
 from embconvert.reporting import plots
 from embconvert.reporting.evaluation_table import value_text
+from embconvert.reporting.output_page import write_page
 from embconvert.reporting.summary import Graph, ManifestSummary, frontier
 from embconvert.reporting.templates import markup, render
 from embconvert.reporting.words import numbered
@@ -36,12 +32,8 @@ def compare(request: CompareRequest) -> Finished:
     conversions = {names[f]: ManifestSummary(manifest) for f, manifest in manifests.items()}
     evaluations = {names[f]: _evaluations_of(f, manifest) for f, manifest in manifests.items()}
     page = comparison_page(conversions, evaluations)
-    path = request.output
-    with output_errors(path, "choose another --output"):
-        refuse_other_than_file(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, page.encode("utf-8", "replace"))
-    return Finished(text=str(path))
+    write_page(request.output, page)
+    return Finished(text=str(request.output))
 
 
 def _evaluations_of(folder: Path, manifest: Manifest) -> Evaluations:
@@ -60,28 +52,6 @@ def _of_routes(folder: Path) -> tuple[Evaluation, ...]:
         for one in read_evaluations(folder).evaluations
     ]
     return tuple(one for one in found if one.graphs)
-
-
-def refuse_other_than_file(path: Path) -> None:
-    """Raises OutputError for a folder, a link or the like, and below a link to another folder.
-
-    Links in the root folder belong to the system, such as macOS' /tmp.
-    """
-    if path.is_dir() and not path.is_symlink():
-        raise OutputError(f"{path} is a folder", f"write: --output {path / 'page.html'}")
-    for above in path.parents:
-        if above.is_symlink() and above.absolute().parent != Path("/"):
-            raise OutputError(
-                f"{above} is a link, so --output {path} would be written elsewhere",
-                f"write: --output {path.parent.resolve() / path.name}",
-            )
-    with contextlib.suppress(FileNotFoundError):
-        mode = path.lstat().st_mode
-        if not stat.S_ISREG(mode):
-            raise OutputError(
-                f"--output {path} is {kind_of(mode)}, which is not replaced",
-                "remove it, or choose another --output",
-            )
 
 
 def _names(folders: Sequence[Path]) -> dict[Path, str]:

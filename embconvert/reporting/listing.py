@@ -21,7 +21,7 @@ from embconvert.tables import Column
 _DEEPEST = 5
 _COLUMNS = (
     Column(title="model"),
-    Column(title="file"),
+    Column(title="file", is_word=True),
     Column(title="size"),
     Column(title="mean similarity", rank=1),
     Column(title="top 10 kept", rank=3),

@@ -20,7 +20,6 @@ from embconvert.reporting.snippet_parts import (
     ServedModel,
     Snippet,
     files_of_graph,
-    folder_file,
 )
 
 
@@ -177,7 +176,7 @@ def _vespa_prompts(model: ServedModel) -> str | None:
 def _vespa_file(model: ServedModel, file: str) -> str:
     address = model.home.files_address
     if address is None:
-        return f"path={xml_attribute(folder_file(model, file))}"
+        return f"path={xml_attribute(_folder_file(model, file))}"
     return f"url={xml_attribute(f'{address}/{url_path(file)}')}"
 
 
@@ -196,7 +195,7 @@ def langchain4j(model: ServedModel) -> Snippet | None:
         return None
     download = f"// {_download(model)}\n" if model.home.on_hub else ""
     graph, tokenizer = (
-        json_string(folder_file(model, file)) for file in (model.graph.path, "tokenizer.json")
+        json_string(_folder_file(model, file)) for file in (model.graph.path, "tokenizer.json")
     )
     return Snippet(
         key="langchain4j",
@@ -232,3 +231,8 @@ spring.ai.embedding.transformer.tokenizer.options.padding=true""",
         remark="In `application.properties`. Spring AI does not normalize: compare by cosine."
         + (" Put the model's prompts before the texts." if model.source.prompts.distinct else ""),
     )
+
+
+def _folder_file(model: ServedModel, file: str) -> str:
+    """Returns the path of a file for a program that runs beside the folder."""
+    return f"{model.home.short_name}/{file}"

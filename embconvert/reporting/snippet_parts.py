@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embconvert.foreign_text import json_string, python_string
+from embconvert.foreign_text import python_string
 from embconvert.manifest import ArtifactRecord, SourceRecord
 from embconvert.models.choices import OFFSETS, Layout
 from embconvert.models.forms import FormKind
@@ -279,23 +279,3 @@ def texts_lines(model: ServedModel) -> str:
 texts = {model.texts.in_python}
 encodings = tokenizer.encode_batch(texts)
 {feed_lines(model)}"""
-
-
-def folder_file(model: ServedModel, file: str) -> str:
-    """Returns the path of a file for a program that runs beside the folder."""
-    return f"{model.home.short_name}/{file}"
-
-
-def javascript_settings(model: ServedModel) -> str:
-    """Returns JavaScript that makes transformers.js load local files, where that is needed."""
-    if model.home.on_hub:
-        return ""
-    return (
-        "env.allowLocalModels = true; // it is false in browsers\n"
-        'env.allowRemoteModels = false;\nenv.localModelPath = "./";\n'
-    )
-
-
-def javascript_name(model: ServedModel) -> str:
-    """Returns a JavaScript literal of the model's name for transformers.js."""
-    return json_string(model.home.name)

@@ -7,6 +7,7 @@ from functools import cached_property
 from embconvert.fidelity.figures import HISTOGRAM_EDGES, Fidelity, LayerCosine
 from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.models.choices import Operators, OptimizationLevel, Precision
+from embconvert.models.compat import newest_of
 from embconvert.reporting.table import speed_cell
 from embconvert.speed.records import GraphSpeed, Speedup, Verdict
 
@@ -105,8 +106,7 @@ class ManifestSummary:
 
     @cached_property
     def graphs(self) -> list[Graph]:
-        records = self.manifest.artifacts
-        base = next((record for record in records if record.made_from is None), None)
+        records, base = self.manifest.artifacts, self.manifest.exported
         speeds = self.manifest.speeds
         return [
             Graph(record, base, number, speeds.of(record.path) if speeds else None)
@@ -179,8 +179,8 @@ class ManifestSummary:
     @property
     def oldest_runtime(self) -> str:
         """The oldest ONNX Runtime that runs every graph."""
-        versions = [graph.record.min_onnxruntime for graph in self.graphs]
-        return max(versions, key=lambda v: tuple(map(int, v.split("."))), default="–")
+        releases = [graph.record.min_onnxruntime for graph in self.graphs]
+        return newest_of(*releases) if releases else "–"
 
     @property
     def frontier(self) -> list[Graph]:

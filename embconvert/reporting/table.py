@@ -7,7 +7,7 @@ from embconvert.manifest import ArtifactRecord, Manifest
 from embconvert.models.kinds import Measure
 from embconvert.models.shapes import CONVERSION_LENGTHS
 from embconvert.models.values import Fusion
-from embconvert.speed.records import UNMEASURABLE, GraphSpeed, SpeedsRecord
+from embconvert.speed.records import UNMEASURABLE, GraphSpeed
 from embconvert.tables import Column
 
 _LENGTHS = f"at {CONVERSION_LENGTHS} tokens"
@@ -66,19 +66,15 @@ def table_header(measure: Measure) -> tuple[Column, ...]:
     )
 
 
-def table_rows(
-    artifacts: Sequence[ArtifactRecord],
-    measure: Measure = Measure.COSINE,
-    speeds: SpeedsRecord | None = None,
-) -> list[list[str]]:
+def table_rows(manifest: Manifest) -> list[list[str]]:
     """Returns one row per graph, then one for each of its heads.
 
     Sizes and speeds are relative to the exported graph, if any.
     """
-    columns = len(table_header(measure))
-    base = exported(artifacts)
+    columns = len(table_header(manifest.measure))
+    base, speeds = manifest.exported, manifest.speeds
     rows = []
-    for artifact in artifacts:
+    for artifact in manifest.artifacts:
         size = artifact.total_size_bytes
         row = [artifact.path, size_cell(artifact)]
         row.append(f"{100 * size / base.total_size_bytes:.0f}%" if base else "-")
@@ -104,11 +100,6 @@ def _fidelity_cells(figures: Fidelity) -> list[str]:
     if near.measure is Measure.COSINE:
         cells.append(kept_cell(figures))
     return [*cells, f"{figures.rank_correlation:.5f}", f"{near.batch:.5f}"]
-
-
-def exported(artifacts: Sequence[ArtifactRecord]) -> ArtifactRecord | None:
-    """Returns the exported graph, with which others are compared; None if it is not published."""
-    return next((a for a in artifacts if a.made_from is None), None)
 
 
 def size_cell(artifact: ArtifactRecord) -> str:

@@ -7,12 +7,7 @@ from embconvert.foreign_text import json_string, json_text
 from embconvert.manifest.layouts import LAYOUTS
 from embconvert.models.choices import Layout
 from embconvert.reporting.sample_texts import DOCUMENTS
-from embconvert.reporting.snippet_parts import (
-    ServedModel,
-    Snippet,
-    javascript_name,
-    javascript_settings,
-)
+from embconvert.reporting.snippet_parts import ServedModel, Snippet
 
 #: The names of the files that it finds by a dtype; DEFAULT_DTYPE_SUFFIX_MAPPING of its
 #: src/utils/dtypes.js, 4.3.
@@ -73,7 +68,17 @@ def _imports(model: ServedModel, *names: str) -> str:
     if len(line) > 88:
         inside = "".join(f"  {name},\n" for name in wanted)
         line = f'import {{\n{inside}}} from "@huggingface/transformers";'
-    return f"// npm install @huggingface/transformers\n{line}\n\n{javascript_settings(model)}"
+    return f"// npm install @huggingface/transformers\n{line}\n\n{_settings(model)}"
+
+
+def _settings(model: ServedModel) -> str:
+    """Returns JavaScript that allows local files, where that is needed."""
+    if model.home.on_hub:
+        return ""
+    return (
+        "env.allowLocalModels = true; // it is false in browsers\n"
+        'env.allowRemoteModels = false;\nenv.localModelPath = "./";\n'
+    )
 
 
 def embed_in_javascript(model: ServedModel) -> Snippet | None:
@@ -81,7 +86,7 @@ def embed_in_javascript(model: ServedModel) -> Snippet | None:
     options = _options(model)
     if options is None:
         return None
-    name = javascript_name(model)
+    name = json_string(model.home.name)
     if model.pooled_by_client is not None:
         normalize = json.dumps("Normalize" in model.source.modules)
         code = f"""\
@@ -113,7 +118,7 @@ def score_in_javascript(model: ServedModel) -> Snippet | None:
     options = _options(model)
     if options is None:
         return None
-    name = javascript_name(model)
+    name = json_string(model.home.name)
     code = f"""\
 {_imports(model, "AutoModelForSequenceClassification", "AutoTokenizer")}\
 const tokenizer = await AutoTokenizer.from_pretrained({_tokenizer_arguments(model)});
@@ -135,7 +140,7 @@ console.log(logits.tolist());"""
 
 
 def _tokenizer_arguments(model: ServedModel) -> str:
-    name, revision = javascript_name(model), model.home.revision
+    name, revision = json_string(model.home.name), model.home.revision
     return name if revision is None else f"{name}, {{ revision: {json_string(revision)} }}"
 
 

@@ -35,16 +35,6 @@ def _providers(word: str) -> tuple[str, ...]:
     return names
 
 
-def _seconds(word: str) -> float:
-    number = values.whole_number(word)
-    if number is None or not 0 < number <= _DAY_S:
-        raise UsageError(
-            f"--seconds must be a whole number from 1 to {_DAY_S:,}, not {word}",
-            "for example, --seconds 60",
-        )
-    return float(number)
-
-
 # fmt: off
 BENCH_OPTIONS: tuple[Option, ...] = (
     Option(
@@ -62,7 +52,8 @@ BENCH_OPTIONS: tuple[Option, ...] = (
         help="Execution providers of ONNX Runtime, such as cpu,cuda.",
     ),
     Option(
-        name="seconds", metavar="N", group=Group.MEASURE, parse=_seconds,
+        name="seconds", metavar="N", group=Group.MEASURE,
+        parse=values.positive("seconds", _DAY_S, example=60),
         default=f"{BenchRequest.seconds:.0f}",
         help="Seconds of measurement, in addition to the time for loading and checking the files.",
     ),

@@ -26,7 +26,8 @@ BATCH_OPTIONS: tuple[Option, ...] = (
         "JOB_COMPLETION_INDEX and the number of parts from --shards or JOB_COMPLETIONS.",
     ),
     Option(
-        name="shards", metavar="N", group=Group.SOURCE, parse=values.count("shards"),
+        name="shards", metavar="N", group=Group.SOURCE,
+        parse=values.positive("shards", values.MAX_COUNT, example=4),
         default="JOB_COMPLETIONS for --shard auto, one per model for --list_json",
         help="Number of parts for --shard auto and --list_json.",
     ),

@@ -147,7 +147,11 @@ def of_a_folder(record: Callable[..., Any], metavar: str = "FOLDER") -> Callable
 def make_compare_request(*, operands: tuple[str, ...], **fields: Any) -> CompareRequest:
     """Raises UsageError for fewer than two folders."""
     if len(set(operands)) < 2:
-        raise UsageError("there is only one folder to compare", "give two or more")
+        given = "the same is given twice" if len(operands) > 1 else _given(len(operands))
+        raise UsageError(
+            f"compare needs two or more folders, and {given}",
+            "write: embconvert compare models/my-model models/other-model",
+        )
     folders = dict.fromkeys(values.user_path("FOLDER", word) for word in operands)
     return CompareRequest(folders=tuple(folders), **fields)
 

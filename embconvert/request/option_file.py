@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.errors import SeveralErrors, UsageError
-from embconvert.models.suggestions import nearest
 from embconvert.request import yaml_tree
 from embconvert.request.options import Option
 from embconvert.request.parsing import understood
+from embconvert.request.usual_names import nearest_option
 from embconvert.request.yaml_tree import NotYamlError, Place, Scalar, YamlNode, parse_yaml
 from embconvert.user_files import UnreadableFileError, in_words, read_text
 
@@ -76,7 +76,7 @@ class OptionFile:
         for key, value in node.pairs:
             name = option_name(key)
             if name not in known:
-                near = nearest(name, known)
+                near = nearest_option(name, known)
                 hint = f"did you mean {near}?" if near else cure
                 self.note(key.place, f"{key.text!r} {problem}", hint)
             elif name in seen:

@@ -18,7 +18,15 @@ from embconvert.models.forms import FORMATS, FormKind
 from embconvert.models.routes import is_route_name
 from embconvert.models.suggestions import unknown_value
 from embconvert.request.records import AUTO_SHARD, Shard
-from embconvert.request.values import SHOWN, by_word, choice, count, decimal, whole_number
+from embconvert.request.values import (
+    MAX_COUNT,
+    SHOWN,
+    by_word,
+    choice,
+    decimal,
+    positive,
+    whole_number,
+)
 
 _MAX_FACTOR = 1000
 
@@ -207,7 +215,7 @@ def shard(word: str) -> Shard | str:
     if word.lower() == AUTO_SHARD:
         return AUTO_SHARD
     index, _, number = word.partition("/")
-    parse = count("shard")
+    parse = positive("shard", MAX_COUNT)
     try:
         found = Shard(index=parse(index) - 1, count=parse(number))
     except UsageError:

@@ -114,7 +114,7 @@ def understood(option: Option, word: str) -> str | None:
     usual = "auto" if value is None else word_of(value)
     if usual in (word, word.replace(" ", "")):
         return None
-    return f"--{option.name} {word}: {usual}"
+    return f"--{option.name} {word} is read as {usual}"
 
 
 def _refuse_unused(fields: Mapping[str, Any]) -> None:

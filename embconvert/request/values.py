@@ -15,7 +15,8 @@ from embconvert.errors import UsageError
 from embconvert.models.shapes import Shape
 from embconvert.models.suggestions import unknown_value
 
-_MAX_COUNT = 100_000
+#: Of texts, tokens and the parts of a list.
+MAX_COUNT = 100_000
 _MAX_DIGITS = 18
 _LARGEST = 2**31 - 1
 # Linux allows no more.
@@ -121,10 +122,10 @@ def shapes(name: str) -> Callable[[str], tuple[Shape, ...]]:
         for part in word.split(","):
             texts, _, tokens = part.strip().lower().partition("x")
             numbers = whole_number(texts), whole_number(tokens)
-            if not all(number is not None and 0 < number <= _MAX_COUNT for number in numbers):
+            if not all(number is not None and 0 < number <= MAX_COUNT for number in numbers):
                 raise UsageError(
                     f"--{name} must be numbers of texts and their tokens, not {word[:SHOWN]}",
-                    f"write --{name} 1x16,32x128; each number is at most {_MAX_COUNT:,}",
+                    f"write --{name} 1x16,32x128; each number is at most {MAX_COUNT:,}",
                 )
             found.append(Shape(texts=numbers[0] or 0, tokens=numbers[1] or 0))
         return tuple(dict.fromkeys(found))
@@ -146,30 +147,15 @@ def share(name: str, example: str) -> Callable[[str], float]:
     return parse
 
 
-def positive(name: str) -> Callable[[str], int]:
-    """Returns a parser of whole numbers from 1 to 2^31 - 1."""
+def positive(name: str, most: int = _LARGEST, example: int = 256) -> Callable[[str], int]:
+    """Returns a parser of whole numbers from 1 on."""
 
     def parse(word: str) -> int:
         number = whole_number(word)
-        if number is None or not 1 <= number <= _LARGEST:
+        if number is None or not 1 <= number <= most:
             raise UsageError(
-                f"--{name} must be a whole number from 1 to {_LARGEST:,}, not {word}",
-                f"for example, --{name} 256",
-            )
-        return number
-
-    return parse
-
-
-def count(name: str) -> Callable[[str], int]:
-    """Returns a parser of whole numbers from 1 to _MAX_COUNT."""
-
-    def parse(word: str) -> int:
-        number = whole_number(word)
-        if number is None or not 1 <= number <= _MAX_COUNT:
-            raise UsageError(
-                f"--{name} must be a whole number from 1 to {_MAX_COUNT:,}, not {word}",
-                f"for example, --{name} 4",
+                f"--{name} must be a whole number from 1 to {most:,}, not {word}",
+                f"for example, --{name} {example}",
             )
         return number
 

@@ -17,7 +17,7 @@ from embconvert.graph.hollow import HOLLOW_BYTES
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.graph.runtime import NO_SECOND_COPY, open_session, session_options
 from embconvert.models.choices import OptimizationLevel
-from embconvert.models.values import ExportedModel, Fusion, OptimizedModel
+from embconvert.models.values import Fusion, OnnxArtifact, OptimizedModel
 from embconvert.rewrite import Rule, rewrite, rules_for
 from embconvert.rewrite.outcome import describe_fusions
 from embconvert.rewrite.standard import write_in_standard_operators
@@ -38,7 +38,7 @@ class Optimizer(StrEnum):
 
 
 def optimize(
-    source: ExportedModel,
+    source: OnnxArtifact,
     path: Path,
     *,
     level: OptimizationLevel,
@@ -52,7 +52,7 @@ def optimize(
     """Writes an optimized graph.
 
     Args:
-        source: It is not changed.
+        source: An exported graph; it is not changed.
         skip_shape_inference: Use only the sizes that the file declares.
         work: A folder for temporary files on the output's file system.
         keep_weights_apart: As for write_model.
@@ -67,7 +67,7 @@ def optimize(
 
     try:
         with _temporary_files_in(work):
-            model = read_model(source.artifact.path)
+            model = read_model(source.path)
             fusions: tuple[Fusion, ...] = ()
             if optimizer is not Optimizer.COPYING:
                 if rules is None:
@@ -89,7 +89,7 @@ def optimize(
     RemoveUnusedOpsetsPass()(model)
     _check_interface(model, source)
     artifact = write_model(model, path, keep_weights_apart=keep_weights_apart)
-    return OptimizedModel(artifact=artifact, level=level, fusions=fusions)
+    return OptimizedModel(artifact=artifact, fusions=fusions)
 
 
 def _run_passes(model: "ir.Model", work: Path) -> "ir.Model":
@@ -110,9 +110,9 @@ def _run_passes(model: "ir.Model", work: Path) -> "ir.Model":
     return read_model(passed)
 
 
-def _check_interface(model: "ir.Model", source: ExportedModel) -> None:
+def _check_interface(model: "ir.Model", source: OnnxArtifact) -> None:
     """Raises OptimizeError if the optimizer renamed or removed inputs or outputs."""
-    wanted = [t.name for t in (*source.artifact.inputs, *source.artifact.outputs)]
+    wanted = [t.name for t in (*source.inputs, *source.outputs)]
     found = [value.name for value in (*model.graph.inputs, *model.graph.outputs)]
     if wanted != found:
         raise OptimizeError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from embconvert.errors import SourceError
+from embconvert.models.constraints import is_relative_path
 from embconvert.source.weights import is_weights
 
 _REACHES_OUT = "do not use this model; it accesses files outside its folder"
@@ -53,6 +54,17 @@ def refuse_escapes(folder: Path, files: Iterable[Path], homes: Sequence[Path] = 
             raise SourceError(
                 f"{file.name} is {size / 1e6:.0f} MB, far more than any model needs",
                 "do not use this model",
+            )
+
+
+def refuse_odd_names(folder: Path, files: Iterable[Path]) -> None:
+    """Raises SourceError for names that no manifest can have, such as those that are not UTF-8."""
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        if not is_relative_path(name):
+            raise SourceError(
+                f"the model has a file whose name other systems do not allow: {name}",
+                "rename or remove the file",
             )
 
 

@@ -21,6 +21,7 @@ from embconvert.source.distrust import (
     refuse_absurd_sizes,
     refuse_escapes,
     refuse_foreign_code,
+    refuse_odd_names,
     refuse_special_files,
 )
 from embconvert.source.positions import refuse_relative_positions
@@ -122,6 +123,7 @@ def resolve_folder(
         settings = read_settings(folder, modules, static, code.written)
         config = settings.files.get((root / "config.json").relative_to(folder).as_posix(), {})
     files = list(_model_files(folder, root, modules, router, trust_remote_code=trust_remote_code))
+    refuse_odd_names(folder, files)
     # The card is also read, though no graph depends on it.
     refuse_escapes(
         folder, [*files, *([card] if (card := folder / CARD_FILE).is_file() else ())], homes

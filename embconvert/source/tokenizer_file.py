@@ -22,6 +22,8 @@ _MAX_LENGTH = 1 << 17
 # Limit of special tokens around a text.
 _MAX_SPECIAL = 1024
 _MAX_DEPTH = 8
+# Limit of a part's steps; the longest list of normalizers has some dozens.
+_MAX_STEPS = 256
 # WordPiece's time grows with the square of a word's length. BERT has 100.
 _MAX_WORD = 10_000
 
@@ -63,9 +65,15 @@ def check_tokenizer_file(path: Path, rows: int | None) -> None:
     vocabulary = _checked_model(as_object(value.get("model"), "model"))
     if value.get("added_tokens") is not None:
         _check_added_tokens(value["added_tokens"], vocabulary)
-    check_growth(parts["normalizer"])
-    for where, node in parts["post_processor"]:
-        _check_post_processor(where, node, rows)
+    for name, steps in parts.items():
+        if len(steps) > _MAX_STEPS:
+            raise refused(name, f"has {len(steps)} steps; the limit is {_MAX_STEPS}")
+    check_growth([*parts["normalizer"], *parts["pre_tokenizer"]])
+    special = sum(_checked_special(*step, rows) for step in parts["post_processor"])
+    if special > _MAX_SPECIAL:
+        raise refused(
+            "post_processor", f"adds {special} tokens to each text; the limit is {_MAX_SPECIAL}"
+        )
     _check_padding(value.get("padding"))
 
 
@@ -161,8 +169,8 @@ def _check_added_tokens(tokens: Any, vocabulary: Mapping[str, int]) -> None:
         given[content] = got
 
 
-def _check_post_processor(where: str, node: Mapping[str, Any], rows: int | None) -> None:
-    """Checks the ids that are added to each text."""
+def _checked_special(where: str, node: Mapping[str, Any], rows: int | None) -> int:
+    """Checks the ids that a post-processor adds to each text; returns how many it adds at most."""
     most = MAX_TOKEN_ID if rows is None else rows - 1
     if node["type"] in ("BertProcessing", "RobertaProcessing"):
         for name in ("sep", "cls"):
@@ -170,7 +178,8 @@ def _check_post_processor(where: str, node: Mapping[str, Any], rows: int | None)
             if len(token) != 2:
                 raise refused(f"{where}.{name}", "should be a token and its id")
             as_count(token[1], f"{where}.{name}", most)
-    elif node["type"] == "TemplateProcessing":
+        return 4  # to a pair, by RobertaProcessing
+    if node["type"] == "TemplateProcessing":
         known: dict[str, int] = {}
         tokens = as_object(node.get("special_tokens"), f"{where}.special_tokens")
         for name, token in tokens.items():
@@ -179,11 +188,15 @@ def _check_post_processor(where: str, node: Mapping[str, Any], rows: int | None)
             for number in ids:
                 as_count(number, f"{place}.ids", most)
             known[name] = len(ids)
-        for name in ("single", "pair"):
-            _check_template(node.get(name), f"{where}.{name}", known)
+        return max(
+            _checked_template(node.get(name), f"{where}.{name}", known)
+            for name in ("single", "pair")
+        )
+    return 0
 
 
-def _check_template(value: Any, where: str, lengths: Mapping[str, int]) -> None:
+def _checked_template(value: Any, where: str, lengths: Mapping[str, int]) -> int:
+    """Checks a template; returns how many special tokens it adds."""
     special, repeats = 0, {"A": 0, "B": 0}
     for number, piece in enumerate(as_list(value, where)):
         place = f"{where}[{number}]"
@@ -199,11 +212,10 @@ def _check_template(value: Any, where: str, lengths: Mapping[str, int]) -> None:
             raise refused(
                 place, f"is {name[:50]!r}, which is neither a text nor a token of special_tokens"
             )
-    if special > _MAX_SPECIAL:
-        raise refused(where, f"adds {special} tokens to each text; the limit is {_MAX_SPECIAL}")
     # Truncation by tokenizers accounts for special tokens, but not for repetitions.
     if max(repeats.values()) > 1:
         raise refused(where, f"repeats each text {max(repeats.values())} times")
+    return special
 
 
 def _check_padding(padding: Any) -> None:

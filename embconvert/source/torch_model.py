@@ -135,8 +135,11 @@ class SourceModel:
         if usable is None or (length is not None and length <= usable):
             return
         self.reading.cut_at(usable)
-        named = f", and its settings cut texts after {length}" if length is not None else ""
-        warn(f"the model has positions for {usable} tokens{named}: texts are cut after {usable}")
+        allowed = f", and its settings allow {length}" if length is not None else ""
+        warn(
+            f"the model has positions for {usable} tokens{allowed}: "
+            f"texts are truncated to {usable} tokens"
+        )
 
     def _settle(self, warn: Callable[[str], None]) -> None:
         """Checks the loaded modules and applies the user's overrides.

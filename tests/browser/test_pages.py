@@ -31,8 +31,8 @@ from support.evaluation import evaluation
 from support.examples import fidelity, graph, published, speeds
 
 LOOK = Path(sys.prefix) / "browser" / "look.mjs"
-#: A desktop and a phone.
-DESKTOP, PHONE = 1280, 390
+#: A desktop, half of its screen, and a phone.
+DESKTOP, HALF, PHONE = 1280, 960, 390
 #: The files of a large folder, some of them close together: precision, size, loss and speed.
 MANY = (
     ("Q8", 26_000, 4e-5, 98), ("Q4", 16_300, 8e-3, 106), ("QInt8", 23_000, 2.8e-3, 201),
@@ -155,12 +155,13 @@ def look(page: Path, width: int, scheme: str, shot: str) -> dict[str, Any]:
         ("model", DESKTOP, "light"), ("model", DESKTOP, "dark"),
         ("model", PHONE, "light"), ("model", PHONE, "dark"),
         ("plain", DESKTOP, "dark"), ("plain", PHONE, "light"),
-        ("large", DESKTOP, "dark"), ("large", PHONE, "light"),
+        ("large", DESKTOP, "dark"), ("large", HALF, "light"), ("large", PHONE, "light"),
         ("compare", DESKTOP, "light"), ("compare", PHONE, "dark"),
         ("compare-large", DESKTOP, "dark"), ("compare-large", PHONE, "light"),
         ("bench", DESKTOP, "dark"), ("bench", PHONE, "light"),
         ("bench-many", DESKTOP, "light"), ("bench-many", PHONE, "dark"),
-        ("evaluation", DESKTOP, "light"), ("evaluation", PHONE, "dark"),
+        ("evaluation", DESKTOP, "light"), ("evaluation", HALF, "dark"),
+        ("evaluation", PHONE, "dark"),
     ],
 )  # fmt: skip
 def test_a_page_is_whole_for_everybody(

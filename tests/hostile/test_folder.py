@@ -125,6 +125,16 @@ def test_what_is_no_regular_file_is_refused_by_name(
 
 
 @pytest.mark.parametrize("name", ["push", "verify"])
+def test_a_file_of_another_size_is_not_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A sparse one takes no space, and hours."""
+    os.truncate(folder / "tokenizer_config.json", 1 << 40)
+    assert run(command(name, folder)) == 3
+    assert "tokenizer_config.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["push", "verify"])
 def test_a_folder_of_the_folder_may_be_no_link(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

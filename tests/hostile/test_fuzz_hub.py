@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from embconvert.errors import EmbconvertError, NetworkError
 from embconvert.hub import answer_values, answers
-from embconvert.hub.cache import needed_files
 from embconvert.hub.guard import Guard
 from embconvert.hub.http import asked_wait_s, guarded_client
 from embconvert.hub.limits import Limits
 from embconvert.hub.stored import CachedModel
+from embconvert.hub.wanted import needed_files
 from support.fuzzing import JSON, damaged, fuzz, mutated
 from support.hub_server import git_blob
 

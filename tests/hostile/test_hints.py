@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embconvert.cli.commands import COMMANDS
-from embconvert.cli.hints import for_command
+from embconvert.cli.hints import hint_with_commands
 from embconvert.cli.main import run
 from embconvert.errors import SourceError
 from embconvert.pipeline.checks import joined_reasons
@@ -272,10 +272,10 @@ def test_a_reason_that_both_exporters_give_is_said_once() -> None:
 
 def test_a_hint_of_a_shared_stage_says_whose_its_options_are() -> None:
     hint = "try --opset 17, or --optimize 0"
-    assert for_command(hint, COMMANDS["all"]) == hint
-    assert for_command(hint, COMMANDS["quantize"]) == (
+    assert hint_with_commands(hint, COMMANDS["all"]) == hint
+    assert hint_with_commands(hint, COMMANDS["quantize"]) == (
         f"{hint} (--opset is an option of: export, all; --optimize is an option of: optimize, all)"
     )
-    assert for_command("run: embconvert all --opset 17", COMMANDS["quantize"]).endswith(
+    assert hint_with_commands("run: embconvert all --opset 17", COMMANDS["quantize"]).endswith(
         "--opset 17"
     )

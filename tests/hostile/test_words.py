@@ -634,7 +634,7 @@ def test_outputs_and_summary_of_the_action_have_words(tmp_path: Path) -> None:
     assert outputs["verdict"] == "verified"
     kinds = [kind for kind, _, _ in block_structure(page)]
     assert kinds.count("heading_open") == kinds.count("table_open") == 1
-    assert kinds.count("td_open") == 6 * 4
+    assert kinds.count("td_open") == 7 * 4
     assert not {"html_block", "fence"} & set(kinds)
     assert not {"html_inline", "link_open", "image", "strong_open"} & inline_kinds(page)
     assert steers(page) == []

@@ -104,13 +104,17 @@ def test_half_precision_checkpoints_are_compared_in_float32(tmp_path: Path) -> N
     assert outcome.graph("model.onnx")["fidelity"]["relative_diff"] < 1e-4
 
 
-def test_another_export_removes_what_was_made_of_the_old_one(
+def test_another_export_replaces_or_removes_what_was_made_of_the_old_one(
     tiny_bert: Path, tmp_path: Path
 ) -> None:
     common = ("--model_id", tiny_bert, "--output_parent_dir", tmp_path, "--skip_validation")
     embconvert("all", *common, "--quantize", "QInt8")
+    changed = embconvert("all", *common, "--quantize", "QInt8", "--opset", 18)
+    graphs = changed.manifest["artifacts"]
+    assert [graph["opset"] for graph in graphs] == [18, 18, 18]
+    assert [graph["made_from"] for graph in graphs[1:]] == [g["sha256"] for g in graphs[:-1]]
     (tmp_path / "tiny-bert" / "notes.txt").write_text("the user's own")
-    outcome = embconvert("export", *common, "--opset", 18)
+    outcome = embconvert("export", *common, "--opset", 17)
     assert outcome.code == 0, outcome.stderr
     assert "model_opt1_QInt8.onnx is removed" in outcome.stderr
     assert {p.name for p in (tmp_path / "tiny-bert" / "onnx").iterdir()} == {"model.onnx"}

@@ -13,7 +13,6 @@ from onnx import TensorProto
 from embconvert.graph.half_precision import HALF_RANGE
 from embconvert.graph.onnx_file import read_artifact
 from embconvert.models.choices import Precision, QuantizeOptions
-from embconvert.models.values import ExportedModel
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import QuantizeSettings
 from support import residuals, zoo
@@ -54,7 +53,7 @@ def halved(source: Path, target: Path) -> Path:
         options=QuantizeOptions(), calibration=calibration, work=target.parent
     )
     made = quantize(
-        ExportedModel(artifact=read_artifact(source)),
+        read_artifact(source),
         target,
         precision=Precision.FLOAT16,
         settings=settings,

@@ -18,8 +18,6 @@ from sentence_transformers import SentenceTransformer
 from embconvert import hub
 from embconvert.console import Console
 from embconvert.errors import EmbconvertError, SourceError, UnsupportedModelError, UsageError
-from embconvert.export.exporter import Exporter
-from embconvert.export.exporter import export as export_model
 from embconvert.graph.source_tensors import places_file
 from embconvert.manifest.sources import SourceRecord
 from embconvert.models.adapters import AdapterChoice
@@ -29,7 +27,7 @@ from embconvert.request.records import Request
 from embconvert.source.torch_model import SourceModel
 from support import zoo
 from support.command_line import embconvert
-from support.exports import load_adapted
+from support.exports import export, load_adapted
 from support.hub_server import HubServer
 from support.twins.build import build
 from support.twins.records import Twin, twins
@@ -101,7 +99,7 @@ def test_its_weights_stay_in_its_file(v3: Path, tmp_path: Path) -> None:
     before = hashlib.sha256((v3 / "model.safetensors").read_bytes()).digest()
     source = load(v3, tmp_path / "copy", FIRST)
     graph = tmp_path / "graph.onnx"
-    export_model(source, graph, opset=17, exporter=Exporter.TRACE, keep_weights_apart=True)
+    export(source, graph, keep_weights_apart=True)
     places = json.loads(places_file(graph).read_text())
     files = {place["file"] for place in places.values() if place["updates"]}
     assert files == {str((v3 / "model.safetensors").resolve())}

@@ -14,8 +14,6 @@ import torch
 from safetensors.torch import load_file
 
 from embconvert.errors import SourceError
-from embconvert.export.exporter import Exporter
-from embconvert.export.exporter import export as export_model
 from embconvert.graph.source_tensors import marked, read_places
 from embconvert.models.choices import Overrides
 from embconvert.source.folder import resolve_folder
@@ -153,7 +151,7 @@ def test_weights_are_mapped_and_nothing_is_copied(tiny_bert: Path, tmp_path: Pat
     assert sum(files_in(tmp_path / "model-copy").values()) < 100_000
     assert not [name for name in files_in(tmp_path / "model-copy") if name.endswith(".bin")]
     apart = tmp_path / "apart.onnx"
-    export_model(source, apart, opset=17, exporter=Exporter.TRACE, keep_weights_apart=True)
+    export(source, apart, keep_weights_apart=True)
     files = {Path(place.file) for w in read_places(apart).values() if (place := marked(w))}
     assert files == set(model.glob("pytorch_model-*.bin"))
     assert copied_pages(files) == dict.fromkeys(files, 0)

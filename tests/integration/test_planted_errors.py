@@ -98,8 +98,8 @@ def bench(
     with Workers(console, graph_seconds=None) as workers:
         source = SourceProcess(asked, resolved, folder, workers, console)
         finish(source.load())
-        artifact, _ = finish(source.trace(folder / ".work" / "traced.onnx", Exporter.TRACE))
-        artifact, _ = finish(source.write(folder / "onnx" / "model.onnx", keep_weights_apart=False))
+        finish(source.trace(folder / ".work" / "traced.onnx", Exporter.TRACE))
+        exported, _ = finish(source.write(folder / "onnx" / "model.onnx", keep_weights_apart=False))
 
         def reference(flop_per_token: float = 0.0) -> Reference:
             made = make_reference(
@@ -110,7 +110,9 @@ def bench(
         verifier = Verifier(Kind.EMBEDDING, workers, console, layer_by_layer=False)
         in_pieces = Verifier(Kind.EMBEDDING, workers, console, layer_by_layer=True)
         sample = reference(_FLOP_OF_A_SAMPLE)
-        yield Bench(source, reference(), sample, artifact, verifier, in_pieces, folder, reference)
+        yield Bench(
+            source, reference(), sample, exported.artifact, verifier, in_pieces, folder, reference
+        )
         source.end()
 
 

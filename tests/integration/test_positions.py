@@ -67,7 +67,7 @@ def test_the_length_is_published_in_all_files_and_said(tmp_path: Path) -> None:
         "export", "--model_id", model, "--output_parent_dir", tmp_path / "out", "--skip_validation"
     )
     assert outcome.code == 0, outcome.stderr
-    said = "the model has positions for 131 tokens, and its settings cut texts after 512"
+    said = "the model has positions for 131 tokens, and its settings allow 512"
     assert said in outcome.stderr
     folder = tmp_path / "out" / "model"
     assert outcome.manifest["source"]["max_seq_length"] == 131

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def test_an_earlier_command_is_told_while_its_graphs_stand(tiny_bert: Path, tmp_
 
 
 def test_nothing_that_is_published_tells_where_files_lay_here(
-    tiny_bert: Path, tmp_path: Path
+    tiny_bert: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Neither pages nor manifest, graphs nor settings: of the source, of the options, of ours."""
     secret = tmp_path / "secret-place"
@@ -122,7 +121,7 @@ def test_nothing_that_is_published_tells_where_files_lay_here(
             "secret-place",
             str(ROOT),
             sys.prefix,
-            tempfile.gettempdir(),
+            str(tmp_path_factory.getbasetemp()),
             str(Path.home()),
         )
         if place.encode() in file.read_bytes()

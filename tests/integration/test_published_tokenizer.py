@@ -92,16 +92,18 @@ def as_minilm(tokenizer: Tokenizer) -> None:
 #: What a source's files say, and what is said of it.
 SOURCES: dict[str, tuple[Callable[[Path], None], str]] = {
     "lower case over a cased tokenizer": (settings(do_lower_case=True), "another normalizer"),
-    "fixed padding and another length": (tokenizer_file(as_minilm), "cuts texts to the first 32"),
+    "fixed padding and another length": (
+        tokenizer_file(as_minilm), "truncates texts to the first 32",
+    ),
     "padding and truncation on the left": (
         tokenizer_settings(padding_side="left", truncation_side="left"), "on the left",
     ),
     "a shorter length in the module's settings": (
-        settings(max_seq_length=9), "names 64 tokens (model_max_length)",
+        settings(max_seq_length=9), "allows 64 tokens (model_max_length)",
     ),
     "a length of each call": (
         settings(processing_kwargs={"text": {"max_length": 9, "truncation": True}}),
-        "cuts texts after 9",
+        "truncates texts to 9 tokens",
     ),
     "no special tokens": (
         settings(processing_kwargs={"text": {"add_special_tokens": False}}),
@@ -171,7 +173,8 @@ def test_a_source_that_cuts_no_text_is_published_so(tmp_path: Path) -> None:
     settings(processing_kwargs={"text": {"truncation": False}})(model)
     texts = (zoo.LONG_SENTENCE, "a")
     corrections = publish(model, tmp_path / "out")
-    assert "sentence-transformers cuts no text" in " ".join(change.words for change in corrections)
+    words = " ".join(change.words for change in corrections)
+    assert "sentence-transformers truncates no text" in words
     graph = export(load(model), tmp_path / "model.onnx")
     ours = published_alone(tmp_path / "out" / "tokenizer.json", graph, texts)
     np.testing.assert_allclose(ours, of_the_source(model, texts), atol=1e-4)
@@ -205,7 +208,7 @@ def test_a_conversion_says_what_it_corrects_and_keeps_it_when_nothing_is_made_ag
     words = ("export", "--model_id", spoiled, "--output_parent_dir", tmp_path / "out")
     outcome = embconvert(*words)
     assert outcome.code == 0, outcome.stderr
-    said = "tokenizer.json is corrected: the source's file cuts texts to the first 32"
+    said = "tokenizer.json is corrected: the source's file truncates texts to the first 32"
     assert said in outcome.stderr
     folder = tmp_path / "out" / "model"
     changes = outcome.manifest["source"]["corrections"]

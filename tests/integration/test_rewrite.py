@@ -10,7 +10,7 @@ import pytest
 
 from embconvert.graph.onnx_file import read_artifact, read_model
 from embconvert.models.choices import OptimizationLevel
-from embconvert.models.values import ExportedModel, OptimizedModel
+from embconvert.models.values import OptimizedModel
 from embconvert.rewrite import rewrite, rules_for
 from embconvert.rewrite.optimizer import Optimizer, optimize
 from embconvert.rewrite.standard import FORMS
@@ -89,7 +89,7 @@ def run_optimizer(
     replaced: tuple[str, ...] = (),
 ) -> OptimizedModel:
     return optimize(
-        ExportedModel(artifact=read_artifact(plain)),
+        read_artifact(plain),
         path,
         level=level,
         optimizer=Optimizer.FUSION,

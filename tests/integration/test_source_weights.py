@@ -10,8 +10,6 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from embconvert.errors import SourceError
-from embconvert.export.exporter import Exporter
-from embconvert.export.exporter import export as export_model
 from embconvert.graph.onnx_file import read_model
 from embconvert.graph.source_tensors import marked, read_places
 from support import all_architectures, zoo
@@ -87,7 +85,7 @@ def test_weights_of_a_hub_model_stay_where_they_are(tiny_bert: Path, tmp_path: P
     (snapshot / "model.safetensors").rename(blobs / "a1b2")
     (snapshot / "model.safetensors").symlink_to(blobs / "a1b2")
     apart = tmp_path / "apart.onnx"
-    export_model(load(snapshot), apart, opset=17, exporter=Exporter.TRACE, keep_weights_apart=True)
+    export(load(snapshot), apart, keep_weights_apart=True)
     whole = export(load(snapshot), tmp_path / "whole.onnx")
     places = read_places(apart)
     files = {place.file for weight in places.values() if (place := marked(weight))}
@@ -101,7 +99,7 @@ def test_a_weight_that_the_library_changes_is_not_taken_from_the_file(tmp_path: 
     name = "embeddings.word_embeddings.weight"
     assert load_file(model / "model.safetensors")[name][0].any()
     path = tmp_path / "graph.onnx"
-    export_model(load(model), path, opset=17, exporter=Exporter.TRACE, keep_weights_apart=True)
+    export(load(model), path, keep_weights_apart=True)
     table = read_model(path).graph.initializers[name].const_value
     assert table is not None
     assert not table.numpy()[0].any()

@@ -64,13 +64,13 @@ def export(
     opset: int = 17,
     exporter: str = "trace",
     inputs: Inputs | None = None,
+    keep_weights_apart: bool = False,
 ) -> Path:
-    from embconvert.export.exporter import Exporter
-    from embconvert.export.exporter import export as export_model
+    from embconvert.export.exporter import Exporter, trace
+    from embconvert.graph.onnx_file import write_model
 
-    artifact = export_model(
-        source, path, opset=opset, exporter=Exporter(exporter), inputs=inputs
-    ).artifact
+    model = trace(source, opset=opset, exporter=Exporter(exporter), inputs=inputs)
+    artifact = write_model(model, path, keep_weights_apart=keep_weights_apart)
     assert artifact.opset == opset
     return artifact.path
 

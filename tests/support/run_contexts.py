@@ -23,7 +23,7 @@ from embconvert.manifest.building import LoadedSource
 from embconvert.manifest.kinds import NOT_LOADED
 from embconvert.models.kinds import Kind
 from embconvert.models.source_records import FileRecord
-from embconvert.models.values import OnnxArtifact
+from embconvert.models.values import ExportedModel, OnnxArtifact
 from embconvert.pipeline.prepare import Prepared
 from embconvert.pipeline.results import Results
 from embconvert.pipeline.reuse import Reuse
@@ -112,9 +112,11 @@ class GraphAsSource:
             raise self.errors[exporter]
         return _graph(path), Meter(1.0, 100)
 
-    def write(self, path: Path, *, keep_weights_apart: bool) -> Work[tuple[OnnxArtifact, Meter]]:
+    def write(self, path: Path, *, keep_weights_apart: bool) -> Work[tuple[ExportedModel, Meter]]:
         yield from ()
-        return _graph(path, weights_apart=keep_weights_apart), Meter(2.0, 70)
+        return ExportedModel(artifact=_graph(path, weights_apart=keep_weights_apart)), Meter(
+            2.0, 70
+        )
 
     def tokenize(self, texts: Sequence[Item]) -> Work[TokenizedTexts]:
         yield from ()

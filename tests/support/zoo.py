@@ -688,9 +688,10 @@ def build_model(
     with tempfile.TemporaryDirectory() as scratch:
         _save(model, Path(scratch), recipe, limit, padding_side)
         modules: list[Any] = [Transformer(scratch)]
-    modules.append(Pooling(HIDDEN_SIZE, pooling_mode=pooling))
+    size = int((overrides or {}).get("hidden_size", HIDDEN_SIZE))
+    modules.append(Pooling(size, pooling_mode=pooling))
     if dense:
-        layer = Dense(HIDDEN_SIZE, DENSE_SIZE, activation_function=torch.nn.Tanh())
+        layer = Dense(size, DENSE_SIZE, activation_function=torch.nn.Tanh())
         randomize(layer, recipe, seed)
         modules.append(layer.to(getattr(torch, dtype)))
     if normalize:

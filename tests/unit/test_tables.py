@@ -34,7 +34,7 @@ def printed(columns: tuple[Column, ...], rows: list[list[str]], width: int) -> s
 @pytest.fixture
 def closing(tmp_path: Path) -> list[list[str]]:
     manifest = published(tmp_path)
-    return table_rows(manifest.artifacts, manifest.measure, manifest.speeds)
+    return table_rows(manifest)
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 100, 160])
@@ -89,3 +89,12 @@ def test_what_is_redirected_has_all_columns_in_one_line_each(
     assert lines[0] == "title"
     for row in rows:
         assert any(line.split() == " ".join(row).split() for line in lines)
+
+
+def test_names_stand_on_the_left_and_figures_on_the_right() -> None:
+    columns = (Column(title="m"), Column(title="file", is_word=True), Column(title="size"))
+    text = printed(columns, [["a", "long", "1"], ["b", "s", "22"]], 60)
+    first, second = [line for line in text.split("\n") if line.strip()][-2:]
+    assert (first.split(), second.split()) == (["a", "long", "1"], ["b", "s", "22"])
+    assert first.index("long") == second.index("s")
+    assert first.index("1") == second.index("22") + 1

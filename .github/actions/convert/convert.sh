@@ -11,6 +11,18 @@ result=$(mktemp)
 trap 'rm -f "$result"' EXIT
 
 mounts=(--volume "$models:/models")
+# Mounts a file or folder of the workspace, and sets $inside to its path in the container; another
+# word, such as a hub id, stays as it is.
+mount_input() {
+  inside=$1
+  [ -e "$1" ] || return 0
+  local path
+  path=$(realpath "$1")
+  # In a folder of its own, because two inputs may have the same name.
+  inside=/input/${#mounts[@]}/$(basename "$path")
+  mounts+=(--volume "$path:$inside:ro")
+}
+
 arguments=(all --json)
 # With NUL between variables: a line break in a value would begin another option.
 while IFS='=' read -r -d '' variable value; do
@@ -19,11 +31,18 @@ while IFS='=' read -r -d '' variable value; do
   name=${name,,}
   case $name in
     model_id | calibration_dataset | evaluate)
-      if [ -e "$value" ]; then
-        path=$(realpath "$value")
-        mounts+=(--volume "$path:/input/$(basename "$path"):ro")
-        value=/input/$(basename "$path")
-      fi
+      mount_input "$value"
+      value=$inside
+      ;;
+    adapter) # one or several, each perhaps with a factor: ./lora=0.5,org/other
+      adapters=()
+      while IFS= read -r -d , word; do
+        word=${word#"${word%%[![:space:]]*}"}
+        folder=${word%=*}
+        mount_input "$folder"
+        adapters+=("$inside${word#"$folder"}")
+      done <<<"$value,"
+      value=$(IFS=, && echo "${adapters[*]}")
       ;;
   esac
   arguments+=("--$name" "$value")

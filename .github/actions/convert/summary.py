@@ -52,19 +52,30 @@ def verdict(manifests: Collection[dict[str, Any]]) -> str:
 
 def table(manifest: dict[str, Any]) -> list[str]:
     """Returns the fidelity of every graph as a table in Markdown."""
+    compared = [graph["fidelity"] for graph in manifest["artifacts"] if graph["fidelity"]]
+    # Of rerankers, scores are compared, by agreement.
+    is_score = any(fidelity["similarity"]["measure"] == "agreement" for fidelity in compared)
+    measure = "agreement" if is_score else "cosine"
     lines = [
-        "| file | MB | mean similarity | lowest | rank correlation | in batches |",
-        "|---|---:|---:|---:|---:|---:|",
+        f"| file | MB | mean {measure} | min {measure} | top 10 kept | rank corr. | "
+        f"batch {measure} |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for artifact in manifest["artifacts"]:
         external = artifact["external_data"] or {"size_bytes": 0}
         size = (artifact["size_bytes"] + external["size_bytes"]) / 1e6
         fidelity = artifact["fidelity"]
-        cells = ["not verified"] * 4
+        cells = ["not verified"] * 5
         if fidelity:
             near = fidelity["similarity"]
-            values = (near["mean"], near["min"], fidelity["rank_correlation"], near["batch"])
-            cells = [f"{value:.5f}" for value in values]
+            kept = fidelity["neighbours"]
+            cells = [
+                f"{near['mean']:.5f}",
+                f"{near['min']:.5f}",
+                f"{kept['kept']:.1%}" if kept else "–",
+                f"{fidelity['rank_correlation']:.5f}",
+                f"{near['batch']:.5f}",
+            ]
         lines.append(f"| {code(artifact['path'])} | {size:.1f} | " + " | ".join(cells) + " |")
     return lines
 

@@ -68,22 +68,23 @@ def compare_embeddings(
     correlation and neighbours, repeated texts count once and blank ones not at all. Raises
     ValueError if shapes or lengths differ, there is nothing to compare, or a value is not finite.
     """
+    outputs = (
+        ("last_hidden_state", reference.token_mean, candidate.token_mean),
+        ("sentence_embedding", reference.sentence, candidate.sentence),
+    )
+    in_both = {name: (a, b) for name, a, b in outputs if a is not None and b is not None}
+    if not in_both:
+        raise ValueError("the graph has neither of the outputs that could be compared")
+    for name, (theirs, ours) in in_both.items():
+        check_comparable(theirs, ours, name, text_ids)
+        check_lengths(theirs, ours, name)
     token_mean_cosine: float | None = None
     difference = 0.0
-    if candidate.token_mean is not None and reference.token_mean is not None:
-        check_comparable(reference.token_mean, candidate.token_mean, "last_hidden_state", text_ids)
-        check_lengths(reference.token_mean, candidate.token_mean, "last_hidden_state")
-        token_mean_cosine = float(cosines(reference.token_mean, candidate.token_mean).min())
-        difference = largest_difference(reference.token_mean, candidate.token_mean)
-        difference /= largest_value(reference.token_mean)
-    if candidate.sentence is not None and reference.sentence is not None:
-        ours, theirs = candidate.sentence, reference.sentence
-    elif candidate.token_mean is not None and reference.token_mean is not None:
-        ours, theirs = candidate.token_mean, reference.token_mean
-    else:
-        raise ValueError("the graph has neither of the outputs that could be compared")
-    check_comparable(theirs, ours, "sentence_embedding", text_ids)
-    check_lengths(theirs, ours, "sentence_embedding")
+    if "last_hidden_state" in in_both:
+        theirs, ours = in_both["last_hidden_state"]
+        token_mean_cosine = float(cosines(theirs, ours).min())
+        difference = largest_difference(theirs, ours) / largest_value(theirs)
+    theirs, ours = in_both.get("sentence_embedding") or in_both["last_hidden_state"]
     first = first_rows(text_ids)
     before, after = pairwise_cosines(theirs[first]), pairwise_cosines(ours[first])
     pairs = np.triu_indices(len(first), k=1)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from embconvert.errors import reason_of
+from embconvert.errors import SourceError, reason_of
 from embconvert.fidelity.tokenization import TokenizedTexts
+from embconvert.graph.given import check_given
+from embconvert.graph.onnx_file import external_data_files
 from embconvert.graph.runtime import OnnxSession, open_session, session_options
-from embconvert.models.forms import FileForm
+from embconvert.models.forms import FileForm, is_onnx
 from embconvert.models.values import OnnxArtifact
 
 #: A file's outputs by name; the first axis of each is that of the texts.
@@ -107,6 +109,30 @@ def how_of(form: FileForm) -> How:
     how = getattr(importlib.import_module(f"{__name__}.{form.kind}"), "HOW", None)
     assert isinstance(how, How)
     return how
+
+
+def check_untrusted(path: Path, forms: Sequence[FileForm]) -> None:
+    """Checks a file that may be untrusted, before it is opened.
+
+    Raises:
+        SourceError: It must not be opened, or is damaged.
+        UnsupportedModelError: It is an ONNX graph with unsupported features.
+    """
+    if is_onnx(forms):
+        check_given(path)
+    elif problem := untrusted_problem(path, forms):
+        raise SourceError(problem, "convert the model again")
+
+
+def weight_files_of(path: Path, forms: Sequence[FileForm]) -> tuple[str, ...]:
+    """Returns the names of the files in a file's folder from which its weights are read.
+
+    Raises ValueError or OSError if an ONNX graph cannot be read.
+    """
+    if is_onnx(forms):
+        return external_data_files(path)
+    ending = forms[-1].rules.weights
+    return () if ending is None else (path.with_suffix(ending).name,)
 
 
 def untrusted_problem(path: Path, forms: Sequence[FileForm]) -> str | None:

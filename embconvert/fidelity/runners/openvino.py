@@ -24,9 +24,11 @@ def _problem(path: Path) -> str | None:
     content = path.read_bytes()
     if not content.startswith(_HEAD) or b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         return f"{path.name} is not a file of OpenVINO's IR"
-    weights = path.with_suffix(IR_WEIGHTS_SUFFIX).stat().st_size
+    weights = path.with_suffix(IR_WEIGHTS_SUFFIX)
+    if not weights.is_file():
+        return f"{weights.name}, with the weights of {path.name}, is missing"
     ends = (int(offset) + int(size) for offset, size in _PLACE.findall(content))
-    if max(ends, default=0) > weights:
+    if max(ends, default=0) > weights.stat().st_size:
         return f"{path.name} has weights beyond the end of its {IR_WEIGHTS_SUFFIX} file"
     return None
 

@@ -112,7 +112,7 @@ def test_a_value_that_is_read_as_another_is_said() -> None:
     said: list[str] = []
     request = conversion_request("a/b", {"quantize": ["int8", "Q4"], "layout": "hub"}, said.append)
     assert request.quantize == (Precision.QINT8, Precision.Q4)
-    assert said == ["--quantize int8,Q4: QInt8,Q4"]
+    assert said == ["--quantize int8,Q4 is read as QInt8,Q4"]
 
 
 def test_an_empty_list_of_recipes_is_none_of_them() -> None:

@@ -49,7 +49,7 @@ def test_what_a_file_gives_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     Path("embconvert.yaml").write_text("quantize: int8\nopset: 18\n")
     run(["export", "--model_id", "no/such", "--offline"])
     said = capsys.readouterr().err
-    assert "embconvert.yaml:1: --quantize int8: QInt8" in said
+    assert "embconvert.yaml:1: --quantize int8 is read as QInt8" in said
     assert "options of embconvert.yaml: --opset=18\n" in said
     assert "embconvert.yaml: not used by export: quantize" in said
 

@@ -79,6 +79,6 @@ def test_a_topic_has_no_marks_of_the_documentation(name: str) -> None:
 
 
 def test_a_mistyped_topic_is_a_usage_error_that_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="'precision' is unknown") as caught:
+    with pytest.raises(UsageError, match="topic 'precision' is unknown") as caught:
         help_for(["help", "precision"])
     assert "did you mean precisions?" in caught.value.hint

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import embconvert
 from embconvert.cli.commands import COMMANDS
-from embconvert.cli.hints import for_command
+from embconvert.cli.hints import hint_with_commands
 from embconvert.request.fleet_options import ENTRY_OPTIONS
 
 PACKAGE = Path(embconvert.__file__).parent
@@ -41,9 +41,9 @@ def test_errors_name_only_options_that_exist() -> None:
 
 def test_an_option_of_other_commands_is_said_to_be_theirs() -> None:
     hint = "try another precision, or --optimize 0"
-    assert for_command(hint, COMMANDS["all"]) == hint
-    assert for_command(hint, COMMANDS["quantize"]) == (
+    assert hint_with_commands(hint, COMMANDS["all"]) == hint
+    assert hint_with_commands(hint, COMMANDS["quantize"]) == (
         f"{hint} (--optimize is an option of: optimize, all)"
     )
     whole = "run: embconvert all --optimize 0"
-    assert for_command(whole, COMMANDS["quantize"]) == whole
+    assert hint_with_commands(whole, COMMANDS["quantize"]) == whole

@@ -32,6 +32,9 @@ def parse(words: list[str]) -> Request:
         ("convert --model_id m", "did you mean all?"),
         ("report no-such-folder=x", "give a folder published by embconvert"),
         ("all m", "write --model_id m"),
+        ("all help", "write: embconvert all --help"),
+        ("all --model_id m -o out", "did you mean --output_parent_dir?"),
+        ("all --model_id m --hf_token t", "set the environment variable HF_TOKEN"),
         ("./m --quantize QInt8", "write: embconvert all --model_id ./m"),
         ("org/m", "write: embconvert all --model_id org/m"),
         ("--model_id m all", "write the command first"),
@@ -59,6 +62,8 @@ def parse(words: list[str]) -> Request:
         ("quantize --model_id m --quantize Q4 --recipes gptq,none", "write --recipes none, or"),
         ("bench m --seconds 0", "--seconds 60"),
         ("diff m m", "write: embconvert diff"),
+        ("compare m m", "write: embconvert compare"),
+        ("batch list.yaml --quantize Q8", "write `quantize:` in the list, below `defaults:`"),
         ("push m --repo_id a/b/c", "write --repo_id org/name"),
         ("all --model_id m --task summarization", "--task can be sentence-similarity"),
         ("all --model_id m --pooling means", "did you mean mean?"),
@@ -170,7 +175,7 @@ def test_what_was_understood_is_said_in_one_line(
     line = ["all", "--model_id", absent, "--quantize=int8", "--layout", "TEI", f"--quiet={quiet}"]
     assert run(line) == 2
     said = capsys.readouterr().err
-    assert ("--quantize int8: QInt8\n--layout TEI: tei\n" in said) is not quiet
+    assert ("--quantize int8 is read as QInt8\n--layout TEI is read as tei\n" in said) is not quiet
 
 
 def test_defaults_are_those_of_the_readme() -> None:

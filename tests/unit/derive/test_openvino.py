@@ -125,3 +125,9 @@ def test_an_untrusted_file_is_looked_at_before_it_is_opened(
     assert untrusted_problem(path, (FORM,)) is None
     path.write_text(change(path.read_text()))
     assert problem in (untrusted_problem(path, (FORM,)) or "")
+
+
+def test_an_untrusted_file_without_its_weights_is_not_opened(tmp_path: Path) -> None:
+    path = converted(tmp_path, Precision.FLOAT32).path
+    path.with_suffix(".bin").unlink()
+    assert "openvino_model.bin" in (untrusted_problem(path, (FORM,)) or "")

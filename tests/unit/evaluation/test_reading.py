@@ -188,6 +188,14 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
         read_data(tmp_path, tmp_path)
 
 
+def test_the_name_of_a_file_may_be_no_utf_8(tmp_path: Path) -> None:
+    """As of a zip file of Windows."""
+    path = tmp_path / os.fsdecode(b"donn\xe9es.txt")
+    path.write_text("".join(f"text {n}\n" for n in range(50)))
+    assert len(read_data(path, tmp_path).documents) == 50
+    assert len(digest_of(path)) == 64
+
+
 def test_the_digest_of_a_folder_is_that_of_the_files_that_are_read(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     beir(folder, {"d1": "a text"}, {"q1": "a query"}, [("q1", "d1", 1)])

@@ -66,7 +66,7 @@ def test_values_have_their_usual_names_which_is_said_once(
     file.write_text("models:\n" + model % 1 + model % 2)
     entries = read_entries(BatchRequest(file=file), Console(quiet=False, debug=False))
     assert [entry.request.quantize for entry in entries] == [(Precision.QINT8,)] * 2
-    assert capsys.readouterr().err == f"{file}:2: --quantize int8: QInt8\n"
+    assert capsys.readouterr().err == f"{file}:2: --quantize int8 is read as QInt8\n"
 
 
 def test_json_is_yaml(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from embconvert.folder.consumer_files import add_pooling_flags, keep_known_names
+from embconvert.folder.consumer_files import adapt_modules
 
 _SIX = "sentence_transformers.base.modules"
 
@@ -11,21 +11,18 @@ _SIX = "sentence_transformers.base.modules"
 def test_modules_have_names_that_older_versions_know(tmp_path: Path) -> None:
     """sentence-transformers 5.7 has Normalize in another place than 6, which saved the model."""
     path = tmp_path / "modules.json"
-    keep_known_names(path)
-    assert not path.exists()
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": f"{_SIX}.transformer.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Normalize", "type": f"{_SIX}.normalize.Normalize"},
     ]
     path.write_text(json.dumps(modules), encoding="utf-8")
-    keep_known_names(path)
+    adapt_modules(tmp_path)
     modules[1]["type"] = "sentence_transformers.models.Normalize"
     assert json.loads(path.read_text(encoding="utf-8")) == modules
 
 
 def test_programs_that_know_only_flags_learn_how_to_pool(tmp_path: Path) -> None:
     """text-embeddings-inference requires them; sentence-transformers 6 saves only a name."""
-    add_pooling_flags(tmp_path)
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": f"{_SIX}.transformer.Transformer"},
         {
@@ -40,12 +37,12 @@ def test_programs_that_know_only_flags_learn_how_to_pool(tmp_path: Path) -> None
     settings.parent.mkdir()
     named = {"embedding_dimension": 8, "pooling_mode": "cls", "include_prompt": True}
     settings.write_text(json.dumps(named), encoding="utf-8")
-    add_pooling_flags(tmp_path)
+    adapt_modules(tmp_path)
     found = json.loads(settings.read_text(encoding="utf-8"))
     assert found.items() >= named.items()
     flags = {name: value for name, value in found.items() if name not in named}
     assert [name for name, value in flags.items() if value] == ["pooling_mode_cls_token"]
     assert flags["pooling_mode_mean_tokens"] is False
     written = settings.read_bytes()
-    add_pooling_flags(tmp_path)
+    adapt_modules(tmp_path)
     assert settings.read_bytes() == written

@@ -8,6 +8,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from embconvert.folder.tokenizer_json import corrected
+from embconvert.json_files import parse_json
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "b", "é"]
 
@@ -76,6 +77,15 @@ def test_what_the_file_says_already_stays_to_the_byte(pretty: bool) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", EDITS)
+def test_a_part_that_the_file_says_twice_is_changed_twice(name: str) -> None:
+    """Other parsers take the first of two, or refuse the file."""
+    parts = json.loads(tokenizer().to_str())
+    theirs = f"{json.dumps(parts)[:-1]}, {json.dumps(parts)[1:]}"
+    content, _ = corrected(theirs, changed(EDITS[name][0]), adds_special_tokens=True)
+    assert parse_json(content.encode(), "tokenizer.json") != parts
+
+
 def test_a_library_that_adds_no_special_tokens_is_followed() -> None:
     content, said = corrected(tokenizer().to_str(), tokenizer(), adds_special_tokens=False)
     assert Tokenizer.from_str(content).encode("a b").ids == [4, 5]
@@ -120,8 +130,8 @@ def test_only_what_a_file_says_contradicts_the_library() -> None:
     assert [(c.setting, c.source, c.library) for c in said] == [
         (
             "truncation",
-            "cuts texts to the first 128 tokens",
-            "cuts texts to the first 256 tokens",
+            "truncates texts to the first 128 tokens",
+            "truncates texts to the first 256 tokens",
         ),
         (
             "padding",
@@ -132,4 +142,4 @@ def test_only_what_a_file_says_contradicts_the_library() -> None:
     _, said = corrected(tokenizer().to_str(), changed(as_used), adds_special_tokens=True)
     assert not said
     _, said = corrected(theirs, tokenizer(), adds_special_tokens=True)
-    assert [change.library for change in said] == ["cuts no text", "does not pad"]
+    assert [change.library for change in said] == ["truncates no text", "does not pad"]

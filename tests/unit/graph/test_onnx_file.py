@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from embconvert.graph.hollow import hollow_out
 from embconvert.graph.onnx_file import read_artifact, read_model, reference_weights, write_model
 from embconvert.graph.streams import hash_file
+from support.graph_corpus import PLACES, good_graph, tensors_of
 
 WEIGHT = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) / 4096
 
@@ -150,3 +151,21 @@ def test_external_data_that_is_not_beside_the_graph_is_refused(
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(ValueError, match="not a file in the same folder"):
         read_model(path)
+
+
+@pytest.mark.parametrize("place", [*PLACES[1:], "subgraph without nodes"])
+def test_a_node_refers_to_no_other_file(place: str, tmp_path: Path) -> None:
+    """Neither do its graphs: ONNX Runtime reads the file, which nobody has looked at."""
+    proto = good_graph()
+    tensor = tensors_of(proto, place.replace("subgraph without nodes", "subgraph's initializer"))
+    if place == "subgraph without nodes":
+        branch = proto.graph.node[-1].attribute[0].g
+        del branch.node[:]
+        branch.output[0].name = "bad"
+    tensor.data_type, tensor.data_location = onnx.TensorProto.FLOAT, onnx.TensorProto.EXTERNAL
+    tensor.dims.append(4)
+    tensor.external_data.add(key="location", value="data")
+    (tmp_path / "data").write_bytes(bytes(16))
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match="of a node refers to another file"):
+        read_model(tmp_path / "model.onnx")

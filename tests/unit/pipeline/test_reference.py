@@ -32,6 +32,7 @@ def reference() -> Reference:
     rows = [index for group in workload.groups for index in group]
     return Reference(
         ids=[f"text {index}" for index in rows],
+        items=[f"text {index}" for index in range(len(LENGTHS))],
         tokens=TokenizedTexts(
             ids=tuple(np.zeros(n, np.int64) for n in LENGTHS),
             type_ids=tuple(np.zeros(n, np.int64) for n in LENGTHS),

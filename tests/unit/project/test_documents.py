@@ -234,6 +234,20 @@ def test_what_a_fleet_costs_follows_from_what_a_model_costs() -> None:
     assert f"{60 * hours / 40:.0f} minutes for 20 pods with 2 cores each" in fleets
 
 
+def test_the_memory_of_containers_is_that_of_the_page_about_memory() -> None:
+    number = re.compile(r"([\d.]+) Gi?B")
+    measured = [
+        [float(figure) for figure in number.findall(line)]
+        for line in (DOCS / "memory.md").read_text().splitlines()
+        if " GiB | embconvert | " in line and "(" not in line
+    ]
+    table = (DOCS / "container.md").read_text().partition("| limit |")[2].partition("\n\n")[0]
+    rows = [[float(figure) for figure in number.findall(line)] for line in table.splitlines()[2:]]
+    assert len(rows) == 5
+    for (free, limit, bounded), figures in zip(rows, measured, strict=False):
+        assert [limit, bounded, free] == pytest.approx([*figures[:2], figures[4]], rel=0.15)
+
+
 def test_a_release_has_its_names_and_absolute_links_in_the_readme() -> None:
     named = generator("name_release").named
     text = named(TEXT, "My-Org/embconvert", "v1.2.3", "0" * 40)

@@ -257,3 +257,27 @@ def test_every_option_of_a_conversion_is_an_input_of_the_action_in_the_same_word
         if options[name].is_flag:
             words = words.removesuffix(".") + ' ("true").'
         assert action["inputs"][name]["description"] == words
+
+
+def test_the_action_mounts_what_is_in_the_workspace(workspace: Path) -> None:
+    for name in ("my-model", "lora", "other/lora", "data"):
+        (workspace / name).mkdir(parents=True)
+    env = {
+        "PATH": f"{workspace / 'bin'}:{os.environ['PATH']}", "CALLS": str(workspace / "calls"),
+        "GITHUB_OUTPUT": str(workspace / "output"), "EMBCONVERT_IMAGE": "embconvert",
+        "GITHUB_STEP_SUMMARY": str(workspace / "summary.md"), "MODELS_DIR": "models",
+        "OPTION_MODEL_ID": "./my-model", "OPTION_EVALUATE": "data",
+        "OPTION_ADAPTER": "lora=0.5, ./other/lora,org/more@main,retrieval",
+    }  # fmt: skip
+    script = ROOT / ".github/actions/convert/convert.sh"
+    subprocess.run(["bash", script], cwd=workspace, env=env, check=True, capture_output=True)
+    (call,) = (workspace / "calls").read_text().splitlines()
+    inside = dict(re.findall(r"--volume (\S+):(/input/\S+):ro", call))
+    paths = [inside[str(workspace / name)] for name in ("my-model", "lora", "other/lora", "data")]
+    assert len(set(paths)) == 4
+    model, lora, other, data = paths
+    assert Path(model).name == "my-model", "the output folder gets this name"
+    assert call.endswith(
+        f"embconvert all --json --adapter {lora}=0.5,{other},org/more@main,retrieval "
+        f"--evaluate {data} --model_id {model}"
+    )

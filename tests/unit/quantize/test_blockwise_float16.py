@@ -11,7 +11,7 @@ from onnx import TensorProto, numpy_helper, parser
 
 from embconvert.graph.onnx_file import read_artifact
 from embconvert.models.choices import Precision, QuantizeOptions, Recipe
-from embconvert.models.values import ExportedModel, QuantizedModel
+from embconvert.models.values import QuantizedModel
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import QuantizeSettings
 
@@ -46,7 +46,7 @@ def quantized(folder: Path, precision: Precision, table: Any = TABLE) -> Quantiz
     settings = QuantizeSettings(
         options=QuantizeOptions(recipes=(Recipe.SPLIT,)), calibration=feeds, work=folder
     )
-    source = ExportedModel(artifact=read_artifact(path))
+    source = read_artifact(path)
     return quantize(source, folder / f"{precision}.onnx", precision=precision, settings=settings)
 
 

@@ -13,7 +13,6 @@ from onnx import TensorProto, numpy_helper, parser
 
 from embconvert.graph.onnx_file import read_artifact
 from embconvert.models.choices import Precision, QuantizeOptions
-from embconvert.models.values import ExportedModel
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import QuantizeSettings
 from support.halves import largest_half_values
@@ -77,7 +76,7 @@ def halved(folder: Path, body: str, ids: np.ndarray = IDS, **constants: Any) -> 
         work=folder,
         warn=said.append,
     )
-    source = ExportedModel(artifact=read_artifact(path))
+    source = read_artifact(path)
     made = quantize(source, folder / "b.onnx", precision=Precision.FLOAT16, settings=settings)
     return Halved(path, made.artifact.path, said, {n.node: n.reason for n in made.kept})
 

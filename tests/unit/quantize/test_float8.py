@@ -11,7 +11,6 @@ import pytest
 from embconvert.errors import UnsupportedModelError
 from embconvert.graph.onnx_file import read_artifact, write_model
 from embconvert.models.choices import Precision, QuantizeOptions
-from embconvert.models.values import ExportedModel
 from embconvert.quantize import quantize
 from embconvert.quantize.float8 import rounded
 from embconvert.quantize.settings import QuantizeSettings
@@ -34,7 +33,7 @@ def quantized(folder: Path, source: Path, **options: bool) -> Path:
     )
     path = folder / "float8.onnx"
     quantize(
-        ExportedModel(artifact=read_artifact(source)),
+        read_artifact(source),
         path,
         precision=Precision.QFLOAT8,
         settings=settings,

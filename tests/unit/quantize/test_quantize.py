@@ -19,7 +19,7 @@ from embconvert.models.choices import (
     QuantizeOptions,
     Recipe,
 )
-from embconvert.models.values import ExportedModel, QuantizedModel
+from embconvert.models.values import QuantizedModel
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.rewrite.standard import FORMS
@@ -52,7 +52,7 @@ def quantized(folder: Path, case: str, replaced: tuple[str, ...]) -> QuantizedMo
     )
     source = write_model(table_and_products(), folder / "a.onnx")
     path = folder / f"{'standard' if replaced else 'any'}.onnx"
-    return quantize(ExportedModel(artifact=source), path, precision=precision, settings=settings)
+    return quantize(source, path, precision=precision, settings=settings)
 
 
 @pytest.mark.parametrize("case", CASES)

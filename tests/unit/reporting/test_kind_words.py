@@ -188,7 +188,7 @@ def test_pages_have_the_figures_of_each_head_and_code_for_all(
     assert [name for name in ("token_weights", "colbert_embeddings") if name in code] == names
     assert '"sentence_embedding",' in code
     assert found["fastembed"].remark.endswith("The dense vectors only.")
-    rows = table_rows(manifest.artifacts)
+    rows = table_rows(manifest)
     assert [row[0] for row in rows[:2]] == ["onnx/model.onnx", f"  {heads[0]} head"]
     assert len(rows) == len(manifest.artifacts) * (1 + len(heads))
     assert {len(row) for row in rows} == {len(table_header(manifest.measure))}

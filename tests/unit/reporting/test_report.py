@@ -37,6 +37,13 @@ def test_a_folder_of_nobody_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         report(ReportRequest(folder=tmp_path))
     assert refused.value.hint.endswith(f"for example {tmp_path / 'org' / 'model'}")
+    graph = tmp_path / "org" / "model" / "onnx" / "model.onnx"
+    graph.parent.mkdir()
+    graph.touch()
+    for path, problem in ((graph, "is a file"), (graph.parent, "has no embconvert.json")):
+        with pytest.raises(UsageError, match=problem) as refused:
+            report(ReportRequest(folder=path))
+        assert refused.value.hint.endswith(f"for example {tmp_path / 'org' / 'model'}")
     (tmp_path / "embconvert.json").write_text("{")
     with pytest.raises(SourceError):
         report(ReportRequest(folder=tmp_path))

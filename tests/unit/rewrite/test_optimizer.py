@@ -8,7 +8,7 @@ import pytest
 from embconvert.errors import OptimizeError
 from embconvert.graph.onnx_file import read_model, write_model
 from embconvert.models.choices import OptimizationLevel
-from embconvert.models.values import ExportedModel, OptimizedModel
+from embconvert.models.values import OptimizedModel
 from embconvert.rewrite import Rule
 from embconvert.rewrite.optimizer import Optimizer, optimize
 from support.rewriting import parse
@@ -25,7 +25,7 @@ def run_optimizer(
         output.dtype, output.shape = ir.DataType.FLOAT, output.shape or ir.Shape(["a", "b", 8])
     artifact = write_model(model, folder / "model.onnx")
     return optimize(
-        ExportedModel(artifact=artifact),
+        artifact,
         folder / "optimized.onnx",
         level=OptimizationLevel.BASIC,
         optimizer=optimizer,

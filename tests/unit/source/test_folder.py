@@ -1,6 +1,7 @@
 """The source's files are checked before anything heavy starts."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def test_a_whole_model_is_resolved(model: Path) -> None:
     assert (resolved.max_seq_length, resolved.has_modules) == (64, False)
     (model / "tokenizer.json").write_text(f"{TOKENIZER} ")
     assert resolve_folder(model, model_id="m").digest != resolved.digest
+
+
+@pytest.mark.parametrize("name", [b"\xe9.json", b"a\nb.json", b"a\\b.txt", b"\x1b[2J.safetensors"])
+def test_a_file_with_a_name_that_no_manifest_can_have(model: Path, name: bytes) -> None:
+    modules = [{"path": "", "type": "sentence_transformers.models.Transformer"},
+               {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]  # fmt: skip
+    (model / "modules.json").write_text(json.dumps(modules))
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling" / os.fsdecode(name)).write_text("{}")
+    with pytest.raises(SourceError, match="whose name other systems do not allow"):
+        resolve_folder(model, model_id="m")
 
 
 def test_the_modules_own_length_comes_first(model: Path) -> None:
