@@ -82,7 +82,8 @@ def needed_files(
     files = (*CONFIGURATION_FILES, ADAPTER_FILE, CLASSIFIER_SETTINGS)
     wanted = {prefix + name for name in files for prefix in ("", root)} | {CARD_FILE}
     for folder in filter(None, module_folders[1:]):
-        inside = (n for n in names if n.startswith(f"{folder}/") and n.count("/") == 1)
+        # A module of a router is inside of the router's folder.
+        inside = (n for n in names if n.rpartition("/")[0] == folder)
         wanted.update(n for n in inside if n.endswith((".json", ".safetensors", ".txt")))
         safe, pickle = (f"{folder}/{single}" for single, _ in WEIGHT_NAMES)
         if safe not in names:

@@ -24,6 +24,7 @@ from embconvert.source.distrust import (
     refuse_odd_names,
     refuse_special_files,
 )
+from embconvert.source.positions import refuse_relative_positions
 from embconvert.source.private_copy import TOKENIZER_DATA, TOKENIZER_FILES
 from embconvert.source.reading import CUTS_NOTHING, UNLIMITED, call_of_texts
 from embconvert.source.remote_code import check_remote_code
@@ -42,7 +43,7 @@ from embconvert.source.weights import (
     count_parameters,
     is_weights,
     module_weights,
-    refuse_files_of_others,
+    refuse_other_models,
     refuse_quantized,
     refuse_unreadable,
     weight_files,
@@ -131,6 +132,7 @@ def resolve_folder(
     rows = text_settings(config).get("vocab_size") if static is None else table_rows(root)
     if (root / "tokenizer.json").is_file():
         check_tokenizer_file(root / "tokenizer.json", rows if isinstance(rows, int) else None)
+    refuse_relative_positions(config)
     weights = [f for f in files if is_weights(f.name)]
     refuse_absurd_sizes(config, sum(map(count_parameters, weights)))
     # The model's own code may know the scales.
@@ -172,7 +174,7 @@ def _records(
 def _read_config(folder: Path, root: Path) -> Mapping[str, Any]:
     if not (root / "config.json").is_file():
         if root.is_dir():
-            refuse_files_of_others(root)
+            refuse_other_models(root)
         raise SourceError(
             f"{folder} is not a model: it has no config.json",
             "give a folder written by save_pretrained, or a hub id such as intfloat/e5-small-v2",

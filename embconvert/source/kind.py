@@ -108,7 +108,8 @@ def _own_kind(resolved: ResolvedModel) -> Kind:
     known = ", ".join(rules.words for rules in KINDS.values())
     raise UnsupportedModelError(
         f"{resolved.model_id} is a {said}, a kind of model that is not supported",
-        f"give {known}; or add --task {KINDS[Kind.EMBEDDING].task} --pooling mean to make an "
+        f"give {known}; if it is one of these, remove model_type from a copy of "
+        f"{path.name}; or add --task {KINDS[Kind.EMBEDDING].task} --pooling mean to make an "
         "(untrained) embedding model of its transformer",
     )
 

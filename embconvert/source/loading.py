@@ -20,10 +20,11 @@ from embconvert.fidelity.tokenizer_errors import (
     tokenizer_errors,
     without_panic_messages,
 )
-from embconvert.models.kinds import KINDS
+from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.values import ResolvedModel
 from embconvert.processes.light_imports import importing_what_is_used
 from embconvert.source.adapters.merging import merge_adapters
+from embconvert.source.module_arguments import lacking_settings
 from embconvert.source.private_copy import TOKENIZER_DATA
 from embconvert.source.random_weights import refuse_random
 from embconvert.source.size_limits import refusing_absurd_modules
@@ -136,7 +137,7 @@ def _translated_errors(
         # sentence-transformers tries several classes and hides their errors.
         if "Unrecognized processing class" in str(error) and not trust_remote_code:
             _try_tokenizer(folder)
-        raise _load_error(resolved, folder, error) from error
+        raise _missing(resolved, error) or _load_error(resolved, folder, error) from error
     except BaseException as error:
         if not is_panic(error):
             raise
@@ -223,6 +224,29 @@ def _is_of_tokenizer(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def undeclared_kind(kind: Kind, why: str) -> SourceError:
+    """Returns the error for a model whose modules alone say of what kind it is."""
+    name = KINDS[kind].library_class
+    return SourceError(
+        f"config_sentence_transformers.json does not say that this is a {name}, {why}",
+        f'add "model_type": "{name}" to a copy of that file',
+    )
+
+
+def _missing(resolved: ResolvedModel, error: Exception) -> SourceError | None:
+    """Returns an error that names what the model's files lack; None if another thing is wrong."""
+    said = (resolved.settings or {}).get("config_sentence_transformers.json", {})
+    is_declared = resolved.kind is Kind.EMBEDDING or said.get("model_type") is not None
+    if "Cannot determine the embedding dimension" in str(error) and not is_declared:
+        return undeclared_kind(resolved.kind, "and sentence-transformers cannot load it as another")
+    name = str(error).strip("'")
+    if isinstance(error, KeyError) and name.endswith((".weight", ".bias")):
+        return SourceError(
+            f"the weight {name} is not in the model's files", "download the model again"
+        )
+    return lacking_settings(resolved.settings, error)
 
 
 def _load_error(

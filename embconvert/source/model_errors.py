@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from embconvert.errors import (
     MORE_MEMORY,
@@ -39,6 +40,31 @@ def model_errors() -> Iterator[None]:
             f"sentence-transformers cannot embed a text with this model: {reason_of(error)}",
             "a setting in its JSON files may be wrong; download the model again, or add --debug "
             "for the traceback",
+        ) from error
+
+
+@contextlib.contextmanager
+def naming_missing_pad_token_id(transformer: Any) -> Iterator[None]:
+    """Says of an error of model_errors() that config.json has no pad_token_id, if that is why.
+
+    Args:
+        transformer: sentence-transformers' module, which was run inside the block.
+    """
+    try:
+        yield
+    except SourceError as error:
+        # Architectures compare ids with it, or refuse batches without it.
+        is_why = "NoneType" in error.message or "no padding token" in error.message
+        config = getattr(transformer, "config", None)
+        if not is_why or config is None:  # a module of the model's own code has none
+            raise
+        if getattr(config.get_text_config(), "pad_token_id", None) is not None:
+            raise
+        raise SourceError(
+            "config.json has no pad_token_id, without which sentence-transformers cannot run this "
+            f"model ({error.message.rpartition(': ')[2]})",
+            f"set pad_token_id to {transformer.tokenizer.pad_token_id} in a copy of config.json: "
+            "the tokenizer pads with that token",
         ) from error
 
 

@@ -8,14 +8,39 @@ what is looked up in its tables tells where the numbering starts.
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from embconvert.errors import UnsupportedModelError
+from embconvert.models.architectures import text_settings
+
 if TYPE_CHECKING:
     import torch
 
+#: Values of `position_embedding_type` that transformers 4 knew for bert and its kin.
+_RELATIVE = ("relative_key", "relative_key_query")
 # Enough to tell positions from anything else, and few enough for any model.
 _FEW_TOKENS = 4
 #: Architectures that make biases of attention for a number of places: the setting that says it,
 #: and what transformers takes where it is missing (MptConfig, 5.24).
 _BIASES = {"mpt": ("max_seq_len", 2048)}
+
+
+def refuse_relative_positions(config: Mapping[str, Any]) -> None:
+    """Refuses a config.json that asks for positions which transformers no longer computes.
+
+    transformers 5 adds absolute positions whatever it says: the vectors are others than those that
+    the model was trained for. A model's own code may know them.
+
+    Raises:
+        UnsupportedModelError: It does.
+    """
+    asked = text_settings(config).get("position_embedding_type")
+    if asked not in _RELATIVE or config.get("auto_map"):
+        return
+    raise UnsupportedModelError(
+        f"config.json asks for relative positions (position_embedding_type {asked}), which "
+        "transformers computes up to version 4: version 5 gives other vectors",
+        "use a model with absolute positions, or another architecture with relative ones, such as "
+        "deberta-v2 or mpnet",
+    )
 
 
 def positions_of(

@@ -54,6 +54,20 @@ class SourceTokenizer:
         return int(length)
 
     @property
+    def longest(self) -> int | None:
+        """Tokens after which every text is cut, queries and documents, too; None when one is not.
+
+        Queries are filled up to a length, which counts as one.
+        """
+        length = self.max_seq_length
+        if length is None:
+            return None
+        transformer = self._model[0]
+        others = [getattr(transformer, f"{task}_length", None) for task in ("query", "document")]
+        others.append((getattr(transformer, "query_expansion", None) or {}).get("length"))
+        return max(length, *(other or 0 for other in others))
+
+    @property
     def cuts_texts(self) -> bool:
         """Whether texts are cut at all, whatever lengths are named."""
         return self._call.get("truncation") not in CUTS_NOTHING
@@ -79,7 +93,7 @@ class SourceTokenizer:
         return settings
 
     def cut_at(self, length: int) -> None:
-        """Truncates each text to `length` tokens.
+        """Truncates each text to `length` tokens; what is cut before stays.
 
         Raises:
             SourceError: Queries are filled up to more.
@@ -92,11 +106,14 @@ class SourceTokenizer:
                 f"for only {length}",
                 "correct query_expansion in a copy of sentence_bert_config.json",
             )
-        had_lengths = self.cuts_texts
-        self._model.max_seq_length = length
+        had_lengths, was_cut = self.cuts_texts, self.max_seq_length is not None
+        own = self._model.max_seq_length
+        if not was_cut or own is None or own > length:
+            self._model.max_seq_length = length
         said = self._settings_of_calls
         for call in (said[name] for name in ("common", "text") if said.get(name)):
-            call.update({"max_length": length} if "max_length" in call else {})
+            if "max_length" in call and not (was_cut and (call["max_length"] or length) < length):
+                call["max_length"] = length
             call.update({"truncation": True} if "truncation" in call else {})
         for name in ("query_length", "document_length"):
             own = getattr(transformer, name)

@@ -18,7 +18,7 @@ from embconvert.models.values import ResolvedModel
 from embconvert.source.block_attention import attend_fully, tell_of_blocks
 from embconvert.source.loading import LoadedModel, load_model
 from embconvert.source.lockstep import layers_of, run_in_lockstep
-from embconvert.source.model_errors import model_errors
+from embconvert.source.model_errors import model_errors, naming_missing_pad_token_id
 from embconvert.source.positions import one_token_again, positions_of, positions_of_biases
 from embconvert.source.prompt_pooling import beginnings_of
 from embconvert.source.prompts import prompts_of
@@ -97,7 +97,8 @@ class SourceModel:
         pad = source.tokenizer.pad_token_id
         with model_errors():
             fill_short_texts(source._model[0], source._run_on_a_token_again, warn, pad=pad)
-        source._cut_at_positions(warn)
+        with naming_missing_pad_token_id(source._model[0]):
+            source._cut_at_positions(warn)
         tell_of_blocks(unblocked, source.max_seq_length, warn)
         if not source.prompts.pooled:
             cuts = source.max_seq_length is not None
@@ -130,7 +131,7 @@ class SourceModel:
         with model_errors():
             usable = positions_of(self.traced_module(), self.sample_features(), self.word_table)
         usable = usable or positions_of_biases(self._resolved.config)
-        length = self.max_seq_length
+        length = self.reading.longest
         if usable is None or (length is not None and length <= usable):
             return
         self.reading.cut_at(usable)

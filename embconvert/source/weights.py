@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path, PurePath
 
 from embconvert.errors import SourceError, UnsupportedModelError
@@ -26,6 +27,8 @@ _OTHER_SUFFIXES = (PICKLE_SUFFIX, ".pt", ".pth", ".ckpt", ".pkl")
 _MADE_OF_OTHERS = (".gguf", ".onnx", ".tflite", ".mlmodel", ".mlpackage")
 # Of weights that transformers does not load, or not under their name.
 _NOT_LOADED = (*_OTHER_SUFFIXES, *_MADE_OF_OTHERS, ".safetensors", ".h5", ".msgpack", ".ot", ".npz")
+# What sentence-transformers calls the folder of a module behind the transformer.
+_OF_A_MODULE = re.compile("[1-9][0-9]*_")
 # Bytes by which a pointer of Git LFS is known.
 _BEGINNING = 100
 # The limit of file systems.
@@ -68,17 +71,38 @@ def weight_files(root: Path) -> list[Path]:
     raise no_weights(str(root), _names(root))
 
 
-def refuse_files_of_others(root: Path) -> None:
-    """Raises SourceError for a folder with weights of other programs, such as GGUF and ONNX."""
+def refuse_other_models(root: Path) -> None:
+    """Refuses a folder that is none of a model, but has others.
+
+    Raises:
+        SourceError: It has weights of other programs, such as GGUF and ONNX, or models inside.
+    """
     names = _names(root)
-    if any(PurePath(name).suffix in _MADE_OF_OTHERS for name in names):
+    is_made = any(PurePath(name).suffix in _MADE_OF_OTHERS for name in names)
+    if is_made or _models_inside(names):
         raise no_weights(str(root), names)
 
 
 def _names(root: Path) -> list[str]:
-    # modules.json may name a folder that is missing.
-    found = (*root.iterdir(), *root.glob("onnx/*")) if root.is_dir() else ()
+    if not root.is_dir():  # modules.json may name a folder that is missing
+        return []
+    found = [*root.iterdir(), *root.glob("onnx/*")]
+    for name in ("config.json", *chain(*WEIGHT_NAMES)):
+        found += root.glob(f"*/{name}")
     return [path.relative_to(root).as_posix() for path in found]
+
+
+def _models_inside(names: Iterable[str]) -> list[str]:
+    """Returns the folders of files that are models themselves, such as a trainer's checkpoints."""
+    inside = {name for name in names if "/" in name}
+    places = {name.rpartition("/")[0] for name in inside}
+    return sorted(
+        place
+        for place in places
+        if f"{place}/config.json" in inside
+        and any(f"{place}/{name}" in inside for name in chain(*WEIGHT_NAMES))
+        and not _OF_A_MODULE.match(PurePath(place).name)
+    )
 
 
 def no_weights(model: str, names: Iterable[str]) -> SourceError:
@@ -88,7 +112,8 @@ def no_weights(model: str, names: Iterable[str]) -> SourceError:
         model: Its name or folder.
         names: Of its files.
     """
-    others = [name for name in sorted(names) if PurePath(name).suffix in _NOT_LOADED]
+    names = sorted(names)
+    others = [name for name in names if PurePath(name).suffix in _NOT_LOADED]
     # Those beside config.json first.
     others.sort(key=lambda name: "/" in name)
     hint = (
@@ -97,6 +122,12 @@ def no_weights(model: str, names: Iterable[str]) -> SourceError:
     )
     if others and all(PurePath(name).suffix in _MADE_OF_OTHERS for name in others):
         hint = "convert the model of which these files were made; their card mostly names it"
+    if inside := _models_inside(names):
+        others = []
+        hint = (
+            f"give the path of its folder {' or '.join(inside[:3])}, which has a model; a hub's "
+            "must be downloaded first"
+        )
     return SourceError(
         f"{model} has no weights: model.safetensors or pytorch_model.bin is missing"
         + (f"; transformers does not load {others[0]}" if others else ""),

@@ -57,6 +57,10 @@ def no_pooling(model: Path) -> None:
     (model / "modules.json").write_text(json.dumps(modules[:1]))
 
 
+def no_folder_of_a_module(model: Path) -> None:
+    shutil.rmtree(model / "1_Pooling")
+
+
 def unknown_architecture(model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     config["model_type"] = "of_next_year"
@@ -81,6 +85,7 @@ def remote_code(model: Path) -> None:
         (foreign_weights, 3, "is not in the model's files", "download the model again"),
         (other_sizes, 3, "position_embeddings.weight is 128x32 in the model's files", "sizes"),
         (no_pooling, 3, "modules.json has no pooling", "--pooling"),
+        (no_folder_of_a_module, 3, "1_Pooling/config.json is missing", "all folders"),
         (unknown_architecture, 4, "of_next_year", "newer"),
         (remote_code, 4, "remote code", "--trust_remote_code"),
     ],

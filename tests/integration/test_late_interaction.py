@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from embconvert.errors import SourceError
+from embconvert.models.kinds import Kind
 from support import zoo
 from support.command_line import LITTLE_MEMORY, convert, embconvert
+from support.exports import load
 
 if TYPE_CHECKING:
     import torch
@@ -252,6 +255,10 @@ def test_what_stanford_saved_has_its_projection_among_the_weights(tmp_path: Path
     assert source["late_interaction"]["query_prompt"] == "a "
     assert source["late_interaction"]["expansion"]["length"] == 20
     assert (tmp_path / "out" / "m" / "artifact.metadata").is_file()
+    del weights["linear.weight"]
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SourceError, match=r"the weight linear\.weight is not in the model's files"):
+        load(model, Kind.LATE_INTERACTION)
 
 
 def test_what_does_not_give_a_vector_for_each_token_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from embconvert.folder.tokenizer_files import publish_tokenizer
+from embconvert.manifest.kinds.late_interaction import LateInteractionRecord
+from embconvert.models.kinds import Kind
 from embconvert.source.folder import resolve_folder
 from embconvert.source.positions import usable_positions
 from support import zoo
@@ -72,6 +74,21 @@ def test_the_length_is_published_in_all_files_and_said(tmp_path: Path) -> None:
     assert of(folder, "sentence_bert_config.json")["max_seq_length"] == 131
     assert of(folder, "tokenizer_config.json")["model_max_length"] == 131
     assert len(Tokenizer.from_file(str(folder / "tokenizer.json")).encode(LONG).ids) == 131
+
+
+def test_documents_that_have_their_own_length_are_cut_at_the_positions(tmp_path: Path) -> None:
+    model = zoo.build_late_interaction("bert", tmp_path / "model")
+    path = model / "sentence_bert_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"document_length": 300}))
+    source = load(model, Kind.LATE_INTERACTION)
+    record = source.record
+    assert isinstance(record, LateInteractionRecord)
+    assert record.late_interaction is not None
+    assert record.late_interaction.document_length == 128
+    assert source.max_seq_length == 64
+    tokens = source.encode([[LONG]])[0].tokens
+    assert tokens is not None
+    assert np.isfinite(tokens[0]).all()
 
 
 def test_a_source_that_cuts_no_text_is_cut_at_its_positions(tmp_path: Path) -> None:

@@ -93,6 +93,15 @@ def test_a_masked_language_model_is_one_when_that_is_said(tmp_path: Path) -> Non
     assert embedding.manifest["source"]["model"]["kind"] == "embedding"
 
 
+def test_one_that_does_not_say_its_kind_is_refused_with_what_to_add(tmp_path: Path) -> None:
+    model = zoo.build_sparse("bert", tmp_path / "m")
+    (model / "config_sentence_transformers.json").unlink()
+    outcome = embconvert("export", "--model_id", model, "--output_parent_dir", tmp_path / "out")
+    assert outcome.code == 3
+    assert "does not say that this is a SparseEncoder" in outcome.stderr
+    assert 'add "model_type": "SparseEncoder"' in outcome.stderr
+
+
 def test_an_autoencoder_spreads_embeddings_out(tmp_path: Path) -> None:
     """What sentence-transformers calls CSR: only what inference needs is in the graph."""
     import torch

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from embconvert.errors import SourceError, UnsupportedModelError
+from embconvert.errors import UnsupportedModelError
 from embconvert.fidelity.figures import Embeddings
 from embconvert.fidelity.texts import Item, Plain
 from embconvert.manifest.kinds.reranker import RerankerRecord
@@ -17,6 +17,7 @@ from embconvert.models.values import ResolvedModel
 from embconvert.overriding import override
 from embconvert.source.chat_template import PairReading
 from embconvert.source.loading import LoadedModel
+from embconvert.source.model_errors import naming_missing_pad_token_id
 from embconvert.source.next_token import head_weights, next_token_scores
 from embconvert.source.prompts import prompts_of
 from embconvert.source.torch_model import SourceModel, as_numpy
@@ -105,15 +106,8 @@ class Reranker(SourceModel):
         config = self._model[0].config.get_text_config()
         if getattr(config, "pad_token_id", None) is not None:
             return
-        try:
+        with naming_missing_pad_token_id(self._model[0]):
             self._checked_encode(self._samples)
-        except SourceError as error:
-            raise SourceError(
-                f"config.json has no pad_token_id, without which this reranker scores no batch "
-                f"({error.message.rpartition(': ')[2]})",
-                f"set pad_token_id to {self.tokenizer.pad_token_id} in a copy of config.json: the "
-                f"tokenizer pads with that token",
-            ) from error
 
     @property
     @override

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from embconvert.errors import SourceError, UsageError
+from embconvert.errors import UsageError
 from embconvert.fidelity.figures import Embeddings, FloatArray
 from embconvert.fidelity.texts import Item
 from embconvert.fidelity.token_logits import sampled
@@ -16,7 +16,7 @@ from embconvert.models.kinds import KINDS, TOKEN_LOGITS, Kind
 from embconvert.models.splade import Activation, Strategy
 from embconvert.models.values import ResolvedModel
 from embconvert.overriding import override
-from embconvert.source.loading import LoadedModel
+from embconvert.source.loading import LoadedModel, undeclared_kind
 from embconvert.source.settings.module_list import ModuleEntry, listed
 from embconvert.source.token_weights import WordReading, weigh_words, write_idf
 from embconvert.source.torch_model import SourceModel, as_numpy
@@ -39,10 +39,9 @@ class SparseModel(SourceModel):
             UsageError: It has no token logits, or more modules follow their pooling.
         """
         if self._resolved.has_modules and len(self.modules) != len(self._resolved.modules):
-            raise SourceError(
-                "config_sentence_transformers.json does not say that this is a SparseEncoder, and "
-                f"sentence-transformers adds an untrained {self.modules[-1]} to it",
-                f'add "model_type": "{KINDS[self.kind].library_class}" to a copy of that file',
+            raise undeclared_kind(
+                self.kind,
+                f"and sentence-transformers adds an untrained {self.modules[-1]} to it",
             )
         if not self._resolved.has_modules:
             warn(

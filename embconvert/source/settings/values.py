@@ -13,6 +13,8 @@ _MAX_TEXT = 100_000
 Flag = bool
 Number = int | float
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
+#: A size; of none, nothing would be left.
+PositiveCount = Annotated[int, Field(ge=1, le=1 << 53)]
 #: A number of repetitions, for which the libraries create a list.
 Repetitions = Annotated[int, Field(ge=0, le=10_000)]
 #: A length in tokens to which texts may be padded; no embedding model reads longer texts.

@@ -95,6 +95,13 @@ def test_pickles_are_fetched_only_where_there_are_no_safetensors() -> None:
     assert needed_files(inner, ["0_Transformer"], python=False) == inner[:1]
 
 
+def test_a_folder_of_a_module_may_be_inside_of_another() -> None:
+    inside = ["2_Router/query_0_Dense/config.json", "2_Router/query_0_Dense/model.safetensors"]
+    others = ["2_Router/document_0_Dense/config.json", "2_Router/query_0_Dense/more/config.json"]
+    folders = ["", "1_Pooling", "2_Router/query_0_Dense"]
+    assert needed_files([*inside, *others], folders, python=False) == inside
+
+
 def test_heads_over_token_vectors_are_fetched() -> None:
     heads = ["colbert_linear.pt", "sparse_linear.pt"]
     assert needed_files([*heads, "long.jpg", "1/sparse_linear.pt"], [], python=False) == heads

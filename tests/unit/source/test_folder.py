@@ -192,6 +192,18 @@ def test_a_folder_of_another_programs_file_alone_is_told_as_such(tmp_path: Path)
         resolve_folder(tmp_path, model_id="m")
 
 
+def test_models_inside_of_a_folder_are_named(model: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    for name in ("checkpoint-20", "checkpoint-10"):
+        shutil.copytree(model, repository / name, ignore=lambda *_: ["repository"])
+    (repository / "2_Dense").mkdir()
+    for file in ("config.json", "model.safetensors"):  # as that of a module has, too
+        shutil.copy(model / file, repository / "2_Dense" / file)
+    with pytest.raises(SourceError, match="has no weights") as refused:
+        resolve_folder(repository, model_id="m")
+    assert "its folder checkpoint-10 or checkpoint-20, which has a model" in refused.value.hint
+
+
 def test_weights_of_a_module_under_such_a_name_are_named(with_dense: Path) -> None:
     (with_dense / "2_Dense" / "dense.pt").write_bytes(b"")
     with pytest.raises(SourceError, match=r"the weights in 2_Dense are in dense\.pt"):

@@ -66,8 +66,9 @@ def test_an_embedding_model_may_have_been_a_classifier(model: Path) -> None:
 
 def test_a_kind_that_nobody_knows_is_refused_by_its_name(model: Path) -> None:
     says(model, "TimeMachine")
-    with pytest.raises(UnsupportedModelError, match="m is a TimeMachine"):
+    with pytest.raises(UnsupportedModelError, match="m is a TimeMachine") as refused:
         settled(model)
+    assert "remove model_type from a copy of config_sentence" in refused.value.hint
     embedding = settled(model, task="feature-extraction", pooling=PoolingMode.MEAN)
     assert embedding.kind is Kind.EMBEDDING
 

@@ -87,6 +87,25 @@ def test_what_cuts_queries_documents_and_calls_is_cut_too() -> None:
     assert model[0].query_length is None
 
 
+def test_a_length_of_documents_alone_is_cut_and_a_shorter_one_stays() -> None:
+    ours, model = reading(64, text={"max_length": 32})
+    assert ours.longest == 180
+    ours.cut_at(100)
+    assert model[0].document_length == ours.longest == 100
+    assert (ours.max_seq_length, model.max_seq_length) == (32, 64)
+    assert reading(None)[0].longest is None
+
+
+def test_a_length_that_cuts_nothing_becomes_that_of_the_positions() -> None:
+    ours, model = reading(1)
+    ours.cut_at(100)
+    assert ours.max_seq_length == model.max_seq_length == 100
+
+
+def test_queries_are_as_long_as_they_are_filled_up() -> None:
+    assert reading(64, expansion={"length": 256})[0].longest == 256
+
+
 def test_lengths_that_cut_nothing_do_not_cut_at_the_positions_either() -> None:
     ours, model = reading(512, text={"truncation": False})
     ours.cut_at(250)

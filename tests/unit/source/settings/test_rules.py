@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embconvert.errors import EmbconvertError
+from embconvert.errors import EmbconvertError, SourceError
 from embconvert.source.settings.files import TABLES
 from embconvert.source.settings.modules import MODULES, WHOLE_MODEL
 from embconvert.source.settings.rules import SettingsTable, Use, filtered
@@ -432,3 +432,8 @@ def test_null_is_no_value_elsewhere() -> None:
     for table, key in ((WHOLE_MODEL, "default_prompt_name"), (TRANSFORMER, "max_seq_length"),
                        (MODULES["SpladePooling"].table, "embedding_dimension")):  # fmt: skip
         assert filtered({key: None}, table, "a.json").value == {key: None}
+
+
+def test_embeddings_are_not_cut_to_nothing() -> None:
+    with pytest.raises(SourceError, match=r"truncate_dim .* greater than or equal to 1"):
+        filtered({"truncate_dim": 0}, WHOLE_MODEL, "a.json")
