@@ -1,5 +1,6 @@
 """The graphs of a run in the staged folder, and their manifest."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from embconvert.errors import SourceError
@@ -68,6 +69,28 @@ class Results:
             return self.digests[file]
         # An unpublished graph only refers to its weights, so only its key identifies them.
         return record.key if file and file.startswith(WORK_FOLDER) else record.digest
+
+    def check_sources(self, steps: Iterable[Step]) -> None:
+        """Checks that the graphs of a finished run were made from each other, with its options.
+
+        Raises:
+            RuntimeError: A graph that was reused is of another export; what is published would not
+                be what was verified.
+        """
+        unmade: dict[str | None, str] = {}
+        for step in steps:
+            if step.source in unmade:
+                source = unmade[step.source]
+            elif step.source in self.records or step.source in self.digests:
+                source = self.digest_of(step.source)
+            else:
+                continue  # could not be made
+            key = step.key(source, versions())
+            record = self.records.get(step.file)
+            if record is not None and record.key != key:
+                raise RuntimeError(f"{step.file} was not made from this {step.source or 'source'}")
+            if record is None and not step.is_published:
+                unmade[step.file] = key
 
     def source_of(self, step: Step) -> OnnxArtifact:
         """Returns the staged graph that a step works on; raises SourceError if it has changed."""

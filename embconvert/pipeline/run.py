@@ -121,6 +121,7 @@ def execute(
     failures = Scheduler(capacity, performer, console, ERRORS_OF_ONE_FILE).run(jobs)
     if not failures:
         performer.finish()
+    results.check_sources(plan.all_steps)
     reuse.keep_published(results.records, request.layout)
     if plan.verifies and not in_pieces:
         results.speeds = speeds_of_run(run, performer.tokens)

@@ -5,6 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from embconvert.cli.main import parse
 from embconvert.pipeline.results import Results
 from support.examples import graph
@@ -46,3 +48,22 @@ def test_an_earlier_search_on_another_export_is_not_published(tmp_path: Path) ->
     of_this_run: Any = SimpleNamespace(candidates=())
     found.search = of_this_run
     assert found.search_on_export is not None
+
+
+@pytest.mark.parametrize("more", ["", " --no_float32"])
+def test_a_graph_that_was_made_from_another_export_is_found(tmp_path: Path, more: str) -> None:
+    """Even if a fault of the plan took it for up to date."""
+    steps = plan(f"all --model_id m --optimize 1 --quantize Q8{more}").steps
+    found = results(tmp_path)
+    found.digests = {None: "today's source"}
+    for step in steps:
+        record = graph(tmp_path, Path(step.file).stem, 100)
+        found.records[step.file] = replace(record, path=step.file, key=found.key(step))
+    found.check_sources(steps)
+    found.digests = {None: "another source"}
+    with pytest.raises(RuntimeError, match=r"model\.onnx was not made from this source"):
+        found.check_sources(steps)
+    del found.records[steps[0].file]  # as if it had been made before, too
+    found.digests = {None: "another source", steps[0].file: "another export"}
+    with pytest.raises(RuntimeError, match=r"opt1\.onnx was not made from this .*model\.onnx"):
+        found.check_sources(steps)
