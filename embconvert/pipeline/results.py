@@ -77,6 +77,7 @@ class Results:
             RuntimeError: A graph that was reused is of another export; what is published would not
                 be what was verified.
         """
+        keys: dict[str, set[str]] = {}  # the candidates of a search may have one file
         unmade: dict[str | None, str] = {}
         for step in steps:
             if step.source in unmade:
@@ -86,11 +87,12 @@ class Results:
             else:
                 continue  # could not be made
             key = step.key(source, versions())
-            record = self.records.get(step.file)
-            if record is not None and record.key != key:
-                raise RuntimeError(f"{step.file} was not made from this {step.source or 'source'}")
-            if record is None and not step.is_published:
+            keys.setdefault(step.file, set()).add(key)
+            if step.file not in self.records and not step.is_published:
                 unmade[step.file] = key
+        for file, fitting in keys.items():
+            if file in self.records and self.records[file].key not in fitting:
+                raise RuntimeError(f"{file} was not made from today's export")
 
     def source_of(self, step: Step) -> OnnxArtifact:
         """Returns the staged graph that a step works on; raises SourceError if it has changed."""

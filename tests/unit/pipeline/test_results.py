@@ -61,9 +61,9 @@ def test_a_graph_that_was_made_from_another_export_is_found(tmp_path: Path, more
         found.records[step.file] = replace(record, path=step.file, key=found.key(step))
     found.check_sources(steps)
     found.digests = {None: "another source"}
-    with pytest.raises(RuntimeError, match=r"model\.onnx was not made from this source"):
+    with pytest.raises(RuntimeError, match=r"model\.onnx was not made from today's export"):
         found.check_sources(steps)
     del found.records[steps[0].file]  # as if it had been made before, too
     found.digests = {None: "another source", steps[0].file: "another export"}
-    with pytest.raises(RuntimeError, match=r"opt1\.onnx was not made from this .*model\.onnx"):
+    with pytest.raises(RuntimeError, match=r"model_opt1\.onnx was not made from"):
         found.check_sources(steps)
