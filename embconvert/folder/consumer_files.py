@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from embconvert.json_files import read_any_json, read_json, write_json
 from embconvert.manifest import ArtifactRecord
 from embconvert.manifest.layouts import LayoutRules
+from embconvert.models.choices import PoolingMode
 from embconvert.models.values import ResolvedModel
 from embconvert.source.settings.module_list import ModuleEntry, listed, own_module, parse_modules
 from embconvert.source.settings.modules import POOLING_KEYS
@@ -71,17 +72,19 @@ def adapt_modules(folder: Path) -> tuple[ModuleEntry, ...]:
 
 
 def _add_pooling_flags(path: Path) -> None:
-    """Adds the flags by which older programs know how to pool to settings without them.
+    """Writes the flags by which older programs know how to pool, unless the settings have them.
 
-    sentence-transformers 6 saves the name of the mode alone, and prefers it to flags;
-    text-embeddings-inference reads nothing but the flags.
+    sentence-transformers 6 saves the name of the mode alone, prefers it to flags, and takes the
+    mean if there is neither; text-embeddings-inference reads nothing but the flags.
     """
-    named = read_json(path)
-    modes = named.get("pooling_mode")
-    if modes is None or POOLING_KEYS.keys() & named.keys():
-        return
+    settings = read_json(path)
+    flags = {key: settings.get(key) is True for key in POOLING_KEYS}
+    flagged = [mode for key, mode in POOLING_KEYS.items() if flags[key]]
+    modes = settings.get("pooling_mode") or flagged or [PoolingMode.MEAN]
     modes = [modes] if isinstance(modes, str) else modes
-    _change_json(path, {key: mode in modes for key, mode in POOLING_KEYS.items()})
+    right = {key: mode in modes for key, mode in POOLING_KEYS.items()}
+    if flags != right:
+        _change_json(path, right)
 
 
 def _save_modules(source: "SourceModel", folder: Path) -> None:

@@ -2,8 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from embconvert.folder.consumer_files import adapt_modules
+from embconvert.source.settings.modules import POOLING_KEYS
 
 _SIX = "sentence_transformers.base.modules"
 
@@ -21,7 +25,18 @@ def test_modules_have_names_that_older_versions_know(tmp_path: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8")) == modules
 
 
-def test_programs_that_know_only_flags_learn_how_to_pool(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("named", "mode"),
+    [
+        ({"embedding_dimension": 8, "pooling_mode": "cls", "include_prompt": True}, "cls_token"),
+        ({"pooling_mode": "lasttoken", "pooling_mode_mean_tokens": True}, "lasttoken"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": False}, "mean_tokens"),
+        ({"word_embedding_dimension": 8}, "mean_tokens"),
+    ],
+)
+def test_programs_that_know_only_flags_learn_how_to_pool(
+    tmp_path: Path, named: dict[str, Any], mode: str
+) -> None:
     """text-embeddings-inference requires them; sentence-transformers 6 saves only a name."""
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": f"{_SIX}.transformer.Transformer"},
@@ -35,14 +50,13 @@ def test_programs_that_know_only_flags_learn_how_to_pool(tmp_path: Path) -> None
     (tmp_path / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
     settings = tmp_path / "1_Pooling/config.json"
     settings.parent.mkdir()
-    named = {"embedding_dimension": 8, "pooling_mode": "cls", "include_prompt": True}
     settings.write_text(json.dumps(named), encoding="utf-8")
     adapt_modules(tmp_path)
     found = json.loads(settings.read_text(encoding="utf-8"))
-    assert found.items() >= named.items()
-    flags = {name: value for name, value in found.items() if name not in named}
-    assert [name for name, value in flags.items() if value] == ["pooling_mode_cls_token"]
-    assert flags["pooling_mode_mean_tokens"] is False
+    flags = {name: value for name, value in found.items() if name in POOLING_KEYS}
+    assert [name for name, value in flags.items() if value] == [f"pooling_mode_{mode}"]
+    assert flags.keys() == POOLING_KEYS.keys()
+    assert found.items() >= {name: named[name] for name in named if name not in flags}.items()
     written = settings.read_bytes()
     adapt_modules(tmp_path)
     assert settings.read_bytes() == written
