@@ -61,6 +61,16 @@ class Embeddings:
         arrays = (self.sentence, self.token_mean, *(self.tokens or ()), *weights)
         return all(bool(np.isfinite(array).all()) for array in arrays if array is not None)
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether all texts have the same embedding or score, but for float32 rounding."""
+        rows = self.sentence
+        if rows is None:
+            rows = np.concatenate(self.tokens) if self.tokens else np.empty((0, 1), np.float32)
+        if len(rows) < 2:
+            return False
+        return float(np.ptp(rows, axis=0).max()) <= 1e-6 * float(np.abs(rows).max())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity(Record):

@@ -144,7 +144,13 @@ def make_reference(
     if workload.rest:
         rows = yield from source.rows(distinct_tokens(compared.tokens))
     parts = yield from source.embed(compared.items, workload, layer_by_layer=layer_by_layer)
-    return compared.reference(join(parts), source.output_rules, rows)
+    embeddings = join(parts)
+    if embeddings.is_constant:
+        console.warn(
+            "the source model gives all texts the same output: its weights may be broken, and then "
+            "verification tells nothing"
+        )
+    return compared.reference(embeddings, source.output_rules, rows)
 
 
 def compared_texts(

@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from support.command_line import Outcome, embconvert, files_in
 from support.pickling import call, pickle_of, save_pickle, text
@@ -228,6 +230,17 @@ def test_a_name_that_may_be_of_a_folder_is_told_as_such_without_network(tmp_path
     outcome = embconvert("all", "--model_id", "my-modle", env={"HF_HUB_OFFLINE": "1"}, cwd=tmp_path)
     problem = "my-modle is not a folder here, and cannot be fetched: the variable HF_HUB_OFFLINE"
     assert_refused(outcome, 10, problem, "unset HF_HUB_OFFLINE")
+
+
+def test_a_model_that_tells_no_texts_apart_is_told(tiny_bert: Path, tmp_path: Path) -> None:
+    """Its embeddings are equal in every file, also in a wrong one."""
+    model = shutil.copytree(tiny_bert, tmp_path / "model")
+    weights = load_file(model / "model.safetensors")
+    nothing = {name: np.zeros_like(value) for name, value in weights.items()}
+    save_file(nothing, model / "model.safetensors", metadata={"format": "pt"})
+    made = embconvert("export", "--model_id", model, "--output_parent_dir", tmp_path / "out")
+    assert made.code == 0
+    assert "the source model gives all texts the same output" in made.stderr
 
 
 def assert_refused(outcome: Outcome, code: int, message: str, hint: str) -> None:

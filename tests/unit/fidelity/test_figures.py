@@ -80,6 +80,18 @@ def test_values_that_are_not_finite_are_refused(value: float) -> None:
         figures(array([1, 0], [value, 0]), array([1, 0], [1, 0]))
 
 
+def test_embeddings_that_tell_no_texts_apart_are_known() -> None:
+    """Of a source whose weights are broken; then any file would be as good."""
+    one, other = array([1, 2]), array([1, 2.1])
+    same = np.concatenate([one, one * (1 + 1e-7)])
+    for rows, is_constant in ((same, True), (same * 0, True), (one, False)):
+        assert Embeddings(sentence=rows, token_mean=None).is_constant is is_constant
+        tokens = tuple(row[None] for row in rows)
+        of_tokens = Embeddings(sentence=None, token_mean=None, tokens=tokens)
+        assert of_tokens.is_constant is is_constant
+    assert not Embeddings(sentence=np.concatenate([one, other]), token_mean=None).is_constant
+
+
 def test_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         figures(array([1, 0, 0]), array([1, 0]))
