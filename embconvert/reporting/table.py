@@ -23,9 +23,8 @@ COLUMN_WORDS: Mapping[str, str] = {
     ),
     "mean agreement": (
         "Of rerankers, in place of the cosine: how near a pair's score stays to the source's, "
-        "on the same scale; 1 is equal."
+        "on the same scale; 1 is equal. `embconvert list` has both as mean similarity."
     ),
-    "mean similarity": "In `embconvert list`: the mean cosine, of rerankers the mean agreement.",
     "min cosine": "The lowest cosine of any text, that of the one that changed most.",
     "min agreement": "The lowest agreement of any pair, that of the one that changed most.",
     "top 10 kept": (
