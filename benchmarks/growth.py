@@ -23,8 +23,8 @@ from pipelines import OUR_BIN
 
 from embconvert.fidelity.texts import batches, calibration_items, calibration_texts
 from embconvert.fidelity.tokenization import TokenizedTexts, tokenize
-from embconvert.models.choices import QuantizeOptions
 from embconvert.models.kinds import KINDS
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize.observed import SIZE_TOKENS, Sizes, value_sizes
 from embconvert.quantize.settings import QuantizeSettings
 from embconvert.quantize.surgery import Surgery

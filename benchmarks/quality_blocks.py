@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from embconvert.fidelity.texts import batches, calibration_items, calibration_texts
 from embconvert.fidelity.tokenization import tokenize
-from embconvert.models.choices import DEFAULT_RECIPES, Precision, QuantizeOptions, Recipe
+from embconvert.models.choices import Precision
 from embconvert.models.kinds import KINDS
+from embconvert.models.recipes import DEFAULT_RECIPES, QuantizeOptions, Recipe
 from embconvert.quantize.blocks import BlockFormat
 from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.gptq import gptq_blocks

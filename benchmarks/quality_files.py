@@ -11,8 +11,9 @@ from pathlib import Path
 from pipelines import OUR_BIN, PEER_BIN, ROOT
 
 from embconvert.graph.openvino_ir import IR_SUFFIX
-from embconvert.models.choices import DEFAULT_RECIPES, Precision, Recipe
+from embconvert.models.choices import Precision
 from embconvert.models.forms import IR_WEIGHTS_SUFFIX
+from embconvert.models.recipes import DEFAULT_RECIPES, Recipe
 
 OPENVINO_BIN = ROOT / ".venv-openvino/bin"
 _TEXTS = ROOT / "embconvert/data/calibration_texts.txt"

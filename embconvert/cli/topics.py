@@ -9,19 +9,13 @@ from types import MappingProxyType
 from embconvert.cli.program_topics import layouts, programs
 from embconvert.cli.topic import Topic, code, release
 from embconvert.errors import EXIT_CODES
-from embconvert.models.choices import (
-    DEFAULT_RECIPES,
-    RECIPES,
-    OptimizationLevel,
-    Output,
-    Precision,
-    Recipe,
-)
+from embconvert.models.choices import OptimizationLevel, Output, Precision
 from embconvert.models.compat import OLDEST, oldest_for_precision
 from embconvert.models.descriptions import LEVELS
 from embconvert.models.descriptions import PRECISIONS as PRECISION_WORDS
 from embconvert.models.descriptions import RECIPES as RECIPE_WORDS
 from embconvert.models.kinds import KINDS, KindRules, Measure
+from embconvert.models.recipes import DEFAULT_RECIPES, RECIPES, Recipe
 
 
 def _precisions() -> Topic:

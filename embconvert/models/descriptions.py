@@ -6,7 +6,8 @@ Code stands in backticks.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from embconvert.models.choices import OptimizationLevel, Precision, Recipe
+from embconvert.models.choices import OptimizationLevel, Precision
+from embconvert.models.recipes import Recipe
 
 PRECISIONS: Mapping[Precision, str] = {
     Precision.FLOAT32: "The exported and the optimized graph.",

@@ -8,10 +8,11 @@ from embconvert.derive import derive
 from embconvert.derive.settings import DeriveSettings
 from embconvert.fidelity.texts import batches, calibration_items, calibration_texts
 from embconvert.fidelity.tokenization import TextTokenizer, tokenize
-from embconvert.models.choices import OptimizationLevel, Precision, QuantizeOptions
+from embconvert.models.choices import OptimizationLevel, Precision
 from embconvert.models.forms import FileForm, most_tokens
 from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.pair_template import InputRules
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.models.values import DerivedModel, OnnxArtifact, OptimizedModel, QuantizedModel
 from embconvert.processes.metering import Meter, metered
 from embconvert.processes.worker import Reporter

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from embconvert.errors import UsageError
 from embconvert.manifest.layouts import SERVED_FILE, too_new
-from embconvert.models.choices import BLOCK_BITS, Inputs, Operators, QuantizeOptions
+from embconvert.models.choices import BLOCK_BITS, Inputs, Operators
 from embconvert.models.compat import ORT_FORMAT
 from embconvert.models.forms import FileForm, FormKind, TokenizerPlace, most_tokens
 from embconvert.models.kinds import KINDS, Kind
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.models.values import EXTERNAL_DATA_THRESHOLD_BYTES, ResolvedModel
 from embconvert.plan.steps import EXPORTED_FILE, Stage, Step, optimized_file, quantized_file
 from embconvert.request.records import Request

@@ -9,20 +9,22 @@ from embconvert.manifest.artifacts import SettingValue
 from embconvert.manifest.layouts import LAYOUTS, STANDARD, too_new
 from embconvert.models.choices import (
     BLOCK_BITS,
-    PRECISIONS_OF_OPTIONS,
     QUANTIZED_PRECISIONS,
     Operators,
     OptimizationLevel,
     Output,
     OutputPrecision,
     Precision,
+)
+from embconvert.models.compat import TOKEN_SCALES, newer_than, oldest_for_precision
+from embconvert.models.kinds import KINDS, Kind
+from embconvert.models.recipes import (
+    PRECISIONS_OF_OPTIONS,
     QuantizeOptions,
     Recipe,
     recipes_of,
     uses_texts,
 )
-from embconvert.models.compat import TOKEN_SCALES, newer_than, oldest_for_precision
-from embconvert.models.kinds import KINDS, Kind
 from embconvert.models.values import TOKEN_WEIGHTS
 from embconvert.plan.steps import (
     EXPORTED_FILE,

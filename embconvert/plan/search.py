@@ -11,9 +11,10 @@ from embconvert.errors import UsageError
 from embconvert.evaluation.reading import digest_of
 from embconvert.fidelity.floors import Floor
 from embconvert.manifest.layouts import LAYOUTS
-from embconvert.models.choices import DEFAULT_RECIPES, Command, OptimizationLevel, Precision, Recipe
+from embconvert.models.choices import Command, OptimizationLevel, Precision
 from embconvert.models.compat import oldest_for_precision
 from embconvert.models.kinds import KINDS, Kind
+from embconvert.models.recipes import DEFAULT_RECIPES, Recipe
 from embconvert.plan.budget import DEFAULT_FLOORS, Budget
 from embconvert.plan.requested_steps import quantize_step
 from embconvert.plan.steps import EXPORTED_FILE, Step, optimized_file, placed

@@ -9,8 +9,9 @@ from enum import StrEnum
 from embconvert.fidelity.floors import Floor
 from embconvert.manifest.artifacts import SettingValue
 from embconvert.manifest.layouts import LayoutRules
-from embconvert.models.choices import OptimizationLevel, Precision, QuantizeOptions
+from embconvert.models.choices import OptimizationLevel, Precision
 from embconvert.models.forms import FileForm
+from embconvert.models.recipes import QuantizeOptions
 
 EXPORTED_FILE = "onnx/model.onnx"
 #: In the staging folder; its files are never published.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from embconvert.models.choices import Recipe
+from embconvert.models.recipes import Recipe
 from embconvert.quantize.blocks import BlockFormat, ByteArray, FloatArray, quantize_blocks
 from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.divided import DividedActivations

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from embconvert.models.choices import Recipe
+from embconvert.models.recipes import Recipe
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.integers import Weights, replace_lookup, replace_products

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from embconvert.models.choices import QuantizeOptions
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize.bias import correction, foldable_biases, replace_bias
 from embconvert.quantize.blocks import FloatArray, reciprocals
 from embconvert.quantize.clip import clipped_scales

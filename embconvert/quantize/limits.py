@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embconvert.models.choices import QuantizeOptions
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize.blocks import FloatArray
 
 

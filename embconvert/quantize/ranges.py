@@ -8,7 +8,7 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 
-from embconvert.models.choices import CalibrationMethod
+from embconvert.models.recipes import CalibrationMethod
 from embconvert.quantize.activations import activations
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.products import Product

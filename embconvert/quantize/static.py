@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embconvert.models.choices import CalibrationMethod, QuantFormat, QuantizeOptions, Recipe
+from embconvert.models.recipes import CalibrationMethod, QuantFormat, QuantizeOptions, Recipe
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels, channel_statistics
 from embconvert.quantize.integers import (

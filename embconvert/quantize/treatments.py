@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from embconvert.models.choices import Recipe
+from embconvert.models.recipes import Recipe
 from embconvert.processes.threads import on_all_cpus
 from embconvert.quantize.blocks import FloatArray
 from embconvert.quantize.channels import Channels

@@ -11,7 +11,6 @@ from typing import Any
 from embconvert.models.choices import (
     OPSETS,
     QUANTIZED_PRECISIONS,
-    CalibrationMethod,
     Command,
     Inputs,
     Layout,
@@ -20,11 +19,10 @@ from embconvert.models.choices import (
     Output,
     OutputPrecision,
     PoolingMode,
-    QuantFormat,
-    Recipe,
 )
 from embconvert.models.forms import FORMATS, TokenizerPlace
 from embconvert.models.kinds import TASKS
+from embconvert.models.recipes import CalibrationMethod, QuantFormat, Recipe
 from embconvert.models.reranker_templates import RERANKER_TEMPLATES
 from embconvert.request import own_values, values
 

@@ -11,10 +11,10 @@ from embconvert.models.choices import (
     Inputs,
     MaxSize,
     Precision,
-    Recipe,
 )
 from embconvert.models.compat import OLDEST
 from embconvert.models.forms import FORMATS, FormKind
+from embconvert.models.recipes import Recipe
 from embconvert.models.routes import is_route_name
 from embconvert.models.suggestions import unknown_value
 from embconvert.request.records import AUTO_SHARD, Shard

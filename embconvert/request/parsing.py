@@ -10,18 +10,15 @@ from embconvert.errors import UsageError
 from embconvert.foreign_text import shell_line
 from embconvert.models.adapters import AdapterChoice
 from embconvert.models.choices import (
-    PRECISIONS_OF_OPTIONS,
     QUANTIZED_PRECISIONS,
-    RECIPES,
     Command,
     MaxSize,
     Operators,
     OptimizationLevel,
     OutputPrecision,
     Precision,
-    recipes_of,
-    uses_texts,
 )
+from embconvert.models.recipes import PRECISIONS_OF_OPTIONS, RECIPES, recipes_of, uses_texts
 from embconvert.request.options import Option, options_of
 from embconvert.request.records import Request
 

@@ -6,7 +6,6 @@ from typing import Final, Literal
 
 from embconvert.models.adapters import AdapterChoice
 from embconvert.models.choices import (
-    CalibrationMethod,
     Command,
     Inputs,
     Layout,
@@ -18,11 +17,10 @@ from embconvert.models.choices import (
     Overrides,
     PoolingMode,
     Precision,
-    QuantFormat,
     Ranges,
-    Recipe,
 )
 from embconvert.models.forms import FileForm, FormKind, TokenizerPlace
+from embconvert.models.recipes import CalibrationMethod, QuantFormat, Recipe
 from embconvert.models.shapes import BENCH_SHAPES, Shape
 from embconvert.overriding import override
 

@@ -12,7 +12,8 @@ from onnx import TensorProto
 
 from embconvert.graph.half_precision import HALF_RANGE
 from embconvert.graph.onnx_file import read_artifact
-from embconvert.models.choices import Precision, QuantizeOptions
+from embconvert.models.choices import Precision
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import QuantizeSettings
 from support import residuals, zoo

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from embconvert.graph.onnx_file import write_model
-from embconvert.models.choices import QuantizeOptions, Recipe
+from embconvert.models.recipes import QuantizeOptions, Recipe
 from embconvert.models.values import OnnxArtifact
 from embconvert.quantize.settings import QuantizeSettings
 

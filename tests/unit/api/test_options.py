@@ -21,13 +21,8 @@ from embconvert.api.options import (
     verify_request,
 )
 from embconvert.errors import UsageError
-from embconvert.models.choices import (
-    CalibrationMethod,
-    Command,
-    Layout,
-    OptimizationLevel,
-    Precision,
-)
+from embconvert.models.choices import Command, Layout, OptimizationLevel, Precision
+from embconvert.models.recipes import CalibrationMethod
 from embconvert.request.options import Group, Option, options_of
 from embconvert.request.records import EvaluateRequest, Request, VerifyRequest
 

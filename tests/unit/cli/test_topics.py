@@ -7,15 +7,9 @@ import pytest
 from embconvert.cli.topic import Topic
 from embconvert.cli.topics import TOPICS
 from embconvert.errors import EmbconvertError
-from embconvert.models.choices import (
-    DEFAULT_RECIPES,
-    RECIPES,
-    Layout,
-    OptimizationLevel,
-    Precision,
-    Recipe,
-)
+from embconvert.models.choices import Layout, OptimizationLevel, Precision
 from embconvert.models.kinds import TASKS, Kind, Measure
+from embconvert.models.recipes import DEFAULT_RECIPES, RECIPES, Recipe
 from embconvert.reporting.table import table_header
 
 

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from embconvert.graph.onnx_file import write_model
-from embconvert.models.choices import QuantizeOptions, Recipe
+from embconvert.models.recipes import QuantizeOptions, Recipe
 from embconvert.quantize.dynamic import dynamic_int8
 from embconvert.quantize.settings import QuantizeSettings
 

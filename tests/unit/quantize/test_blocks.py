@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from embconvert.models.choices import QuantizeOptions
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize.blocks import BlockFormat, Blocks, dequantize_blocks, quantize_blocks
 from embconvert.quantize.float8 import rounded as rounded_float8
 from embconvert.quantize.gptq import gptq_blocks, gptq_channels

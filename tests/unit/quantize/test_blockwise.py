@@ -14,7 +14,8 @@ import pytest
 
 from embconvert.graph.mapped_tensors import MappedTensor
 from embconvert.graph.onnx_file import read_artifact, write_model
-from embconvert.models.choices import RECIPES, Precision, QuantizeOptions, Recipe
+from embconvert.models.choices import Precision
+from embconvert.models.recipes import RECIPES, QuantizeOptions, Recipe
 from embconvert.quantize.blockwise import blockwise_4, blockwise_8
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from support.graphs import results, table_and_products, two_layers, weights

@@ -10,7 +10,8 @@ import onnxruntime
 from onnx import TensorProto, numpy_helper, parser
 
 from embconvert.graph.onnx_file import read_artifact
-from embconvert.models.choices import Precision, QuantizeOptions, Recipe
+from embconvert.models.choices import Precision
+from embconvert.models.recipes import QuantizeOptions, Recipe
 from embconvert.models.values import QuantizedModel
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import QuantizeSettings

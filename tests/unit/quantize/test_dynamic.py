@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 
 from embconvert.graph.onnx_file import write_model
-from embconvert.models.choices import RECIPES, Precision, QuantizeOptions, Recipe
+from embconvert.models.choices import Precision
+from embconvert.models.recipes import RECIPES, QuantizeOptions, Recipe
 from embconvert.quantize.dynamic import dynamic_int8, dynamic_uint8
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.rewrite.editing import MICROSOFT

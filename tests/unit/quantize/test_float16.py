@@ -12,7 +12,8 @@ import pytest
 from onnx import TensorProto, numpy_helper, parser
 
 from embconvert.graph.onnx_file import read_artifact
-from embconvert.models.choices import Precision, QuantizeOptions
+from embconvert.models.choices import Precision
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import QuantizeSettings
 from support.halves import largest_half_values

@@ -10,7 +10,8 @@ import pytest
 
 from embconvert.errors import UnsupportedModelError
 from embconvert.graph.onnx_file import read_artifact, write_model
-from embconvert.models.choices import Precision, QuantizeOptions
+from embconvert.models.choices import Precision
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize import quantize
 from embconvert.quantize.float8 import rounded
 from embconvert.quantize.settings import QuantizeSettings

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embconvert.models.choices import QuantizeOptions
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize.blocks import reciprocals
 from embconvert.quantize.gptq import gptq_channels
 from embconvert.quantize.limits import WeightLimits, weight_limits

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from embconvert.models.choices import QuantizeOptions
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize.moments import second_moments
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.surgery import Surgery

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from embconvert.graph.onnx_file import write_model
-from embconvert.models.choices import QuantizeOptions
+from embconvert.models.recipes import QuantizeOptions
 from embconvert.quantize.observed import channel_sums, value_sizes
 from embconvert.quantize.settings import Feed, QuantizeSettings
 from embconvert.quantize.surgery import Surgery

@@ -11,14 +11,8 @@ from onnx.reference import ReferenceEvaluator
 
 from embconvert.graph.onnx_file import write_model
 from embconvert.graph.opset import at_least
-from embconvert.models.choices import (
-    DEFAULT_RECIPES,
-    HALF_PRECISIONS,
-    Precision,
-    QuantFormat,
-    QuantizeOptions,
-    Recipe,
-)
+from embconvert.models.choices import HALF_PRECISIONS, Precision
+from embconvert.models.recipes import DEFAULT_RECIPES, QuantFormat, QuantizeOptions, Recipe
 from embconvert.models.values import QuantizedModel
 from embconvert.quantize import quantize
 from embconvert.quantize.settings import Feed, QuantizeSettings

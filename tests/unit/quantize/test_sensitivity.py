@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from embconvert.graph.onnx_file import read_model, write_model
-from embconvert.models.choices import Precision, QuantizeOptions, Recipe
+from embconvert.models.choices import Precision
+from embconvert.models.recipes import QuantizeOptions, Recipe
 from embconvert.models.values import KeptNode
 from embconvert.quantize import QUANTIZERS
 from embconvert.quantize.settings import QuantizeSettings

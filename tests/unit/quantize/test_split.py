@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 
 from embconvert.graph.onnx_file import write_model
-from embconvert.models.choices import Precision, QuantizeOptions, Recipe
+from embconvert.models.choices import Precision
+from embconvert.models.recipes import QuantizeOptions, Recipe
 from embconvert.quantize import QUANTIZERS
 from embconvert.quantize.channels import Channels
 from embconvert.quantize.settings import QuantizeSettings

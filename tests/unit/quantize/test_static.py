@@ -9,10 +9,10 @@ import onnxruntime
 import pytest
 
 from embconvert.graph.onnx_file import write_model
-from embconvert.models.choices import (
+from embconvert.models.choices import Precision
+from embconvert.models.recipes import (
     RECIPES,
     CalibrationMethod,
-    Precision,
     QuantFormat,
     QuantizeOptions,
     Recipe,
