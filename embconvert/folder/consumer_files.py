@@ -14,7 +14,7 @@ from embconvert.manifest.layouts import LayoutRules
 from embconvert.models.choices import PoolingMode
 from embconvert.models.values import ResolvedModel
 from embconvert.source.settings.module_list import ModuleEntry, listed, own_module, parse_modules
-from embconvert.source.settings.modules import POOLING_KEYS
+from embconvert.source.settings.pooling import POOLING_KEYS, pooling_modes
 
 if TYPE_CHECKING:
     from embconvert.source.torch_model import SourceModel
@@ -78,13 +78,10 @@ def _add_pooling_flags(path: Path) -> None:
     mean if there is neither; text-embeddings-inference reads nothing but the flags.
     """
     settings = read_json(path)
-    flags = {key: settings.get(key) is True for key in POOLING_KEYS}
-    flagged = [mode for key, mode in POOLING_KEYS.items() if flags[key]]
-    modes = settings.get("pooling_mode") or flagged or [PoolingMode.MEAN]
-    modes = [modes] if isinstance(modes, str) else modes
-    right = {key: mode in modes for key, mode in POOLING_KEYS.items()}
-    if flags != right:
-        _change_json(path, right)
+    modes = pooling_modes(settings) or [PoolingMode.MEAN]
+    flags = {key: mode in modes for key, mode in POOLING_KEYS.items()}
+    if any((settings.get(key) is True) != is_set for key, is_set in flags.items()):
+        _change_json(path, flags)
 
 
 def _save_modules(source: "SourceModel", folder: Path) -> None:

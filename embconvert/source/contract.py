@@ -1,6 +1,6 @@
 """Checks whether a layout's program computes the right embeddings; adapts the request to it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from embconvert.models.kinds import Kind
 from embconvert.models.values import ResolvedModel
 from embconvert.request.records import Request
 from embconvert.source.settings.module_list import parse_modules
-from embconvert.source.settings.modules import POOLING_KEYS
+from embconvert.source.settings.pooling import pooling_modes
 
 
 def settle_contract(request: Request, resolved: ResolvedModel) -> Request:
@@ -94,7 +94,7 @@ def modes_of(request: Request, resolved: ResolvedModel) -> tuple[str, ...]:
     """Returns the pooling modes of a model that is not loaded; empty if its files do not tell."""
     if request.pooling is not None:
         return (str(request.pooling),)
-    return tuple(_named(_pooling(resolved)))
+    return tuple(pooling_modes(_pooling(resolved)))
 
 
 def prompts_are_pooled(resolved: ResolvedModel) -> bool:
@@ -117,13 +117,6 @@ def _json(resolved: ResolvedModel, path: str) -> Any:
     if path in resolved.written:
         return resolved.written[path]
     return read_any_json(resolved.path(path)) if resolved.path(path).is_file() else None
-
-
-def _named(settings: Mapping[str, Any]) -> Iterable[str]:
-    mode = settings.get("pooling_mode")
-    if mode is not None:
-        return [str(m) for m in mode] if isinstance(mode, list) else [str(mode)]
-    return [name for key, name in POOLING_KEYS.items() if settings.get(key) is True]
 
 
 def _refuse_missing_files(request: Request, resolved: ResolvedModel, consumer: Consumer) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from embconvert.models.choices import PoolingMode
+from embconvert.source.settings.pooling import POOLING_KEYS
 from embconvert.source.settings.rules import (
     Setting,
     SettingsTable,
@@ -33,15 +33,6 @@ from embconvert.source.settings.values import (
 
 # Parallel parts of one module.
 _MAX_PARTS = 64
-#: The flags of a Pooling module's settings before sentence-transformers 6.
-POOLING_KEYS = {
-    "pooling_mode_cls_token": PoolingMode.CLS,
-    "pooling_mode_mean_tokens": PoolingMode.MEAN,
-    "pooling_mode_max_tokens": PoolingMode.MAX,
-    "pooling_mode_mean_sqrt_len_tokens": PoolingMode.MEAN_SQRT_LEN,
-    "pooling_mode_weightedmean_tokens": PoolingMode.WEIGHTEDMEAN,
-    "pooling_mode_lasttoken": PoolingMode.LASTTOKEN,
-}
 _NAMES = {"module_input_name": read(Word), "module_output_name": read(Word)}
 _DIMENSION = {"embedding_dimension": read(Count), "word_embedding_dimension": read(Count)}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from embconvert.folder.consumer_files import adapt_modules
-from embconvert.source.settings.modules import POOLING_KEYS
+from embconvert.source.settings.pooling import POOLING_KEYS
 
 _SIX = "sentence_transformers.base.modules"
 
